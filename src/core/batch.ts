@@ -1,0 +1,95 @@
+import type { Seq } from './ids.ts'
+import type { Codec, Message } from './message.ts'
+
+/** Frames of at least this size are passed on as they are; smaller neighbours are joined into one buffer. */
+export const JOIN_BELOW_BYTES = 16 * 1024
+
+/** What one codec makes of a batch; shared by every connection with that codec. */
+export interface Encoded {
+  readonly frames: readonly Uint8Array[]
+  readonly bytes: number
+  /** Messages in the frames; below the batch's count where the protocol cannot carry some of them. */
+  readonly count: number
+}
+
+/**
+ * Messages of one topic that travel together: what one tick gathered, or what a link that fell behind reads next.
+ * `first..last` is the span of sequence numbers that it settles; `count` is below the span where values were conflated.
+ */
+export class Batch {
+  readonly messages: readonly Message[]
+  readonly first: Seq
+  readonly last: Seq
+  readonly count: number
+  /** Payload bytes, without protocol overhead. */
+  readonly bytes: number
+  #codec: Codec | undefined
+  #encoded: Encoded | undefined
+  #others: Map<Codec, Encoded> | undefined
+
+  constructor(messages: readonly Message[], first: Seq = messages[0]!.seq) {
+    this.messages = messages
+    this.first = first
+    this.last = messages[messages.length - 1]!.seq
+    this.count = messages.length
+    let bytes = 0
+    for (const message of messages) bytes += message.payload.byteLength
+    this.bytes = bytes
+  }
+
+  /** Encoded on first use, once per codec. Most topics have one protocol at a time, so the first has a slot of its own. */
+  encoded(codec: Codec): Encoded {
+    if (codec === this.#codec) return this.#encoded!
+    if (this.#codec === undefined) {
+      this.#codec = codec
+      this.#encoded = encode(this.messages, codec)
+      return this.#encoded
+    }
+    this.#others ??= new Map()
+    let encoded = this.#others.get(codec)
+    if (encoded === undefined) {
+      encoded = encode(this.messages, codec)
+      this.#others.set(codec, encoded)
+    }
+    return encoded
+  }
+}
+
+function encode(messages: readonly Message[], codec: Codec): Encoded {
+  const frames: Uint8Array[] = []
+  let small: Uint8Array[] = []
+  let smallBytes = 0
+  let bytes = 0
+  let count = 0
+  const join = (): void => {
+    if (small.length > 0) frames.push(small.length === 1 ? small[0]! : concat(codec, small, smallBytes))
+    small = []
+    smallBytes = 0
+  }
+  for (const message of messages) {
+    const frame = codec.encode(message)
+    if (frame === null) continue
+    count++
+    bytes += frame.byteLength
+    if (frame.byteLength < JOIN_BELOW_BYTES) {
+      small.push(frame)
+      smallBytes += frame.byteLength
+    } else {
+      join()
+      frames.push(frame)
+    }
+  }
+  join()
+  return { frames, bytes, count }
+}
+
+function concat(codec: Codec, frames: readonly Uint8Array[], bytes: number): Uint8Array {
+  if (codec.concat) return codec.concat(frames, bytes)
+  const joined = new Uint8Array(bytes)
+  let offset = 0
+  for (const frame of frames) {
+    joined.set(frame, offset)
+    offset += frame.byteLength
+  }
+  return joined
+}

@@ -1,0 +1,34 @@
+import type { Position, TopicName } from './ids.ts'
+
+export interface Publication {
+  readonly topic: TopicName
+  readonly data: Uint8Array
+  readonly contentType: string
+  readonly key: string | undefined
+}
+
+/** What routing a message came to. What happens to it at each link is decided in the tick that follows: see the stats. */
+export interface RouteResult {
+  readonly position: Position
+  /** Subscribers at this moment. */
+  readonly matched: number
+  /** Those of them that are behind. */
+  readonly behind: number
+}
+
+export type Sink = (publication: Publication) => RouteResult
+
+/**
+ * Carries publications between nodes. The publisher's own message comes back through the sink like everyone's: one path, one
+ * order. `publish` rejects when the publication was not accepted; undefined where the result is not known here.
+ */
+export interface Broker {
+  readonly name: string
+  start(sink: Sink): void | Promise<void>
+  publish(publication: Publication): RouteResult | undefined | Promise<RouteResult | undefined>
+  /** The first local link of the topic came. */
+  join(topic: TopicName): void | Promise<void>
+  /** The last local link of the topic left. */
+  leave(topic: TopicName): void | Promise<void>
+  close(): void | Promise<void>
+}

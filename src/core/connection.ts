@@ -1,0 +1,48 @@
+import type { ClientId } from './ids.ts'
+import type { Codec } from './message.ts'
+
+/**
+ * ok: everything so far is out of this process. full: taken, but it waits here; say `drained` when it is gone.
+ * gone: the peer is not there. Any other value, or a throw, counts as gone [H11].
+ */
+export type WriteResult = 'ok' | 'full' | 'gone'
+
+export type CloseReason =
+  | 'peer'
+  | 'slow'
+  | 'lost'
+  | 'idle'
+  | 'replaced'
+  | 'denied'
+  | 'protocol'
+  | 'overloaded'
+  | 'shutdown'
+
+/** The whole seam between the core and a transport: one open channel to a peer. It knows bytes and nothing of topics. */
+export interface Connection {
+  readonly protocol: string
+  readonly codec: Codec
+  /**
+   * Only the outbox's flush calls this (I3). The frame is shared with other connections: it must not be changed.
+   * `more`: another frame of the same tick follows, stay corked.
+   */
+  write(frame: Uint8Array, more: boolean): WriteResult
+  /** Idempotent, never throws, may be called from inside `write`. */
+  close(reason: CloseReason): void
+  /** Bytes sent that the peer's host has not confirmed, where the platform can tell. */
+  unacknowledged?(): number
+}
+
+/** What a transport holds of a registered client; its only way to speak to the core (the back edge). */
+export interface Client extends Disposable {
+  readonly id: ClientId
+  /** Everything that `write` answered `full` for is out: the outbox may go on. */
+  drained(): void
+  /**
+   * Queues a frame of the protocol itself (a reply, a ping) in order with the messages. False: the client has gone, or more
+   * than the limit of such frames waits for it, in which case it is closed as slow.
+   */
+  send(frame: Uint8Array): boolean
+  /** The peer has gone, or must go: ends this registration, not one that took over the same id since. */
+  close(reason: CloseReason): void
+}

@@ -1,0 +1,357 @@
+import { Batch } from './batch.ts'
+import type { CloseReason } from './connection.ts'
+import type { Events } from './events.ts'
+import type { Link } from './link.ts'
+import type { Gap, Message } from './message.ts'
+import type { Outbox } from './outbox.ts'
+import type { Verdict } from './policy.ts'
+import type { Scheduler } from './scheduler.ts'
+import { Sweeper } from './sweeper.ts'
+import type { Topic } from './topic.ts'
+
+/** Payload bytes that wait in all topics before a tick runs at once instead of waiting for the loop. */
+export const SEAL_BYTES = 256 * 1024
+/** Payload bytes that a link which is behind may put into one flush; one larger message goes alone. */
+export const PULL_BYTES = 64 * 1024
+/** Bytes of protocol frames that may wait for one client before it counts as slow. */
+export const MAX_CONTROL_BYTES = 64 * 1024
+
+/**
+ * The way of a message from the topic to the connection, one tick at a time:
+ * read on (links behind) -> seal (pending becomes a batch) -> fan out -> flush -> reap -> tell.
+ * Owns the lists of what is to be done in the next tick. Nothing here waits, and nothing here asks who a client is.
+ */
+export class Delivery {
+  readonly sweeper: Sweeper
+  readonly #scheduler: Scheduler
+  readonly #events: Events
+  /** Ends a condemned client; it must call `discard` on the outbox. */
+  readonly #reap: (outbox: Outbox, reason: CloseReason) => void
+  #topics: Topic[] = []
+  #outboxes: Outbox[] = []
+  #ready: Outbox[] = []
+  #condemned: [Outbox, CloseReason][] = []
+  #told: [Link, Gap][] = []
+  #retry: Link[] = []
+  #leaving: Link[] = []
+  #pendingBytes = 0
+  #armed = false
+  #ticking = false
+  readonly #run = (): void => this.tick()
+
+  constructor(scheduler: Scheduler, events: Events, reap: (outbox: Outbox, reason: CloseReason) => void) {
+    this.#scheduler = scheduler
+    this.#events = events
+    this.#reap = reap
+    this.sweeper = new Sweeper(scheduler, this)
+  }
+
+  /** Takes a message in. Under load ticks gather; a tick's worth of bytes goes at once, so that memory stays bounded. */
+  route(topic: Topic, message: Message): void {
+    topic.pending.push(message)
+    topic.pendingBytes += message.payload.byteLength
+    this.#pendingBytes += message.payload.byteLength
+    if (!topic.dirty) {
+      topic.dirty = true
+      this.#topics.push(topic)
+    }
+    if (this.#pendingBytes >= SEAL_BYTES && !this.#ticking) this.tick()
+    else this.#arm()
+  }
+
+  tick(): void {
+    if (this.#ticking) return
+    this.#ticking = true
+    this.#armed = false
+    const now = this.#scheduler.now()
+    try {
+      const ready = this.#ready
+      this.#ready = []
+      for (const outbox of ready) this.#readOn(outbox, now)
+      const topics = this.#topics
+      this.#topics = []
+      for (const topic of topics) this.seal(topic, now)
+      const outboxes = this.#outboxes
+      this.#outboxes = []
+      for (const outbox of outboxes) this.flush(outbox)
+    } finally {
+      this.#ticking = false
+    }
+    this.#reapCondemned()
+    this.#tell()
+    if (this.#topics.length + this.#outboxes.length + this.#ready.length > 0) this.#arm()
+  }
+
+  /** Turns what the topic gathered into a batch and offers it to every link. Also done before any change of membership (I2). */
+  seal(topic: Topic, now = this.#scheduler.now()): void {
+    if (topic.walking || topic.pending.length === 0) return
+    const messages = topic.pending
+    topic.pending = []
+    this.#pendingBytes -= topic.pendingBytes
+    topic.pendingBytes = 0
+    topic.dirty = false
+    topic.sealed = messages[messages.length - 1]!.seq
+    for (const message of messages) topic.log.append(message)
+    if (topic.links.length > 0) this.#fanOut(topic, new Batch(messages), now)
+    if (topic.live === topic.links.length || topic.overfull) this.settle(topic, now)
+  }
+
+  /** Applies every backlog's bounds and frees what nobody needs. */
+  settle(topic: Topic, now: number): void {
+    for (let i = topic.live; i < topic.links.length; i++) this.bound(topic.links[i]!)
+    topic.trim(now)
+  }
+
+  /** Hands the outbox to its connection, unless that has not taken the last flush yet. */
+  flush(outbox: Outbox): void {
+    outbox.dirty = false
+    if (outbox.condemned || !outbox.writable || outbox.empty) return
+    const result = outbox.flush()
+    if (result === 'gone') this.condemn(outbox, 'lost')
+    else if (result === 'full') this.sweeper.watch(outbox)
+    else if (outbox.more) this.#makeReady(outbox)
+  }
+
+  /** Never ends a client inside a walk: it is marked now and reaped at the end of the tick (I4). */
+  condemn(outbox: Outbox, reason: CloseReason): void {
+    if (outbox.condemned) return
+    outbox.condemned = true
+    this.#condemned.push([outbox, reason])
+    this.#arm()
+  }
+
+  drained(outbox: Outbox): void {
+    if (outbox.writable || outbox.condemned) return
+    outbox.drained()
+    if (outbox.behind > 0 || outbox.untold > 0 || !outbox.empty) this.#makeReady(outbox)
+  }
+
+  send(outbox: Outbox, frame: Uint8Array): boolean {
+    if (outbox.condemned) return false
+    outbox.pushControl(frame, this.#scheduler.now())
+    if (outbox.controlBytes > MAX_CONTROL_BYTES && outbox.controlBytes > frame.byteLength) {
+      this.condemn(outbox, 'slow')
+      return false
+    }
+    this.#touch(outbox)
+    return true
+  }
+
+  /** The link may read on, for the client's connection is not what holds it up. */
+  wake(outbox: Outbox): void {
+    this.#makeReady(outbox)
+  }
+
+  /** Takes the link off its topic, now or when the walk is over. What it still waits for is dropped as closed. */
+  leave(link: Link): void {
+    if (link.closed) return
+    link.abandon('closed')
+    if (link.gapCount !== 0) link.takeGap()
+    if (link.topic.walking) {
+      this.#leaving.push(link)
+    } else {
+      link.topic.remove(link)
+    }
+  }
+
+  /** Drops what exceeds the backlog of a link that is behind, or condemns its client, as the backlog says. */
+  bound(link: Link): void {
+    const { topic, policy } = link
+    if (policy.backlog.kind !== 'log' || !link.behind) return
+    const room = Math.max(0, policy.backlog.bytes - link.outbox.waitingBytes)
+    const floor = Math.max(topic.log.floor(policy.backlog.messages, room), topic.log.first - 1)
+    const cursor = Math.min(floor, topic.sealed)
+    if (cursor <= link.cursor) return
+    if (policy.backlog.overflow === 'close') {
+      this.condemn(link.outbox, 'slow')
+      return
+    }
+    link.drop(link.cursor + 1, cursor, cursor - link.cursor, 'overflow')
+    link.cursor = cursor
+    this.sweeper.watch(link.outbox)
+  }
+
+  /** Tells the gap of a link that is writable and up to date, where no message will carry the notice soon. */
+  tellGap(link: Link): void {
+    const gap = link.takeGap()
+    const frame = link.outbox.connection.codec.gap?.(gap)
+    if (frame) {
+      link.outbox.pushControl(frame, this.#scheduler.now())
+      this.#touch(link.outbox)
+    }
+    if (this.#events.has('gap')) {
+      this.#told.push([link, gap])
+      this.#arm()
+    }
+  }
+
+  /** The hot loop. Backwards, because `demote` swaps only with links that were visited already. */
+  #fanOut(topic: Topic, batch: Batch, now: number): void {
+    topic.walking = true
+    const { links } = topic
+    const before = batch.first - 1
+    for (let i = topic.live - 1; i >= 0; i--) {
+      const link = links[i]!
+      if (link.cursor !== before || link.holding) {
+        this.#offerApart(link, batch)
+        continue
+      }
+      switch (this.#admit(link, batch, now)) {
+        case 'send':
+          this.#push(link, batch)
+          break
+        case 'defer':
+          this.#defer(link, batch)
+          break
+        case 'close':
+          this.condemn(link.outbox, 'slow')
+          break
+        default:
+          link.cursor = batch.last
+          link.drop(batch.first, batch.last, batch.count, 'behind')
+          this.sweeper.watch(link.outbox)
+      }
+    }
+    if (topic.newest !== undefined) for (const message of batch.messages) topic.remember(message)
+    topic.walking = false
+    this.#afterWalk(topic, now)
+  }
+
+  /** A policy that throws is a fault of its author: this link loses the batch, the others never notice. */
+  #admit(link: Link, batch: Batch, now: number): Verdict {
+    try {
+      return link.policy.admit(link, batch, now)
+    } catch (error) {
+      this.#events.emit('fault', { error, where: `policy '${link.policy.name}'` })
+      return 'drop'
+    }
+  }
+
+  /** A link that joined within the batch's span, or reads a list of its own first. */
+  #offerApart(link: Link, batch: Batch): void {
+    if (link.cursor >= batch.last) return
+    link.hold(batch.messages, batch.last)
+    this.#retry.push(link)
+  }
+
+  #push(link: Link, batch: Batch): void {
+    if (link.gapCount !== 0) this.tellGap(link)
+    link.outbox.push(link, batch)
+    link.cursor = Math.max(link.cursor, batch.last)
+    this.#touch(link.outbox)
+  }
+
+  #defer(link: Link, batch: Batch): void {
+    const { backlog } = link.policy
+    if (backlog.kind === 'none' || (backlog.kind === 'log' && backlog.overflow === 'drop-newest')) {
+      link.hold(batch.messages, batch.last)
+    } else {
+      if (backlog.kind === 'newest') link.topic.newest ??= new Map()
+      link.topic.demote(link)
+    }
+    // It is not the connection that holds it up but a rate: what the rate still allows goes at once.
+    if (link.outbox.writable) this.#retry.push(link)
+    this.sweeper.watch(link.outbox)
+  }
+
+  #afterWalk(topic: Topic, now: number): void {
+    if (this.#leaving.length > 0) {
+      const leaving = this.#leaving
+      this.#leaving = []
+      for (const link of leaving) if (!link.closed) link.topic.remove(link)
+    }
+    if (this.#retry.length > 0) {
+      const retry = this.#retry
+      this.#retry = []
+      for (const link of retry) if (!link.closed) this.#pull(link, now)
+    }
+    topic.dirty = topic.pending.length > 0
+  }
+
+  /** The one function behind catching up, rate-limited sending and resuming: same admit, same outbox, same flush. */
+  #pull(link: Link, now: number): void {
+    const { outbox, topic } = link
+    this.bound(link)
+    while (outbox.writable && !outbox.condemned && (link.behind || link.holding)) {
+      if (outbox.queuedBytes >= PULL_BYTES) {
+        outbox.more = true
+        return
+      }
+      const batch = topic.next(link, PULL_BYTES - outbox.queuedBytes)
+      if (batch === undefined) {
+        link.cursor = Math.max(link.cursor, topic.sealed)
+        topic.promote(link)
+        return
+      }
+      const verdict = this.#admit(link, batch, now)
+      if (verdict === 'close') this.condemn(outbox, 'slow')
+      if (verdict === 'defer' && link.policy.backlog.kind === 'none') link.giveUpHeld('rate')
+      if (verdict === 'defer' || verdict === 'close') return
+      if (link.holding) link.unhold(batch)
+      this.#passOn(link, batch, verdict)
+    }
+  }
+
+  #passOn(link: Link, batch: Batch, verdict: 'send' | 'drop'): void {
+    const conflated = batch.last - batch.first + 1 - batch.count
+    if (link.behind && conflated > 0) link.drop(batch.first, batch.last, conflated, 'conflated')
+    if (verdict === 'send') {
+      this.#push(link, batch)
+    } else {
+      link.cursor = Math.max(link.cursor, batch.last)
+      link.drop(batch.first, batch.last, batch.count, 'behind')
+    }
+  }
+
+  /** Lets a client read on, whoever of its links is behind; a link that filled the flush goes to the end of the queue. */
+  #readOn(outbox: Outbox, now: number): void {
+    outbox.ready = false
+    outbox.more = false
+    if (outbox.condemned || !outbox.writable) return
+    for (const link of outbox.links.values()) {
+      if (link.behind || link.holding) this.#pull(link, now)
+      else if (link.gapCount !== 0) this.tellGap(link)
+      if (outbox.more) {
+        outbox.links.delete(link.topic.name)
+        outbox.links.set(link.topic.name, link)
+        break
+      }
+    }
+    if (!outbox.empty) this.#touch(outbox)
+  }
+
+  #touch(outbox: Outbox): void {
+    if (outbox.dirty) return
+    outbox.dirty = true
+    this.#outboxes.push(outbox)
+    this.#arm()
+  }
+
+  #makeReady(outbox: Outbox): void {
+    if (outbox.ready || outbox.condemned) return
+    outbox.ready = true
+    this.#ready.push(outbox)
+    this.#arm()
+  }
+
+  #reapCondemned(): void {
+    while (this.#condemned.length > 0) {
+      const condemned = this.#condemned
+      this.#condemned = []
+      for (const [outbox, reason] of condemned) this.#reap(outbox, reason)
+    }
+  }
+
+  #tell(): void {
+    if (this.#told.length === 0) return
+    const told = this.#told
+    this.#told = []
+    for (const [link, gap] of told) this.#events.emit('gap', { id: link.clientId, gap, policy: link.policy.name })
+  }
+
+  #arm(): void {
+    if (this.#armed || this.#ticking) return
+    this.#armed = true
+    this.#scheduler.defer(this.#run)
+  }
+}

@@ -1,0 +1,50 @@
+import { HubError } from './errors.ts'
+
+declare const brand: unique symbol
+type Brand<T, Name> = T & { readonly [brand]: Name }
+
+/** A brand has exactly one parser, below; everything behind it trusts the type. */
+export type ClientId = Brand<string, 'ClientId'>
+export type TopicName = Brand<string, 'TopicName'>
+
+/** Sequence number of a message in its topic: gapless, from 1, until the topic's epoch ends. */
+export type Seq = number
+
+/** Where a reader is in a topic: the last message it has. An epoch ends when the topic is forgotten or the hub restarts. */
+export interface Position {
+  readonly epoch: string
+  readonly seq: Seq
+}
+
+export const MAX_TOPIC_LENGTH = 255
+export const MAX_CLIENT_ID_LENGTH = 128
+const TOPIC = /^[A-Za-z0-9_.:/-]+$/
+const CLIENT_ID = /^[A-Za-z0-9_.:@-]+$/
+
+export const TOPIC_RULE = `a topic name is 1 to ${MAX_TOPIC_LENGTH} characters of A-Z a-z 0-9 _ . : / - without an empty, "." or ".." segment`
+
+/** Checks a topic name and drops one leading slash: `/video/main` and `video/main` are the same topic. Throws TOPIC_INVALID. */
+export function parseTopicName(input: string): TopicName {
+  const name = input.startsWith('/') ? input.slice(1) : input
+  if (name.length === 0 || name.length > MAX_TOPIC_LENGTH || !TOPIC.test(name)) throw topicError(name)
+  for (const segment of name.split('/')) {
+    if (segment === '' || segment === '.' || segment === '..') throw topicError(name)
+  }
+  return name as TopicName
+}
+
+function topicError(name: string): HubError {
+  const what = name.length > MAX_TOPIC_LENGTH ? `${name.length} characters` : JSON.stringify(name)
+  return new HubError('TOPIC_INVALID', `topic: ${what} is not a topic name: ${TOPIC_RULE}`)
+}
+
+/** Checks a client id. Throws CLIENT_ID_INVALID. */
+export function parseClientId(input: string): ClientId {
+  if (input.length === 0 || input.length > MAX_CLIENT_ID_LENGTH || !CLIENT_ID.test(input)) {
+    throw new HubError(
+      'CLIENT_ID_INVALID',
+      `client: a client id is 1 to ${MAX_CLIENT_ID_LENGTH} characters of A-Z a-z 0-9 _ . : @ -`,
+    )
+  }
+  return input as ClientId
+}

@@ -1,0 +1,189 @@
+import type { Batch } from './batch.ts'
+import type { ClientId, Seq, TopicName } from './ids.ts'
+import type { Gap, GapReason, Message } from './message.ts'
+import type { Outbox } from './outbox.ts'
+import type { DeliveryPolicy, PolicyLink } from './policy.ts'
+import type { DropTally } from './stats.ts'
+import type { Topic } from './topic.ts'
+
+/**
+ * One client on one topic. Live: it gets each batch as it is sealed. Behind: it costs the fan-out nothing and reads the
+ * topic's log (or its newest values, or its own `held` list) after its cursor when there is room again.
+ */
+export class Link implements PolicyLink {
+  readonly outbox: Outbox
+  readonly topic: Topic
+  /** What the subscriber asked for, if anything; set through the manager only. */
+  wish: DeliveryPolicy | undefined
+  policy!: DeliveryPolicy
+  state: unknown
+  wakeAt = 0
+  /** The last message that is settled: sent, dropped, or taken into `held`. */
+  cursor: Seq
+  /** The last message before this link's time; what it is owed is everything after. */
+  base: Seq
+  delivered = 0
+  dropped = 0
+  /** Messages in the outbox, not flushed yet. */
+  queued = 0
+  /** Reads the topic's log or newest values after its cursor; the fan-out does not see it. */
+  behind = false
+  /** Reads its own list first; the fan-out goes on adding to the list. */
+  holding = false
+  /** What waits for a link that holds, oldest first: references, the payloads are shared. */
+  held: Message[] = []
+  heldBytes = 0
+  /** Place in topic.links; -1 once the link has left. */
+  index = -1
+  tally!: DropTally
+  gapFrom: Seq = 0
+  gapTo: Seq = 0
+  gapCount: number | null = 0
+  gapReason: GapReason = 'behind'
+
+  constructor(outbox: Outbox, topic: Topic, cursor: Seq, wish: DeliveryPolicy | undefined) {
+    this.outbox = outbox
+    this.topic = topic
+    this.cursor = cursor
+    this.base = cursor
+    this.wish = wish
+  }
+
+  get clientId(): ClientId {
+    return this.outbox.id
+  }
+
+  get topicName(): TopicName {
+    return this.topic.name
+  }
+
+  get writable(): boolean {
+    return this.outbox.writable
+  }
+
+  get closed(): boolean {
+    return this.index === -1
+  }
+
+  /** Messages that are neither delivered nor dropped yet (I6). */
+  get pending(): number {
+    return this.topic.seq - this.cursor + this.held.length + this.queued
+  }
+
+  waited(now: number): number {
+    if (!this.outbox.writable) return now - this.outbox.waitingSince
+    if (!this.behind) return 0
+    const oldest = this.held[0] ?? this.topic.oldestAfter(this)
+    return oldest ? now - oldest.at : 0
+  }
+
+  /** Takes the policy and lets it make its state. What already waits stays. */
+  adopt(policy: DeliveryPolicy): void {
+    this.policy = policy
+    this.wakeAt = 0
+    this.state = policy.open(this)
+    this.tally = this.topic.tallyOf(policy)
+  }
+
+  /** Counts `count` messages within from..to as dropped and remembers to tell it. Hot for best-effort: no allocation. */
+  drop(from: Seq, to: Seq, count: number, reason: keyof DropTally['counts']): void {
+    if (count === 0) return
+    this.dropped += count
+    this.tally.counts[reason] += count
+    this.topic.dropped += count
+    this.noteGap(from, to, count, reason)
+  }
+
+  /** Coalesces: the reason told is that of the first loss in the gap. */
+  noteGap(from: Seq, to: Seq, count: number | null, reason: GapReason): void {
+    if (this.gapCount === 0) {
+      this.gapFrom = from
+      this.gapReason = reason
+      this.outbox.untold++
+    }
+    this.gapTo = to
+    this.gapCount = count === null || this.gapCount === null ? null : this.gapCount + count
+  }
+
+  takeGap(): Gap {
+    const gap: Gap = {
+      topic: this.topic.name,
+      from: this.gapFrom,
+      to: this.gapTo,
+      count: this.gapCount,
+      reason: this.gapReason,
+    }
+    this.gapCount = 0
+    this.outbox.untold--
+    return gap
+  }
+
+  /** Keeps what fits beside what it keeps already; the rest, the newest, is dropped. Settles everything up to `last`. */
+  hold(messages: readonly Message[], last: Seq): void {
+    const limit = this.policy.backlog.kind === 'log' ? this.policy.backlog : this.topic.spec.history
+    for (const message of messages) {
+      if (message.seq <= this.cursor) continue
+      const size = message.payload.byteLength
+      const skipped = message.seq - this.cursor - 1
+      if (skipped > 0) this.drop(this.cursor + 1, message.seq - 1, skipped, 'conflated')
+      const room = this.heldBytes + this.outbox.waitingBytes + size <= limit.bytes
+      if (room && this.held.length < limit.messages) {
+        this.held.push(message)
+        this.heldBytes += size
+      } else {
+        this.drop(message.seq, message.seq, 1, 'overflow')
+      }
+      this.cursor = message.seq
+    }
+    this.cursor = Math.max(this.cursor, last)
+    if (!this.holding && this.held.length > 0) {
+      this.holding = true
+      this.outbox.behind++
+    }
+  }
+
+  /** The first `count` of the list are on their way. */
+  unhold(batch: Batch): void {
+    this.held.splice(0, batch.count)
+    this.heldBytes -= batch.bytes
+    if (this.held.length === 0) this.release()
+  }
+
+  /** For a policy that keeps nothing: what may not go now is lost. */
+  giveUpHeld(reason: 'rate'): void {
+    const { held } = this
+    this.release()
+    if (held.length > 0) this.drop(held[0]!.seq, held.at(-1)!.seq, held.length, reason)
+  }
+
+  /** Nothing is held any more. */
+  release(): void {
+    this.held = []
+    this.heldBytes = 0
+    if (!this.holding) return
+    this.holding = false
+    this.outbox.behind--
+  }
+
+  /** Replays what the topic still keeps after the base; what it does not keep is a loss. Once, on joining. */
+  replay(after: Seq): void {
+    this.base = after
+    this.cursor = after
+    const { log, sealed } = this.topic
+    const oldest = Math.min(log.first - 1, sealed)
+    if (oldest > after) {
+      this.drop(after + 1, oldest, oldest - after, 'trimmed')
+      this.cursor = oldest
+    }
+    this.hold(log.slice(this.cursor, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY), sealed)
+  }
+
+  /** Gives up what waits. Messages in the outbox stay: flush settles them. */
+  abandon(reason: 'policy' | 'closed'): void {
+    const count = this.topic.seq - this.cursor + this.held.length
+    const from = this.held[0]?.seq ?? this.cursor + 1
+    this.release()
+    this.cursor = this.topic.seq
+    this.drop(from, this.cursor, count, reason)
+  }
+}

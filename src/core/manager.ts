@@ -1,0 +1,452 @@
+import type { Broker, Publication, RouteResult } from './broker.ts'
+import { Registration } from './client.ts'
+import type { Client, CloseReason, Connection } from './connection.ts'
+import { Delivery } from './delivery.ts'
+import { HubError } from './errors.ts'
+import { Events } from './events.ts'
+import { type ClientId, type Position, parseClientId, parseTopicName, type TopicName } from './ids.ts'
+import { Link } from './link.ts'
+import type { Message } from './message.ts'
+import type { DeliveryPolicy } from './policy.ts'
+import type { Scheduler } from './scheduler.ts'
+import type { Session } from './sessions.ts'
+import { CloseCounter, clientInfo, connectionStats, subscriptionInfo, topicInfo } from './snapshot.ts'
+import type { ClientInfo, ConnectionStats, SubscriptionInfo, TopicInfo } from './stats.ts'
+import { Topic } from './topic.ts'
+import type { TopicRegistry } from './topics.ts'
+
+export interface HubLimits {
+  readonly maxClients: number
+  readonly maxTopics: number
+  readonly maxSubscriptionsPerClient: number
+}
+
+export const DEFAULT_LIMITS: HubLimits = { maxClients: 50_000, maxTopics: 100_000, maxSubscriptionsPerClient: 128 }
+
+/** What the core needs from outside; `createHub` fills it in. */
+export interface ManagerOptions {
+  readonly scheduler: Scheduler
+  readonly broker: Broker
+  readonly topics: TopicRegistry
+  readonly policy: DeliveryPolicy
+  readonly limits?: Partial<HubLimits>
+  /** Unique to this life of the hub: positions of an earlier one must not fit. */
+  readonly epoch: string
+}
+
+export interface RegisterOptions {
+  readonly protocols?: readonly string[]
+  readonly session?: Session
+  readonly address?: string | undefined
+  /** The id is taken. replace (default): the older client is closed as `replaced`. refuse: CLIENT_EXISTS. */
+  readonly ifExists?: 'replace' | 'refuse'
+}
+
+export interface SubscribeOptions {
+  /** The subscriber's own wish; it wins over the client's policy and the topic's, if the topic allows it. */
+  readonly policy?: DeliveryPolicy | undefined
+  /** Resume after this position: what the topic still keeps is replayed first, what it does not is told as a gap. */
+  readonly after?: Position | undefined
+}
+
+export interface Subscription {
+  readonly topic: TopicName
+  /** Everything after this position will be delivered, or counted and told. */
+  readonly position: Position
+  /** Was the asked position found? False where none was asked for. */
+  readonly recovered: boolean
+}
+
+export interface RouteOptions {
+  readonly contentType?: string | undefined
+  readonly key?: string | undefined
+}
+
+/** How often topics are looked through for messages past their age, in ms. */
+const HOUSEKEEPING_MS = 1000
+const OCTETS = 'application/octet-stream'
+
+/**
+ * The single owner of who is connected, who subscribed to what, and what each of them is still owed (seed 3).
+ * Every method is synchronous up to the broker and may be called from any event handler. `error` results of the seed are thrown
+ * HubErrors.
+ */
+export class ConnectionManager {
+  readonly events = new Events()
+  readonly limits: HubLimits
+  readonly #options: ManagerOptions
+  readonly #delivery: Delivery
+  readonly #clients = new Map<ClientId, Registration>()
+  readonly #topics = new Map<TopicName, Topic>()
+  readonly #policies = new Map<TopicName, DeliveryPolicy>()
+  readonly #closes = new CloseCounter()
+  readonly #started: number
+  readonly #housekeeping: Disposable
+  #epochs = 0
+  #closed = false
+
+  constructor(options: ManagerOptions) {
+    this.#options = options
+    this.limits = { ...DEFAULT_LIMITS, ...options.limits }
+    this.#delivery = new Delivery(options.scheduler, this.events, (outbox, reason) => {
+      const client = this.#clients.get(outbox.id)
+      if (client?.outbox === outbox) this.#remove(client, reason)
+    })
+    this.#started = options.scheduler.now()
+    this.#housekeeping = options.scheduler.every(HOUSEKEEPING_MS, () => this.#tidy())
+    this.#settled(
+      options.broker.start(publication => this.#route(publication)),
+      'broker start',
+    )
+  }
+
+  // ---- clients
+
+  /**
+   * Registers an open connection. The transport keeps the returned handle and speaks through it; whoever disposes of it says that
+   * the peer has gone. Throws CLIENT_ID_INVALID, CLIENT_EXISTS, LIMIT_EXCEEDED, SHUTTING_DOWN.
+   */
+  registerClient(id: string, connection: Connection, options: RegisterOptions = {}): Client {
+    this.#checkOpen()
+    const clientId = parseClientId(id)
+    const older = this.#clients.get(clientId)
+    if (older && options.ifExists === 'refuse') {
+      throw new HubError('CLIENT_EXISTS', `client: ${clientId} is connected already`)
+    }
+    if (older) this.#remove(older, 'replaced')
+    if (this.#clients.size >= this.limits.maxClients) throw tooMany('clients', this.limits.maxClients)
+    const client = new Registration(clientId, connection, options, this.#options.scheduler.now(), {
+      drained: () => this.#delivery.drained(client.outbox),
+      send: frame => this.#delivery.send(client.outbox, frame),
+      close: reason => {
+        if (this.#clients.get(clientId) === client) this.unregisterClient(clientId, reason)
+      },
+    })
+    this.#clients.set(clientId, client)
+    this.#closes.opened(connection.protocol)
+    this.events.emit('register', { id: clientId, protocol: connection.protocol })
+    return client
+  }
+
+  /** Ends a client: what was published before is flushed as far as its connection takes it, every subscription is gone on return. */
+  unregisterClient(id: string, reason: CloseReason = 'peer'): boolean {
+    const client = this.#clients.get(id as ClientId)
+    if (client === undefined) return false
+    if (reason !== 'slow' && reason !== 'lost' && reason !== 'peer') {
+      for (const link of client.outbox.links.values()) this.#delivery.seal(link.topic)
+      this.#delivery.flush(client.outbox)
+    }
+    // An event handler may have ended it meanwhile.
+    if (this.#clients.get(client.id) === client) this.#remove(client, reason)
+    return true
+  }
+
+  *getActiveClients(): Iterable<ClientInfo> {
+    const now = this.#options.scheduler.now()
+    for (const client of this.#clients.values()) yield clientInfo(client, now)
+  }
+
+  /** Throws CONNECTION_NOT_FOUND. */
+  getClient(id: string): ClientInfo {
+    return clientInfo(this.#client(id), this.#options.scheduler.now())
+  }
+
+  // ---- subscriptions
+
+  /**
+   * From now on the client gets what is published to the topic; a second subscription changes nothing but the policy wish.
+   * Throws TOPIC_INVALID, TOPIC_UNKNOWN, CONNECTION_NOT_FOUND, LIMIT_EXCEEDED, POLICY_DENIED, SHUTTING_DOWN.
+   */
+  subscribe(id: string, topicName: string, options: SubscribeOptions = {}): Subscription {
+    this.#checkOpen()
+    const client = this.#client(id)
+    const name = parseTopicName(topicName)
+    const { links } = client.outbox
+    if (!links.has(name) && links.size >= this.limits.maxSubscriptionsPerClient) {
+      throw tooMany('subscriptions of one client', this.limits.maxSubscriptionsPerClient)
+    }
+    const topic = this.#topic(name)
+    checkAllowed(topic, options.policy)
+    const existing = links.get(name)
+    if (existing) {
+      existing.wish = options.policy
+      this.#adopt(existing, client)
+      return { topic: name, position: topic.position, recovered: false }
+    }
+    this.#delivery.seal(topic)
+    const link = new Link(client.outbox, topic, topic.seq, options.policy)
+    const recovered = this.#join(link, client, options.after)
+    if (topic.links.length === 1) this.#settled(this.#options.broker.join(name), 'broker join')
+    this.events.emit('subscribe', { id: client.id, topic: name })
+    return { topic: name, position: { epoch: topic.epoch, seq: link.base }, recovered }
+  }
+
+  /** False: the client or the subscription is not there. What was published before is still delivered. */
+  unsubscribe(id: string, topicName: string): boolean {
+    const client = this.#clients.get(id as ClientId)
+    const name = parseTopicName(topicName)
+    const link = client?.outbox.links.get(name)
+    if (client === undefined || link === undefined) return false
+    this.#delivery.seal(link.topic)
+    if (link.closed) return false
+    this.#unlink(client, link)
+    return true
+  }
+
+  /** The seed returns the connections; nobody but the outbox may write, so here it is their descriptions. */
+  *getClientsForTopic(topicName: string): Iterable<ClientInfo> {
+    const now = this.#options.scheduler.now()
+    for (const link of [...(this.#topics.get(parseTopicName(topicName))?.links ?? [])]) {
+      const client = this.#clients.get(link.clientId)
+      if (client) yield clientInfo(client, now)
+    }
+  }
+
+  /** Undefined where the client is not subscribed to the topic. */
+  getSubscription(id: string, topicName: string): SubscriptionInfo | undefined {
+    const link = this.#clients.get(id as ClientId)?.outbox.links.get(parseTopicName(topicName))
+    return link && subscriptionInfo(link)
+  }
+
+  // ---- data
+
+  /**
+   * Publishes through the broker: to subscribers here and on other nodes. The bytes belong to the hub from now on (I5).
+   * A promise only where the broker needs one. Throws TOPIC_INVALID, TOPIC_UNKNOWN, MESSAGE_TOO_LARGE, MESSAGE_INVALID, SHUTTING_DOWN.
+   */
+  publish(
+    topicName: string,
+    data: Uint8Array,
+    options: RouteOptions = {},
+  ): RouteResult | undefined | Promise<RouteResult | undefined> {
+    return this.#options.broker.publish(this.#publication(topicName, data, options))
+  }
+
+  /** Routes to the subscribers of this node only, without the broker. Same checks and errors as `publish`. */
+  routeData(topicName: string, data: Uint8Array, options: RouteOptions = {}): RouteResult {
+    return this.#route(this.#publication(topicName, data, options))
+  }
+
+  // ---- policies
+
+  /** For everyone on the topic who has no wish or class of their own, at once and without a reconnect. Null: back to the default. */
+  setDeliveryPolicy(topicName: string, policy: DeliveryPolicy | null): void {
+    const name = parseTopicName(topicName)
+    if (policy === null) {
+      this.#policies.delete(name)
+    } else {
+      if (!this.#policies.has(name) && this.#policies.size >= this.limits.maxTopics) {
+        throw tooMany('topics with a policy', this.limits.maxTopics)
+      }
+      this.#policies.set(name, policy)
+    }
+    const topic = this.#topics.get(name)
+    if (topic === undefined) return
+    topic.policy = this.getDeliveryPolicy(name)
+    this.#delivery.seal(topic)
+    for (const link of [...topic.links]) {
+      const client = this.#clients.get(link.clientId)
+      if (client) this.#adopt(link, client)
+    }
+  }
+
+  getDeliveryPolicy(topicName: string): DeliveryPolicy {
+    const name = parseTopicName(topicName)
+    const set = this.#policies.get(name) ?? this.#topics.get(name)?.spec.policy
+    return set ?? this.#options.topics.resolve(name).policy ?? this.#options.policy
+  }
+
+  /** The client's class: it wins over the topic's policy on all its subscriptions. Null: none. Throws CONNECTION_NOT_FOUND. */
+  setClientPolicy(id: string, policy: DeliveryPolicy | null): void {
+    const client = this.#client(id)
+    if (policy) for (const link of client.outbox.links.values()) checkAllowed(link.topic, policy)
+    client.policy = policy ?? undefined
+    for (const link of [...client.outbox.links.values()]) this.#adopt(link, client)
+  }
+
+  // ---- monitoring and end
+
+  getConnectionStats(): ConnectionStats {
+    const uptime = this.#options.scheduler.now() - this.#started
+    return connectionStats(this.#clients.values(), this.#topics.values(), this.#closes, uptime)
+  }
+
+  *getTopics(): Iterable<TopicInfo> {
+    for (const topic of this.#topics.values()) yield topicInfo(topic)
+  }
+
+  /** Null: nobody has published or subscribed to it of late. Throws TOPIC_INVALID. */
+  getTopic(topicName: string): TopicInfo | null {
+    const topic = this.#topics.get(parseTopicName(topicName))
+    return topic ? topicInfo(topic) : null
+  }
+
+  /** What the registry says of it. Throws TOPIC_INVALID, TOPIC_UNKNOWN. */
+  resolveTopic(topicName: string) {
+    return this.#options.topics.resolve(topicName)
+  }
+
+  /** Refuses new work, hands over what it can, closes every client as `shutdown`. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#delivery.tick()
+    for (const client of [...this.#clients.values()]) this.#remove(client, 'shutdown')
+    this.#housekeeping[Symbol.dispose]()
+    this.#delivery.sweeper.stop()
+    await this.#options.broker.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  // ---- inside
+
+  #publication(topicName: string, data: Uint8Array, options: RouteOptions): Publication {
+    this.#checkOpen()
+    const topic = parseTopicName(topicName)
+    if (!(data instanceof Uint8Array)) {
+      throw new HubError('MESSAGE_INVALID', `data: a message is a Uint8Array or Buffer, not ${kindOf(data)}`)
+    }
+    const spec = this.#topics.get(topic)?.spec ?? this.#options.topics.resolve(topic)
+    if (data.byteLength > spec.maxMessageBytes) {
+      throw new HubError(
+        'MESSAGE_TOO_LARGE',
+        `data: ${data.byteLength} bytes are more than the ${spec.maxMessageBytes} that ${topic} takes in one message`,
+      )
+    }
+    return { topic, data, contentType: options.contentType ?? spec.contentType ?? OCTETS, key: options.key }
+  }
+
+  #route({ topic: name, data, contentType, key }: Publication): RouteResult {
+    const topic = this.#topic(name)
+    const at = this.#options.scheduler.now()
+    const seq = ++topic.seq
+    topic.contentType = contentType
+    const message: Message = { topic: name, epoch: topic.epoch, seq, payload: data, contentType, key, at }
+    const result = {
+      position: { epoch: topic.epoch, seq },
+      matched: topic.links.length,
+      behind: topic.links.length - topic.live,
+    }
+    this.#closes.published(data.byteLength)
+    this.#delivery.route(topic, message)
+    return result
+  }
+
+  #client(id: string): Registration {
+    const client = this.#clients.get(id as ClientId)
+    if (client === undefined)
+      throw new HubError('CONNECTION_NOT_FOUND', `client: no client ${JSON.stringify(id)} is connected`)
+    return client
+  }
+
+  #topic(name: TopicName): Topic {
+    const known = this.#topics.get(name)
+    if (known) return known
+    if (this.#topics.size >= this.limits.maxTopics) this.#tidy()
+    if (this.#topics.size >= this.limits.maxTopics) throw tooMany('topics', this.limits.maxTopics)
+    const spec = this.#options.topics.resolve(name)
+    const epoch = `${this.#options.epoch}${(this.#epochs++).toString(36)}`
+    const topic = new Topic(spec, epoch, this.#policies.get(name) ?? spec.policy ?? this.#options.policy)
+    this.#topics.set(name, topic)
+    return topic
+  }
+
+  /** Puts a new link on its topic, with what it missed waiting for it. Answers whether the asked position was found. */
+  #join(link: Link, client: Registration, after: Position | undefined): boolean {
+    const { topic } = link
+    const found = after !== undefined && after.epoch === topic.epoch && after.seq <= topic.seq
+    link.adopt(link.wish ?? client.policy ?? topic.policy)
+    topic.add(link)
+    client.outbox.links.set(topic.name, link)
+    if (found) link.replay(after.seq)
+    if (after !== undefined && !found && topic.seq > 0) link.noteGap(1, topic.seq, null, 'epoch')
+    if (link.holding || link.gapCount !== 0) {
+      this.#delivery.sweeper.watch(link.outbox)
+      this.#delivery.wake(link.outbox)
+    }
+    return found
+  }
+
+  /** The policy in force: the subscriber's wish, else the client's class, else the topic's. What already waits stays. */
+  #adopt(link: Link, client: Registration): void {
+    const policy = link.wish ?? client.policy ?? link.topic.policy
+    if (policy === link.policy) return
+    if (link.behind && policy.backlog.kind !== link.policy.backlog.kind) {
+      const waiting = link.topic.waitingFor(link)
+      link.topic.promote(link)
+      link.adopt(policy)
+      link.hold(waiting, link.topic.sealed)
+    } else {
+      link.adopt(policy)
+    }
+    this.#delivery.sweeper.watch(link.outbox)
+    this.#delivery.wake(link.outbox)
+  }
+
+  #remove(client: Registration, reason: CloseReason): void {
+    client.outbox.condemned = true
+    this.#clients.delete(client.id)
+    this.#delivery.sweeper.forget(client.outbox)
+    client.outbox.discard()
+    const { protocol } = client.outbox.connection
+    this.#closes.ended(protocol, reason)
+    for (const link of [...client.outbox.links.values()]) this.#unlink(client, link)
+    try {
+      client.outbox.connection.close(reason)
+    } catch (error) {
+      this.events.emit('fault', { error, where: `close of ${protocol}` })
+    }
+    this.events.emit('unregister', { id: client.id, protocol, reason })
+  }
+
+  #unlink(client: Registration, link: Link): void {
+    const { topic } = link
+    client.outbox.links.delete(topic.name)
+    this.#delivery.leave(link)
+    if (topic.links.length === 0) this.#settled(this.#options.broker.leave(topic.name), 'broker leave')
+    this.events.emit('unsubscribe', { id: client.id, topic: topic.name })
+  }
+
+  /** Lets messages past their age go, and topics that nobody uses. */
+  #tidy(): void {
+    const now = this.#options.scheduler.now()
+    for (const topic of this.#topics.values()) {
+      if (topic.log.count > 0) this.#delivery.settle(topic, now)
+      if (topic.links.length === 0 && topic.log.count === 0 && topic.pending.length === 0) {
+        this.#closes.forgot(topic)
+        this.#topics.delete(topic.name)
+      }
+    }
+  }
+
+  /** A broker's failure outside of publish has no caller to tell. */
+  #settled(result: void | Promise<void>, where: string): void {
+    if (result instanceof Promise) result.catch(error => this.events.emit('fault', { error, where }))
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new HubError('SHUTTING_DOWN', 'the hub is shutting down')
+  }
+}
+
+function tooMany(what: string, limit: number): HubError {
+  return new HubError('LIMIT_EXCEEDED', `limit: there may be at most ${limit} ${what}`)
+}
+
+function checkAllowed({ name, spec }: Topic, policy: DeliveryPolicy | undefined): void {
+  const allowed = spec.allowedPolicies
+  if (policy && allowed && !allowed.includes(policy.name)) {
+    throw new HubError(
+      'POLICY_DENIED',
+      `policy: ${name} allows ${allowed.join(', ') || 'no other policy'}, not ${policy.name}`,
+    )
+  }
+}
+
+function kindOf(value: unknown): string {
+  if (value === null) return 'null'
+  return typeof value === 'object' ? (value.constructor?.name ?? 'an object') : `a ${typeof value}`
+}

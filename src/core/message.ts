@@ -1,0 +1,47 @@
+import type { Seq, TopicName } from './ids.ts'
+
+/** One publication. Made once, shared by every receiver; its bytes never change again (I5). */
+export interface Message {
+  readonly topic: TopicName
+  readonly epoch: string
+  readonly seq: Seq
+  readonly payload: Uint8Array
+  readonly contentType: string
+  /** What this message is the newest value of: the `latest` policy keeps one message per key. */
+  readonly key: string | undefined
+  /** When it was routed, in ms on the scheduler's clock. */
+  readonly at: number
+}
+
+/** Messages that one link will never get, coalesced (I6). `count` is null where nobody can know it (epoch changed). */
+export interface Gap {
+  readonly topic: TopicName
+  readonly from: Seq
+  readonly to: Seq
+  readonly count: number | null
+  readonly reason: GapReason
+}
+
+/**
+ * behind: it could not take the message when it came (best-effort). conflated: a newer value of the same key replaced it.
+ * overflow: the link's backlog was full. rate: over its rate limit. trimmed: asked for, but no longer kept.
+ * unsupported: its protocol cannot carry the payload. policy: given up when the policy changed. closed: the link ended first.
+ */
+export type DropReason = 'behind' | 'conflated' | 'overflow' | 'rate' | 'trimmed' | 'unsupported' | 'policy' | 'closed'
+
+/** epoch: the reader's position belongs to an older life of the topic, so what it missed is unknown. */
+export type GapReason = DropReason | 'epoch'
+
+/**
+ * Turns a message into the bytes of one protocol. The object's identity is the cache key: all connections of a protocol
+ * must share one codec, so that a batch is encoded once for all of them. Frames carry nothing that belongs to one client.
+ */
+export interface Codec {
+  readonly name: string
+  /** null: this protocol cannot carry this message; it is then counted as dropped, reason `unsupported`. */
+  encode(message: Message): Uint8Array | null
+  /** The in-band notice of a loss; absent where the protocol has no room for one. */
+  gap?(gap: Gap): Uint8Array
+  /** Joins small frames. Absent: the core joins into a plain Uint8Array. */
+  concat?(frames: readonly Uint8Array[], bytes: number): Uint8Array
+}

@@ -1,0 +1,55 @@
+import type { Batch } from './batch.ts'
+import type { ClientId, TopicName } from './ids.ts'
+
+/** send: into the outbox now. defer: it waits in the backlog. drop: this link never gets it. close: the client is slow. */
+export type Verdict = 'send' | 'defer' | 'drop' | 'close'
+
+/**
+ * What may wait for a link that is behind.
+ * none: nothing; a `drop` is counted as `behind`, a `defer` is a drop as well and counted as `rate`. newest: the newest message of each key, shared by all links of the topic.
+ * log: up to `messages` and `bytes` (payload), read from the topic's log, which all links share; `drop-newest` keeps a
+ * list of its own, because what it keeps is not the end of the log.
+ */
+export type Backlog =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'newest' }
+  | {
+      readonly kind: 'log'
+      readonly messages: number
+      readonly bytes: number
+      readonly overflow: 'drop-oldest' | 'drop-newest' | 'close'
+    }
+
+/** One client on one topic, as a policy may see it. */
+export interface PolicyLink<S = unknown> {
+  readonly clientId: ClientId
+  readonly topicName: TopicName
+  /** Has the connection taken everything so far? */
+  readonly writable: boolean
+  /** How long, in ms, the oldest message of this client that is not wholly handed over has waited; 0 when nothing waits. */
+  waited(now: number): number
+  /** The policy's own slot, made by `open`. */
+  state: S
+  /** Not before this time, on the scheduler's clock, should the sweep call `wake`; 0: at every sweep. */
+  wakeAt: number
+}
+
+/**
+ * Decides, per link, what happens to what a client cannot take yet. A frozen value shared by all links: what it must
+ * remember of one link is in `link.state`. All of it is synchronous and must not call the hub.
+ */
+export interface DeliveryPolicy<S = unknown> {
+  readonly name: string
+  readonly backlog: Backlog
+  /** true: a link that is behind is offered one message at a time, so that `admit` can stop between any two. */
+  readonly stepwise?: boolean
+  open(link: PolicyLink): S
+  /** Hot: once per link and batch. No allocation, no I/O. `defer` and `drop` must leave the state as if nothing was offered. */
+  admit(link: PolicyLink<S>, batch: Batch, now: number): Verdict
+  /** Called by the sweep while the client waits for something. wait: go on. pull: read on. close: the client is slow. */
+  wake?(link: PolicyLink<S>, now: number): 'wait' | 'pull' | 'close'
+  /** The form in which the API shows it and takes it. */
+  describe(): PolicyDescription
+}
+
+export type PolicyDescription = { readonly name: string } & Readonly<Record<string, unknown>>

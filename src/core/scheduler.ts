@@ -1,0 +1,12 @@
+/**
+ * Time, as the core sees it. The core owns no clock and no timer: tests own time, and the event loop's own
+ * scheduler lives outside (src/event-loop.ts).
+ */
+export interface Scheduler {
+  /** Milliseconds on a monotonic clock. Never wall time: a clock that jumps must not evict anybody. */
+  now(): number
+  /** Runs once, after the work that is already queued (setImmediate, not a microtask: it must gather). */
+  defer(run: () => void): void
+  /** Runs every `ms` until disposed. Must not keep the process alive. */
+  every(ms: number, run: () => void): Disposable
+}

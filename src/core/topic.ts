@@ -1,0 +1,228 @@
+import { Batch } from './batch.ts'
+import type { Position, Seq, TopicName } from './ids.ts'
+import type { Link } from './link.ts'
+import { Log, type LogBounds } from './log.ts'
+import type { Message } from './message.ts'
+import type { DeliveryPolicy } from './policy.ts'
+import { type DropTally, newTally } from './stats.ts'
+import type { TopicSpec } from './topics.ts'
+
+/** Most keys of which `newest` keeps a value; beyond it the key that was silent longest is forgotten. */
+export const MAX_KEYS = 10_000
+
+/**
+ * A named stream of messages. Owns its links (live ones first, so that the fan-out walks a dense array), what was published
+ * in this tick, and what is kept for those who are behind.
+ */
+export class Topic {
+  readonly name: TopicName
+  readonly epoch: string
+  readonly spec: TopicSpec
+  policy: DeliveryPolicy
+  contentType: string | undefined
+  /** The last message routed, sealed or not. */
+  seq: Seq = 0
+  /** The last message sealed: what links and log know of. */
+  sealed: Seq = 0
+  readonly links: Link[] = []
+  /** links[0..live) are live, the rest is behind. */
+  live = 0
+  pending: Message[] = []
+  pendingBytes = 0
+  /** The fan-out is walking `links`: members may come at the end, nobody may leave (I4). */
+  walking = false
+  dirty = false
+  delivered = 0
+  dropped = 0
+  readonly log = new Log()
+  /** The newest message of each key, in order of seq; only while a link that reads it is behind. */
+  newest: Map<string, Message> | undefined
+  newestBytes = 0
+  readonly #tallies = new Map<string, DropTally>()
+  #slice: Batch | undefined
+  #bounds: LogBounds
+
+  constructor(spec: TopicSpec, epoch: string, policy: DeliveryPolicy) {
+    this.name = spec.name
+    this.spec = spec
+    this.epoch = epoch
+    this.policy = policy
+    this.contentType = spec.contentType
+    this.#bounds = spec.history
+  }
+
+  get position(): Position {
+    return { epoch: this.epoch, seq: this.seq }
+  }
+
+  get retainedBytes(): number {
+    return this.log.bytes + this.newestBytes + this.pendingBytes
+  }
+
+  get tallies(): Iterable<DropTally> {
+    return this.#tallies.values()
+  }
+
+  tallyOf(policy: DeliveryPolicy): DropTally {
+    let tally = this.#tallies.get(policy.name)
+    if (tally === undefined) {
+      tally = newTally(policy.name)
+      this.#tallies.set(policy.name, tally)
+    }
+    return tally
+  }
+
+  add(link: Link): void {
+    link.index = this.links.length
+    this.links.push(link)
+    this.promote(link)
+  }
+
+  /** Never while walking. */
+  remove(link: Link): void {
+    if (link.behind) this.promote(link)
+    this.live--
+    this.#swap(link.index, this.live)
+    this.#swap(this.live, this.links.length - 1)
+    this.links.pop()
+    link.index = -1
+  }
+
+  promote(link: Link): void {
+    this.#swap(link.index, this.live)
+    this.live++
+    if (link.behind) {
+      link.behind = false
+      link.outbox.behind--
+    }
+  }
+
+  /** Safe while the fan-out walks backwards: it swaps only with links that were visited already. */
+  demote(link: Link): void {
+    this.live--
+    this.#swap(link.index, this.live)
+    link.behind = true
+    link.outbox.behind++
+    this.#widen(link)
+  }
+
+  /** Remembers the newest value of each key, for links that conflate. */
+  remember(message: Message): void {
+    const newest = this.newest!
+    const key = message.key ?? ''
+    const older = newest.get(key)
+    if (older !== undefined) {
+      this.newestBytes -= older.payload.byteLength
+      newest.delete(key)
+    }
+    newest.set(key, message)
+    this.newestBytes += message.payload.byteLength
+    if (newest.size > MAX_KEYS) {
+      const [silent, lost] = newest.entries().next().value!
+      newest.delete(silent)
+      this.newestBytes -= lost.payload.byteLength
+    }
+  }
+
+  /** The oldest message that a link which is behind waits for. */
+  oldestAfter(link: Link): Message | undefined {
+    if (link.policy.backlog.kind !== 'newest') return this.log.after(link.cursor) ?? this.pending[0]
+    for (const message of this.newest?.values() ?? []) if (message.seq > link.cursor) return message
+    return this.pending[0]
+  }
+
+  /** Everything that a link which is behind waits for, but what is pending. */
+  waitingFor({ policy, cursor }: Link): Message[] {
+    const all = Number.POSITIVE_INFINITY
+    if (policy.backlog.kind === 'newest') return take(this.newest?.values() ?? [], cursor, all, all, all)
+    return this.log.slice(cursor, all, all)
+  }
+
+  /** What a link that is behind reads next: at most `bytes`, one message if `stepwise`. Undefined: nothing is left. */
+  next(link: Link, bytes: number): Batch | undefined {
+    const most = link.policy.stepwise ? 1 : Number.POSITIVE_INFINITY
+    if (link.holding) return nextHeld(link, most, bytes)
+    if (link.policy.backlog.kind === 'newest') return this.#nextNewest(link.cursor, most, bytes)
+    // Clients that fell behind together read on together: the last slice serves them all, encoded once.
+    const same = this.#slice
+    if (most > 1 && same?.first === link.cursor + 1 && same.bytes <= bytes) return same
+    const messages = this.log.slice(link.cursor, most, bytes)
+    if (messages.length === 0) return undefined
+    this.#slice = new Batch(messages)
+    return this.#slice
+  }
+
+  #nextNewest(cursor: Seq, most: number, bytes: number): Batch | undefined {
+    const messages = take(this.newest?.values() ?? [], cursor, Number.POSITIVE_INFINITY, most, bytes)
+    return messages.length === 0 ? undefined : new Batch(messages, cursor + 1)
+  }
+
+  /** Does the log hold more than those who are behind may keep? Then they must be settled and the log trimmed. */
+  get overfull(): boolean {
+    return this.log.bytes > this.#bounds.bytes || this.log.count > this.#bounds.messages
+  }
+
+  /** Frees what neither history nor a link that is behind needs. */
+  trim(now: number): void {
+    const { history } = this.spec
+    if (this.live === this.links.length) {
+      if (this.newest !== undefined) this.#forgetNewest()
+      this.log.trim(history, Number.POSITIVE_INFINITY, now)
+      return
+    }
+    this.#bounds = history
+    let keepFrom: Seq = Number.POSITIVE_INFINITY
+    for (let i = this.live; i < this.links.length; i++) {
+      const link = this.links[i]!
+      if (link.policy.backlog.kind === 'log') keepFrom = Math.min(keepFrom, link.cursor + 1)
+      this.#widen(link)
+    }
+    this.log.trim({ ...this.#bounds, ageMs: Number.POSITIVE_INFINITY }, Number.POSITIVE_INFINITY, now)
+    this.log.trim(history, keepFrom, now)
+  }
+
+  /** What a link that is behind may keep, less what its connection has in hand, is what the log must be able to hold. */
+  #widen(link: Link): void {
+    const { backlog } = link.policy
+    if (backlog.kind !== 'log') return
+    this.#bounds = {
+      messages: Math.max(this.#bounds.messages, backlog.messages),
+      bytes: Math.max(this.#bounds.bytes, backlog.bytes - link.outbox.waitingBytes),
+      ageMs: this.#bounds.ageMs,
+    }
+  }
+
+  #forgetNewest(): void {
+    this.newest = undefined
+    this.newestBytes = 0
+  }
+
+  #swap(a: number, b: number): void {
+    if (a === b) return
+    const one = this.links[a]!
+    const other = this.links[b]!
+    this.links[a] = other
+    this.links[b] = one
+    other.index = a
+    one.index = b
+  }
+}
+
+/** Not past a gap that is still to be told: the notice stands where the loss was. */
+function nextHeld(link: Link, most: number, bytes: number): Batch | undefined {
+  const first = link.held[0]!.seq
+  const before = link.gapCount !== 0 && link.gapFrom > first ? link.gapFrom : Number.POSITIVE_INFINITY
+  return new Batch(take(link.held, 0, before, most, bytes))
+}
+
+function take(from: Iterable<Message>, cursor: Seq, before: Seq, most: number, bytes: number): Message[] {
+  const messages: Message[] = []
+  let taken = 0
+  for (const message of from) {
+    if (message.seq <= cursor) continue
+    taken += message.payload.byteLength
+    if (message.seq >= before || messages.length === most || (taken > bytes && messages.length > 0)) break
+    messages.push(message)
+  }
+  return messages
+}

@@ -1,0 +1,69 @@
+import type { Batch } from '../core/batch.ts'
+import type { DeliveryPolicy } from '../core/policy.ts'
+
+export interface RateLimitOptions {
+  /** Messages a second. One of messages and bytes, or both. */
+  readonly messages?: number
+  /** Payload bytes a second. */
+  readonly bytes?: number
+  /** Seconds' worth that may go at once after a pause. Default 1. */
+  readonly burst?: number
+}
+
+interface State {
+  inner: unknown
+  messages: number
+  bytes: number
+  filledAt: number
+}
+
+/**
+ * Sends at most so many messages or bytes a second, and leaves to the inner policy what happens to the rest: over a
+ * best-effort policy it is dropped (reason `rate`), over any other it waits as that one says.
+ */
+export function rateLimit(options: RateLimitOptions, inner: DeliveryPolicy): DeliveryPolicy<State> {
+  // Not Infinity: Infinity times no time at all is NaN.
+  const { messages = Number.MAX_SAFE_INTEGER, bytes = Number.MAX_SAFE_INTEGER, burst = 1 } = options
+  const most = { messages: Math.max(1, messages * burst), bytes: Math.max(1, bytes * burst) }
+
+  function fill(state: State, now: number): void {
+    const seconds = (now - state.filledAt) / 1000
+    state.messages = Math.min(most.messages, state.messages + messages * seconds)
+    state.bytes = Math.min(most.bytes, state.bytes + bytes * seconds)
+    state.filledAt = now
+  }
+
+  /** A message larger than the whole bucket may go when the bucket is full: it must not wait for ever. */
+  function allows(state: State, batch: Batch): boolean {
+    return state.messages >= batch.count && state.bytes >= Math.min(batch.bytes, most.bytes)
+  }
+
+  return Object.freeze({
+    name: `rate-limit+${inner.name}`,
+    backlog: inner.backlog,
+    stepwise: true,
+    open: link => ({ inner: inner.open(link), ...most, filledAt: 0 }),
+    admit(link, batch, now) {
+      const { state } = link
+      fill(state, now)
+      if (!allows(state, batch)) return 'defer'
+      link.state = state.inner as State
+      const verdict = inner.admit(link, batch, now)
+      link.state = state
+      if (verdict === 'send') {
+        state.messages -= batch.count
+        state.bytes -= batch.bytes
+      }
+      return verdict
+    },
+    wake(link, now) {
+      if (link.writable || inner.wake === undefined) return 'pull'
+      const { state } = link
+      link.state = state.inner as State
+      const verdict = inner.wake(link, now)
+      link.state = state
+      return verdict
+    },
+    describe: () => ({ name: 'rate-limit', ...options, inner: inner.describe() }),
+  } satisfies DeliveryPolicy<State>)
+}
