@@ -1,0 +1,95 @@
+import type { Codec, Gap, Message } from '../core/message.ts'
+import { decodeUtf8, isText } from '../wire/content-type.ts'
+import { httpChunk, multipartPart } from '../wire/http-framing.ts'
+import { sseEvent } from '../wire/sse-event.ts'
+import { WS_BINARY, WS_TEXT, wsFrame } from '../wire/ws-frame.ts'
+
+/** Separates the pictures of a multipart stream. */
+export const BOUNDARY = 'hubline-frame'
+
+const concat = (frames: readonly Uint8Array[], bytes: number): Uint8Array => Buffer.concat(frames, bytes)
+
+/** Node's streams wrap any other Uint8Array in a Buffer at every write: once here is once for all connections. */
+function buffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+/** The messages as published: text frames for text, binary frames for the rest (and for text that is not UTF-8). */
+export const wsCodec: Codec = {
+  name: 'websocket',
+  encode({ payload, contentType }) {
+    const text = isText(contentType) && decodeUtf8(payload) !== null
+    return buffer(wsFrame(text ? WS_TEXT : WS_BINARY, payload))
+  },
+  concat,
+}
+
+/** The bytes as published and nothing else. */
+export const rawCodec: Codec = { name: 'raw', encode: ({ payload }) => buffer(payload), concat }
+
+/** One picture after the other, each replacing the one before. */
+export const multipartCodec: Codec = {
+  name: 'multipart',
+  encode: ({ payload, contentType }) => buffer(multipartPart(BOUNDARY, contentType, payload)),
+  concat,
+}
+
+export type SseNaming = 'single' | 'named'
+export type SseEncoding = 'text' | 'base64'
+
+/**
+ * single: one topic a stream, the events are `message`. named: each event is named `/` + topic, which cannot be mistaken for
+ * one of ours. What is not text comes as base64: under the event `base64` (named: topic + `;base64`), or, where the reader asked
+ * for base64 throughout, under the plain name.
+ */
+function sseCodec(naming: SseNaming, encoding: SseEncoding): Codec {
+  const plain = (message: Message) => (naming === 'named' ? { event: `/${message.topic}` } : {})
+  return {
+    name: `sse-${naming}-${encoding}`,
+    encode(message) {
+      const id = `${message.epoch}-${message.seq}`
+      const text = encoding === 'text' && isText(message.contentType) ? decodeUtf8(message.payload) : null
+      if (text !== null) return buffer(sseEvent({ id, ...plain(message), data: text }))
+      const data = buffer(message.payload).toString('base64')
+      if (encoding === 'base64') return buffer(sseEvent({ id, ...plain(message), data }))
+      return buffer(sseEvent({ id, event: naming === 'named' ? `/${message.topic};base64` : 'base64', data }))
+    },
+    gap: (gap: Gap) => buffer(sseEvent({ event: 'gap', data: JSON.stringify(gap) })),
+    concat,
+  }
+}
+
+/** The same, as chunks of an HTTP/1.1 body. The framing is shared with the message: one buffer serves all readers. */
+export function chunked(codec: Codec): Codec {
+  const { gap } = codec
+  return {
+    name: `${codec.name}-chunked`,
+    encode(message) {
+      const frame = codec.encode(message)
+      return frame && buffer(httpChunk(frame))
+    },
+    ...(gap && { gap: (loss: Gap) => buffer(httpChunk(gap(loss))) }),
+    concat,
+  }
+}
+
+interface Pair {
+  /** For HTTP/1.1: chunks. */
+  readonly chunked: Codec
+  /** For HTTP/1.0: bare, until the connection closes. */
+  readonly bare: Codec
+}
+
+function pair(codec: Codec): Pair {
+  return { bare: codec, chunked: chunked(codec) }
+}
+
+/** The codecs of the HTTP protocols. Made once: their identity is the key of the encode-once cache. */
+export const httpCodecs = {
+  raw: pair(rawCodec),
+  multipart: pair(multipartCodec),
+  sse: {
+    single: { text: pair(sseCodec('single', 'text')), base64: pair(sseCodec('single', 'base64')) },
+    named: { text: pair(sseCodec('named', 'text')), base64: pair(sseCodec('named', 'base64')) },
+  },
+} as const

@@ -1,0 +1,83 @@
+import type { ServerResponse } from 'node:http'
+import type { Client, CloseReason } from '../core/connection.ts'
+import type { Codec } from '../core/message.ts'
+import { httpChunk, LAST_CHUNK, multipartStart } from '../wire/http-framing.ts'
+import { BOUNDARY, httpCodecs } from './codecs.ts'
+import { NodeSocket } from './node-socket.ts'
+import { join, type Opening, type Transport } from './transport.ts'
+
+export interface StreamHead {
+  readonly protocol: string
+  readonly codecs: { readonly chunked: Codec; readonly bare: Codec }
+  readonly headers: Readonly<Record<string, string>>
+  /** Bytes of the body that come before all messages. */
+  readonly first?: Uint8Array | undefined
+  /** Bytes of the body that come last, if the end is ours. */
+  last?(reason: CloseReason): Uint8Array
+}
+
+/**
+ * Begins an endless response and gives its socket to the core. HTTP/1.1 gets chunks, so that an end is told from a cut; HTTP/1.0 gets
+ * the bare bytes until the connection closes.
+ */
+export function openStream(response: ServerResponse, opening: Opening, head: StreamHead): { client: Client; frame: (bytes: Uint8Array) => Uint8Array } {
+  const socket = response.socket
+  if (!socket) throw new Error('the response has no socket any more')
+  const chunks = response.req.httpVersion !== '1.0'
+  const frame = (bytes: Uint8Array): Uint8Array => (chunks ? httpChunk(bytes) : bytes)
+  const connection = new NodeSocket(socket, {
+    protocol: head.protocol,
+    codec: chunks ? head.codecs.chunked : head.codecs.bare,
+    farewell(reason) {
+      const last = head.last?.(reason)
+      if (last) socket.write(frame(last))
+      if (chunks) socket.write(LAST_CHUNK)
+      socket.end()
+    },
+  })
+  const client = join(connection, opening, head.first && frame(head.first))
+  response.writeHead(200, {
+    'cache-control': 'no-store',
+    'x-accel-buffering': 'no',
+    'x-content-type-options': 'nosniff',
+    'hubline-client': client.id,
+    connection: 'close',
+    ...(chunks && { 'transfer-encoding': 'chunked' }),
+    ...head.headers,
+  })
+  response.flushHeaders()
+  return { client, frame }
+}
+
+/** The bytes as published, one after the other: for curl, players, anything that reads a socket. */
+export const httpStream: Transport<ServerResponse> = {
+  name: 'http-stream',
+  open(response, opening) {
+    const { contentType, preamble } = describeTopic(opening)
+    return openStream(response, opening, {
+      protocol: 'http-stream',
+      codecs: httpCodecs.raw,
+      headers: { 'content-type': contentType ?? 'application/octet-stream' },
+      first: preamble,
+    }).client
+  },
+}
+
+/** Each message replaces the one before: `<img src="/topics/camera">` is a live picture. */
+export const multipart: Transport<ServerResponse> = {
+  name: 'multipart',
+  open(response, opening) {
+    return openStream(response, opening, {
+      protocol: 'multipart',
+      codecs: httpCodecs.multipart,
+      headers: { 'content-type': `multipart/x-mixed-replace; boundary=${BOUNDARY}` },
+      first: multipartStart(BOUNDARY),
+    }).client
+  },
+}
+
+function describeTopic({ hub, topics }: Opening) {
+  const name = topics[0]?.name ?? ''
+  const { contentType, preamble } = hub.resolveTopic(name)
+  return { contentType: contentType ?? hub.getTopic(name)?.contentType, preamble }
+}

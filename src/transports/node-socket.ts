@@ -1,0 +1,107 @@
+import type { Socket } from 'node:net'
+import type { Client, CloseReason, Connection, WriteResult } from '../core/connection.ts'
+import type { Codec } from '../core/message.ts'
+
+/** How long a peer may take to read the rest after a polite close, in ms. Then the socket is destroyed. */
+const LINGER_MS = 2000
+
+export interface NodeSocketOptions {
+  readonly protocol: string
+  readonly codec: Codec
+  /** Says goodbye in the protocol and ends its side. Not called for a peer that is gone, lost or slow. */
+  farewell(reason: CloseReason): void
+}
+
+/**
+ * A TCP socket as the core's connection. Writes whole frames to it below whatever protocol object sits on top (an HTTP response, a
+ * WebSocket), which must not write at the same time but in whole frames of its own.
+ *
+ * `write` returning true says nothing in Node; that nothing is left in user space (`writableLength` 0) says that the kernel took it.
+ */
+export class NodeSocket implements Connection {
+  readonly protocol: string
+  readonly codec: Codec
+  readonly #socket: Socket
+  readonly #farewell: (reason: CloseReason) => void
+  #client: Client | undefined
+  #corked = false
+  #waiting = false
+  #closed = false
+  /** One function for all writes of this socket: a closure per write would be an allocation per delivery. */
+  readonly #written = (): void => {
+    if (!this.#waiting || this.#socket.writableLength > 0) return
+    this.#waiting = false
+    this.#client?.drained()
+  }
+
+  constructor(socket: Socket, options: NodeSocketOptions) {
+    this.protocol = options.protocol
+    this.codec = options.codec
+    this.#socket = socket
+    this.#farewell = options.farewell
+    socket.setNoDelay(true)
+    socket.on('error', () => this.#client?.close('lost'))
+    socket.on('close', () => this.#client?.close('peer'))
+  }
+
+  /** The registration is what the socket reports to from now on. */
+  bind(client: Client): void {
+    this.#client = client
+  }
+
+  /** Lets go of the socket, untouched: nobody was registered after all, and the peer is still to get an answer. */
+  detach(): void {
+    this.#closed = true
+    this.#client = undefined
+  }
+
+  get writable(): boolean {
+    return !this.#waiting && this.#socket.writable
+  }
+
+  write(frame: Uint8Array, more: boolean): WriteResult {
+    const socket = this.#socket
+    if (!socket.writable || this.#closed) return 'gone'
+    if (more) {
+      if (!this.#corked) socket.cork()
+      this.#corked = true
+      socket.write(frame)
+      return 'ok'
+    }
+    socket.write(frame, this.#written)
+    if (this.#corked) socket.uncork()
+    this.#corked = false
+    this.#waiting = socket.writableLength > 0
+    return this.#waiting ? 'full' : 'ok'
+  }
+
+  close(reason: CloseReason): void {
+    if (this.#closed) return
+    this.#closed = true
+    const socket = this.#socket
+    if (this.#corked) socket.uncork()
+    if (socket.destroyed) return
+    if (reason === 'slow') reset(socket)
+    else if (reason === 'peer' || reason === 'lost') socket.destroy()
+    else this.#leavePolitely(reason)
+  }
+
+  #leavePolitely(reason: CloseReason): void {
+    this.#farewell(reason)
+    const timer = setTimeout(() => reset(this.#socket), LINGER_MS)
+    timer.unref()
+    this.#socket.once('close', () => clearTimeout(timer))
+  }
+}
+
+/**
+ * A polite close to a peer that does not read leaves megabytes in the kernel until it times out; a reset frees them now.
+ * Sockets that cannot be reset (TLS, pipes) are destroyed.
+ */
+function reset(socket: Socket): void {
+  try {
+    socket.resetAndDestroy()
+  } catch {
+    socket.destroy()
+  }
+}

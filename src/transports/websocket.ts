@@ -1,0 +1,78 @@
+import type { Socket } from 'node:net'
+import type { WebSocket } from 'ws'
+import type { Client, CloseReason } from '../core/connection.ts'
+import type { Codec } from '../core/message.ts'
+import { wsCodec } from './codecs.ts'
+import { NodeSocket } from './node-socket.ts'
+import { type Heartbeat, join, type Opening, type Transport } from './transport.ts'
+
+/** A WebSocket that ws has opened, and the socket below it, which our own frames go to. */
+export interface WebSocketChannel {
+  readonly webSocket: WebSocket
+  readonly socket: Socket
+}
+
+/** Close code and text for each reason. 4xxx are ours: 4400, 4403 and 4409 mean: do not come back as you are. */
+export const CLOSE_CODES: Readonly<Record<CloseReason, readonly [code: number, text: string]>> = {
+  peer: [1000, ''],
+  lost: [1000, ''],
+  slow: [4408, 'slow: could not keep up'],
+  idle: [4410, 'idle: no pong'],
+  replaced: [4409, 'replaced: the same client id connected again'],
+  denied: [4403, 'denied'],
+  protocol: [4400, 'bad message'],
+  overloaded: [1013, 'overloaded: try again later'],
+  shutdown: [1012, 'shutdown: come back in a moment'],
+}
+
+/**
+ * The connection of a WebSocket. ws does the handshake, parsing, ping and close; data frames are ours and go to the socket itself.
+ * Safe because without compression ws writes whole frames at once, so the two never interleave inside a frame.
+ */
+export function webSocketConnection(
+  { webSocket, socket }: WebSocketChannel,
+  codec: Codec,
+  codes: Readonly<Record<CloseReason, readonly [number, string]>> = CLOSE_CODES,
+): NodeSocket {
+  // ws reports here what a peer did wrong on the wire; it has answered with the right code already.
+  webSocket.on('error', () => {})
+  return new NodeSocket(socket, {
+    protocol: codec.name,
+    codec,
+    farewell: reason => webSocket.close(...codes[reason]),
+  })
+}
+
+/**
+ * Pings in stream order. The pong proves that everything before it was read; other traffic is no pong. A client without one since
+ * the last beat is closed as idle. One whose connection is full gets no ping: how long it may stay so is its policy's business.
+ */
+export function keepAlive(webSocket: WebSocket, connection: NodeSocket, client: Client, heartbeat: Heartbeat | undefined): void {
+  if (heartbeat === undefined) return
+  let answered = true
+  webSocket.on('pong', () => {
+    answered = true
+  })
+  const stop = heartbeat.add(() => {
+    if (!answered) {
+      client.close('idle')
+    } else if (connection.writable) {
+      answered = false
+      webSocket.ping()
+    }
+  })
+  webSocket.once('close', stop)
+}
+
+/** One topic a socket: the frames are the messages as published, text for text types, binary for the rest. */
+export const webSocketTopic: Transport<WebSocketChannel> = {
+  name: 'websocket',
+  open(channel: WebSocketChannel, opening: Opening) {
+    const connection = webSocketConnection(channel, wsCodec)
+    const client = join(connection, opening)
+    // The peer began to close: it is no subscriber any more, whatever is still in flight.
+    channel.webSocket.once('close', () => client.close('peer'))
+    keepAlive(channel.webSocket, connection, client, opening.heartbeat)
+    return client
+  },
+}

@@ -1,0 +1,32 @@
+/** One event of a text/event-stream (HTML Standard, section 9.2). */
+export interface SseEvent {
+  /** Absent: `message`. */
+  readonly event?: string
+  readonly id?: string
+  readonly data: string
+}
+
+const encoder = new TextEncoder()
+const LINE_END = /\r\n|\r|\n/
+
+/**
+ * Every line of the data becomes a field of its own, whatever ends it, so that data cannot forge a field. `event` and `id` must not
+ * contain a line end or NUL: they are ours, never a publisher's.
+ */
+export function sseEvent({ event, id, data }: SseEvent): Uint8Array {
+  let text = ''
+  if (id !== undefined) text += `id: ${id}\n`
+  if (event !== undefined) text += `event: ${event}\n`
+  for (const line of data.split(LINE_END)) text += `data: ${line}\n`
+  return encoder.encode(`${text}\n`)
+}
+
+/** A line that every reader skips: keeps the way through proxies open. */
+export function sseComment(text: string): Uint8Array {
+  return encoder.encode(`: ${text}\n\n`)
+}
+
+/** How long a browser waits before it connects again, in ms. */
+export function sseRetry(ms: number): Uint8Array {
+  return encoder.encode(`retry: ${ms}\n\n`)
+}

@@ -1,0 +1,37 @@
+import { describe, it } from 'vitest'
+import type { DeliveryPolicy } from '../../src/core/policy.ts'
+import { openTopics } from '../../src/core/topics.ts'
+import { createHub } from '../../src/hub.ts'
+import { bestEffort } from '../../src/policies/best-effort.ts'
+import { buffered } from '../../src/policies/buffered.ts'
+import { dropSlow } from '../../src/policies/drop-slow.ts'
+import { latest } from '../../src/policies/latest.ts'
+import { rateLimit } from '../../src/policies/rate-limit.ts'
+import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
+import { policyContract } from '../../src/testing/policy-contract.ts'
+
+const policies: Record<string, () => DeliveryPolicy> = {
+  'best-effort': () => bestEffort,
+  latest: () => latest,
+  'buffered, close': () => buffered(),
+  'buffered, drop-oldest': () => buffered({ overflow: 'drop-oldest' }),
+  'buffered, drop-newest': () => buffered({ overflow: 'drop-newest' }),
+  'drop-slow 250 ms': () => dropSlow(),
+  'rate-limit over best-effort': () => rateLimit({ messages: 10 }, bestEffort),
+  'rate-limit over latest': () => rateLimit({ bytes: 1000 }, latest),
+  'rate-limit over drop-oldest': () => rateLimit({ messages: 10 }, buffered({ overflow: 'drop-oldest' })),
+  'rate-limit over drop-slow': () => rateLimit({ messages: 10 }, dropSlow()),
+}
+
+for (const [name, policy] of Object.entries(policies)) {
+  describe(`policy contract: ${name}`, () => {
+    const cases = policyContract({
+      policy,
+      hub() {
+        const scheduler = new ManualScheduler()
+        return { scheduler, hub: createHub({ scheduler, topics: openTopics({ history: { messages: 0, bytes: 0, ageMs: 0 } }) }) }
+      },
+    })
+    for (const { name, run } of cases) it(name, run)
+  })
+}

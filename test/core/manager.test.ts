@@ -1,0 +1,593 @@
+import { describe, expect, it } from 'vitest'
+import type { HubError } from '../../src/core/errors.ts'
+import type { DeliveryPolicy } from '../../src/core/policy.ts'
+import { openTopics } from '../../src/core/topics.ts'
+import { createHub, type HubOptions } from '../../src/hub.ts'
+import { bestEffort } from '../../src/policies/best-effort.ts'
+import { buffered } from '../../src/policies/buffered.ts'
+import { dropSlow } from '../../src/policies/drop-slow.ts'
+import { latest } from '../../src/policies/latest.ts'
+import { rateLimit } from '../../src/policies/rate-limit.ts'
+import { FakeConnection, fakeCodec } from '../../src/testing/fake-connection.ts'
+import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
+
+function setUp(options: HubOptions = {}) {
+  const scheduler = new ManualScheduler()
+  const hub = createHub({ scheduler, ...options })
+  const connect = (id: string, window?: number): FakeConnection => {
+    const connection = new FakeConnection(window === undefined ? {} : { window })
+    connection.client = hub.registerClient(id, connection)
+    return connection
+  }
+  const publish = (topic: string, text = 'x', key?: string) => hub.routeData(topic, new TextEncoder().encode(text), { key })
+  return { scheduler, hub, connect, publish }
+}
+
+function codeOf(run: () => unknown): string {
+  try {
+    run()
+  } catch (error) {
+    return (error as HubError).code
+  }
+  return 'nothing was thrown'
+}
+
+describe('the message path', () => {
+  it('waits for nothing but the tick, and gathers what was published in it into one write per client', () => {
+    const { scheduler, hub, connect, publish } = setUp()
+    const one = connect('one')
+    hub.subscribe('one', 'a')
+    hub.subscribe('one', 'b')
+    for (let i = 0; i < 10; i++) publish('a')
+    publish('b')
+    expect(one.received).toEqual([])
+    scheduler.turn()
+    expect(one.seqs('a')).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+    expect(one.seqs('b')).toEqual([1])
+    expect(one.writes).toBe(1)
+  })
+
+  it('encodes once per codec, however many clients there are', () => {
+    const { scheduler, hub, publish } = setUp()
+    let encoded = 0
+    const codec = { ...fakeCodec, encode: (message: never) => (encoded++, fakeCodec.encode(message)) }
+    for (let i = 0; i < 50; i++) {
+      hub.registerClient(`c${i}`, new FakeConnection({ codec }))
+      hub.subscribe(`c${i}`, 'a')
+    }
+    publish('a')
+    publish('a')
+    scheduler.settle()
+    expect(encoded).toBe(2)
+    expect(hub.getConnectionStats().delivered).toBe(100)
+  })
+
+  it('hands every client the same buffer, and a large message in its own frame', () => {
+    const { scheduler, hub } = setUp()
+    const frames: Uint8Array[] = []
+    for (const id of ['one', 'two']) {
+      const connection = new FakeConnection()
+      connection.answer = frame => (frames.push(frame), 'ok')
+      hub.registerClient(id, connection)
+      hub.subscribe(id, 'a')
+    }
+    hub.routeData('a', new Uint8Array(10))
+    hub.routeData('a', new Uint8Array(100_000))
+    scheduler.settle()
+    expect(frames).toHaveLength(4)
+    expect(frames[0]).toBe(frames[2])
+    expect(frames[1]).toBe(frames[3])
+  })
+
+  it('runs a tick at once when a lot of bytes has gathered, so that a burst does not pile up', () => {
+    const { hub, connect } = setUp()
+    const one = connect('one')
+    hub.subscribe('one', 'a')
+    for (let i = 0; i < 8; i++) hub.routeData('a', new Uint8Array(64 * 1024))
+    expect(one.seqs()).toEqual([1, 2, 3, 4, 5, 6, 7, 8])
+  })
+
+  it('tells how many a message was routed to and where it stands', () => {
+    const { hub, connect, publish } = setUp()
+    connect('one', 0)
+    hub.subscribe('one', 'a')
+    expect(publish('a')).toMatchObject({ matched: 1, behind: 0, position: { seq: 1 } })
+    expect(publish('b')).toMatchObject({ matched: 0, behind: 0 })
+  })
+
+  it('brings the publisher its own message through the broker, like everyone', async () => {
+    const seen: string[] = []
+    const { hub } = setUp({
+      broker: {
+        name: 'recording',
+        start: () => {},
+        publish: async ({ topic }) => void seen.push(topic) as undefined,
+        join: topic => void seen.push(`+${topic}`),
+        leave: topic => void seen.push(`-${topic}`),
+        close: () => {},
+      },
+    })
+    hub.registerClient('one', new FakeConnection())
+    hub.registerClient('two', new FakeConnection())
+    hub.subscribe('one', 'a')
+    hub.subscribe('two', 'a')
+    await hub.publish('a', new Uint8Array(1))
+    hub.unsubscribe('one', 'a')
+    hub.unregisterClient('two')
+    expect(seen).toEqual(['+a', 'a', '-a'])
+  })
+
+  it('tells a broker that fails outside of publish as a fault', async () => {
+    const { hub, connect } = setUp({
+      broker: { name: 'broken', start: () => {}, publish: () => undefined, join: async () => Promise.reject(new Error('no broker')), leave: () => {}, close: () => {} },
+    })
+    const faults: string[] = []
+    hub.events.on('fault', ({ where }) => faults.push(where))
+    connect('one')
+    hub.subscribe('one', 'a')
+    await new Promise(setImmediate)
+    expect(faults).toEqual(['broker join'])
+  })
+})
+
+describe('membership (I2)', () => {
+  it('gives a newcomer only what is published after it came, in the same tick as well', () => {
+    const { scheduler, hub, connect, publish } = setUp()
+    const [one, two] = [connect('one'), connect('two')]
+    hub.subscribe('one', 'a')
+    publish('a')
+    hub.subscribe('two', 'a')
+    publish('a')
+    scheduler.settle()
+    expect(one.seqs()).toEqual([1, 2])
+    expect(two.seqs()).toEqual([2])
+  })
+
+  it('gives a leaver what was published before it left, and nothing after', () => {
+    const { scheduler, hub, connect, publish } = setUp()
+    const one = connect('one')
+    hub.subscribe('one', 'a')
+    publish('a')
+    expect(hub.unsubscribe('one', 'a')).toBe(true)
+    publish('a')
+    scheduler.settle()
+    expect(one.seqs()).toEqual([1])
+    expect(hub.unsubscribe('one', 'a')).toBe(false)
+    expect(hub.unsubscribe('nobody', 'a')).toBe(false)
+  })
+
+  it('takes a second subscription to the same topic for a change of the wish, not for a second copy', () => {
+    const { scheduler, hub, connect, publish } = setUp()
+    const one = connect('one')
+    hub.subscribe('one', 'a')
+    hub.subscribe('one', '/a', { policy: bestEffort })
+    publish('a')
+    scheduler.settle()
+    expect(one.seqs()).toEqual([1])
+    expect(hub.getSubscription('one', 'a')?.policy).toEqual({ name: 'best-effort' })
+  })
+
+  it('lets handlers subscribe, leave and publish during a broadcast: nobody is skipped or served twice', () => {
+    const { scheduler, hub, connect, publish } = setUp()
+    const all = ['c0', 'c1', 'c2', 'c3', 'c4'].map(id => ({ id, connection: connect(id) }))
+    for (const { id } of all) hub.subscribe(id, 'a')
+    const second = all[1]!.connection
+    second.answer = () => {
+      second.answer = undefined
+      hub.unregisterClient('c3')
+      hub.unsubscribe('c0', 'a')
+      connect('late')
+      hub.subscribe('late', 'a')
+      publish('a', 'from inside')
+      return 'ok'
+    }
+    publish('a', 'first')
+    scheduler.settle()
+    const counts = Object.fromEntries(all.map(({ id, connection }) => [id, connection.seqs()]))
+    expect(counts).toMatchObject({ c1: [2], c2: [1, 2], c4: [1, 2] })
+    expect([[1], []]).toContainEqual(counts.c0)
+    expect(hub.getTopic('a')?.subscribers).toBe(4)
+  })
+
+  it('never writes to a client that was ended by an event of the same tick', () => {
+    const { scheduler, hub, connect, publish } = setUp()
+    const one = connect('one')
+    const two = connect('two')
+    hub.subscribe('one', 'a')
+    hub.subscribe('two', 'a')
+    two.answer = () => (hub.unregisterClient('one', 'denied'), 'ok')
+    one.answer = () => (hub.unregisterClient('two', 'denied'), 'ok')
+    publish('a')
+    // FakeConnection throws on a write after close; the outbox would count that as gone, reason lost.
+    scheduler.settle()
+    expect([one.closedFor, two.closedFor]).toEqual(['denied', 'denied'])
+    expect(hub.getConnectionStats().closes).toEqual({ denied: 2 })
+  })
+})
+
+describe('clients', () => {
+  it('lets the newest of two with one id win, and ignores the late close of the older', () => {
+    const { hub } = setUp()
+    const [older, newer] = [new FakeConnection(), new FakeConnection()]
+    const handle = hub.registerClient('one', older)
+    hub.registerClient('one', newer)
+    expect(older.closedFor).toBe('replaced')
+    handle.close('peer')
+    handle[Symbol.dispose]()
+    expect([...hub.getActiveClients()]).toHaveLength(1)
+    expect(newer.closedFor).toBeUndefined()
+  })
+
+  it('refuses the newer one where that was asked for', () => {
+    const { hub, connect } = setUp()
+    connect('one')
+    expect(codeOf(() => hub.registerClient('one', new FakeConnection(), { ifExists: 'refuse' }))).toBe('CLIENT_EXISTS')
+  })
+
+  it('leaves nothing behind when a client ends: every index is empty, one event each, first reason wins', () => {
+    const { scheduler, hub, connect, publish } = setUp()
+    const ended: string[] = []
+    hub.events.on('unregister', ({ reason }) => ended.push(reason))
+    const one = connect('one', 0)
+    hub.subscribe('one', 'a')
+    hub.subscribe('one', 'b')
+    publish('a')
+    publish('a')
+    scheduler.settle()
+    publish('a')
+    expect(hub.unregisterClient('one', 'denied')).toBe(true)
+    expect(hub.unregisterClient('one', 'slow')).toBe(false)
+    one.client!.close('lost')
+    expect(ended).toEqual(['denied'])
+    expect(hub.getConnectionStats()).toMatchObject({ clients: 0, subscriptions: 0, behind: 0, pending: 0, queuedBytes: 0 })
+    scheduler.advance(120_000)
+    expect(hub.getConnectionStats().topics).toBe(0)
+    expect(scheduler.timers).toBe(1)
+  })
+
+  it('counts a write that answers nonsense, or throws, as a peer that has gone [H11]', () => {
+    for (const answer of [undefined, null, 'OK', 0, NaN, {}, () => 'ok']) {
+      const { scheduler, hub, connect, publish } = setUp()
+      const one = connect('one')
+      hub.subscribe('one', 'a')
+      one.answer = () => answer
+      publish('a')
+      scheduler.settle()
+      expect(one.closedFor).toBe('lost')
+      expect(hub.getConnectionStats()).toMatchObject({ clients: 0, delivered: 0, dropped: 1 })
+    }
+  })
+
+  it('closes a client whose unread replies pile up: control frames are bounded too', () => {
+    const { scheduler, hub, connect, publish } = setUp()
+    const one = connect('one', 0)
+    hub.subscribe('one', 'a')
+    publish('a')
+    scheduler.settle()
+    for (let i = 0; i < 100 && one.client!.send(new Uint8Array(1024)); i++);
+    scheduler.settle()
+    expect(one.closedFor).toBe('slow')
+  })
+
+  it('writes what was published before a polite end, but not to a client that is lost', () => {
+    const { hub, connect, publish } = setUp()
+    const [polite, lost] = [connect('polite'), connect('lost')]
+    hub.subscribe('polite', 'a')
+    hub.subscribe('lost', 'a')
+    publish('a')
+    hub.unregisterClient('lost', 'lost')
+    hub.unregisterClient('polite', 'denied')
+    expect(polite.seqs()).toEqual([1])
+    expect(lost.seqs()).toEqual([])
+  })
+
+  it('hands over what was published, closes everyone and refuses new work on close', async () => {
+    const { hub, connect, publish } = setUp()
+    const one = connect('one')
+    hub.subscribe('one', 'a')
+    publish('a')
+    await hub.close()
+    await hub.close()
+    expect(one.seqs()).toEqual([1])
+    expect(one.closedFor).toBe('shutdown')
+    expect(codeOf(() => publish('a'))).toBe('SHUTTING_DOWN')
+    expect(codeOf(() => connect('two'))).toBe('SHUTTING_DOWN')
+  })
+})
+
+describe('policies', () => {
+  const slowOn = (policy: DeliveryPolicy, window = 100) => {
+    const set = setUp()
+    const one = set.connect('one', window)
+    set.hub.setDeliveryPolicy('a', policy)
+    set.hub.subscribe('one', 'a')
+    /** Makes the connection full with message 1. */
+    set.publish('a', 'y'.repeat(100))
+    set.scheduler.settle()
+    return { ...set, one }
+  }
+
+  it('best-effort drops what comes while the client is behind, and tells it before the next message', () => {
+    const { one, publish, scheduler } = slowOn(bestEffort)
+    publish('a')
+    publish('a')
+    scheduler.settle()
+    one.read()
+    publish('a')
+    scheduler.settle()
+    expect(one.received.map(r => (r.kind === 'gap' ? r.gap : r.kind === 'message' && r.seq))).toEqual([
+      1,
+      { topic: 'a', from: 2, to: 3, count: 2, reason: 'behind' },
+      4,
+    ])
+  })
+
+  it('tells a gap even if nothing follows', () => {
+    const { one, publish, scheduler } = slowOn(bestEffort)
+    publish('a')
+    scheduler.settle()
+    one.read()
+    scheduler.settle()
+    expect(one.gaps()).toEqual([{ topic: 'a', from: 2, to: 2, count: 1, reason: 'behind' }])
+  })
+
+  it('latest gives the newest of each key in order, and counts the others as conflated', () => {
+    const { one, publish, scheduler, hub } = slowOn(latest)
+    for (const [text, key] of [['a1', 'a'], ['b1', 'b'], ['a2', 'a'], ['none1'], ['a3', 'a'], ['none2']] as const) publish('a', text, key)
+    scheduler.settle()
+    one.read()
+    scheduler.settle()
+    expect(one.texts().slice(1)).toEqual(['b1', 'a3', 'none2'])
+    expect(one.gaps()).toEqual([{ topic: 'a', from: 2, to: 7, count: 3, reason: 'conflated' }])
+    expect(hub.getTopic('a')?.drops).toEqual([{ policy: 'latest', reason: 'conflated', count: 3 }])
+  })
+
+  it('latest gives a fast client everything at once', () => {
+    const { connect, hub, publish, scheduler } = slowOn(latest)
+    const fast = connect('fast')
+    hub.subscribe('fast', 'a')
+    for (let i = 0; i < 5; i++) publish('a', `${i}`, 'same')
+    scheduler.settle()
+    expect(fast.texts()).toEqual(['0', '1', '2', '3', '4'])
+  })
+
+  it('buffered keeps everything in order within its bounds', () => {
+    const { one, publish, scheduler } = slowOn(buffered())
+    for (let i = 0; i < 50; i++) publish('a', `${i}`)
+    scheduler.settle()
+    for (let i = 0; i < 100; i++) {
+      one.read()
+      scheduler.settle()
+    }
+    expect(one.seqs()).toEqual(Array.from({ length: 51 }, (_, i) => i + 1))
+    expect(one.gaps()).toEqual([])
+  })
+
+  it('buffered drop-oldest keeps the newest, drop-newest the oldest', () => {
+    for (const [overflow, kept] of [['drop-oldest', [1, 9, 10, 11]], ['drop-newest', [1, 2, 3, 4]]] as const) {
+      const { one, publish, scheduler } = slowOn(buffered({ messages: 3, overflow }))
+      for (let i = 0; i < 10; i++) publish('a')
+      scheduler.advance(30)
+      one.read()
+      scheduler.advance(30)
+      one.read()
+      scheduler.advance(30)
+      expect(one.seqs()).toEqual(kept)
+      expect(one.gaps()).toMatchObject([{ count: 7, reason: 'overflow' }])
+    }
+  })
+
+  it('buffered close ends a client whose backlog is full, and says slow', () => {
+    const { one, publish, scheduler, hub } = slowOn(buffered({ bytes: 1000 }))
+    for (let i = 0; i < 9; i++) publish('a', 'z'.repeat(100))
+    scheduler.advance(30)
+    expect(one.closedFor).toBe('slow')
+    expect(hub.getConnectionStats().closes).toEqual({ slow: 1 })
+  })
+
+  it('drop-slow ends a client that has not taken a message for the timeout, without further traffic', () => {
+    const { one, scheduler } = slowOn(dropSlow({ timeoutMs: 250 }))
+    scheduler.advance(249)
+    expect(one.closedFor).toBeUndefined()
+    scheduler.advance(100)
+    expect(one.closedFor).toBe('slow')
+  })
+
+  it('drop-slow forgives a loop that was blocked: the client gets a second look', () => {
+    const { one, scheduler } = slowOn(dropSlow({ timeoutMs: 250 }))
+    scheduler.block(400)
+    expect(one.closedFor).toBeUndefined()
+    one.read()
+    scheduler.advance(1000)
+    expect(one.closedFor).toBeUndefined()
+  })
+
+  it('drop-slow ends a client that reads, but falls ever further behind', () => {
+    const { one, publish, scheduler } = slowOn(dropSlow({ timeoutMs: 250 }), 2000)
+    for (let i = 0; i < 200 && one.closedFor === undefined; i++) {
+      publish('a', 'z'.repeat(1000))
+      scheduler.advance(10)
+      one.read(500)
+    }
+    expect(one.closedFor).toBe('slow')
+  })
+
+  it('rate-limit sends so many a second and leaves the rest to the inner policy', () => {
+    for (const [inner, expected] of [[bestEffort, 'rate'], [latest, 'conflated']] as const) {
+      const { scheduler, hub, connect, publish } = setUp()
+      const one = connect('one')
+      hub.subscribe('one', 'a', { policy: rateLimit({ messages: 10, burst: 0.5 }, inner) })
+      for (let i = 0; i < 500; i++) {
+        publish('a')
+        scheduler.advance(10)
+      }
+      expect(one.seqs().length).toBeGreaterThanOrEqual(49)
+      expect(one.seqs().length).toBeLessThanOrEqual(56)
+      expect(hub.getTopic('a')?.drops[0]).toMatchObject({ reason: expected })
+    }
+  })
+
+  it('changes at run time, for a topic or a client, and what waits is not lost', () => {
+    const { one, publish, scheduler, hub } = slowOn(buffered())
+    publish('a')
+    publish('a')
+    scheduler.settle()
+    hub.setDeliveryPolicy('a', bestEffort)
+    publish('a')
+    scheduler.settle()
+    hub.setClientPolicy('one', latest)
+    for (let i = 0; i < 10; i++) {
+      one.read()
+      scheduler.advance(30)
+    }
+    const link = hub.getSubscription('one', 'a')!
+    expect(one.seqs()).toEqual(expect.arrayContaining([1, 2, 3]))
+    expect(link).toMatchObject({ pending: 0, policy: { name: 'latest' } })
+    expect(one.seqs().length + link.dropped).toBe(4)
+  })
+
+  it('the wish wins over the class, the class over the topic, within what the topic allows', () => {
+    const { hub, connect } = setUp({ topics: openTopics({}, { strict: { allowedPolicies: ['latest'] } }) })
+    connect('one')
+    hub.setDeliveryPolicy('a', latest)
+    hub.subscribe('one', 'a')
+    const name = () => hub.getSubscription('one', 'a')?.policy.name
+    expect(name()).toBe('latest')
+    hub.setClientPolicy('one', bestEffort)
+    expect(name()).toBe('best-effort')
+    hub.subscribe('one', 'a', { policy: buffered() })
+    expect(name()).toBe('buffered')
+    hub.setClientPolicy('one', null)
+    hub.subscribe('one', 'a')
+    hub.setDeliveryPolicy('a', null)
+    expect(name()).toBe('buffered')
+    expect(hub.getDeliveryPolicy('a').describe()).toEqual({ name: 'buffered', bytes: 1048576, messages: 10000, overflow: 'close' })
+    expect(codeOf(() => hub.subscribe('one', 'strict', { policy: bestEffort }))).toBe('POLICY_DENIED')
+    hub.subscribe('one', 'strict', { policy: latest })
+    expect(codeOf(() => hub.setClientPolicy('one', bestEffort))).toBe('POLICY_DENIED')
+  })
+
+  it('a policy that throws loses the batch of its own link, is told as a fault, and hurts nobody else', () => {
+    const { hub, connect, publish, scheduler } = setUp()
+    const [one, two] = [connect('one'), connect('two')]
+    const faults: string[] = []
+    hub.events.on('fault', ({ where }) => faults.push(where))
+    const broken: DeliveryPolicy = { ...bestEffort, name: 'broken', admit: () => { throw new Error('bug') } }
+    hub.subscribe('one', 'a', { policy: broken })
+    hub.subscribe('two', 'a')
+    publish('a')
+    scheduler.settle()
+    expect(one.seqs()).toEqual([])
+    expect(two.seqs()).toEqual([1])
+    expect(faults).toEqual(["policy 'broken'"])
+  })
+})
+
+describe('resuming after a position', () => {
+  it('replays what the topic keeps, then goes live, each message once', () => {
+    const { hub, connect, publish, scheduler } = setUp()
+    for (let i = 0; i < 5; i++) publish('a')
+    const { epoch } = hub.getTopic('a')!.position
+    const one = connect('one')
+    publish('a')
+    expect(hub.subscribe('one', 'a', { after: { epoch, seq: 2 } }).recovered).toBe(true)
+    publish('a')
+    scheduler.settle()
+    expect(one.seqs()).toEqual([3, 4, 5, 6, 7])
+    expect(hub.getSubscription('one', 'a')).toMatchObject({ published: 5, delivered: 5, dropped: 0 })
+  })
+
+  it('says what is no longer kept', () => {
+    const { hub, connect, publish, scheduler } = setUp({ topics: openTopics({ history: { messages: 2, bytes: 1000, ageMs: 1000 } }) })
+    for (let i = 0; i < 5; i++) publish('a')
+    scheduler.settle()
+    const { epoch } = hub.getTopic('a')!.position
+    const one = connect('one')
+    hub.subscribe('one', 'a', { after: { epoch, seq: 1 } })
+    scheduler.settle()
+    expect(one.gaps()).toEqual([{ topic: 'a', from: 2, to: 3, count: 2, reason: 'trimmed' }])
+    expect(one.seqs()).toEqual([4, 5])
+  })
+
+  it('says that it cannot know what was missed in another epoch, or after the future', () => {
+    for (const after of [{ epoch: 'other', seq: 1 }, 'future'] as const) {
+      const { hub, connect, publish, scheduler } = setUp()
+      publish('a')
+      publish('a')
+      const one = connect('one')
+      const { epoch } = hub.getTopic('a')!.position
+      const position = after === 'future' ? { epoch, seq: 99 } : after
+      expect(hub.subscribe('one', 'a', { after: position }).recovered).toBe(false)
+      scheduler.advance(30)
+      expect(one.gaps()).toEqual([{ topic: 'a', from: 1, to: 2, count: null, reason: 'epoch' }])
+      expect(one.seqs()).toEqual([])
+    }
+  })
+
+  it('keeps history within count, bytes and age', () => {
+    const { hub, publish, scheduler } = setUp({ topics: openTopics({ history: { messages: 3, bytes: 25, ageMs: 5000 } }) })
+    for (let i = 0; i < 5; i++) publish('a', 'x')
+    scheduler.settle()
+    expect(hub.getTopic('a')?.retained).toEqual({ messages: 3, bytes: 3 })
+    publish('a', 'x'.repeat(24))
+    scheduler.settle()
+    expect(hub.getTopic('a')?.retained).toEqual({ messages: 2, bytes: 25 })
+    scheduler.advance(6000)
+    expect(hub.getTopic('a')).toBeNull()
+  })
+
+  it('starts a new epoch when a topic was forgotten, so that an old position cannot fit by chance', () => {
+    const { hub, publish, scheduler } = setUp()
+    const before = publish('a').position
+    scheduler.advance(120_000)
+    const after = publish('a').position
+    expect(after.seq).toBe(1)
+    expect(after.epoch).not.toBe(before.epoch)
+  })
+})
+
+describe('bad input', () => {
+  it('is refused with a code, and nothing is half done', () => {
+    const { hub, connect } = setUp({ limits: { maxClients: 1, maxSubscriptionsPerClient: 1, maxTopics: 2 } })
+    for (const topic of ['', '/', 'a//b', 'a/../b', '..', '.', 'a b', 'a\u0000', 'a\ud800', '%2e', 'x'.repeat(256), '#', '+', '*', '>']) {
+      expect(codeOf(() => hub.subscribe('one', topic)), topic).toMatch(/TOPIC_INVALID|CONNECTION_NOT_FOUND/)
+      expect(codeOf(() => hub.routeData(topic, new Uint8Array(1))), topic).toBe('TOPIC_INVALID')
+    }
+    for (const id of ['', 'a b', 'x'.repeat(129), 'é']) expect(codeOf(() => connect(id))).toBe('CLIENT_ID_INVALID')
+    connect('one')
+    expect(codeOf(() => connect('two'))).toBe('LIMIT_EXCEEDED')
+    hub.subscribe('one', 'a')
+    expect(codeOf(() => hub.subscribe('one', 'b'))).toBe('LIMIT_EXCEEDED')
+    expect(codeOf(() => hub.subscribe('nobody', 'a'))).toBe('CONNECTION_NOT_FOUND')
+    expect(codeOf(() => hub.setClientPolicy('nobody', latest))).toBe('CONNECTION_NOT_FOUND')
+    expect(codeOf(() => hub.routeData('a', 'text' as never))).toBe('MESSAGE_INVALID')
+    expect(codeOf(() => hub.routeData('a', new Uint8Array(1024 * 1024 + 1)))).toBe('MESSAGE_TOO_LARGE')
+    hub.routeData('b', new Uint8Array(1))
+    expect(codeOf(() => hub.routeData('c', new Uint8Array(1)))).toBe('LIMIT_EXCEEDED')
+    expect(hub.getConnectionStats()).toMatchObject({ clients: 1, subscriptions: 1, topics: 2 })
+  })
+
+  it('names the field, the value and the limit', () => {
+    const { hub } = setUp()
+    expect(() => hub.routeData('x'.repeat(256), new Uint8Array(1))).toThrow(/topic: 256 characters is not a topic name: .*1 to 255/)
+    expect(() => hub.routeData('a', new Uint8Array(2_000_000))).toThrow(/2000000 bytes are more than the 1048576/)
+  })
+})
+
+describe('events', () => {
+  it('isolate a listener that throws or rejects, and tell it as a fault', async () => {
+    const { hub, connect } = setUp()
+    const faults: string[] = []
+    const seen: string[] = []
+    hub.events.on('fault', ({ where }) => faults.push(where))
+    hub.events.on('register', () => {
+      throw new Error('bug')
+    })
+    hub.events.on('register', (async () => Promise.reject(new Error('later'))) as () => void)
+    hub.events.on('register', ({ id }) => seen.push(id))
+    connect('one')
+    await new Promise(setImmediate)
+    expect(seen).toEqual(['one'])
+    expect(faults).toEqual(["listener of 'register'", "listener of 'register'"])
+  })
+})
