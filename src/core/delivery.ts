@@ -145,7 +145,7 @@ export class Delivery {
   /** Takes the link off its topic, now or when the walk is over. What it still waits for is dropped as closed. */
   leave(link: Link): void {
     if (link.closed) return
-    link.abandon('closed')
+    link.abandon()
     if (link.gapCount !== 0) link.takeGap()
     if (link.topic.walking) {
       this.#leaving.push(link)

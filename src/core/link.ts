@@ -178,12 +178,12 @@ export class Link implements PolicyLink {
     this.hold(log.slice(this.cursor, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY), sealed)
   }
 
-  /** Gives up what waits. Messages in the outbox stay: flush settles them. */
-  abandon(reason: 'policy' | 'closed'): void {
+  /** The link has ended: what waits is lost. Messages in the outbox stay: flush settles them. */
+  abandon(): void {
     const count = this.topic.seq - this.cursor + this.held.length
     const from = this.held[0]?.seq ?? this.cursor + 1
     this.release()
     this.cursor = this.topic.seq
-    this.drop(from, this.cursor, count, reason)
+    this.drop(from, this.cursor, count, 'closed')
   }
 }

@@ -190,6 +190,7 @@ export class ConnectionManager {
     this.#delivery.seal(link.topic)
     if (link.closed) return false
     this.#unlink(client, link)
+    this.events.emit('unsubscribe', { id: client.id, topic: name })
     return true
   }
 
@@ -393,12 +394,14 @@ export class ConnectionManager {
     client.outbox.discard()
     const { protocol } = client.outbox.connection
     this.#closes.ended(protocol, reason)
+    const topics = [...client.outbox.links.keys()]
     for (const link of [...client.outbox.links.values()]) this.#unlink(client, link)
     try {
       client.outbox.connection.close(reason)
     } catch (error) {
       this.events.emit('fault', { error, where: `close of ${protocol}` })
     }
+    for (const topic of topics) this.events.emit('unsubscribe', { id: client.id, topic })
     this.events.emit('unregister', { id: client.id, protocol, reason })
   }
 
@@ -407,7 +410,6 @@ export class ConnectionManager {
     client.outbox.links.delete(topic.name)
     this.#delivery.leave(link)
     if (topic.links.length === 0) this.#settled(this.#options.broker.leave(topic.name), 'broker leave')
-    this.events.emit('unsubscribe', { id: client.id, topic: topic.name })
   }
 
   /** Lets messages past their age go, and topics that nobody uses. */

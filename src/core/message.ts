@@ -25,9 +25,9 @@ export interface Gap {
 /**
  * behind: it could not take the message when it came (best-effort). conflated: a newer value of the same key replaced it.
  * overflow: the link's backlog was full. rate: over its rate limit. trimmed: asked for, but no longer kept.
- * unsupported: its protocol cannot carry the payload. policy: given up when the policy changed. closed: the link ended first.
+ * unsupported: its protocol cannot carry the payload.  closed: the link ended first.
  */
-export type DropReason = 'behind' | 'conflated' | 'overflow' | 'rate' | 'trimmed' | 'unsupported' | 'policy' | 'closed'
+export type DropReason = 'behind' | 'conflated' | 'overflow' | 'rate' | 'trimmed' | 'unsupported' | 'closed'
 
 /** epoch: the reader's position belongs to an older life of the topic, so what it missed is unknown. */
 export type GapReason = DropReason | 'epoch'

@@ -10,7 +10,7 @@ export interface DropTally {
 }
 
 export function newTally(policy: string): DropTally {
-  const counts = { behind: 0, conflated: 0, overflow: 0, rate: 0, trimmed: 0, unsupported: 0, policy: 0, closed: 0 }
+  const counts = { behind: 0, conflated: 0, overflow: 0, rate: 0, trimmed: 0, unsupported: 0, closed: 0 }
   return { policy, counts }
 }
 

@@ -51,15 +51,8 @@ export class Sweeper {
   #look(link: Link, now: number): void {
     if (link.behind) this.#delivery.bound(link)
     if (link.policy.wake === undefined || link.wakeAt > now) return
-    switch (link.policy.wake(link, now)) {
-      case 'close':
-        this.#delivery.condemn(link.outbox, 'slow')
-        break
-      case 'pull':
-        this.#delivery.wake(link.outbox)
-        break
-      case 'wait':
-        break
-    }
+    const verdict = link.policy.wake(link, now)
+    if (verdict === 'close') this.#delivery.condemn(link.outbox, 'slow')
+    else if (verdict === 'pull') this.#delivery.wake(link.outbox)
   }
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
+import type { ConnectionManager } from '../core/manager.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
-import type { Hub } from '../hub.ts'
 import { FakeConnection } from './fake-connection.ts'
 import type { ManualScheduler } from './manual-scheduler.ts'
 
@@ -14,7 +14,7 @@ export interface PolicyHarness {
   /** A new policy of the kind under test. */
   policy(): DeliveryPolicy
   /** A new hub on a manual clock, whose topics keep no history, so that all that is kept is kept for the slow. */
-  hub(): { hub: Hub; scheduler: ManualScheduler }
+  hub(): { hub: ConnectionManager; scheduler: ManualScheduler }
 }
 
 const TOPIC = 'contract'

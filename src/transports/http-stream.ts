@@ -20,7 +20,11 @@ export interface StreamHead {
  * Begins an endless response and gives its socket to the core. HTTP/1.1 gets chunks, so that an end is told from a cut; HTTP/1.0 gets
  * the bare bytes until the connection closes.
  */
-export function openStream(response: ServerResponse, opening: Opening, head: StreamHead): { client: Client; frame: (bytes: Uint8Array) => Uint8Array } {
+export function openStream(
+  response: ServerResponse,
+  opening: Opening,
+  head: StreamHead,
+): { client: Client; frame: (bytes: Uint8Array) => Uint8Array } {
   const socket = response.socket
   if (!socket) throw new Error('the response has no socket any more')
   const chunks = response.req.httpVersion !== '1.0'

@@ -47,7 +47,12 @@ export function webSocketConnection(
  * Pings in stream order. The pong proves that everything before it was read; other traffic is no pong. A client without one since
  * the last beat is closed as idle. One whose connection is full gets no ping: how long it may stay so is its policy's business.
  */
-export function keepAlive(webSocket: WebSocket, connection: NodeSocket, client: Client, heartbeat: Heartbeat | undefined): void {
+export function keepAlive(
+  webSocket: WebSocket,
+  connection: NodeSocket,
+  client: Client,
+  heartbeat: Heartbeat | undefined,
+): void {
   if (heartbeat === undefined) return
   let answered = true
   webSocket.on('pong', () => {

@@ -29,7 +29,10 @@ for (const [name, policy] of Object.entries(policies)) {
       policy,
       hub() {
         const scheduler = new ManualScheduler()
-        return { scheduler, hub: createHub({ scheduler, topics: openTopics({ history: { messages: 0, bytes: 0, ageMs: 0 } }) }) }
+        return {
+          scheduler,
+          hub: createHub({ scheduler, topics: openTopics({ history: { messages: 0, bytes: 0, ageMs: 0 } }) }),
+        }
       },
     })
     for (const { name, run } of cases) it(name, run)

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { HubError } from '../../src/core/errors.ts'
+import type { Message } from '../../src/core/message.ts'
 import type { DeliveryPolicy } from '../../src/core/policy.ts'
 import { openTopics } from '../../src/core/topics.ts'
 import { createHub, type HubOptions } from '../../src/hub.ts'
@@ -19,7 +20,8 @@ function setUp(options: HubOptions = {}) {
     connection.client = hub.registerClient(id, connection)
     return connection
   }
-  const publish = (topic: string, text = 'x', key?: string) => hub.routeData(topic, new TextEncoder().encode(text), { key })
+  const publish = (topic: string, text = 'x', key?: string) =>
+    hub.routeData(topic, new TextEncoder().encode(text), { key })
   return { scheduler, hub, connect, publish }
 }
 
@@ -50,7 +52,13 @@ describe('the message path', () => {
   it('encodes once per codec, however many clients there are', () => {
     const { scheduler, hub, publish } = setUp()
     let encoded = 0
-    const codec = { ...fakeCodec, encode: (message: never) => (encoded++, fakeCodec.encode(message)) }
+    const codec = {
+      ...fakeCodec,
+      encode: (message: Message) => {
+        encoded++
+        return fakeCodec.encode(message)
+      },
+    }
     for (let i = 0; i < 50; i++) {
       hub.registerClient(`c${i}`, new FakeConnection({ codec }))
       hub.subscribe(`c${i}`, 'a')
@@ -67,7 +75,7 @@ describe('the message path', () => {
     const frames: Uint8Array[] = []
     for (const id of ['one', 'two']) {
       const connection = new FakeConnection()
-      connection.answer = frame => (frames.push(frame), 'ok')
+      connection.answer = frame => (frames.push(frame) ? 'ok' : 'gone')
       hub.registerClient(id, connection)
       hub.subscribe(id, 'a')
     }
@@ -119,7 +127,14 @@ describe('the message path', () => {
 
   it('tells a broker that fails outside of publish as a fault', async () => {
     const { hub, connect } = setUp({
-      broker: { name: 'broken', start: () => {}, publish: () => undefined, join: async () => Promise.reject(new Error('no broker')), leave: () => {}, close: () => {} },
+      broker: {
+        name: 'broken',
+        start: () => {},
+        publish: () => undefined,
+        join: async () => Promise.reject(new Error('no broker')),
+        leave: () => {},
+        close: () => {},
+      },
     })
     const faults: string[] = []
     hub.events.on('fault', ({ where }) => faults.push(where))
@@ -195,8 +210,8 @@ describe('membership (I2)', () => {
     const two = connect('two')
     hub.subscribe('one', 'a')
     hub.subscribe('two', 'a')
-    two.answer = () => (hub.unregisterClient('one', 'denied'), 'ok')
-    one.answer = () => (hub.unregisterClient('two', 'denied'), 'ok')
+    two.answer = () => (hub.unregisterClient('one', 'denied') ? 'ok' : 'full')
+    one.answer = () => (hub.unregisterClient('two', 'denied') ? 'ok' : 'full')
     publish('a')
     // FakeConnection throws on a write after close; the outbox would count that as gone, reason lost.
     scheduler.settle()
@@ -239,7 +254,13 @@ describe('clients', () => {
     expect(hub.unregisterClient('one', 'slow')).toBe(false)
     one.client!.close('lost')
     expect(ended).toEqual(['denied'])
-    expect(hub.getConnectionStats()).toMatchObject({ clients: 0, subscriptions: 0, behind: 0, pending: 0, queuedBytes: 0 })
+    expect(hub.getConnectionStats()).toMatchObject({
+      clients: 0,
+      subscriptions: 0,
+      behind: 0,
+      pending: 0,
+      queuedBytes: 0,
+    })
     scheduler.advance(120_000)
     expect(hub.getConnectionStats().topics).toBe(0)
     expect(scheduler.timers).toBe(1)
@@ -333,7 +354,8 @@ describe('policies', () => {
 
   it('latest gives the newest of each key in order, and counts the others as conflated', () => {
     const { one, publish, scheduler, hub } = slowOn(latest)
-    for (const [text, key] of [['a1', 'a'], ['b1', 'b'], ['a2', 'a'], ['none1'], ['a3', 'a'], ['none2']] as const) publish('a', text, key)
+    for (const [text, key] of [['a1', 'a'], ['b1', 'b'], ['a2', 'a'], ['none1'], ['a3', 'a'], ['none2']] as const)
+      publish('a', text, key)
     scheduler.settle()
     one.read()
     scheduler.settle()
@@ -364,7 +386,10 @@ describe('policies', () => {
   })
 
   it('buffered drop-oldest keeps the newest, drop-newest the oldest', () => {
-    for (const [overflow, kept] of [['drop-oldest', [1, 9, 10, 11]], ['drop-newest', [1, 2, 3, 4]]] as const) {
+    for (const [overflow, kept] of [
+      ['drop-oldest', [1, 9, 10, 11]],
+      ['drop-newest', [1, 2, 3, 4]],
+    ] as const) {
       const { one, publish, scheduler } = slowOn(buffered({ messages: 3, overflow }))
       for (let i = 0; i < 10; i++) publish('a')
       scheduler.advance(30)
@@ -413,7 +438,10 @@ describe('policies', () => {
   })
 
   it('rate-limit sends so many a second and leaves the rest to the inner policy', () => {
-    for (const [inner, expected] of [[bestEffort, 'rate'], [latest, 'conflated']] as const) {
+    for (const [inner, expected] of [
+      [bestEffort, 'rate'],
+      [latest, 'conflated'],
+    ] as const) {
       const { scheduler, hub, connect, publish } = setUp()
       const one = connect('one')
       hub.subscribe('one', 'a', { policy: rateLimit({ messages: 10, burst: 0.5 }, inner) })
@@ -461,7 +489,12 @@ describe('policies', () => {
     hub.subscribe('one', 'a')
     hub.setDeliveryPolicy('a', null)
     expect(name()).toBe('buffered')
-    expect(hub.getDeliveryPolicy('a').describe()).toEqual({ name: 'buffered', bytes: 1048576, messages: 10000, overflow: 'close' })
+    expect(hub.getDeliveryPolicy('a').describe()).toEqual({
+      name: 'buffered',
+      bytes: 1048576,
+      messages: 10000,
+      overflow: 'close',
+    })
     expect(codeOf(() => hub.subscribe('one', 'strict', { policy: bestEffort }))).toBe('POLICY_DENIED')
     hub.subscribe('one', 'strict', { policy: latest })
     expect(codeOf(() => hub.setClientPolicy('one', bestEffort))).toBe('POLICY_DENIED')
@@ -472,7 +505,13 @@ describe('policies', () => {
     const [one, two] = [connect('one'), connect('two')]
     const faults: string[] = []
     hub.events.on('fault', ({ where }) => faults.push(where))
-    const broken: DeliveryPolicy = { ...bestEffort, name: 'broken', admit: () => { throw new Error('bug') } }
+    const broken: DeliveryPolicy = {
+      ...bestEffort,
+      name: 'broken',
+      admit: () => {
+        throw new Error('bug')
+      },
+    }
     hub.subscribe('one', 'a', { policy: broken })
     hub.subscribe('two', 'a')
     publish('a')
@@ -498,7 +537,9 @@ describe('resuming after a position', () => {
   })
 
   it('says what is no longer kept', () => {
-    const { hub, connect, publish, scheduler } = setUp({ topics: openTopics({ history: { messages: 2, bytes: 1000, ageMs: 1000 } }) })
+    const { hub, connect, publish, scheduler } = setUp({
+      topics: openTopics({ history: { messages: 2, bytes: 1000, ageMs: 1000 } }),
+    })
     for (let i = 0; i < 5; i++) publish('a')
     scheduler.settle()
     const { epoch } = hub.getTopic('a')!.position
@@ -525,7 +566,9 @@ describe('resuming after a position', () => {
   })
 
   it('keeps history within count, bytes and age', () => {
-    const { hub, publish, scheduler } = setUp({ topics: openTopics({ history: { messages: 3, bytes: 25, ageMs: 5000 } }) })
+    const { hub, publish, scheduler } = setUp({
+      topics: openTopics({ history: { messages: 3, bytes: 25, ageMs: 5000 } }),
+    })
     for (let i = 0; i < 5; i++) publish('a', 'x')
     scheduler.settle()
     expect(hub.getTopic('a')?.retained).toEqual({ messages: 3, bytes: 3 })
@@ -537,7 +580,7 @@ describe('resuming after a position', () => {
   })
 
   it('starts a new epoch when a topic was forgotten, so that an old position cannot fit by chance', () => {
-    const { hub, publish, scheduler } = setUp()
+    const { publish, scheduler } = setUp()
     const before = publish('a').position
     scheduler.advance(120_000)
     const after = publish('a').position
@@ -549,9 +592,31 @@ describe('resuming after a position', () => {
 describe('bad input', () => {
   it('is refused with a code, and nothing is half done', () => {
     const { hub, connect } = setUp({ limits: { maxClients: 1, maxSubscriptionsPerClient: 1, maxTopics: 2 } })
-    for (const topic of ['', '/', 'a//b', 'a/../b', '..', '.', 'a b', 'a\u0000', 'a\ud800', '%2e', 'x'.repeat(256), '#', '+', '*', '>']) {
-      expect(codeOf(() => hub.subscribe('one', topic)), topic).toMatch(/TOPIC_INVALID|CONNECTION_NOT_FOUND/)
-      expect(codeOf(() => hub.routeData(topic, new Uint8Array(1))), topic).toBe('TOPIC_INVALID')
+    for (const topic of [
+      '',
+      '/',
+      'a//b',
+      'a/../b',
+      '..',
+      '.',
+      'a b',
+      'a\u0000',
+      'a\ud800',
+      '%2e',
+      'x'.repeat(256),
+      '#',
+      '+',
+      '*',
+      '>',
+    ]) {
+      expect(
+        codeOf(() => hub.subscribe('one', topic)),
+        topic,
+      ).toMatch(/TOPIC_INVALID|CONNECTION_NOT_FOUND/)
+      expect(
+        codeOf(() => hub.routeData(topic, new Uint8Array(1))),
+        topic,
+      ).toBe('TOPIC_INVALID')
     }
     for (const id of ['', 'a b', 'x'.repeat(129), 'é']) expect(codeOf(() => connect(id))).toBe('CLIENT_ID_INVALID')
     connect('one')
@@ -569,7 +634,9 @@ describe('bad input', () => {
 
   it('names the field, the value and the limit', () => {
     const { hub } = setUp()
-    expect(() => hub.routeData('x'.repeat(256), new Uint8Array(1))).toThrow(/topic: 256 characters is not a topic name: .*1 to 255/)
+    expect(() => hub.routeData('x'.repeat(256), new Uint8Array(1))).toThrow(
+      /topic: 256 characters is not a topic name: .*1 to 255/,
+    )
     expect(() => hub.routeData('a', new Uint8Array(2_000_000))).toThrow(/2000000 bytes are more than the 1048576/)
   })
 })

@@ -1,0 +1,73 @@
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { ZodError } from 'zod'
+import { type ErrorCode, HubError } from '../core/errors.ts'
+
+/** What each code is in HTTP. */
+export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
+  TOPIC_INVALID: 400,
+  TOPIC_UNKNOWN: 404,
+  CLIENT_ID_INVALID: 400,
+  CLIENT_EXISTS: 409,
+  CONNECTION_NOT_FOUND: 404,
+  LIMIT_EXCEEDED: 503,
+  MESSAGE_TOO_LARGE: 413,
+  MESSAGE_INVALID: 400,
+  POLICY_INVALID: 400,
+  POLICY_DENIED: 403,
+  PERMISSION_DENIED: 403,
+  UNSUPPORTED_PAYLOAD: 415,
+  REQUEST_INVALID: 400,
+  HEADERS_TOO_MANY: 431,
+  UPGRADE_INVALID: 400,
+  UPGRADE_REQUIRED: 426,
+  NOT_FOUND: 404,
+  CONFIG_INVALID: 500,
+  PORT_IN_USE: 500,
+  BIND_REFUSED: 500,
+  SHUTTING_DOWN: 503,
+  INTERNAL: 500,
+}
+
+/** The body of every error: one code to test for, one sentence to read. */
+export interface ErrorBody {
+  readonly error: { readonly code: ErrorCode; readonly message: string }
+}
+
+export function errorBody({ code, message }: HubError): ErrorBody {
+  return { error: { code, message } }
+}
+
+/** Turns whatever was thrown into one of our codes. What we did not expect is told as INTERNAL, without its text. */
+export function toHubError(error: unknown): HubError {
+  if (error instanceof HubError) return error
+  if (error instanceof ZodError) return new HubError('REQUEST_INVALID', describeIssues(error))
+  const { code, statusCode, message } = error as FastifyError
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new HubError('MESSAGE_TOO_LARGE', message)
+  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return new HubError('UNSUPPORTED_PAYLOAD', `content-type: ${message}`)
+  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) return new HubError('REQUEST_INVALID', message)
+  return new HubError('INTERNAL', 'something went wrong here; the log has the details')
+}
+
+function describeIssues({ issues }: ZodError): string {
+  const first = issues[0]!
+  const path = first.path.join('.')
+  return path === '' ? first.message : `${path}: ${first.message}`
+}
+
+/** Fastify's error handler. `limit` is what a body may have, in bytes: the error must name it. */
+export function errorHandler(limit: number) {
+  return (error: unknown, request: FastifyRequest, reply: FastifyReply): void => {
+    const known = toHubError(error)
+    const status = HTTP_STATUS[known.code]
+    if (status >= 500 && known.code === 'INTERNAL') request.log.error({ err: error }, 'request failed')
+    const told =
+      known.code === 'MESSAGE_TOO_LARGE' && !known.message.includes(String(limit))
+        ? new HubError(known.code, `body: it is larger than the ${limit} bytes that one message may have`)
+        : known
+    if (status === 503) reply.header('retry-after', '1')
+    if (status === 426) reply.header('upgrade', 'websocket').header('connection', 'upgrade')
+    // What is left of a refused body must not be taken for the next request.
+    if (status === 413 || status === 503 || request.ws) reply.header('connection', 'close')
+    reply.code(status).send(errorBody(told))
+  }
+}

@@ -1,0 +1,105 @@
+import type { IncomingMessage } from 'node:http'
+import { HubError } from '../core/errors.ts'
+import type { ConnectionManager, RouteOptions } from '../core/manager.ts'
+import { decodeUtf8 } from '../wire/content-type.ts'
+import { LineSplitter } from '../wire/lines.ts'
+
+/** curl -d says so of whatever it sends; it means that nobody said what it is. */
+const UNSAID = /^(application\/x-www-form-urlencoded|application\/octet-stream)\b/i
+
+/** What a publisher says its bytes are; where it says nothing, the topic's own type, or a look at the bytes. */
+export function contentTypeOf(said: string | undefined, known: string | undefined, body: Uint8Array): string {
+  if (said !== undefined && !/^application\/x-www-form-urlencoded\b/i.test(said)) return said
+  return known ?? guess(body)
+}
+
+function guess(body: Uint8Array): string {
+  const text = decodeUtf8(body)
+  if (text === null) return 'application/octet-stream'
+  try {
+    JSON.parse(text)
+    return 'application/json'
+  } catch {
+    return 'text/plain; charset=utf-8'
+  }
+}
+
+export interface SourceOptions extends RouteOptions {
+  readonly split: 'lines' | 'none'
+  readonly maxBytes: number
+  /** Aborts when the hub shuts down. */
+  readonly signal: AbortSignal
+}
+
+export interface SourceResult {
+  readonly messages: number
+  readonly bytes: number
+}
+
+/**
+ * Publishes a body as it arrives: each piece that the network gives is a message, or each line. The hub never makes a source wait:
+ * who cannot keep up is the policies' business; only a broker may (it answers with a promise). Rejects where a line is too long, the
+ * source goes away, or the hub shuts down; the rest of the body is then read and thrown away, so that the answer can be sent.
+ */
+export function publishSource(
+  hub: ConnectionManager,
+  topic: string,
+  body: IncomingMessage,
+  options: SourceOptions,
+): Promise<SourceResult> {
+  const { split, maxBytes, signal, ...route } = options
+  const lines = new LineSplitter(maxBytes)
+  const result = { messages: 0, bytes: 0 }
+
+  function publish(messages: Iterable<Uint8Array>): Promise<unknown> | undefined {
+    const accepted: Promise<unknown>[] = []
+    for (const data of messages) {
+      const answer = hub.publish(topic, data, route)
+      if (answer instanceof Promise) accepted.push(answer)
+      result.messages++
+      result.bytes += data.byteLength
+    }
+    return accepted.length > 0 ? Promise.all(accepted) : undefined
+  }
+
+  return new Promise((resolve, reject) => {
+    const fail = (error: Error): void => {
+      signal.removeEventListener('abort', shutDown)
+      body.removeListener('data', take)
+      body.resume()
+      reject(error instanceof RangeError ? new HubError('MESSAGE_TOO_LARGE', `body: ${error.message}`) : error)
+    }
+    const shutDown = (): void => fail(new HubError('SHUTTING_DOWN', 'the hub is shutting down'))
+    const take = (piece: Buffer): void => {
+      try {
+        const accepted = publish(split === 'lines' ? lines.push(piece) : [piece])
+        if (accepted === undefined) return
+        body.pause()
+        accepted.then(() => body.resume(), fail)
+      } catch (error) {
+        fail(error as Error)
+      }
+    }
+    body.on('data', take)
+    body.once('error', fail)
+    body.once('end', () => {
+      signal.removeEventListener('abort', shutDown)
+      Promise.resolve(publish(lines.end())).then(() => resolve(result), fail)
+    })
+    signal.addEventListener('abort', shutDown, { once: true })
+  })
+}
+
+/** The content type of a live source: it cannot be guessed from a first piece. */
+export function sourceContentType(
+  said: string | undefined,
+  known: string | undefined,
+  split: 'lines' | 'none',
+): string {
+  if (said !== undefined && !UNSAID.test(said)) return said
+  return (
+    known ??
+    said?.replace(UNSAID, 'application/octet-stream') ??
+    (split === 'lines' ? 'text/plain; charset=utf-8' : 'application/octet-stream')
+  )
+}

@@ -1,0 +1,169 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { WebSocket } from 'ws'
+import { z } from 'zod'
+import type { Client } from '../../core/connection.ts'
+import { HubError } from '../../core/errors.ts'
+import { parseTopicName } from '../../core/ids.ts'
+import { httpStream, multipart } from '../../transports/http-stream.ts'
+import { sse } from '../../transports/sse.ts'
+import type { Opening } from '../../transports/transport.ts'
+import { CLOSE_CODES, webSocketTopic } from '../../transports/websocket.ts'
+import { isImage, isText } from '../../wire/content-type.ts'
+import type { HubContext } from '../context.ts'
+import { contentTypeOf, publishSource, sourceContentType } from '../publisher.ts'
+import { readSubscriber, type SubscriberRequest } from '../subscriber.ts'
+
+interface TopicPath {
+  Params: { '*': string }
+}
+
+const publishQuery = z.strictObject({
+  key: z.string().max(255).optional(),
+  split: z.enum(['lines', 'none']).default('none'),
+})
+
+/** `GET|POST|PUT /topics/{topic}` and `GET /events`: one topic on every protocol, by the request itself. */
+export function topicRoutes(app: FastifyInstance, context: HubContext): void {
+  const { hub } = context
+
+  app.route<TopicPath>({
+    method: 'GET',
+    url: '/topics/*',
+    config: { socket: 'also' },
+    // Before the upgrade: what is wrong with the request must be a status, not a close code.
+    preHandler: async request => {
+      const subscriber = readSubscriber(request, request.params['*'])
+      await context.authorize(request, 'subscribe', subscriber.topics)
+      if (subscriber.role !== 'subscriber') await context.authorize(request, 'publish', subscriber.topics)
+      request.subscriber = subscriber
+    },
+    handler(request, reply) {
+      const subscriber = request.subscriber!
+      const { accept = '' } = request.headers
+      if (accept.includes('text/event-stream')) return open(request, reply, sse('single', subscriber.encoding))
+      const name = subscriber.topics[0]!
+      const type = hub.resolveTopic(name).contentType ?? hub.getTopic(name)?.contentType
+      const picture = type === undefined ? accept.startsWith('image/') : isImage(type)
+      return open(request, reply, picture ? multipart : httpStream)
+    },
+    wsHandler: (webSocket, request) => openSocket(webSocket, request),
+  })
+
+  app.get('/events', { preHandler: readEvents }, (request, reply) => {
+    open(request, reply, sse('named', request.subscriber!.encoding))
+  })
+
+  async function readEvents(request: FastifyRequest): Promise<void> {
+    const subscriber = readSubscriber(request)
+    await context.authorize(request, 'subscribe', subscriber.topics)
+    request.subscriber = subscriber
+  }
+
+  function open(request: FastifyRequest, reply: FastifyReply, transport: typeof httpStream): void {
+    const client = transport.open(reply.raw, opening(request, request.subscriber!))
+    reply.hijack()
+    context.opened(request, client, transport.name)
+  }
+
+  function opening(request: FastifyRequest, subscriber: SubscriberRequest): Opening {
+    const { clientId, policy, after } = subscriber
+    const options = { policy, after }
+    const topics = subscriber.role === 'publisher' ? [] : subscriber.topics.map(name => ({ name, options }))
+    return { hub, clientId, topics, session: request.session, address: request.ip, heartbeat: context.heartbeat }
+  }
+
+  function openSocket(webSocket: WebSocket, request: FastifyRequest): void {
+    const subscriber = request.subscriber!
+    let client: Client
+    try {
+      client = webSocketTopic.open({ webSocket, socket: request.raw.socket }, opening(request, subscriber))
+    } catch (error) {
+      const { message } = error as HubError
+      webSocket.close(
+        error instanceof HubError && error.code === 'LIMIT_EXCEEDED'
+          ? CLOSE_CODES.overloaded[0]
+          : CLOSE_CODES.denied[0],
+        message.slice(0, 120),
+      )
+      return
+    }
+    context.opened(request, client, 'websocket')
+    webSocket.on('message', (data: Buffer, binary: boolean) => receive(subscriber, client, request, data, binary))
+  }
+
+  /** A frame from the peer: a message, where the socket is a publisher's. */
+  function receive(
+    { role, topics }: SubscriberRequest,
+    client: Client,
+    request: FastifyRequest,
+    data: Buffer,
+    binary: boolean,
+  ): void {
+    if (role === 'subscriber') {
+      client.close('protocol')
+      return
+    }
+    const known = hub.resolveTopic(topics[0]!).contentType
+    // A copy: ws hands out a view of a larger buffer that it read at once.
+    const contentType = known ?? (binary ? 'application/octet-stream' : contentTypeOf(undefined, undefined, data))
+    Promise.resolve()
+      .then(() => hub.publish(topics[0]!, Uint8Array.prototype.slice.call(data), { contentType }))
+      .catch((error: Error) => {
+        request.log.warn({ client: client.id, reason: error.message }, 'publication refused')
+        client.close('protocol')
+      })
+  }
+}
+
+/** `POST` one message, `PUT` a live source. */
+export async function publishRoutes(app: FastifyInstance, context: HubContext): Promise<void> {
+  const { hub, maxMessageBytes } = context
+
+  function read(request: FastifyRequest<TopicPath>) {
+    const topic = parseTopicName(request.params['*'])
+    const known = hub.resolveTopic(topic).contentType ?? undefined
+    return { topic, known, query: publishQuery.parse(request.query) }
+  }
+
+  await app.register(async posts => {
+    posts.removeAllContentTypeParsers()
+    posts.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: maxMessageBytes }, (_request, body, done) =>
+      done(null, body),
+    )
+    posts.post<TopicPath>('/topics/*', { bodyLimit: maxMessageBytes }, async (request, reply) => {
+      const { topic, known, query } = read(request)
+      await context.authorize(request, 'publish', [topic])
+      const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
+      const contentType = contentTypeOf(request.headers['content-type'], known, body)
+      const result = await hub.publish(topic, body, { contentType, key: query.key })
+      return reply.code(202).send({ topic, ...result?.position, matched: result?.matched, behind: result?.behind })
+    })
+  })
+
+  await app.register(async sources => {
+    sources.removeAllContentTypeParsers()
+    sources.addContentTypeParser('*', (_request, _body, done) => done(null))
+    sources.put<TopicPath>('/topics/*', { bodyLimit: Number.MAX_SAFE_INTEGER }, async (request, reply) => {
+      const { topic, known, query } = read(request)
+      await context.authorize(request, 'publish', [topic])
+      const contentType = sourceContentType(request.headers['content-type'], known, query.split)
+      if (query.split === 'lines' && !isText(contentType)) {
+        throw new HubError(
+          'REQUEST_INVALID',
+          `split: ${contentType} has no lines; say what the lines are with content-type`,
+        )
+      }
+      request.log.info({ topic, contentType }, 'source connected')
+      const options = {
+        contentType,
+        key: query.key,
+        split: query.split,
+        maxBytes: maxMessageBytes,
+        signal: context.closing,
+      }
+      const result = await publishSource(hub, topic, request.raw, options)
+      request.log.info({ topic, ...result }, 'source ended')
+      return reply.code(200).send({ topic, ...result })
+    })
+  })
+}

@@ -1,0 +1,104 @@
+import { randomUUID } from 'node:crypto'
+import type { Socket } from 'node:net'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyPluginAsync } from 'fastify'
+import { pino } from 'pino'
+import { HubError } from '../core/errors.ts'
+import { openTopics, type TopicDefaults } from '../core/topics.ts'
+import { createHub, type Hub } from '../hub.ts'
+import { parsePolicy } from '../policies/catalog.ts'
+import type { Config } from './config.ts'
+import { hubline } from './fastify.ts'
+import { guide } from './guide.ts'
+
+/** How long a peer may take to send the head of its request, in ms. */
+const HEADERS_TIMEOUT_MS = 10_000
+
+export interface RunningServer {
+  readonly url: string
+  readonly hub: Hub
+  readonly app: FastifyInstance
+  /** Drains: accepts no more, hands over what it can, closes every client, and cuts what is left after `drainMs`. */
+  close(): Promise<void>
+}
+
+export interface ServerOptions {
+  /** More routes on the same app. Without any, `/` says what to try. */
+  readonly plugins?: readonly FastifyPluginAsync<{ hub: Hub }>[]
+  /** Topics with properties that a config file cannot say. */
+  readonly topics?: Readonly<Record<string, TopicDefaults>>
+}
+
+/** A hub and its Fastify app, not listening yet. */
+export async function createApp(
+  config: Config,
+  options: ServerOptions = {},
+): Promise<{ hub: Hub; app: FastifyInstance }> {
+  const { history, maxMessageBytes, limits, pingMs } = config
+  const topics: Record<string, TopicDefaults> = { ...options.topics }
+  for (const [name, { policy, ...spec }] of Object.entries(config.topics)) {
+    topics[name] = {
+      ...topics[name],
+      ...(spec as TopicDefaults),
+      ...(policy !== undefined && { policy: parsePolicy(policy) }),
+    }
+  }
+  const hub = createHub({
+    topics: openTopics({ history, maxMessageBytes }, topics),
+    policy: parsePolicy(config.policy),
+    limits,
+  })
+  const logger: FastifyBaseLogger = pino({ level: config.logLevel }, pino.destination({ fd: 2, sync: false }))
+  const app = Fastify({
+    loggerInstance: logger,
+    disableRequestLogging: true,
+    bodyLimit: maxMessageBytes,
+    // No limit for the whole of a request: a live source is one request for days.
+    requestTimeout: 0,
+    keepAliveTimeout: 5000,
+    forceCloseConnections: 'idle',
+    exposeHeadRoutes: false,
+    genReqId: () => randomUUID(),
+  })
+  app.server.headersTimeout = HEADERS_TIMEOUT_MS
+  await app.register(hubline, { hub, pingMs, maxMessageBytes })
+  const { plugins = [guide] } = options
+  for (const plugin of plugins) await app.register(plugin, { hub })
+  return { hub, app }
+}
+
+/** Throws PORT_IN_USE. */
+export async function startServer(config: Config, options: ServerOptions = {}): Promise<RunningServer> {
+  const { hub, app } = await createApp(config, options)
+  const sockets = trackSockets(app)
+  let url: string
+  try {
+    url = await app.listen({ host: config.host, port: config.port })
+  } catch (error) {
+    await app.close()
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
+    throw new HubError('PORT_IN_USE', `port: ${config.port} on ${config.host} is in use; choose another with --port`)
+  }
+  return {
+    url,
+    hub,
+    app,
+    async close() {
+      const deadline = setTimeout(() => {
+        for (const socket of sockets) socket.destroy()
+      }, config.drainMs)
+      app.server.close()
+      await app.close()
+      clearTimeout(deadline)
+    },
+  }
+}
+
+/** Node closes idle HTTP connections at best, and knows nothing of upgraded ones. */
+function trackSockets(app: FastifyInstance): ReadonlySet<Socket> {
+  const sockets = new Set<Socket>()
+  app.server.on('connection', (socket: Socket) => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+  })
+  return sockets
+}
