@@ -74,7 +74,11 @@ async function plugin(app: FastifyInstance, options: HublinePluginOptions): Prom
   topicRoutes(app, context)
   await publishRoutes(app, context)
   clientProtocolRoute(app, context)
-  apiRoutes(app, context)
+  await app.register(async api => {
+    // JSON only: a text/plain body could come from a form on any page.
+    api.removeContentTypeParser('text/plain')
+    apiRoutes(api, context)
+  })
   healthRoutes(app, context)
 }
 

@@ -63,29 +63,34 @@ export function publishSource(
   }
 
   return new Promise((resolve, reject) => {
-    const fail = (error: Error): void => {
+    const release = (): void => {
       signal.removeEventListener('abort', shutDown)
-      body.removeListener('data', take)
+      body.off('data', take).off('end', finish)
+    }
+    const fail = (error: Error): void => {
+      release()
       body.resume()
       reject(error instanceof RangeError ? new HubError('MESSAGE_TOO_LARGE', `body: ${error.message}`) : error)
     }
     const shutDown = (): void => fail(new HubError('SHUTTING_DOWN', 'the hub is shutting down'))
-    const take = (piece: Buffer): void => {
+    /** Nothing may be thrown at the stream: it would end the process. */
+    const attempt = (messages: () => Iterable<Uint8Array>, then: () => void): void => {
       try {
-        const accepted = publish(split === 'lines' ? lines.push(piece) : [piece])
-        if (accepted === undefined) return
+        const accepted = publish(messages())
+        if (accepted === undefined) return then()
         body.pause()
-        accepted.then(() => body.resume(), fail)
+        accepted.then(() => then(), fail)
       } catch (error) {
         fail(error as Error)
       }
     }
-    body.on('data', take)
-    body.once('error', fail)
-    body.once('end', () => {
-      signal.removeEventListener('abort', shutDown)
-      Promise.resolve(publish(lines.end())).then(() => resolve(result), fail)
+    const take = (piece: Buffer): void => attempt(() => (split === 'lines' ? lines.push(piece) : [piece]), () => body.resume())
+    const finish = (): void => attempt(() => lines.end(), () => {
+      release()
+      resolve(result)
     })
+    body.on('data', take).on('end', finish)
+    body.on('error', fail)
     signal.addEventListener('abort', shutDown, { once: true })
   })
 }

@@ -1,4 +1,5 @@
 import type { Client, CloseReason } from '../../core/connection.ts'
+import { HubError } from '../../core/errors.ts'
 import type { Gap } from '../../core/message.ts'
 import type { DeliveryPolicy, PolicyDescription } from '../../core/policy.ts'
 import type { Hub } from '../../hub.ts'
@@ -102,7 +103,7 @@ export class SimulatedClient {
       dropped: this.#droppedBefore + (subscription?.dropped ?? 0),
       gaps: { told: this.#gapsTold, messages: { ...this.#gapMessages } },
       waiting,
-      queuedBytes: (this.#connection?.unacknowledged() ?? 0) + Math.round(waiting * meanMessageBytes),
+      queuedBytes: Math.round((this.#connection?.unacknowledged() ?? 0) + waiting * meanMessageBytes),
       disconnects: this.#disconnects,
     }
   }
@@ -124,8 +125,15 @@ export class SimulatedClient {
 
   #connect(): void {
     const { hub, topic, policy } = this.#options
+    this.#retryAt = this.#now + RECONNECT_MS
     const connection = new SimulatedConnection(WINDOW_BYTES, reason => this.#ended(reason))
-    this.#client = hub.registerClient(this.#id, connection)
+    try {
+      this.#client = hub.registerClient(this.#id, connection)
+    } catch (error) {
+      // Full, or closing: it tries again like any client.
+      if (error instanceof HubError) return
+      throw error
+    }
     this.#base = hub.subscribe(this.#id, topic, { policy }).position.seq
     this.#connection = connection
     this.#receivedHere = 0

@@ -1,0 +1,160 @@
+import { readFileSync } from 'node:fs'
+import { isIPv4 } from 'node:net'
+import { closest } from 'fastest-levenshtein'
+import { parse as parseYaml, YAMLParseError } from 'yaml'
+import { z } from 'zod'
+import { HubError } from '../core/errors.ts'
+import { parseTopicName } from '../core/ids.ts'
+import { parsePolicy } from '../policies/catalog.ts'
+import { readEnvironment } from './environment.ts'
+
+const MIB = 1024 * 1024
+const policy = z.union([z.string(), z.looseObject({ name: z.string() })]).superRefine((value, context) => {
+  try {
+    parsePolicy(value)
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: (error as Error).message })
+  }
+})
+const history = z.strictObject({
+  messages: z.int().min(0).max(1_000_000).default(256),
+  bytes: z.int().min(0).max(256 * MIB).default(256 * 1024),
+  ageMs: z.int().min(0).max(86_400_000).default(60_000),
+})
+const maxMessageBytes = z.int().min(1).max(64 * MIB)
+const topic = z.strictObject({
+  policy: policy.optional(),
+  allowedPolicies: z.array(z.string()).optional(),
+  contentType: z.string().min(1).optional(),
+  history: history.optional(),
+  maxMessageBytes: maxMessageBytes.optional(),
+})
+
+/** Every setting, with its range and its default. The environment's names are derived from it. */
+export const configSchema = z.strictObject({
+  host: z.string().min(1).default('127.0.0.1'),
+  /** 0: any free port. */
+  port: z.int().min(0).max(65_535).default(8000),
+  /** Allows to listen on other than loopback addresses, where everybody may then do everything. */
+  insecure: z.boolean().default(false),
+  logLevel: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+  /** How long a shutdown may take before what is left is cut, in ms. */
+  drainMs: z.int().min(0).max(600_000).default(8000),
+  /** Between two pings of a client, in ms. */
+  pingMs: z.int().min(100).max(3_600_000).default(25_000),
+  policy: policy.default('buffered'),
+  history: history.prefault({}),
+  maxMessageBytes: maxMessageBytes.default(MIB),
+  limits: z
+    .strictObject({
+      maxClients: z.int().min(1).max(10_000_000).default(50_000),
+      maxTopics: z.int().min(1).max(10_000_000).default(100_000),
+      maxSubscriptionsPerClient: z.int().min(1).max(100_000).default(128),
+    })
+    .prefault({}),
+  topics: z.record(z.string(), topic).default({}),
+})
+
+export type Config = z.infer<typeof configSchema>
+
+export interface ConfigSources {
+  /** JSON or YAML. Default: the one that HUBLINE_CONFIG names, if any. */
+  readonly file?: string | undefined
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** Undefined values say nothing. */
+  readonly flags: Readonly<Record<string, unknown>>
+}
+
+/** Flags win over the environment, it over the file, it over the defaults. Throws CONFIG_INVALID, BIND_REFUSED. */
+export function loadConfig({ file, env, flags }: ConfigSources): Config {
+  const environment = readEnvironment(env, configSchema)
+  const path = file ?? env.HUBLINE_CONFIG
+  const said = Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined))
+  const fromFile = path === undefined ? {} : check(readFile(path), `config ${path}`)
+  const config = parse(merge(merge(fromFile, environment), said), 'config')
+  for (const name of Object.keys(config.topics)) checkTopic(name)
+  if (!config.insecure && !isLoopback(config.host)) {
+    throw new HubError(
+      'BIND_REFUSED',
+      `host: ${config.host} is open to others, and nobody has to log in yet; listen on 127.0.0.1, or accept that with --insecure`,
+    )
+  }
+  return config
+}
+
+/** By the address, not by the look: 127.example.org is somebody else's name. */
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'))
+}
+
+function readFile(path: string): unknown {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    throw new HubError('CONFIG_INVALID', `config ${path}: cannot be read (${code})`)
+  }
+  try {
+    // YAML is a superset of JSON, and knows where a mistake is.
+    return parseYaml(text) ?? {}
+  } catch (error) {
+    const [where] = (error as YAMLParseError).linePos ?? []
+    const place = where ? `:${where.line}:${where.col}` : ''
+    throw new HubError('CONFIG_INVALID', `config ${path}${place}: ${(error as Error).message.split('\n')[0]}`)
+  }
+}
+
+/** The file alone, so that a mistake in it is told with its name. */
+function check(value: unknown, where: string): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new HubError('CONFIG_INVALID', `${where}: it must be an object of settings`)
+  }
+  parse(value, where)
+  return value as Record<string, unknown>
+}
+
+function parse(value: unknown, where: string): Config {
+  const result = configSchema.safeParse(value)
+  if (result.success) return result.data
+  throw new HubError('CONFIG_INVALID', `${where}: ${describe(result.error.issues[0]!, value)}`)
+}
+
+function describe(issue: z.core.$ZodIssue, value: unknown): string {
+  const path = issue.path.map(String)
+  if (issue.code === 'unrecognized_keys') {
+    const key = [...path, issue.keys[0]].join('.')
+    return `unknown key "${key}": did you mean "${[...path, closest(issue.keys[0]!, keysAt(path))].join('.')}"?`
+  }
+  const given = path.reduce<unknown>((at, key) => (at as Record<string, unknown> | undefined)?.[key], value)
+  const shown = given === undefined || typeof given === 'object' ? '' : ` (given: ${JSON.stringify(given)})`
+  return `${path.join('.')}: ${issue.message}${shown}`
+}
+
+/** What may stand at a place of the configuration. */
+function keysAt(path: readonly string[]): string[] {
+  if (path[0] === 'topics') return Object.keys((path[2] === 'history' ? history : topic).shape)
+  const shapes = { limits: configSchema.shape.limits.unwrap(), history } as Record<string, { shape: object }>
+  return Object.keys(shapes[path[0] ?? '']?.shape ?? configSchema.shape)
+}
+
+function checkTopic(name: string): void {
+  try {
+    parseTopicName(name)
+  } catch (error) {
+    throw new HubError('CONFIG_INVALID', `config: topics: ${(error as Error).message}`)
+  }
+}
+
+function merge(under: Record<string, unknown>, over: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const merged = { ...under }
+  for (const [key, value] of Object.entries(over)) {
+    const below = merged[key]
+    merged[key] = isRecord(value) && isRecord(below) && key !== 'policy' ? merge(below, value) : value
+  }
+  return merged
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,42 @@
+import type { CloseReason } from '../core/connection.ts'
+import type { Codec } from '../core/message.ts'
+import { DISCONNECTS, type Disconnect, publicationPush, push } from '../wire/client-protocol.ts'
+import { isJson } from '../wire/content-type.ts'
+import { WS_TEXT, wsFrame } from '../wire/ws-frame.ts'
+
+/** A WebSocket text frame, as a Buffer: Node's streams would wrap any other Uint8Array in one at every write. */
+function frame(payload: Uint8Array): Buffer {
+  const { buffer, byteOffset, byteLength } = wsFrame(WS_TEXT, payload)
+  return Buffer.from(buffer, byteOffset, byteLength)
+}
+
+export function textFrame(text: string): Buffer {
+  return frame(Buffer.from(text))
+}
+
+/** Publications as pushes. One object for all clients: its identity is the key of the encode-once cache. */
+export const clientCodec: Codec = {
+  name: 'centrifuge',
+  encode({ topic, seq, payload, contentType }) {
+    const push = isJson(contentType) ? publicationPush(topic, seq, payload) : null
+    return push && frame(push)
+  },
+  gap: ({ topic, from, to, count, reason }) => textFrame(push(topic, 'gap', { from, to, count, reason })),
+  concat: (frames, bytes) => Buffer.concat(frames, bytes),
+}
+
+/**
+ * Below 3500 the client comes back by itself. A client whose id connected again must not, or the two would throw each other out
+ * for ever. The protocol has no word for overload: 3004 is its one for trouble on our side.
+ */
+export const CLIENT_CLOSE_CODES: Readonly<Record<CloseReason, Disconnect>> = {
+  peer: DISCONNECTS.connectionClosed,
+  lost: DISCONNECTS.connectionClosed,
+  slow: DISCONNECTS.slow,
+  idle: DISCONNECTS.noPong,
+  replaced: [DISCONNECTS.forceNoReconnect[0], 'replaced: the same client id connected again'],
+  denied: DISCONNECTS.permissionDenied,
+  protocol: DISCONNECTS.badRequest,
+  overloaded: [DISCONNECTS.serverError[0], 'overloaded: try again later'],
+  shutdown: DISCONNECTS.shutdown,
+}

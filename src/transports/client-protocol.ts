@@ -1,0 +1,50 @@
+import type { ClientId } from '../core/ids.ts'
+import type { ConnectionManager } from '../core/manager.ts'
+import type { DeliveryPolicy } from '../core/policy.ts'
+import { openSessions, type SessionManager } from '../core/sessions.ts'
+import { ClientSession, PROTOBUF } from './client-session.ts'
+import type { Transport } from './transport.ts'
+import type { WebSocketChannel } from './websocket.ts'
+
+/** How long a socket may stay without a connect command, in ms. */
+const CONNECT_TIMEOUT_MS = 15_000
+/** The SDKs put their connect and all their subscriptions into one frame, so a frame must have room for them. */
+const MIN_COMMANDS = 512
+
+export interface ClientProtocolOptions {
+  readonly hub: ConnectionManager
+  /** Default: everybody may do everything. */
+  readonly sessions?: SessionManager
+  /** Makes a policy of what a subscriber wishes for (`data.policy` of its subscribe command). Throws POLICY_INVALID. */
+  readonly parsePolicy: (input: unknown) => DeliveryPolicy
+  /** Default 15,000. */
+  readonly connectTimeoutMs?: number
+}
+
+/**
+ * Many topics on one WebSocket, changed at run time: the Centrifuge client protocol in its JSON form (channel = topic), whose SDKs
+ * are ours. `open` returns at once; the peer becomes a client of the hub with its connect command, and is subscribed to the
+ * opening's topics then. One of these per hub: it listens to the hub's events for all its clients.
+ */
+export function clientProtocol(options: ClientProtocolOptions): Transport<WebSocketChannel> {
+  const { hub, sessions = openSessions, parsePolicy, connectTimeoutMs = CONNECT_TIMEOUT_MS } = options
+  const byId = new Map<ClientId, ClientSession>()
+  const maxCommands = Math.max(MIN_COMMANDS, 2 * hub.limits.maxSubscriptionsPerClient)
+  const context = { hub, sessions, parsePolicy, connectTimeoutMs, maxCommands, byId }
+  hub.events.on('subscribe', ({ id, topic }) => byId.get(id)?.topics?.subscribed(topic))
+  hub.events.on('unsubscribe', ({ id, topic }) => byId.get(id)?.topics?.unsubscribed(topic))
+  hub.events.on('unregister', ({ id }) => byId.get(id)?.end())
+  hub.events.on('gap', ({ id, gap }) => {
+    if (gap.reason === 'unsupported') byId.get(id)?.topics?.unsupported(gap.topic)
+  })
+  return { name: 'centrifuge', open: (channel, opening) => new ClientSession(channel, opening, context) }
+}
+
+/**
+ * The subprotocol for the handshake: `false` is none, which is JSON. Undefined: the peer offers the Protobuf form only, and is to be
+ * refused with 400. Without this, ws would accept whatever the peer offers first.
+ */
+export function clientSubprotocol(offered: ReadonlySet<string>): string | false | undefined {
+  if (offered.has('centrifuge-json')) return 'centrifuge-json'
+  return offered.has(PROTOBUF) && offered.size === 1 ? undefined : false
+}

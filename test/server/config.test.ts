@@ -1,0 +1,81 @@
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { type ConfigSources, loadConfig } from '../../src/server/config.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'hubline-config-'))
+const file = (name: string, text: string): string => {
+  const path = join(folder, name)
+  writeFileSync(path, text)
+  return path
+}
+const load = (sources: Partial<ConfigSources> = {}) => loadConfig({ env: {}, flags: {}, ...sources })
+
+describe('the configuration', () => {
+  it('is safe without a word: loopback, bounded', () => {
+    expect(load()).toMatchObject({
+      host: '127.0.0.1',
+      port: 8000,
+      insecure: false,
+      policy: 'buffered',
+      maxMessageBytes: 1048576,
+      history: { messages: 256, bytes: 262144, ageMs: 60000 },
+      limits: { maxClients: 50000, maxTopics: 100000, maxSubscriptionsPerClient: 128 },
+      topics: {},
+    })
+  })
+
+  it('takes flags before the environment, it before the file, it before the defaults', () => {
+    const path = file('a.yaml', 'port: 1\nlogLevel: warn\npingMs: 1000\nlimits:\n  maxTopics: 7\n')
+    const env = { HUBLINE_PORT: '2', HUBLINE_LOG_LEVEL: 'error', HUBLINE_LIMITS_MAX_CLIENTS: '5', OTHER: 'x' }
+    const config = load({ file: path, env, flags: { port: 3, host: undefined } })
+    expect(config).toMatchObject({ port: 3, logLevel: 'error', pingMs: 1000, host: '127.0.0.1' })
+    expect(config.limits).toEqual({ maxClients: 5, maxTopics: 7, maxSubscriptionsPerClient: 128 })
+  })
+
+  it('reads JSON and YAML, and the file that HUBLINE_CONFIG names', () => {
+    const path = file('b.json', '{"port": 9, "topics": {"video/*": {}}}')
+    expect(() => load({ file: path })).toThrow(/topics: topic: "video\/\*" is not a topic name/)
+    const good = file('c.json', '{"topics": {"video/main": {"policy": "latest", "contentType": "image/jpeg"}}}')
+    expect(load({ env: { HUBLINE_CONFIG: good } }).topics).toEqual({ 'video/main': { policy: 'latest', contentType: 'image/jpeg' } })
+    expect(load({ env: { HUBLINE_POLICY: '{"name":"drop-slow","timeoutMs":100}' } }).policy).toEqual({ name: 'drop-slow', timeoutMs: 100 })
+    expect(load({ env: { HUBLINE_POLICY: 'latest', HUBLINE_INSECURE: 'true' } })).toMatchObject({ policy: 'latest', insecure: true })
+  })
+
+  const mistakes: [string, Partial<ConfigSources>, RegExp][] = [
+    ['an unknown key', { file: file('1.yaml', 'limts: {}') }, /config .*1\.yaml: unknown key "limts": did you mean "limits"\?/],
+    ['an unknown key inside', { file: file('2.yaml', 'limits: { maxClient: 1 }') }, /unknown key "limits.maxClient": did you mean "limits.maxClients"\?/],
+    ['an unknown key of a topic', { file: file('3.yaml', 'topics: { a: { polcy: latest } }') }, /unknown key "topics.a.polcy": did you mean "topics.a.policy"\?/],
+    ['an unknown flag', { flags: { prot: 1 } }, /unknown key "prot": did you mean "port"\?/],
+    ['an unknown variable', { env: { HUBLINE_PROT: '1' } }, /unknown name "HUBLINE_PROT": did you mean "HUBLINE_PORT"\?/],
+    ['a value out of range', { flags: { port: 70000 } }, /port: .*65535.*given: 70000/],
+    ['a value of the wrong kind', { env: { HUBLINE_PORT: 'http' } }, /port: .*given: "http"/],
+    ['an unknown policy', { flags: { policy: 'newest' } }, /policy: .*unknown name "newest": did you mean "latest"\?/],
+    ['a wrong policy option', { file: file('4.yaml', 'policy: { name: drop-slow, timeout: 5 }') }, /drop-slow has no option "timeout": did you mean "timeoutMs"\?/],
+    ['a missing file', { file: join(folder, 'none.yaml') }, /none\.yaml: cannot be read \(ENOENT\)/],
+    ['a folder', { file: folder }, /cannot be read \(EISDIR\)/],
+    ['broken YAML', { file: file('5.yaml', 'a: [1\nb: 2') }, /5\.yaml:\d+:\d+: /],
+    ['a list', { file: file('6.yaml', '- 1') }, /6\.yaml: it must be an object/],
+    ['broken JSON in a variable', { env: { HUBLINE_TOPICS: '{"a":' } }, /HUBLINE_TOPICS is no valid JSON/],
+  ]
+  for (const [what, sources, sentence] of mistakes) {
+    it(`says what is wrong with ${what}, in one line`, () => {
+      expect(() => load(sources)).toThrow(sentence)
+      try {
+        load(sources)
+      } catch (error) {
+        expect((error as { code: string }).code).toBe('CONFIG_INVALID')
+        expect((error as Error).message).not.toContain('\n')
+      }
+    })
+  }
+
+  it('does not listen to others without being told that this is open to all', () => {
+    for (const host of ['0.0.0.0', '::', '192.168.1.5', 'example.org', '127.example.org']) {
+      expect(() => load({ flags: { host } })).toThrow(/--insecure/)
+      expect(load({ flags: { host, insecure: true } }).host).toBe(host)
+    }
+    for (const host of ['127.0.0.1', '127.0.0.5', 'localhost', '::1']) expect(load({ flags: { host } }).host).toBe(host)
+  })
+})
