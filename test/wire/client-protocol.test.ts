@@ -25,7 +25,9 @@ describe('frames', () => {
 
   it('makes replies and pushes of one line each', () => {
     expect(resultReply(7, 'subscribe', { offset: 3 })).toBe('{"id":7,"subscribe":{"offset":3}}')
-    expect(errorReply(8, ERRORS.internal)).toBe('{"id":8,"error":{"code":100,"message":"internal server error","temporary":true}}')
+    expect(errorReply(8, ERRORS.internal)).toBe(
+      '{"id":8,"error":{"code":100,"message":"internal server error","temporary":true}}',
+    )
     expect(push('a/b', 'unsubscribe', UNSUBSCRIBES.server)).toBe(
       '{"push":{"channel":"a/b","unsubscribe":{"code":2000,"reason":"server unsubscribe"}}}',
     )
@@ -35,12 +37,16 @@ describe('frames', () => {
 describe('a publication', () => {
   it('carries its data as published, digit for digit', () => {
     const data = '{"z":1,"a":12345678901234567890,"a":1.10}'
-    expect(text(publicationPush('t', 5, bytes(data)))).toBe(`{"push":{"channel":"t","pub":{"data":${data},"offset":5}}}`)
+    expect(text(publicationPush('t', 5, bytes(data)))).toBe(
+      `{"push":{"channel":"t","pub":{"data":${data},"offset":5}}}`,
+    )
   })
 
   it('takes any JSON value', () => {
     for (const data of ['null', '0', '""', '[]', ' true ']) {
-      expect(parseJson(text(publicationPush('t', 1, bytes(data)))!)).toMatchObject({ push: { pub: { data: JSON.parse(data) } } })
+      expect(parseJson(text(publicationPush('t', 1, bytes(data)))!)).toMatchObject({
+        push: { pub: { data: JSON.parse(data) } },
+      })
     }
   })
 
@@ -79,7 +85,9 @@ describe('a raw member', () => {
     fc.assert(
       fc.property(members, fc.jsonValue(), space, fc.nat(5), (others, value, gap, at) => {
         const raw = JSON.stringify(value)
-        const all = others.filter(([key]) => key !== 'data').map(([key, other]) => [JSON.stringify(key), JSON.stringify(other)])
+        const all = others
+          .filter(([key]) => key !== 'data')
+          .map(([key, other]) => [JSON.stringify(key), JSON.stringify(other)])
         all.splice(at, 0, ['"data"', raw])
         const json = `${gap}{${gap}${all.map(([key, other]) => `${key}${gap}:${gap}${other}${gap}`).join(`,${gap}`)}}${gap}`
         expect(JSON.parse(json)).toBeDefined()

@@ -32,15 +32,28 @@ interface Note {
 
 /** Samples from..from+count of the endless piece, -1 to 1. A pure function: any cut into chunks gives the same sound. */
 export function chimes(from: number, count: number): Float64Array {
+  return sound(from, count, notesBetween(from, from + count))
+}
+
+/** A few rising notes that have died away after `count` samples: what a listener hears before the endless piece. */
+export function prelude(count: number): Float64Array {
+  const rising = [50, 57, 62, 66, 69, 74].map((midi, i) => ({
+    start: (i * STEP) / 2,
+    frequency: hertz(midi),
+    gain: 0.2,
+    decay: SAMPLE_RATE * 0.5,
+  }))
+  const samples = sound(0, count, rising)
+  const fade = SAMPLE_RATE / 2
+  for (let i = 0; i < fade; i++) samples[count - 1 - i]! *= i / fade
+  return samples
+}
+
+function sound(from: number, count: number, notes: Iterable<Note>): Float64Array {
   const sum = new Float64Array(count)
-  for (const note of notesBetween(from, from + count)) {
-    for (const [ratio, gain, damping] of PARTIALS) {
-      ring(sum, from, {
-        start: note.start,
-        frequency: note.frequency * ratio,
-        gain: note.gain * gain,
-        decay: note.decay / damping,
-      })
+  for (const { start, frequency, gain, decay } of notes) {
+    for (const [ratio, loudness, damping] of PARTIALS) {
+      ring(sum, from, { start, frequency: frequency * ratio, gain: gain * loudness, decay: decay / damping })
     }
   }
   for (let i = 0; i < count; i++) sum[i] = Math.tanh(sum[i]!)

@@ -34,6 +34,8 @@ export interface SimulatedFigures {
   readonly dropped: number
   /** Notices of loss that it has read, and the messages they stand for by reason. */
   readonly gaps: { readonly told: number; readonly messages: Readonly<Partial<Record<Gap['reason'], number>>> }
+  /** Dropped without a notice, because the connection ended: what waited and what was under way. */
+  readonly lostOnDisconnect: number
   /** Messages that wait in the hub. */
   readonly waiting: number
   /** Bytes that its connection holds, and those of the messages that wait (estimated from their mean size). */
@@ -53,7 +55,9 @@ export class SimulatedClient {
   /** The topic's sequence number when this connection subscribed. */
   #base = 0
   #receivedHere = 0
+  #toldHere = 0
   #droppedBefore = 0
+  #lostOnDisconnect = 0
   #received = 0
   #rate: Meter
   #delay: number | undefined
@@ -102,6 +106,7 @@ export class SimulatedClient {
       receivedPerSecond: Math.round(this.#rate.rate(this.#now) * 10) / 10,
       dropped: this.#droppedBefore + (subscription?.dropped ?? 0),
       gaps: { told: this.#gapsTold, messages: { ...this.#gapMessages } },
+      lostOnDisconnect: this.#lostOnDisconnect,
       waiting,
       queuedBytes: Math.round((this.#connection?.unacknowledged() ?? 0) + waiting * meanMessageBytes),
       disconnects: this.#disconnects,
@@ -137,6 +142,7 @@ export class SimulatedClient {
     this.#base = hub.subscribe(this.#id, topic, { policy }).position.seq
     this.#connection = connection
     this.#receivedHere = 0
+    this.#toldHere = 0
     this.#delay = undefined
   }
 
@@ -144,7 +150,9 @@ export class SimulatedClient {
   #ended(reason: CloseReason): void {
     const { hub, topic } = this.#options
     const published = (hub.getTopic(topic)?.published ?? this.#base) - this.#base
-    this.#droppedBefore += published - this.#receivedHere
+    const lost = published - this.#receivedHere
+    this.#droppedBefore += lost
+    this.#lostOnDisconnect += lost - this.#toldHere
     this.#connection = undefined
     this.#client = undefined
     this.#closedFor = reason
@@ -161,6 +169,7 @@ export class SimulatedClient {
 
   #takeGap({ count, reason }: Gap): void {
     this.#gapsTold++
+    this.#toldHere += count ?? 0
     this.#gapMessages[reason] = (this.#gapMessages[reason] ?? 0) + (count ?? 0)
   }
 }

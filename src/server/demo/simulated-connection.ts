@@ -87,7 +87,7 @@ export class SimulatedConnection implements Connection {
     return undefined
   }
 
-  /** Reads up to so many bytes and answers with what has come in whole. */
+  /** Reads up to so many bytes, a whole number, and answers with what has come in whole. */
   read(bytes: number): Arrival[] {
     const arrivals: Arrival[] = []
     let left = Math.min(bytes, this.#bytes)

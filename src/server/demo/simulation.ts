@@ -45,6 +45,8 @@ export class Simulation {
   readonly #timers: readonly Disposable[]
   #bytesPerSecond = FIRST_SPEED
   #lastRead: number
+  /** Of a byte that the clients could have read beyond the whole ones. */
+  #fraction = 0
 
   /** The scheduler must be the hub's own: delays are told on its clock. */
   constructor(hub: Hub, scheduler: Scheduler, topic: string, stateTopic: string, publish: Publish) {
@@ -97,7 +99,9 @@ export class Simulation {
 
   #read(): void {
     const now = this.#scheduler.now()
-    const bytes = ((now - this.#lastRead) / 1000) * this.#bytesPerSecond
+    const allowance = this.#fraction + ((now - this.#lastRead) / 1000) * this.#bytesPerSecond
+    const bytes = Math.floor(allowance)
+    this.#fraction = allowance - bytes
     this.#lastRead = now
     for (const client of this.#clients) client.advance(now, bytes)
   }

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { DeliveryPolicy } from '../../../src/core/policy.ts'
+import type { Scheduler } from '../../../src/core/scheduler.ts'
 import { openTopics } from '../../../src/core/topics.ts'
 import { createHub, type Hub } from '../../../src/hub.ts'
 import { bestEffort } from '../../../src/policies/best-effort.ts'
@@ -115,6 +116,8 @@ describe('a simulated client', () => {
     expect(back - end).toBe(20)
     expect(seen[end - 1]!.dropped).toBe(0)
     expect(seen[end]!.dropped).toBeGreaterThan(40)
+    expect(seen[end]!.lostOnDisconnect).toBe(seen[end]!.dropped)
+    expect(seen[end]!.gaps.told).toBe(0)
   })
 
   test('buffered, drop-oldest: the delay stops growing, the oldest goes', () => {
@@ -192,6 +195,25 @@ describe('a simulated client', () => {
     expect(figures(client)).toMatchObject({ state: 'disconnected', disconnects: 0 })
     scheduler.advance(5000)
     expect(figures(client)).toMatchObject({ state: 'disconnected', received: 0 })
+  })
+
+  test('reads whole bytes: a message is never left a fraction of a byte short until the next one comes', () => {
+    // Like a real clock, not in whole milliseconds.
+    const clock: Scheduler = {
+      now: () => scheduler.now() * 1.000_37,
+      defer: run => scheduler.defer(run),
+      every: (ms, run) => scheduler.every(ms, run),
+    }
+    hub = createHub({ scheduler: clock, topics: openTopics({}, demoTopics) })
+    const simulation = new Simulation(hub, clock, TOPIC, 'demo/simulated', () => {})
+    source()
+    for (const speed of [150_000, 1_000_000, 100_000, 333_333, 50_000, 777_777]) {
+      simulation.setSpeed(speed)
+      scheduler.advance(8000)
+      if (speed < SOURCE_RATE) continue
+      const delays = simulation.state().clients.map(({ delayMs }) => delayMs)
+      expect(Math.max(...delays.slice(0, 5).map(Number)), `${delays} at ${speed}`).toBeLessThan(100)
+    }
   })
 
   test('the six of the simulation share one speed and cost bounded memory at 0 bytes a second', () => {

@@ -1,6 +1,6 @@
 import { decode } from 'fast-png'
 import { describe, expect, test } from 'vitest'
-import { audioChunk, audioPreamble, BYTES_PER_SECOND, CHUNK_SAMPLES } from '../../../src/server/demo/audio.ts'
+import { audioChunk, audioPreamble, CHUNK_SAMPLES } from '../../../src/server/demo/audio.ts'
 import { cameraFrame } from '../../../src/server/demo/camera.ts'
 import { chimes, SAMPLE_RATE } from '../../../src/server/demo/chimes.ts'
 import { palette } from '../../../src/server/demo/daylight.ts'
@@ -50,10 +50,13 @@ describe('audio', () => {
     expect([20, 22, 32, 34].map(offset => header.readUInt16LE(offset))).toEqual([1, 1, 2, 16])
   })
 
-  test("the preamble is the header and a second of silence, and is the topic's", () => {
+  test('the preamble is the header and enough sound for a player to start with, ending in silence', () => {
     const preamble = audioPreamble()
-    expect(preamble.length).toBe(WAV_HEADER_BYTES + BYTES_PER_SECOND)
-    expect(preamble.subarray(WAV_HEADER_BYTES).every(byte => byte === 0)).toBe(true)
+    expect(preamble.subarray(0, WAV_HEADER_BYTES)).toEqual(wavHeader(SAMPLE_RATE))
+    expect(preamble.length).toBeGreaterThan(WAV_HEADER_BYTES + 128 * 1024)
+    expect((preamble.length - WAV_HEADER_BYTES) % 2).toBe(0)
+    expect(preamble.subarray(WAV_HEADER_BYTES).some(byte => byte !== 0)).toBe(true)
+    expect([...preamble.subarray(-20)]).toEqual(Array(20).fill(0))
     expect(demoTopics['demo/audio']!.preamble).toEqual(preamble)
   })
 

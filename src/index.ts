@@ -1,0 +1,30 @@
+/** `hubline`: the hub itself, its policies and its contracts. No server, no sockets. */
+export { memoryBroker } from './brokers/memory.ts'
+export { Batch, type Encoded } from './core/batch.ts'
+export type { Broker, Publication, RouteResult, Sink } from './core/broker.ts'
+export type { Client, CloseReason, Connection, WriteResult } from './core/connection.ts'
+export { type ErrorCode, HubError } from './core/errors.ts'
+export type { Events, HubEvents } from './core/events.ts'
+export { type ClientId, type Position, parseClientId, parseTopicName, type Seq, type TopicName } from './core/ids.ts'
+export {
+  ConnectionManager,
+  type HubLimits,
+  type RegisterOptions,
+  type RouteOptions,
+  type SubscribeOptions,
+  type Subscription,
+} from './core/manager.ts'
+export type { Codec, DropReason, Gap, GapReason, Message } from './core/message.ts'
+export type { Backlog, DeliveryPolicy, PolicyDescription, PolicyLink, Verdict } from './core/policy.ts'
+export type { Scheduler } from './core/scheduler.ts'
+export { type Action, type Handshake, openSessions, type Session, type SessionManager } from './core/sessions.ts'
+export type { ClientInfo, ConnectionStats, DropCount, SubscriptionInfo, TopicInfo } from './core/stats.ts'
+export { openTopics, type TopicDefaults, type TopicRegistry, type TopicSpec } from './core/topics.ts'
+export { eventLoop } from './event-loop.ts'
+export { createHub, type Hub, type HubOptions } from './hub.ts'
+export { bestEffort } from './policies/best-effort.ts'
+export { type BufferedOptions, buffered } from './policies/buffered.ts'
+export { parsePolicy } from './policies/catalog.ts'
+export { type DropSlowOptions, dropSlow } from './policies/drop-slow.ts'
+export { latest } from './policies/latest.ts'
+export { type RateLimitOptions, rateLimit } from './policies/rate-limit.ts'

@@ -1,0 +1,190 @@
+import { drawDelays } from './chart.js'
+import { bytes, duration, element, find, limit, RETRY_MS, setState, setText, terms } from './page.js'
+
+/** Samples a second, and how many a chart shows. */
+const RATE = 5
+const PLACES = 60 * RATE
+/** The scale of the charts never goes below this delay, in ms. */
+const LEAST_SCALE = 1000
+/** The slider's steps 1 to 100 are 1 KB/s to 1 MB/s by equal factors; 0 is a standstill. */
+const SLOWEST = 1000
+const FASTEST = 1_000_000
+const STEPS = 100
+/** At most so often is a new speed sent while the slider moves, in ms. */
+const SEND_MS = 120
+
+const EXPLAINED = {
+  'best-effort': () =>
+    'Sends what can go at once; what comes while the client is busy is lost, and the client is told.',
+  latest: () => 'Keeps only the newest message while the client is busy: it skips ahead and stays fresh.',
+  buffered: ({ bytes: most, overflow }) =>
+    overflow === 'close'
+      ? `Keeps everything, in order, up to ${limit(most)}; a client that needs more is disconnected as slow.`
+      : `Keeps the newest ${limit(most)}; what is older goes first. The delay stays bounded, at a price in losses.`,
+  'drop-slow': ({ timeoutMs }) =>
+    `Keeps everything, but a client that lets a message wait ${timeoutMs} ms is disconnected.`,
+  'rate-limit': ({ messages, inner }) =>
+    `At most ${messages} messages a second however fast the client reads; of the rest, ${inner.name} decides.`,
+}
+
+const FIGURES = ['Delay', 'Received', 'Queued', 'Dropped', 'Gaps told', 'Disconnects']
+
+/** The simulated clients, over Server-Sent Events. */
+export function showSimulation(section) {
+  const state = find('.state', section)
+  const speed = makeSpeed(section)
+  const clients = []
+  let before = ''
+
+  function take(simulation) {
+    setState(state, 'live', 'good')
+    speed.show(simulation)
+    // Policies are the server's: it may have been restarted with others.
+    const names = JSON.stringify(simulation.clients.map(({ policy }) => policy))
+    if (names !== before) {
+      before = names
+      find('.clients', section).replaceChildren()
+      clients.splice(0, clients.length, ...simulation.clients.map(({ policy }) => makeClient(section, policy)))
+    }
+    simulation.clients.forEach((figures, i) => {
+      clients[i].take(figures)
+    })
+    const most = Math.max(LEAST_SCALE, ...clients.map(client => client.longest()))
+    for (const client of clients) client.draw(most)
+  }
+
+  function connect() {
+    const events = new EventSource('/topics/demo/simulated')
+    events.addEventListener('message', event => take(JSON.parse(event.data)))
+    events.addEventListener('error', () => {
+      setState(state, 'reconnecting', 'bad')
+      // It retries a broken connection by itself, but gives up for good on an answer that is no stream.
+      if (events.readyState === EventSource.CLOSED) setTimeout(connect, RETRY_MS)
+    })
+  }
+  connect()
+}
+
+function makeClient(section, policy) {
+  const card = find('#client-template').content.cloneNode(true).firstElementChild
+  const state = find('.state', card)
+  const canvas = find('canvas', card)
+  const name = policy.overflow === 'drop-oldest' ? 'buffered, drop-oldest' : nameOf(policy)
+  find('h3', card).textContent = name
+  find('.note', card).textContent = EXPLAINED[policy.name]?.(policy) ?? ''
+  canvas.setAttribute('aria-label', `Delay of ${name} over the last 60 seconds`)
+  const value = terms(find('.figures', card), [...FIGURES, 'Dropped as'])
+  value('Dropped as').parentElement.className = 'wide'
+  find('.clients', section).append(card)
+  const samples = []
+  let dropped
+
+  return {
+    take(figures) {
+      const away = figures.state === 'disconnected'
+      const drops = dropped === undefined ? 0 : Math.max(0, figures.dropped - dropped)
+      dropped = figures.dropped
+      samples.push({ delay: figures.delayMs, drops, away })
+      if (samples.length > PLACES) samples.shift()
+      setState(state, away ? `disconnected: ${figures.closedFor}` : 'connected', away ? 'bad' : 'good')
+      setText(value('Delay'), figures.delayMs === null ? '-' : duration(figures.delayMs))
+      setText(value('Received'), `${figures.receivedPerSecond}/s`)
+      setText(value('Queued'), bytes(figures.queuedBytes))
+      setText(value('Dropped'), String(figures.dropped))
+      setText(value('Gaps told'), String(figures.gaps.told))
+      setText(value('Disconnects'), String(figures.disconnects))
+      setText(value('Dropped as'), reasons(figures))
+    },
+    longest: () => Math.max(0, ...samples.map(({ delay }) => delay ?? 0)),
+    draw(most) {
+      drawDelays(canvas, samples, most, PLACES, duration(most))
+    },
+  }
+}
+
+function nameOf({ name, inner }) {
+  return inner ? `${name} over ${inner.name}` : name
+}
+
+function reasons({ gaps, lostOnDisconnect }) {
+  const counts = Object.entries(gaps.messages).map(([reason, count]) => `${reason} ${count}`)
+  if (lostOnDisconnect > 0) counts.push(`disconnected ${lostOnDisconnect}`)
+  return counts.length === 0 ? 'nothing' : counts.join(', ')
+}
+
+function speedAt(step) {
+  return step === 0 ? 0 : Math.round(SLOWEST * (FASTEST / SLOWEST) ** ((step - 1) / (STEPS - 1)))
+}
+
+function stepAt(bytesPerSecond) {
+  if (bytesPerSecond < SLOWEST / 2) return 0
+  const step = 1 + ((STEPS - 1) * Math.log(bytesPerSecond / SLOWEST)) / Math.log(FASTEST / SLOWEST)
+  return Math.min(STEPS, Math.max(1, step))
+}
+
+/** The slider, its presets and the mark of what the source publishes. */
+function makeSpeed(section) {
+  const slider = find('#speed', section)
+  const output = find('#speed-value', section)
+  const mark = find('#mark', section)
+  const send = makeSender()
+  let sourceRate = 0
+  // While the visitor holds it, what the server says of a moment ago must not move it.
+  let heldUntil = 0
+
+  function choose(bytesPerSecond) {
+    heldUntil = performance.now() + 1000
+    showSpeed(bytesPerSecond)
+    send(bytesPerSecond)
+  }
+  function showSpeed(bytesPerSecond) {
+    slider.value = String(Math.round(stepAt(bytesPerSecond)))
+    const text = bytesPerSecond === 0 ? 'standing still' : `${bytes(bytesPerSecond)}/s`
+    setText(output, text)
+    slider.setAttribute('aria-valuetext', text)
+  }
+  slider.addEventListener('input', () => choose(speedAt(Number(slider.value))))
+  for (const [text, speed] of [
+    ['1 MB/s', () => FASTEST],
+    ["the source's rate", () => sourceRate],
+    ['half of it', () => sourceRate / 2],
+    ['a tenth of it', () => sourceRate / 10],
+    ['stand still', () => 0],
+  ]) {
+    const button = element('button', '', text)
+    button.type = 'button'
+    button.addEventListener('click', () => choose(Math.round(speed())))
+    find('#presets', section).append(button)
+  }
+  return {
+    show({ bytesPerSecond, source }) {
+      sourceRate = source.bytesPerSecond
+      mark.hidden = sourceRate === 0
+      mark.style.setProperty('--at', String(stepAt(sourceRate) / STEPS))
+      setText(find('#source-rate', section), `source ${bytes(sourceRate)}/s`)
+      if (performance.now() > heldUntil) showSpeed(bytesPerSecond)
+    },
+  }
+}
+
+/** Sends the newest speed, one request at a time. */
+function makeSender() {
+  let next
+  let busy = false
+  async function send() {
+    busy = true
+    while (next !== undefined) {
+      const body = JSON.stringify({ bytesPerSecond: next })
+      next = undefined
+      const headers = { 'content-type': 'application/json' }
+      // A failure shows by itself: the figures go on saying the old speed.
+      await fetch('/demo/speed', { method: 'POST', headers, body }).catch(() => {})
+      await new Promise(resolve => setTimeout(resolve, SEND_MS))
+    }
+    busy = false
+  }
+  return bytesPerSecond => {
+    next = bytesPerSecond
+    if (!busy) void send()
+  }
+}
