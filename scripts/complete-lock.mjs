@@ -23,7 +23,8 @@ function foreign(name, range, parent) {
   const words = name.split(/[-_/.]/)
   const os = OS.find(each => words.includes(each))
   const cpu = CPU.find(each => words.includes(each))
-  if (!os) throw new Error(`package-lock.json: ${name} is missing and its name tells no platform: run npm install again`)
+  if (!os)
+    throw new Error(`package-lock.json: ${name} is missing and its name tells no platform: run npm install again`)
   const libc = words.includes('musl') ? { libc: ['musl'] } : {}
   return {
     version: range.replace(/^[~^]/, ''),

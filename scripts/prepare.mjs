@@ -20,7 +20,9 @@ build()
 
 /** The stamp is written last, so that an install that was cut off is done again. */
 function install() {
-  const lock = createHash('sha256').update(readFileSync(inRoot('package-lock.json'))).digest('hex')
+  const lock = createHash('sha256')
+    .update(readFileSync(inRoot('package-lock.json')))
+    .digest('hex')
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return
   console.log('Installing packages (npm ci), about half a minute the first time ...')
   // npm's own settings for this run must not leave out what the build needs.

@@ -12,8 +12,39 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   brokers: ['core'],
   transports: ['core', 'wire', 'node:', 'ws', 'zod'],
   testing: ['core', 'wire', 'transports/transport.ts', 'node:'],
-  server: ['core', 'wire', 'policies', 'brokers', 'transports', 'hub.ts', 'node:', 'ws', 'zod', 'fastify', '@fastify/websocket', 'fastify-plugin', 'pino', 'prom-client', 'yaml', 'fastest-levenshtein', 'fast-png'],
-  cli: ['server', 'core', 'wire', 'policies', 'hub.ts', 'index.ts', 'node:', 'commander', 'cli-table3', 'close-with-grace', 'fastify'],
+  server: [
+    'core',
+    'wire',
+    'policies',
+    'brokers',
+    'transports',
+    'event-loop.ts',
+    'hub.ts',
+    'node:',
+    'ws',
+    'zod',
+    'fastify',
+    '@fastify/websocket',
+    'fastify-plugin',
+    'pino',
+    'prom-client',
+    'yaml',
+    'fastest-levenshtein',
+    'fast-png',
+  ],
+  cli: [
+    'server',
+    'core',
+    'wire',
+    'policies',
+    'hub.ts',
+    'index.ts',
+    'node:',
+    'commander',
+    'cli-table3',
+    'close-with-grace',
+    'fastify',
+  ],
   // The files at the root of src: the composition root, its scheduler, the public entry.
   '.': ['core', 'policies', 'brokers', 'event-loop.ts', 'hub.ts', 'node:'],
 }
@@ -25,7 +56,8 @@ const LONG: Readonly<Record<string, string>> = {
 }
 
 /** Time, I/O and Node's globals: the core has none of them. */
-const FORBIDDEN_IN_CORE = /\b(setTimeout|setInterval|setImmediate|queueMicrotask|Date|performance|process|Buffer|require|fetch|console)\b/
+const FORBIDDEN_IN_CORE =
+  /\b(setTimeout|setInterval|setImmediate|queueMicrotask|Date|performance|process|Buffer|require|fetch|console)\b/
 
 interface Source {
   /** Relative to the root, with slashes. */
@@ -62,20 +94,25 @@ function violations({ path, text }: Source): string[] {
   if (allowed === undefined) return [`${path}: ${layer} is no layer`]
   const wrong = importsOf(text).filter(name => !isAllowed(name, path, layer, allowed))
   const sentences = wrong.map(name => `${path} (${layer}) must not import ${name}`)
-  const word = layer === 'core' ? FORBIDDEN_IN_CORE.exec(withoutComments(text).replace(/'[^'\n]*'|`[^`]*`/g, "''")) : null
+  const word =
+    layer === 'core' ? FORBIDDEN_IN_CORE.exec(withoutComments(text).replace(/'[^'\n]*'|`[^`]*`/g, "''")) : null
   return word ? [...sentences, `${path} (core) must not use ${word[0]}`] : sentences
 }
 
 function isAllowed(name: string, path: string, layer: string, allowed: readonly string[]): boolean {
   if (name.startsWith('node:')) return allowed.includes('node:')
   if (!name.startsWith('.')) return allowed.some(each => name === each || name.startsWith(`${each}/`))
-  const target = relative(join(ROOT, 'src'), join(ROOT, path, '..', name)).split(sep).join('/')
+  const target = relative(join(ROOT, 'src'), join(ROOT, path, '..', name))
+    .split(sep)
+    .join('/')
   const [folder] = target.split('/')
   return folder === layer || allowed.some(each => target === each || target.startsWith(`${each}/`))
 }
 
 function codeLines(text: string): number {
-  return withoutComments(text).split('\n').filter(line => line.trim() !== '').length
+  return withoutComments(text)
+    .split('\n')
+    .filter(line => line.trim() !== '').length
 }
 
 describe('layers are folders', () => {
@@ -91,7 +128,12 @@ describe('layers are folders', () => {
     expect(at('src/core/x.ts', "const a = await import('node:fs')")).toHaveLength(1)
     expect(at('src/core/x.ts', 'const now = Date.now()')).toHaveLength(1)
     expect(at('src/core/x.ts', 'setTimeout(() => {}, 1)')).toHaveLength(1)
-    expect(at('src/core/x.ts', "// Date.now() is not for us\nimport { b } from './b.ts'\nimport { EventEmitter } from 'eventemitter3'")).toEqual([])
+    expect(
+      at(
+        'src/core/x.ts',
+        "// Date.now() is not for us\nimport { b } from './b.ts'\nimport { EventEmitter } from 'eventemitter3'",
+      ),
+    ).toEqual([])
     expect(at('src/wire/x.ts', "import { z } from 'zod'")).toHaveLength(1)
     expect(at('src/transports/x.ts', "import Fastify from 'fastify'")).toHaveLength(1)
     expect(at('src/transports/x.ts', "import { latest } from '../policies/latest.ts'")).toHaveLength(1)
@@ -101,7 +143,9 @@ describe('layers are folders', () => {
 
   it('examples use the package by its public names', () => {
     const relativeImports = sources('examples').flatMap(({ path, text }) =>
-      importsOf(text).filter(name => name.startsWith('.') && name.includes('src')).map(name => `${path}: ${name}`),
+      importsOf(text)
+        .filter(name => name.startsWith('.') && name.includes('src'))
+        .map(name => `${path}: ${name}`),
     )
     expect(relativeImports).toEqual([])
   })
@@ -114,12 +158,16 @@ describe('size', () => {
   })
 
   it('a file has at most 300 lines, but for those with a reason', () => {
-    const long = sources('src').filter(({ text }) => text.split('\n').length > 301).map(({ path }) => path)
+    const long = sources('src')
+      .filter(({ text }) => text.split('\n').length > 301)
+      .map(({ path }) => path)
     expect(long.sort()).toEqual(Object.keys(LONG).sort())
   })
 
   it('no file is a bag', () => {
-    const bags = sources('src').map(({ path }) => path).filter(path => /(utils?|helpers?|misc|common|shared)\b/.test(path))
+    const bags = sources('src')
+      .map(({ path }) => path)
+      .filter(path => /(utils?|helpers?|misc|common|shared)\b/.test(path))
     expect(bags).toEqual([])
   })
 })

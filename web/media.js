@@ -5,18 +5,15 @@ import { find, RETRY_MS, setState, setText } from './page.js'
 export function showCamera(panel) {
   const image = find('img', panel)
   const state = find('.state', panel)
-  const url = '/topics/demo/camera'
   let retry
 
   function connect() {
     clearTimeout(retry)
-    // The old request must end first, or the browser takes the same URL for the same picture.
-    image.removeAttribute('src')
-    image.src = url
+    // A client id of its own each time: a page shows a picture whose URL it has seen before without asking again.
+    image.src = `/topics/demo/camera?client=camera-${Math.random().toString(36).slice(2)}`
   }
   image.addEventListener('load', () => setState(state, 'live', 'good'))
   image.addEventListener('error', () => {
-    if (!image.hasAttribute('src')) return
     setState(state, 'reconnecting', 'bad')
     clearTimeout(retry)
     retry = setTimeout(connect, RETRY_MS)

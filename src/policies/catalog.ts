@@ -88,7 +88,10 @@ function check<N extends PolicyName>(name: N, input: object, path: string): z.in
   const issue = result.error.issues[0]!
   if (issue.code === 'unrecognized_keys') {
     const [key] = issue.keys as [string]
-    throw new HubError('POLICY_INVALID', `${path}: ${name} has no option "${key}": did you mean "${closest(key, known)}"?`)
+    throw new HubError(
+      'POLICY_INVALID',
+      `${path}: ${name} has no option "${key}": did you mean "${closest(key, known)}"?`,
+    )
   }
   throw new HubError('POLICY_INVALID', `${[path, ...issue.path].join('.')}: ${issue.message}`)
 }

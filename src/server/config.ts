@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { isIPv4 } from 'node:net'
 import { closest } from 'fastest-levenshtein'
-import { parse as parseYaml, YAMLParseError } from 'yaml'
+import { parse as parseYaml, type YAMLParseError } from 'yaml'
 import { z } from 'zod'
 import { HubError } from '../core/errors.ts'
 import { parseTopicName } from '../core/ids.ts'
@@ -18,10 +18,17 @@ const policy = z.union([z.string(), z.looseObject({ name: z.string() })]).superR
 })
 const history = z.strictObject({
   messages: z.int().min(0).max(1_000_000).default(256),
-  bytes: z.int().min(0).max(256 * MIB).default(256 * 1024),
+  bytes: z
+    .int()
+    .min(0)
+    .max(256 * MIB)
+    .default(256 * 1024),
   ageMs: z.int().min(0).max(86_400_000).default(60_000),
 })
-const maxMessageBytes = z.int().min(1).max(64 * MIB)
+const maxMessageBytes = z
+  .int()
+  .min(1)
+  .max(64 * MIB)
 const topic = z.strictObject({
   policy: policy.optional(),
   allowedPolicies: z.array(z.string()).optional(),

@@ -15,7 +15,10 @@ interface Setting {
  * Reads HUBLINE_PORT, HUBLINE_LIMITS_MAX_CLIENTS and so on: the names are the schema's keys. Policies and topics are JSON (a policy may
  * be a name). Throws CONFIG_INVALID for a name that is none, with the nearest.
  */
-export function readEnvironment(env: Readonly<Record<string, string | undefined>>, schema: z.ZodObject): Record<string, unknown> {
+export function readEnvironment(
+  env: Readonly<Record<string, string | undefined>>,
+  schema: z.ZodObject,
+): Record<string, unknown> {
   const settings = new Map<string, Setting>()
   collect(schema, [], settings)
   const config: Record<string, unknown> = {}
@@ -59,7 +62,8 @@ function kindOf(type: string): Setting['kind'] {
 
 function convert(name: string, text: string, kind: Setting['kind']): unknown {
   if (kind === 'number') return text.trim() === '' || Number.isNaN(Number(text)) ? text : Number(text)
-  if (kind === 'boolean') return text === 'true' || text === '1' ? true : text === 'false' || text === '0' ? false : text
+  if (kind === 'boolean')
+    return text === 'true' || text === '1' ? true : text === 'false' || text === '0' ? false : text
   if (kind === 'string' || !/^\s*[{[]/.test(text)) return text
   try {
     return JSON.parse(text)

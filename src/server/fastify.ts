@@ -1,5 +1,5 @@
 import websocket from '@fastify/websocket'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { HubError } from '../core/errors.ts'
 import type { ConnectionManager } from '../core/manager.ts'
@@ -74,11 +74,12 @@ async function plugin(app: FastifyInstance, options: HublinePluginOptions): Prom
   topicRoutes(app, context)
   await publishRoutes(app, context)
   clientProtocolRoute(app, context)
-  await app.register(async api => {
+  const operators: FastifyPluginAsync = async api => {
     // JSON only: a text/plain body could come from a form on any page.
     api.removeContentTypeParser('text/plain')
     apiRoutes(api, context)
-  })
+  }
+  await app.register(operators)
   healthRoutes(app, context)
 }
 

@@ -77,18 +77,29 @@ export function publishSource(
     const attempt = (messages: () => Iterable<Uint8Array>, then: () => void): void => {
       try {
         const accepted = publish(messages())
-        if (accepted === undefined) return then()
-        body.pause()
-        accepted.then(() => then(), fail)
+        if (accepted === undefined) {
+          then()
+        } else {
+          body.pause()
+          accepted.then(() => then(), fail)
+        }
       } catch (error) {
         fail(error as Error)
       }
     }
-    const take = (piece: Buffer): void => attempt(() => (split === 'lines' ? lines.push(piece) : [piece]), () => body.resume())
-    const finish = (): void => attempt(() => lines.end(), () => {
-      release()
-      resolve(result)
-    })
+    const take = (piece: Buffer): void =>
+      attempt(
+        () => (split === 'lines' ? lines.push(piece) : [piece]),
+        () => body.resume(),
+      )
+    const finish = (): void =>
+      attempt(
+        () => lines.end(),
+        () => {
+          release()
+          resolve(result)
+        },
+      )
     body.on('data', take).on('end', finish)
     body.on('error', fail)
     signal.addEventListener('abort', shutDown, { once: true })

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Socket } from 'node:net'
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyPluginAsync } from 'fastify'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyPluginAsync, LogController } from 'fastify'
 import { pino } from 'pino'
 import { HubError } from '../core/errors.ts'
 import { openTopics, type TopicDefaults } from '../core/topics.ts'
@@ -50,7 +50,7 @@ export async function createApp(
   const logger: FastifyBaseLogger = pino({ level: config.logLevel }, pino.destination({ fd: 2, sync: false }))
   const app = Fastify({
     loggerInstance: logger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: maxMessageBytes,
     // No limit for the whole of a request: a live source is one request for days.
     requestTimeout: 0,

@@ -47,7 +47,10 @@ export function brokerContract({ broker: newBroker, settled }: BrokerHarness): C
         await broker.join(topic)
         for (let i = 0; i < 100; i++) await broker.publish(publication(i))
         await settled()
-        assert.deepEqual(came.map(({ key }) => key), Array.from({ length: 100 }, (_, i) => `k${i}`))
+        assert.deepEqual(
+          came.map(({ key }) => key),
+          Array.from({ length: 100 }, (_, i) => `k${i}`),
+        )
         await broker.close()
       },
     },

@@ -1,5 +1,5 @@
 /** `hubline/testing`: fakes on a clock of your own, and the contracts that every policy, transport and broker must keep. */
-export { brokerContract, type BrokerHarness } from './broker-contract.ts'
+export { type BrokerHarness, brokerContract } from './broker-contract.ts'
 export { FakeConnection, type FakeConnectionOptions, fakeCodec, type Received } from './fake-connection.ts'
 export { ManualScheduler } from './manual-scheduler.ts'
 export { type ContractCase, type PolicyHarness, policyContract } from './policy-contract.ts'

@@ -34,9 +34,8 @@ export function clientProtocol(options: ClientProtocolOptions): Transport<WebSoc
   hub.events.on('subscribe', ({ id, topic }) => byId.get(id)?.topics?.subscribed(topic))
   hub.events.on('unsubscribe', ({ id, topic }) => byId.get(id)?.topics?.unsubscribed(topic))
   hub.events.on('unregister', ({ id }) => byId.get(id)?.end())
-  hub.events.on('gap', ({ id, gap }) => {
-    if (gap.reason === 'unsupported') byId.get(id)?.topics?.unsupported(gap.topic)
-  })
+  // Whatever the reason told: several losses are told as one, with the reason of the first.
+  hub.events.on('gap', ({ id, gap }) => byId.get(id)?.topics?.lost(gap.topic))
   return { name: 'centrifuge', open: (channel, opening) => new ClientSession(channel, opening, context) }
 }
 

@@ -103,10 +103,10 @@ export class ClientTopics {
   }
 
   /**
-   * A message could not be told in JSON. Where the topic now carries something else, that is for good; where it was one bad message
-   * of a JSON topic, the notice of the gap was all there is to say.
+   * Messages were lost. Where the topic has come to carry what JSON cannot, so will all that follow: it is over, for good. One bad
+   * message of a JSON topic is no such thing: the notice of the gap was all there is to say.
    */
-  unsupported(topic: TopicName): void {
+  lost(topic: TopicName): void {
     const { hub, id, send } = this.#options
     const contentType = hub.getTopic(topic)?.contentType
     if (contentType === undefined || isJson(contentType)) return

@@ -58,7 +58,11 @@ describe('one publication reaches every protocol', () => {
 
     const body = JSON.stringify({ text: 'ünï ☃ \u0007 "quoted" \\ end', n: 1.5, list: [null, true] })
     const published = performance.now()
-    const answer = await fetch(`${url}/topics/${topic}`, { method: 'POST', body, headers: { 'content-type': 'application/json' } })
+    const answer = await fetch(`${url}/topics/${topic}`, {
+      method: 'POST',
+      body,
+      headers: { 'content-type': 'application/json' },
+    })
     expect(await answer.json()).toMatchObject({ topic, seq: 1, matched: 4, behind: 0 })
     await until(() => came.size === 3 && reader.output().byteLength >= Buffer.byteLength(body))
     expect(reader.output().toString()).toBe(body)
@@ -73,7 +77,9 @@ describe('one publication reaches every protocol', () => {
     await until(() => subscribers(topic) === 1)
   })
 
-  it(`a PUT source of 64 KB/s for ${SECONDS} s arrives whole everywhere`, { timeout: (SECONDS + 20) * 1000 }, async () => {
+  it(`a PUT source of 64 KB/s for ${SECONDS} s arrives whole everywhere`, {
+    timeout: (SECONDS + 20) * 1000,
+  }, async () => {
     const topic = 'everywhere/source'
     const { url } = server
     const reader = curl(`${url}/topics/${topic}`)
@@ -87,9 +93,13 @@ describe('one publication reaches every protocol', () => {
 
     const sent: Buffer[] = []
     const done = new Promise<{ messages: number; bytes: number }>((resolve, reject) => {
-      const put = request(`${url}/topics/${topic}`, { method: 'PUT', headers: { 'content-type': 'audio/mpeg' } }, response => {
-        response.setEncoding('utf8').on('data', text => resolve(JSON.parse(text)))
-      })
+      const put = request(
+        `${url}/topics/${topic}`,
+        { method: 'PUT', headers: { 'content-type': 'audio/mpeg' } },
+        response => {
+          response.setEncoding('utf8').on('data', text => resolve(JSON.parse(text)))
+        },
+      )
       put.on('error', reject)
       let piece = 0
       const timer = setInterval(() => {
@@ -105,7 +115,12 @@ describe('one publication reaches every protocol', () => {
     const whole = Buffer.concat(sent)
     expect(result.bytes).toBe(whole.byteLength)
     const sum = (parts: Buffer[]) => parts.reduce((bytes, part) => bytes + part.byteLength, 0)
-    await until(() => reader.output().byteLength >= whole.byteLength && sum(sse) >= whole.byteLength && sum(frames) >= whole.byteLength)
+    await until(
+      () =>
+        reader.output().byteLength >= whole.byteLength &&
+        sum(sse) >= whole.byteLength &&
+        sum(frames) >= whole.byteLength,
+    )
     expect(reader.output().equals(whole)).toBe(true)
     expect(Buffer.concat(sse).equals(whole)).toBe(true)
     expect(Buffer.concat(frames).equals(whole)).toBe(true)

@@ -12,7 +12,26 @@ const send = (text: string) => rawRequest(server.url, text)
 const codeOf = (body: string) => JSON.parse(body).error.code
 
 describe('topic names', () => {
-  const bad = ['', '..', 'a/../b', 'a//b', '%00', 'a%00b', '%2e%2e%2f', '%2e%2e%2fetc', 'a%0Ab', 'x'.repeat(256), '%ED%A0%80', '%zz', 'a b', '%E2%80%AE', '*', '%23', '+', '%3E']
+  const bad = [
+    '',
+    '..',
+    'a/../b',
+    'a//b',
+    '%00',
+    'a%00b',
+    '%2e%2e%2f',
+    '%2e%2e%2fetc',
+    'a%0Ab',
+    'x'.repeat(256),
+    '%ED%A0%80',
+    '%zz',
+    'a b',
+    '%E2%80%AE',
+    '*',
+    '%23',
+    '+',
+    '%3E',
+  ]
   for (const name of bad) {
     it(`refuses ${JSON.stringify(name.slice(0, 20))} with 400 and the rule, on every method and protocol`, async () => {
       const path = `/topics/${name.replace(' ', '%20')}`
@@ -47,7 +66,16 @@ describe('upgrades', () => {
   })
 
   it('never says 101 on a route that is no socket', async () => {
-    for (const path of ['/', '/api/stats', '/api/topics', '/metrics', '/health/live', '/events?topic=a', '/nothing', '/topics']) {
+    for (const path of [
+      '/',
+      '/api/stats',
+      '/api/topics',
+      '/metrics',
+      '/health/live',
+      '/events?topic=a',
+      '/nothing',
+      '/topics',
+    ]) {
       const { status, body } = await send(upgradeRequest(path))
       expect([path, status]).toEqual([path, 404])
       expect(codeOf(body)).toBe('NOT_FOUND')
@@ -146,7 +174,11 @@ describe('requests', () => {
 
   it('takes a policy as JSON only, and only a whole one', async () => {
     const put = async (body: string, type = 'application/json') => {
-      const answer = await fetch(`${server.url}/api/topics/a/policy`, { method: 'PUT', body, headers: { 'content-type': type } })
+      const answer = await fetch(`${server.url}/api/topics/a/policy`, {
+        method: 'PUT',
+        body,
+        headers: { 'content-type': type },
+      })
       return answer.status
     }
     expect(await put('{"name":"drop-slow","timeoutMs":250}')).toBe(200)
@@ -162,7 +194,9 @@ describe('requests', () => {
   it('closes a subscriber that sends, and says why', async () => {
     const { WebSocket } = await import('ws')
     const socket = new WebSocket(`${server.url.replace('http', 'ws')}/topics/a`)
-    const closed = new Promise<[number, string]>(resolve => socket.on('close', (code, reason) => resolve([code, reason.toString()])))
+    const closed = new Promise<[number, string]>(resolve =>
+      socket.on('close', (code, reason) => resolve([code, reason.toString()])),
+    )
     socket.on('open', () => socket.send('hello'))
     expect(await closed).toEqual([4400, 'bad message'])
   })

@@ -38,21 +38,49 @@ describe('the configuration', () => {
     const path = file('b.json', '{"port": 9, "topics": {"video/*": {}}}')
     expect(() => load({ file: path })).toThrow(/topics: topic: "video\/\*" is not a topic name/)
     const good = file('c.json', '{"topics": {"video/main": {"policy": "latest", "contentType": "image/jpeg"}}}')
-    expect(load({ env: { HUBLINE_CONFIG: good } }).topics).toEqual({ 'video/main': { policy: 'latest', contentType: 'image/jpeg' } })
-    expect(load({ env: { HUBLINE_POLICY: '{"name":"drop-slow","timeoutMs":100}' } }).policy).toEqual({ name: 'drop-slow', timeoutMs: 100 })
-    expect(load({ env: { HUBLINE_POLICY: 'latest', HUBLINE_INSECURE: 'true' } })).toMatchObject({ policy: 'latest', insecure: true })
+    expect(load({ env: { HUBLINE_CONFIG: good } }).topics).toEqual({
+      'video/main': { policy: 'latest', contentType: 'image/jpeg' },
+    })
+    expect(load({ env: { HUBLINE_POLICY: '{"name":"drop-slow","timeoutMs":100}' } }).policy).toEqual({
+      name: 'drop-slow',
+      timeoutMs: 100,
+    })
+    expect(load({ env: { HUBLINE_POLICY: 'latest', HUBLINE_INSECURE: 'true' } })).toMatchObject({
+      policy: 'latest',
+      insecure: true,
+    })
   })
 
   const mistakes: [string, Partial<ConfigSources>, RegExp][] = [
-    ['an unknown key', { file: file('1.yaml', 'limts: {}') }, /config .*1\.yaml: unknown key "limts": did you mean "limits"\?/],
-    ['an unknown key inside', { file: file('2.yaml', 'limits: { maxClient: 1 }') }, /unknown key "limits.maxClient": did you mean "limits.maxClients"\?/],
-    ['an unknown key of a topic', { file: file('3.yaml', 'topics: { a: { polcy: latest } }') }, /unknown key "topics.a.polcy": did you mean "topics.a.policy"\?/],
+    [
+      'an unknown key',
+      { file: file('1.yaml', 'limts: {}') },
+      /config .*1\.yaml: unknown key "limts": did you mean "limits"\?/,
+    ],
+    [
+      'an unknown key inside',
+      { file: file('2.yaml', 'limits: { maxClient: 1 }') },
+      /unknown key "limits.maxClient": did you mean "limits.maxClients"\?/,
+    ],
+    [
+      'an unknown key of a topic',
+      { file: file('3.yaml', 'topics: { a: { polcy: latest } }') },
+      /unknown key "topics.a.polcy": did you mean "topics.a.policy"\?/,
+    ],
     ['an unknown flag', { flags: { prot: 1 } }, /unknown key "prot": did you mean "port"\?/],
-    ['an unknown variable', { env: { HUBLINE_PROT: '1' } }, /unknown name "HUBLINE_PROT": did you mean "HUBLINE_PORT"\?/],
+    [
+      'an unknown variable',
+      { env: { HUBLINE_PROT: '1' } },
+      /unknown name "HUBLINE_PROT": did you mean "HUBLINE_PORT"\?/,
+    ],
     ['a value out of range', { flags: { port: 70000 } }, /port: .*65535.*given: 70000/],
     ['a value of the wrong kind', { env: { HUBLINE_PORT: 'http' } }, /port: .*given: "http"/],
     ['an unknown policy', { flags: { policy: 'newest' } }, /policy: .*unknown name "newest": did you mean "latest"\?/],
-    ['a wrong policy option', { file: file('4.yaml', 'policy: { name: drop-slow, timeout: 5 }') }, /drop-slow has no option "timeout": did you mean "timeoutMs"\?/],
+    [
+      'a wrong policy option',
+      { file: file('4.yaml', 'policy: { name: drop-slow, timeout: 5 }') },
+      /drop-slow has no option "timeout": did you mean "timeoutMs"\?/,
+    ],
     ['a missing file', { file: join(folder, 'none.yaml') }, /none\.yaml: cannot be read \(ENOENT\)/],
     ['a folder', { file: folder }, /cannot be read \(EISDIR\)/],
     ['broken YAML', { file: file('5.yaml', 'a: [1\nb: 2') }, /5\.yaml:\d+:\d+: /],

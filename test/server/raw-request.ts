@@ -33,7 +33,11 @@ export function rawRequest(url: string, text: string | Buffer): Promise<RawAnswe
   })
 }
 
-export function upgradeRequest(path: string, headers: Record<string, string> = {}, line = `GET ${path} HTTP/1.1`): string {
+export function upgradeRequest(
+  path: string,
+  headers: Record<string, string> = {},
+  line = `GET ${path} HTTP/1.1`,
+): string {
   const all = {
     Host: 'localhost',
     Upgrade: 'websocket',

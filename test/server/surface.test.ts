@@ -5,7 +5,9 @@ import { startTestServer, type TestServer } from './test-server.ts'
 
 let server: TestServer
 beforeAll(async () => {
-  server = await startTestServer({ topics: { 'fixed/json': { contentType: 'application/json', policy: 'latest', allowedPolicies: ['latest'] } } })
+  server = await startTestServer({
+    topics: { 'fixed/json': { contentType: 'application/json', policy: 'latest', allowedPolicies: ['latest'] } },
+  })
 })
 afterAll(() => server.close())
 
@@ -79,7 +81,10 @@ describe('publishing', () => {
     await until(() => heard.length === 1)
     publisher.send(Buffer.from('bytes'))
     await until(() => heard.length === 2)
-    expect(heard).toEqual([['hello', false], ['bytes', true]])
+    expect(heard).toEqual([
+      ['hello', false],
+      ['bytes', true],
+    ])
     both.close()
     publisher.close()
   })
@@ -89,12 +94,15 @@ describe('subscribing', () => {
   it('resumes an EventSource from Last-Event-ID, and tells what is gone', async () => {
     for (const text of ['one', 'two', 'three']) await post('resume', text)
     const { epoch } = server.hub.getTopic('resume')!.position
-    const get = (id: string) => fetch(at('/topics/resume'), { headers: { accept: 'text/event-stream', 'last-event-id': id } })
+    const get = (id: string) =>
+      fetch(at('/topics/resume'), { headers: { accept: 'text/event-stream', 'last-event-id': id } })
     const text = await read(await get(`${epoch}-1`), 'three\n\n')
     expect(text).toContain(`id: ${epoch}-2\ndata: two\n\nid: ${epoch}-3\ndata: three\n\n`)
     expect(text).not.toContain('gap')
     for (const id of ['older0-1', 'nonsense']) {
-      expect(await read(await get(id), '}\n\n')).toContain('event: gap\ndata: {"topic":"resume","from":1,"to":3,"count":null,"reason":"epoch"}')
+      expect(await read(await get(id), '}\n\n')).toContain(
+        'event: gap\ndata: {"topic":"resume","from":1,"to":3,"count":null,"reason":"epoch"}',
+      )
     }
   })
 
@@ -109,7 +117,11 @@ describe('subscribing', () => {
     await post('multi/b', '{"n":1}')
     await post('multi/bytes', new Uint8Array([0, 255]))
     await until(() => events.length === 3)
-    expect(events).toEqual([['/multi/a', 'first\nsecond'], ['/multi/b', '{"n":1}'], ['/multi/bytes;base64', 'AP8=']])
+    expect(events).toEqual([
+      ['/multi/a', 'first\nsecond'],
+      ['/multi/b', '{"n":1}'],
+      ['/multi/bytes;base64', 'AP8='],
+    ])
     source.close()
   })
 
@@ -140,7 +152,9 @@ describe('subscribing', () => {
   it('takes the wish of a subscriber, within what the topic allows', async () => {
     const stream = await fetch(at('/topics/wish?client=wisher&policy={"name":"drop-slow","timeoutMs":99}'))
     expect(stream.headers.get('hubline-client')).toBe('wisher')
-    expect(await json('/api/clients/wisher')).toMatchObject({ subscriptions: [{ policy: { name: 'drop-slow', timeoutMs: 99 } }] })
+    expect(await json('/api/clients/wisher')).toMatchObject({
+      subscriptions: [{ policy: { name: 'drop-slow', timeoutMs: 99 } }],
+    })
     await stream.body?.cancel()
     const refused = await fetch(at('/topics/fixed/json?policy=best-effort&client=refused'))
     expect(refused.status).toBe(403)
@@ -154,10 +168,14 @@ describe('operating', () => {
     const stream = await fetch(at('/topics/live/one?client=kept'))
     const put = (path: string, policy: object) =>
       json(path, { method: 'PUT', body: JSON.stringify(policy), headers: { 'content-type': 'application/json' } })
-    expect(await put('/api/topics/live/one/policy', { name: 'drop-slow', timeoutMs: 250 })).toMatchObject({ timeoutMs: 250 })
+    expect(await put('/api/topics/live/one/policy', { name: 'drop-slow', timeoutMs: 250 })).toMatchObject({
+      timeoutMs: 250,
+    })
     expect(await json('/api/topics/live/one/policy')).toMatchObject({ name: 'drop-slow', timeoutMs: 250 })
     expect(await json('/api/topics/live%2Fone/policy')).toMatchObject({ name: 'drop-slow' })
-    const policy = async () => ((await json('/api/clients/kept')) as { subscriptions: { policy: { name: string } }[] }).subscriptions[0]!.policy.name
+    const policy = async () =>
+      ((await json('/api/clients/kept')) as { subscriptions: { policy: { name: string } }[] }).subscriptions[0]!.policy
+        .name
     expect(await policy()).toBe('drop-slow')
     await put('/api/clients/kept/policy', { name: 'latest' })
     expect(await policy()).toBe('latest')
@@ -172,7 +190,11 @@ describe('operating', () => {
     await post('seen', 'x')
     await until(() => server.hub.getSubscription('watcher', 'seen')?.delivered === 1)
     const { clients } = (await json('/api/clients')) as { clients: { id: string }[] }
-    expect(clients.find(({ id }) => id === 'watcher')).toMatchObject({ protocol: 'http-stream', address: '127.0.0.1', writable: true })
+    expect(clients.find(({ id }) => id === 'watcher')).toMatchObject({
+      protocol: 'http-stream',
+      address: '127.0.0.1',
+      writable: true,
+    })
     const { topics } = (await json('/api/topics')) as { topics: { name: string }[] }
     expect(topics.find(({ name }) => name === 'seen')).toMatchObject({ subscribers: 1, published: 1, delivered: 1 })
     expect(await json('/api/topics/seen')).toMatchObject({ name: 'seen', position: { seq: 1 } })

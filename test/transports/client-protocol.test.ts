@@ -1,8 +1,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { HubError } from '../../src/core/errors.ts'
 import type { SessionManager } from '../../src/core/sessions.ts'
 import { openTopics } from '../../src/core/topics.ts'
+import { buffered } from '../../src/policies/buffered.ts'
 import { latest } from '../../src/policies/latest.ts'
 import { clientSubprotocol } from '../../src/transports/client-protocol.ts'
 import { type ClientServer, type ClientServerOptions, ManualHeartbeat, Peer, startClientServer } from './client-peer.ts'
@@ -14,6 +15,7 @@ async function serve(options: ClientServerOptions = {}): Promise<ClientServer> {
   return server
 }
 afterEach(async () => {
+  vi.useRealTimers()
   for (const server of running.splice(0)) {
     await server.close()
     expect(server.faults).toEqual([])
@@ -70,7 +72,7 @@ describe('malformed input ends the connection with 3501', () => {
     ['a good command, then a bad one', '{"id":2,"ping":{}}\nnope'],
     ['40,000 levels', `{"id":2,"publish":{"channel":"a","data":${'['.repeat(40_000)}${']'.repeat(40_000)}}}`],
     ['900,000 open brackets', '['.repeat(900_000)],
-    ['100,000 commands', '{"id":2,"unsubscribe":{"channel":"a"}}\n'.repeat(20_000)],
+    ['20,000 commands', '{"id":2,"unsubscribe":{"channel":"a"}}\n'.repeat(20_000)],
     ['a binary frame', Buffer.from('{"id":2,"ping":{}}')],
   ])('%s', async (_what, frame) => {
     const server = await serve()
@@ -114,9 +116,23 @@ describe('connect', () => {
   })
 
   it('must come in time: 3502', async () => {
-    const server = await serve({ connectTimeoutMs: 20 })
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    const server = await serve({ connectTimeoutMs: 5000 })
     await using peer = await Peer.open(server.url)
+    vi.advanceTimersByTime(5000)
     expect(await peer.closed).toEqual({ code: 3502, reason: 'stale' })
+  })
+
+  it('has come in time when it is sent in time, however long the session manager takes', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    const { sessions, waiting, release } = gatedSessions()
+    const server = await serve({ sessions })
+    await using peer = await Peer.open(server.url)
+    peer.say({ id: 1, connect: {} })
+    await waiting()
+    vi.advanceTimersByTime(60_000)
+    release()
+    expect(await peer.next()).toMatchObject({ id: 1, connect: {} })
   })
 
   it('with bad fields is answered with 107 and ends', async () => {
@@ -190,6 +206,35 @@ describe('connect', () => {
     peer.say(...many)
     peer.say(...many)
     expect(await peer.closed).toEqual({ code: 3013, reason: 'too many requests' })
+  })
+
+  it('so does what is too long to wait, but one long command may wait alone', async () => {
+    const { sessions, waiting, release } = gatedSessions()
+    const server = await serve({ sessions })
+    await using peer = await Peer.open(server.url)
+    peer.say({ id: 1, connect: {} })
+    await waiting()
+    const long = (id: number) => ({ id, publish: { channel: 'a', data: 'x'.repeat(600_000) } })
+    peer.say(long(2))
+    release()
+    await peer.next()
+    await waiting()
+    release()
+    expect(await peer.next()).toEqual({ id: 2, publish: {} })
+    peer.say(long(3))
+    await waiting()
+    peer.say(long(4))
+    peer.say(long(5))
+    expect((await peer.closed).code).toBe(3013)
+  })
+
+  it('nothing is done for a peer that was told to go', async () => {
+    const sessions: SessionManager = { authenticate: () => expect.unreachable(), authorize: () => expect.unreachable() }
+    const server = await serve({ sessions })
+    await using peer = await Peer.open(server.url)
+    peer.webSocket.send('nonsense')
+    peer.say({ id: 1, connect: {} })
+    expect((await peer.closed).code).toBe(3501)
   })
 
   it('the same id again: the older one is told 3503 and stays away', async () => {
@@ -424,6 +469,13 @@ describe('subscriptions', () => {
     expect(await peer.call({ id: 4, subscribe: { channel: 'open' } })).toMatchObject({ subscribe: {} })
   })
 
+  it('are denied where the session manager answers anything but yes', async () => {
+    const sessions: SessionManager = { authenticate: () => ({}), authorize: () => undefined as unknown as boolean }
+    const server = await serve({ sessions })
+    await using peer = await Peer.connect(server.url)
+    expect(await peer.call({ id: 2, subscribe: { channel: 'a' } })).toMatchObject({ error: { code: 103 } })
+  })
+
   it('may wish for a policy', async () => {
     const parsePolicy = (input: unknown) => {
       if (input === 'latest') return latest
@@ -541,6 +593,15 @@ describe('what is not JSON', () => {
     expect(server.hub.getClient('c').subscriptions).toEqual([])
   })
 
+  it('is a matter of the declared type: text that looks like JSON is text', async () => {
+    const server = await serve()
+    await using peer = await Peer.connect(server.url)
+    await peer.call({ id: 2, subscribe: { channel: 'a' } })
+    server.hub.routeData('a', Buffer.from('5'), { contentType: 'text/plain' })
+    setImmediate(() => server.hub.routeData('a', json(6), JSON_TYPE))
+    expect(await peer.take(2)).toMatchObject([{ push: { gap: { to: 1 } } }, { push: { pub: { data: 6 } } }])
+  })
+
   it('but declared JSON costs the message and not the subscription', async () => {
     const server = await serve()
     await using peer = await Peer.connect(`${server.url}?client=c`)
@@ -573,6 +634,22 @@ describe('pings', () => {
     heartbeat.beat()
     expect(await peer.closed).toEqual({ code: 3012, reason: 'no pong' })
     expect(heartbeat.clients).toBe(0)
+  })
+
+  it('are not sent to a connection that is full: its policy says how long it may be', async () => {
+    const heartbeat = new ManualHeartbeat()
+    const server = await serve({ heartbeat, hubOptions: { policy: buffered({ bytes: 64 * 1024 * 1024 }) } })
+    await using peer = await Peer.connect(`${server.url}?client=c`)
+    await peer.call({ id: 2, subscribe: { channel: 'a' } })
+    peer.webSocket.pause()
+    const big = json('x'.repeat(1_000_000))
+    while (server.hub.getClient('c').writable) {
+      server.hub.routeData('a', big, JSON_TYPE)
+      await nextTurn()
+    }
+    for (let beats = 0; beats < 3; beats++) heartbeat.beat()
+    expect(server.hub.getClient('c').writable).toBe(false)
+    peer.webSocket.resume()
   })
 
   it('are not sent before connect, and pongs that nobody asked for do no harm', async () => {
@@ -613,6 +690,15 @@ describe('the end', () => {
     await gone
     expect(heartbeat.clients).toBe(0)
     expect([...server.hub.getClientsForTopic('a')]).toEqual([])
+  })
+
+  it('what is still on its way then is no fault', async () => {
+    const server = await serve()
+    await using peer = await Peer.connect(`${server.url}?client=c`)
+    peer.say({ id: 2, subscribe: { channel: 'a' } })
+    server.hub.unregisterClient('c', 'denied')
+    expect((await peer.closed).code).toBe(3507)
+    expect([...server.hub.getTopics()]).toEqual([])
   })
 
   it('in the middle of a command is no fault', async () => {

@@ -8,10 +8,10 @@ export const CHUNK_MS = 100
 export const CHUNK_SAMPLES = (SAMPLE_RATE * CHUNK_MS) / 1000
 /**
  * Sound ahead of the live one, for a player to have in hand. Chunks come in real time: without it a player would stutter
- * at the first late one. And Chromium does not start 16-bit WAV before it has looked through 128 KiB for other formats:
- * without it a listener would wait for 3 s.
+ * at the first late one. And Chromium starts a 16-bit WAV stream only when it has looked at some 230 KB of it (measured):
+ * without it a listener there would wait 5 s for the first sound.
  */
-const PRELUDE_SECONDS = 3.2
+const PRELUDE_SECONDS = 5.4
 
 /** Chunk n of the endless stream: 16-bit little-endian samples, no header. */
 export function audioChunk(n: number): Uint8Array {

@@ -57,7 +57,7 @@ function makeNoise(): Int8Array {
     return state / 2 ** 32 - 0.5
   }
   return Int8Array.from({ length: NOISE_SAMPLES }, () => {
-    const off = Math.round((dice() + dice() + dice()) * 1.6)
+    const off = Math.round((dice() + dice() + dice()) * 0.7)
     return Math.max(-MARGIN, Math.min(MARGIN, off))
   })
 }

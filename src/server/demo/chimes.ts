@@ -37,11 +37,11 @@ export function chimes(from: number, count: number): Float64Array {
 
 /** A few rising notes that have died away after `count` samples: what a listener hears before the endless piece. */
 export function prelude(count: number): Float64Array {
-  const rising = [50, 57, 62, 66, 69, 74].map((midi, i) => ({
-    start: (i * STEP) / 2,
+  const rising = [50, 57, 62, 66, 69, 74, 69, 74, 78].map((midi, i) => ({
+    start: i * STEP,
     frequency: hertz(midi),
     gain: 0.2,
-    decay: SAMPLE_RATE * 0.5,
+    decay: SAMPLE_RATE * 0.6,
   }))
   const samples = sound(0, count, rising)
   const fade = SAMPLE_RATE / 2

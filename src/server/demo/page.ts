@@ -16,6 +16,7 @@ const FILES: Readonly<Record<string, readonly [file: string, contentType: string
   '/telemetry.js': ['telemetry.js', JAVASCRIPT],
   '/media.js': ['media.js', JAVASCRIPT],
   '/simulation.js': ['simulation.js', JAVASCRIPT],
+  '/speed.js': ['speed.js', JAVASCRIPT],
 }
 
 const HEADERS = {

@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import type { WebSocket } from 'ws'
 import { z } from 'zod'
 import type { Client } from '../../core/connection.ts'
@@ -125,7 +125,7 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
     return { topic, known, query: publishQuery.parse(request.query) }
   }
 
-  await app.register(async posts => {
+  const posting: FastifyPluginAsync = async posts => {
     posts.removeAllContentTypeParsers()
     posts.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: maxMessageBytes }, (_request, body, done) =>
       done(null, body),
@@ -138,9 +138,9 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
       const result = await hub.publish(topic, body, { contentType, key: query.key })
       return reply.code(202).send({ topic, ...result?.position, matched: result?.matched, behind: result?.behind })
     })
-  })
+  }
 
-  await app.register(async sources => {
+  const sourcing: FastifyPluginAsync = async sources => {
     sources.removeAllContentTypeParsers()
     sources.addContentTypeParser('*', (_request, _body, done) => done(null))
     sources.put<TopicPath>('/topics/*', { bodyLimit: Number.MAX_SAFE_INTEGER }, async (request, reply) => {
@@ -165,5 +165,8 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
       request.log.info({ topic, ...result }, 'source ended')
       return reply.code(200).send({ topic, ...result })
     })
-  })
+  }
+
+  await app.register(posting)
+  await app.register(sourcing)
 }

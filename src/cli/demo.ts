@@ -1,0 +1,38 @@
+import { Command } from 'commander'
+import { demoPlugin, demoTopics } from '../server/demo/plugin.ts'
+import { readConfig, serve, serverOptions } from './serve.ts'
+
+export function demoCommand(): Command {
+  return serverOptions(new Command('demo'))
+    .description('Run the server with live sources (telemetry, sound, a camera) and a page that shows them.')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ hubline demo
+  $ hubline demo --port 9000 --log-level warn`,
+    )
+    .action(async flags => {
+      const config = readConfig({ logLevel: 'warn', ...flags })
+      const { url } = await serve(config, { plugins: [demoPlugin], topics: demoTopics })
+      console.log(demoText(url))
+    })
+}
+
+function demoText(url: string): string {
+  return `Hubline is running. Open
+
+  ${url}/
+
+for telemetry, sound and a camera over three protocols, and what each policy does to a slow client. Or in a terminal:
+
+  telemetry   curl -N ${url}/topics/demo/telemetry
+  as SSE      curl -N -H 'accept: text/event-stream' ${url}/topics/demo/telemetry
+  sound       curl -sN ${url}/topics/demo/audio | aplay        (or ffplay -)
+  camera      ${url}/topics/demo/camera                        (in a browser)
+  publish     curl -d 'hi there' ${url}/topics/hello
+  listen      curl -N ${url}/topics/hello
+  who is on   curl ${url}/api/clients
+
+Ctrl-C stops it.`
+}

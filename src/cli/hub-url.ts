@@ -1,0 +1,46 @@
+import type { Command } from 'commander'
+import { HubError } from '../core/errors.ts'
+import { parseTopicName } from '../core/ids.ts'
+import { Failure } from './failure.ts'
+
+export function urlOption(command: Command): Command {
+  return command.option('-u, --url <url>', 'where the hub is', 'http://127.0.0.1:8000')
+}
+
+/** Checks the topic here, where a mistake costs nothing. */
+export function topicUrl(base: string, topic: string, query: Readonly<Record<string, string | undefined>>): URL {
+  const url = hubUrl(base, `/topics/${parseTopicName(topic)}`)
+  for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, value)
+  return url
+}
+
+export function hubUrl(base: string, path: string): URL {
+  try {
+    return new URL(path, base)
+  } catch {
+    throw new HubError(
+      'REQUEST_INVALID',
+      `--url: ${JSON.stringify(base)} is no URL; it looks like http://127.0.0.1:8000`,
+    )
+  }
+}
+
+/** The hub's answer, or the one sentence that it has to say. */
+export async function answerOf(url: URL, init: RequestInit = {}): Promise<Response> {
+  let answer: Response
+  try {
+    answer = await fetch(url, init)
+  } catch (error) {
+    const { code, message } = ((error as Error).cause ?? error) as NodeJS.ErrnoException
+    throw new Failure(
+      1,
+      `${url.origin}: ${code === 'ECONNREFUSED' ? 'nobody is listening; start one with: hubline serve' : message}`,
+      {
+        cause: error,
+      },
+    )
+  }
+  if (answer.ok) return answer
+  const body = (await answer.json().catch(() => undefined)) as { error?: { message?: string } } | undefined
+  throw new Failure(1, body?.error?.message ?? `${url}: ${answer.status} ${answer.statusText}`)
+}

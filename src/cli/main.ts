@@ -1,0 +1,51 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError } from 'commander'
+import { HubError } from '../core/errors.ts'
+import { demoCommand } from './demo.ts'
+import { Failure } from './failure.ts'
+import { publishCommand } from './publish.ts'
+import { serveCommand } from './serve.ts'
+import { statsCommand } from './stats.ts'
+import { subscribeCommand } from './subscribe.ts'
+
+const { version, description } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+
+const oneLine = (text: string): string => `${text.trim().replace(/\s*\n\s*/g, ' ')}\n`
+
+const program = new Command('hubline')
+  .description(description)
+  .version(version)
+  .showSuggestionAfterError()
+  .addHelpText(
+    'after',
+    `
+Begin with:
+  $ hubline demo                      live sources and a page at http://127.0.0.1:8000/
+  $ hubline serve                     an empty hub on port 8000
+  $ hubline subscribe news            in one terminal
+  $ echo hello | hubline publish news in another
+
+Each command explains itself: hubline publish --help`,
+  )
+for (const command of [serveCommand(), demoCommand(), publishCommand(), subscribeCommand(), statsCommand()])
+  program.addCommand(command)
+for (const command of [program, ...program.commands]) {
+  command.exitOverride().configureOutput({ outputError: (text, write) => write(oneLine(text)) })
+}
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  process.exit(explain(error))
+}
+
+/** One line for people; the stack only for those who ask with HUBLINE_DEBUG=1. Returns the exit code: 2 for what the user can mend. */
+function explain(error: unknown): number {
+  // commander has said it already.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+  if (process.env.HUBLINE_DEBUG === '1') console.error(error)
+  process.stderr.write(oneLine(`hubline: ${error instanceof Error ? error.message : String(error)}`))
+  if (error instanceof Failure) return error.exitCode
+  return error instanceof HubError ? 2 : 1
+}

@@ -1,0 +1,78 @@
+import { createReadStream } from 'node:fs'
+import { access, constants } from 'node:fs/promises'
+import { extname } from 'node:path'
+import { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
+import { Command } from 'commander'
+import { Failure } from './failure.ts'
+import { answerOf, topicUrl, urlOption } from './hub-url.ts'
+import { bytesPerSecond, paced } from './rate.ts'
+
+interface PublishFlags {
+  readonly url: string
+  readonly lines?: boolean
+  readonly rate?: number
+  readonly type?: string
+  readonly key?: string
+}
+
+/** What a file's name says of its content; the hub looks at the rest itself. */
+const TYPES: Readonly<Record<string, string>> = {
+  '.json': 'application/json',
+  '.ndjson': 'application/json',
+  '.jsonl': 'application/json',
+  '.txt': 'text/plain; charset=utf-8',
+  '.png': 'image/png',
+  '.jpg': 'image/jpeg',
+  '.mp3': 'audio/mpeg',
+  '.ogg': 'audio/ogg',
+  '.wav': 'audio/wav',
+}
+
+export function publishCommand(): Command {
+  return urlOption(new Command('publish'))
+    .description('Publish a file, or what comes on stdin, to a topic.')
+    .argument('<topic>', 'the topic')
+    .argument('[file]', 'the file; - or nothing reads stdin', '-')
+    .option('-l, --lines', 'each line is a message, sent as it comes')
+    .option('-r, --rate <bytes>', 'a live source of so many bytes a second, such as 128k', bytesPerSecond)
+    .option('-t, --type <type>', 'the content type (default: by the name of the file, or by its look)')
+    .option('-k, --key <key>', 'what the message is the newest value of, for the latest policy')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ echo hello | hubline publish news
+  $ journalctl -f | hubline publish logs --lines
+  $ hubline publish radio song.mp3 --rate 16k`,
+    )
+    .action(publish)
+}
+
+async function publish(topic: string, file: string, flags: PublishFlags): Promise<void> {
+  const source = await openSource(file)
+  const live = flags.lines === true || flags.rate !== undefined
+  const url = topicUrl(flags.url, topic, { key: flags.key, ...(flags.lines && { split: 'lines' }) })
+  const type =
+    flags.type ?? TYPES[extname(file).toLowerCase()] ?? (flags.lines ? 'text/plain; charset=utf-8' : undefined)
+  const body = flags.rate === undefined ? source : Readable.from(paced(source, flags.rate))
+  const answer = await answerOf(url, {
+    method: live ? 'PUT' : 'POST',
+    headers: { 'content-type': type ?? (live ? 'application/octet-stream' : 'application/x-www-form-urlencoded') },
+    body: live ? Readable.toWeb(body) : await buffer(body),
+    // fetch wants to be told that the answer may come while the body is still on its way.
+    ...(live && { duplex: 'half' }),
+  } as RequestInit)
+  const { messages, bytes, seq, matched } = (await answer.json()) as Record<string, number>
+  console.error(live ? `${messages} messages, ${bytes} bytes` : `message ${seq}, ${matched} subscribers`)
+}
+
+async function openSource(file: string): Promise<Readable> {
+  if (file === '-') return process.stdin
+  try {
+    await access(file, constants.R_OK)
+  } catch (error) {
+    throw new Failure(2, `${file}: cannot be read (${(error as NodeJS.ErrnoException).code})`)
+  }
+  return createReadStream(file)
+}

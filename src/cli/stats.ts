@@ -1,0 +1,50 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Command, InvalidArgumentError } from 'commander'
+import type { ClientInfo, ConnectionStats } from '../core/stats.ts'
+import { answerOf, hubUrl, urlOption } from './hub-url.ts'
+import { statsText } from './stats-table.ts'
+
+interface StatsFlags {
+  readonly url: string
+  readonly once?: boolean
+  readonly interval: number
+}
+
+export function statsCommand(): Command {
+  return urlOption(new Command('stats'))
+    .description('Show who is connected and how delivery goes, as a live table.')
+    .option('--once', 'print once and end')
+    .option('-i, --interval <ms>', 'between two looks', intervalMs, 1000)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ hubline stats
+  $ hubline stats --once --url http://127.0.0.1:9000`,
+    )
+    .action(stats)
+}
+
+async function stats({ url, once, interval }: StatsFlags): Promise<void> {
+  let before: ConnectionStats | undefined
+  for (;;) {
+    const [now, { clients }] = await Promise.all([
+      read<ConnectionStats>(url, '/api/stats'),
+      read<{ clients: ClientInfo[] }>(url, '/api/clients'),
+    ])
+    const clear = process.stdout.isTTY && !once ? '\u001b[2J\u001b[H' : ''
+    console.log(clear + statsText(now, clients, before))
+    if (once) return
+    before = now
+    await sleep(interval)
+  }
+}
+
+async function read<T>(base: string, path: string): Promise<T> {
+  return (await (await answerOf(hubUrl(base, path))).json()) as T
+}
+
+function intervalMs(text: string): number {
+  if (!/^\d{2,6}$/.test(text)) throw new InvalidArgumentError('An interval is 10 to 999999 ms.')
+  return Number(text)
+}

@@ -1,0 +1,139 @@
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { startTestServer, type TestServer } from '../server/test-server.ts'
+import { hubline } from './run.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'hubline-cli-'))
+let server: TestServer
+beforeAll(async () => {
+  server = await startTestServer()
+})
+afterAll(() => server.close())
+
+const at = () => ['--url', server.url]
+
+async function subscribers(topic: string, count: number): Promise<void> {
+  while ((server.hub.getTopic(topic)?.subscribers ?? 0) < count) await new Promise(resolve => setTimeout(resolve, 5))
+}
+
+describe('help', () => {
+  it('teaches: every command has a sentence, its options and examples', async () => {
+    const all = await hubline(['--help']).finished
+    expect(all.code).toBe(0)
+    for (const command of ['serve', 'demo', 'publish', 'subscribe', 'stats']) {
+      expect(all.stdout).toContain(command)
+      const { code, stdout } = await hubline([command, '--help']).finished
+      expect(code).toBe(0)
+      expect(stdout).toContain('Examples:')
+    }
+    const { version } = JSON.parse(readFileSync('package.json', 'utf8'))
+    expect((await hubline(['--version']).finished).stdout.trim()).toBe(version)
+  })
+})
+
+describe('what the user can mend', () => {
+  const cases: [string, string[], RegExp][] = [
+    ['an unknown option', ['serve', '--prot', '1'], /--prot.*--port/],
+    ['an unknown command', ['sevre'], /sevre.*serve/],
+    ['no port', ['serve', '--port', 'http'], /port/],
+    ['an unknown key', ['serve', '--config', join(folder, 'bad.yaml')], /unknown key "limts": did you mean "limits"\?/],
+    ['a file that is not there', ['serve', '--config', join(folder, 'none.yaml')], /cannot be read \(ENOENT\)/],
+    ['an open address', ['serve', '--host', '0.0.0.0'], /--insecure/],
+    ['a wrong level', ['serve', '--log-level', 'loud'], /logLevel/],
+    ['a file to publish that is not there', ['publish', 'a', join(folder, 'none.txt')], /none\.txt: cannot be read \(ENOENT\)/],
+    ['a wrong topic', ['publish', '..'], /topic/],
+    ['a wrong rate', ['publish', 'a', '--rate', 'fast'], /128k/],
+    ['a wrong URL', ['subscribe', 'a', '--url', 'nonsense'], /--url/],
+  ]
+  writeFileSync(join(folder, 'bad.yaml'), 'limts: {}\n')
+  for (const [what, args, sentence] of cases) {
+    it(`${what}: one line, exit code 2, no stack`, async () => {
+      const { code, stderr, stdout } = await hubline(args).finished
+      expect(stderr).toMatch(sentence)
+      expect(stderr.trim().split('\n')).toHaveLength(1)
+      expect(stderr).not.toMatch(/\bat .*:\d+:\d+/)
+      expect([code, stdout]).toEqual([2, ''])
+    })
+  }
+
+  it('a port in use: one line, exit code 2', async () => {
+    const taken = createServer()
+    const port = await new Promise<number>(resolve => {
+      taken.listen(0, '127.0.0.1', () => resolve((taken.address() as { port: number }).port))
+    })
+    const { code, stderr } = await hubline(['serve', '--port', `${port}`]).finished
+    expect([code, stderr.trim()]).toEqual([2, `hubline: port: ${port} on 127.0.0.1 is in use; choose another with --port`])
+    taken.close()
+  })
+
+  it('an unknown variable: one line, exit code 2', async () => {
+    const { code, stderr } = await hubline(['serve'], { HUBLINE_PROT: '1' }).finished
+    expect([code, stderr]).toEqual([2, expect.stringContaining('did you mean "HUBLINE_PORT"?')])
+  })
+
+  it('nobody there: says how to start one, exit code 1', async () => {
+    const { code, stderr } = await hubline(['stats', '--once', '--url', 'http://127.0.0.1:1']).finished
+    expect(code).toBe(1)
+    expect(stderr.trim().split('\n')).toHaveLength(1)
+  })
+})
+
+describe('publish and subscribe', () => {
+  it('carries stdin as one message', async () => {
+    const reader = hubline(['subscribe', 'cli/one', '--count', '1', ...at()])
+    await subscribers('cli/one', 1)
+    const writer = hubline(['publish', 'cli/one', ...at()])
+    writer.write('two\nlines')
+    writer.end()
+    expect((await writer.finished).stderr).toBe('message 1, 1 subscribers\n')
+    expect(await reader.finished).toMatchObject({ code: 0, stdout: 'two\nlines' })
+  })
+
+  it('carries lines as they come, before the source ends', async () => {
+    const reader = hubline(['subscribe', 'cli/lines', '--lines', ...at()])
+    await subscribers('cli/lines', 1)
+    const writer = hubline(['publish', 'cli/lines', '--lines', ...at()])
+    writer.write('first\n')
+    await reader.says('first\n')
+    writer.write('second\nlast')
+    await reader.says('second\n')
+    writer.end()
+    await reader.says('last\n')
+    expect((await writer.finished).stderr).toBe('3 messages, 15 bytes\n')
+    reader.kill('SIGTERM')
+    await reader.finished
+  })
+
+  it('carries a file byte for byte at a rate', async () => {
+    const bytes = Buffer.from(Array.from({ length: 4000 }, (_, i) => `${i}`).join(','))
+    const path = join(folder, 'live.bin')
+    writeFileSync(path, bytes)
+    const reader = hubline(['subscribe', 'cli/rate', ...at()])
+    await subscribers('cli/rate', 1)
+    const { code, stderr } = await hubline(['publish', 'cli/rate', path, '--rate', '100k', ...at()]).finished
+    expect(code).toBe(0)
+    expect(stderr).toContain(`${bytes.byteLength} bytes`)
+    await reader.says(bytes.toString())
+    reader.kill('SIGTERM')
+    await reader.finished
+  })
+
+  it('prints what the hub has to say', async () => {
+    const { code, stderr } = await hubline(['subscribe', 'a', '--policy', 'newest', ...at()]).finished
+    expect([code, stderr]).toEqual([1, 'hubline: policy: unknown name "newest": did you mean "latest"?\n'])
+  })
+
+  it('shows the clients and the totals', async () => {
+    const reader = hubline(['subscribe', 'cli/stats', '--client', 'shown', ...at()])
+    await subscribers('cli/stats', 1)
+    const { code, stdout } = await hubline(['stats', '--once', ...at()]).finished
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/shown\s+│ http-stream/)
+    expect(stdout).toContain('delivered')
+    reader.kill('SIGTERM')
+    await reader.finished
+  })
+})
