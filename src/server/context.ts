@@ -1,5 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
-import type { Client } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
 import type { ClientId, TopicName } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
@@ -11,8 +11,13 @@ declare module 'fastify' {
   interface FastifyRequest {
     session: Session | undefined
     subscriber: SubscriberRequest | undefined
+    clientId: ClientId | undefined
   }
 }
+
+/** How long a shutdown waits for clients that are behind, in ms, and how often it looks. A stalled one must not cost more. */
+const FLUSH_MS = 3000
+const FLUSH_LOOK_MS = 20
 
 export interface ContextOptions {
   readonly hub: ConnectionManager
@@ -28,16 +33,21 @@ export class HubContext {
   readonly heartbeat: Heartbeat
   readonly maxMessageBytes: number
   readonly #closing = new AbortController()
-  readonly #logs = new Map<ClientId, FastifyBaseLogger>()
+  readonly #logs = new Map<ClientId, readonly FastifyBaseLogger[]>()
 
   constructor({ hub, sessions, pingMs, maxMessageBytes }: ContextOptions) {
     this.hub = hub
     this.sessions = sessions
     this.heartbeat = new Heartbeat(pingMs)
     this.maxMessageBytes = maxMessageBytes
+    hub.events.on('register', ({ id, protocol }) => {
+      this.#logs.get(id)?.at(-1)?.info({ client: id, protocol }, 'client connected')
+    })
     hub.events.on('unregister', ({ id, protocol, reason }) => {
-      this.#logs.get(id)?.info({ client: id, protocol, reason }, 'client disconnected')
-      this.#logs.delete(id)
+      const [log] = this.#logs.get(id) ?? []
+      if (log === undefined) return
+      log.info({ client: id, protocol, reason }, 'client disconnected')
+      this.forget(id, log)
     })
   }
 
@@ -46,9 +56,13 @@ export class HubContext {
     return this.#closing.signal
   }
 
-  close(): void {
+  /** Takes no more work, gives clients that are behind a moment to read on, and closes the hub. */
+  async close(): Promise<void> {
     this.#closing.abort()
     this.heartbeat[Symbol.dispose]()
+    const deadline = performance.now() + FLUSH_MS
+    while (this.hub.getConnectionStats().pending > 0 && performance.now() < deadline) await sleep(FLUSH_LOOK_MS)
+    await this.hub.close()
   }
 
   /** Throws PERMISSION_DENIED, and SHUTTING_DOWN while draining. */
@@ -67,10 +81,25 @@ export class HubContext {
     }
   }
 
-  /** Every line about this client from now on carries the id of the request that opened it. */
-  opened(request: FastifyRequest, client: Client, protocol: string): void {
-    const topics = [...this.hub.getClient(client.id).subscriptions].map(({ topic }) => topic)
-    request.log.info({ client: client.id, protocol, topics }, 'client connected')
-    this.#logs.set(client.id, request.log)
+  /**
+   * Opens a client so that every line about it carries the id of the request that opened it. Two of one id may overlap, when the newer
+   * replaces the older: the lines then go to the older first.
+   */
+  opening<T>(request: FastifyRequest, id: ClientId, open: () => T): T {
+    const logs = this.#logs.get(id) ?? []
+    this.#logs.set(id, [...logs, request.log])
+    try {
+      return open()
+    } catch (error) {
+      this.forget(id, request.log)
+      throw error
+    }
+  }
+
+  /** The request's channel is over, whether it ever became a client or not. */
+  forget(id: ClientId, log: FastifyBaseLogger): void {
+    const rest = (this.#logs.get(id) ?? []).filter(each => each !== log)
+    if (rest.length > 0) this.#logs.set(id, rest)
+    else this.#logs.delete(id)
   }
 }

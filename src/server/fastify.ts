@@ -8,7 +8,7 @@ import { DEFAULT_MAX_MESSAGE_BYTES } from '../core/topics.ts'
 import { HubContext } from './context.ts'
 import { errorBody, errorHandler } from './errors.ts'
 import { apiRoutes } from './routes/api.ts'
-import { clientProtocolRoute } from './routes/client-protocol.ts'
+import { chooseSubprotocol, clientProtocolRoute } from './routes/client-protocol.ts'
 import { healthRoutes } from './routes/health.ts'
 import { publishRoutes, topicRoutes } from './routes/topics.ts'
 import { checkRequest } from './upgrade.ts'
@@ -51,6 +51,7 @@ async function plugin(app: FastifyInstance, options: HublinePluginOptions): Prom
   app.decorate('hubContext', context)
   app.decorateRequest('session', undefined)
   app.decorateRequest('subscriber', undefined)
+  app.decorateRequest('clientId', undefined)
   hub.events.on('fault', ({ error, where }) => app.log.error({ err: error, where }, 'fault'))
 
   app.setErrorHandler(errorHandler(maxMessageBytes))
@@ -59,15 +60,12 @@ async function plugin(app: FastifyInstance, options: HublinePluginOptions): Prom
     reply.code(404).send(errorBody(new HubError('NOT_FOUND', `there is nothing at ${request.method} ${path}`)))
   })
   await app.register(websocket, {
-    options: { ...WS_LIMITS, maxPayload: maxMessageBytes },
+    options: { ...WS_LIMITS, maxPayload: maxMessageBytes, handleProtocols: chooseSubprotocol },
     errorHandler: (error, webSocket, request) => {
       request.log.warn({ err: error }, 'websocket failed')
       webSocket.terminate()
     },
-    preClose: async () => {
-      context.close()
-      await hub.close()
-    },
+    preClose: () => context.close(),
   })
   app.addHook('onRequest', async request => checkRequest(request))
 

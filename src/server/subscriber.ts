@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { HubError } from '../core/errors.ts'
-import { type Position, parseClientId, parseTopicName, type TopicName } from '../core/ids.ts'
+import { type ClientId, type Position, parseClientId, parseTopicName, type TopicName } from '../core/ids.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import { parsePolicy } from '../policies/catalog.ts'
 import { parseEventId } from '../transports/sse.ts'
@@ -20,7 +20,7 @@ const subscriberQuery = z.strictObject({
 })
 
 export interface SubscriberRequest {
-  readonly clientId: string
+  readonly clientId: ClientId
   readonly policy: DeliveryPolicy | undefined
   readonly encoding: 'text' | 'base64'
   readonly role: 'subscriber' | 'publisher' | 'both'
@@ -43,7 +43,7 @@ export function readSubscriber(request: FastifyRequest, path?: string): Subscrib
   }
   const lastId = request.headers['last-event-id'] ?? query.lastEventId
   return {
-    clientId: query.client === undefined ? newClientId() : parseClientId(query.client),
+    clientId: parseClientId(query.client ?? newClientId()),
     policy: query.policy === undefined ? undefined : readPolicy(query.policy),
     encoding: query.encoding,
     role: query.role,
@@ -67,7 +67,7 @@ function readPolicy(text: string): DeliveryPolicy {
 const connectionQuery = z.strictObject({ client: one.optional(), cf_ws_frame_ping_pong: one.optional() })
 
 /** Reads the request that opens a socket of the client protocol: topics come later, as commands. */
-export function readConnection(request: FastifyRequest): { clientId: string } {
+export function readConnection(request: FastifyRequest): ClientId {
   const { client } = connectionQuery.parse(request.query)
-  return { clientId: client === undefined ? newClientId() : parseClientId(client) }
+  return parseClientId(client ?? newClientId())
 }

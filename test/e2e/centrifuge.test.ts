@@ -106,6 +106,19 @@ describe('connect, subscribe, publish', () => {
   })
 })
 
+describe('the handshake', () => {
+  it('takes the JSON subprotocol, and refuses the Protobuf form before the upgrade', async () => {
+    const server = await serve()
+    const url = `${server.url.replace('http', 'ws')}/connection/websocket`
+    const json = new WebSocket(url, ['centrifuge-protobuf', 'centrifuge-json'])
+    await next(json, 'open')
+    expect(json.protocol).toBe('centrifuge-json')
+    json.terminate()
+    const protobuf = new WebSocket(url, ['centrifuge-protobuf'])
+    expect(await next(protobuf, 'error')).toMatchObject({ message: expect.stringContaining('400') })
+  })
+})
+
 describe('many topics on one socket', () => {
   it('are subscribed with the connect, in one frame, and changed at run time', async () => {
     const server = await serve()

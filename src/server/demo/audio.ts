@@ -21,7 +21,7 @@ export function audioChunk(n: number): Uint8Array {
 /** What a listener gets first, whenever they join: the header and the prelude. */
 export function audioPreamble(): Uint8Array {
   const header = wavHeader(SAMPLE_RATE)
-  const sound = pcm(prelude(PRELUDE_SECONDS * SAMPLE_RATE))
+  const sound = pcm(prelude(Math.round(PRELUDE_SECONDS * SAMPLE_RATE)))
   const preamble = new Uint8Array(header.length + sound.length)
   preamble.set(header)
   preamble.set(sound, header.length)

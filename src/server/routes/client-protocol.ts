@@ -1,8 +1,12 @@
+import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance } from 'fastify'
+import { HubError } from '../../core/errors.ts'
 import { parsePolicy } from '../../policies/catalog.ts'
-import { clientProtocol } from '../../transports/client-protocol.ts'
+import { clientProtocol, clientSubprotocol } from '../../transports/client-protocol.ts'
 import type { HubContext } from '../context.ts'
 import { readConnection } from '../subscriber.ts'
+
+const PATH = '/connection/websocket'
 
 /** `/connection/websocket`: many topics on one socket, changed at run time. */
 export function clientProtocolRoute(app: FastifyInstance, context: HubContext): void {
@@ -10,15 +14,35 @@ export function clientProtocolRoute(app: FastifyInstance, context: HubContext): 
   const protocol = clientProtocol({ hub, sessions, parsePolicy })
   app.route({
     method: 'GET',
-    url: '/connection/websocket',
+    url: PATH,
     config: { socket: 'only' },
+    // Before the upgrade: what is wrong with the request must be a status, not a close code.
+    preHandler: async request => {
+      request.clientId = readConnection(request)
+      const offered = offeredBy(request.headers['sec-websocket-protocol'])
+      if (clientSubprotocol(offered) === undefined) {
+        throw new HubError('UPGRADE_INVALID', 'sec-websocket-protocol: only the JSON form is spoken here, centrifuge-json')
+      }
+    },
+    // checkRequest has answered a plain GET already.
     handler: (_request, reply) => reply.code(426).send(),
     wsHandler: (webSocket, request) => {
-      const { clientId } = readConnection(request)
-      protocol.open(
-        { webSocket, socket: request.raw.socket },
-        { hub, clientId, topics: [], address: request.ip, heartbeat },
-      )
+      const clientId = request.clientId!
+      const opening = { hub, clientId, topics: [], address: request.ip, heartbeat }
+      // It may leave before it says connect: then there was no client.
+      webSocket.once('close', () => context.forget(clientId, request.log))
+      context.opening(request, clientId, () => protocol.open({ webSocket, socket: request.raw.socket }, opening))
     },
   })
+}
+
+function offeredBy(header: string | undefined): Set<string> {
+  return new Set(header?.split(',').map(name => name.trim()))
+}
+
+/** For ws: the first that is offered, for a browser that offered one refuses an answer with none. */
+export function chooseSubprotocol(offered: Set<string>, request: IncomingMessage): string | false {
+  if (request.url?.split('?')[0] === PATH) return clientSubprotocol(offered) ?? false
+  const [first = false] = offered
+  return first
 }

@@ -60,9 +60,9 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
   }
 
   function open(request: FastifyRequest, reply: FastifyReply, transport: typeof httpStream): void {
-    const client = transport.open(reply.raw, opening(request, request.subscriber!))
+    const subscriber = request.subscriber!
+    context.opening(request, subscriber.clientId, () => transport.open(reply.raw, opening(request, subscriber)))
     reply.hijack()
-    context.opened(request, client, transport.name)
   }
 
   function opening(request: FastifyRequest, subscriber: SubscriberRequest): Opening {
@@ -76,7 +76,8 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
     const subscriber = request.subscriber!
     let client: Client
     try {
-      client = webSocketTopic.open({ webSocket, socket: request.raw.socket }, opening(request, subscriber))
+      const channel = { webSocket, socket: request.raw.socket }
+      client = context.opening(request, subscriber.clientId, () => webSocketTopic.open(channel, opening(request, subscriber)))
     } catch (error) {
       const { message } = error as HubError
       webSocket.close(
@@ -87,7 +88,6 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
       )
       return
     }
-    context.opened(request, client, 'websocket')
     webSocket.on('message', (data: Buffer, binary: boolean) => receive(subscriber, client, request, data, binary))
   }
 
