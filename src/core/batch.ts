@@ -23,9 +23,7 @@ export class Batch {
   readonly count: number
   /** Payload bytes, without protocol overhead. */
   readonly bytes: number
-  #codec: Codec | undefined
-  #encoded: Encoded | undefined
-  #others: Map<Codec, Encoded> | undefined
+  readonly #encoded = new Map<Codec, Encoded>()
 
   constructor(messages: readonly Message[], first: Seq = messages[0]!.seq) {
     this.messages = messages
@@ -37,19 +35,12 @@ export class Batch {
     this.bytes = bytes
   }
 
-  /** Encoded on first use, once per codec. Most topics have one protocol at a time, so the first has a slot of its own. */
+  /** Encoded on first use, once per codec. */
   encoded(codec: Codec): Encoded {
-    if (codec === this.#codec) return this.#encoded!
-    if (this.#codec === undefined) {
-      this.#codec = codec
-      this.#encoded = encode(this.messages, codec)
-      return this.#encoded
-    }
-    this.#others ??= new Map()
-    let encoded = this.#others.get(codec)
+    let encoded = this.#encoded.get(codec)
     if (encoded === undefined) {
       encoded = encode(this.messages, codec)
-      this.#others.set(codec, encoded)
+      this.#encoded.set(codec, encoded)
     }
     return encoded
   }
@@ -62,7 +53,7 @@ function encode(messages: readonly Message[], codec: Codec): Encoded {
   let bytes = 0
   let count = 0
   const join = (): void => {
-    if (small.length > 0) frames.push(small.length === 1 ? small[0]! : concat(codec, small, smallBytes))
+    if (small.length > 0) frames.push(small.length === 1 ? small[0]! : codec.concat(small, smallBytes))
     small = []
     smallBytes = 0
   }
@@ -81,15 +72,4 @@ function encode(messages: readonly Message[], codec: Codec): Encoded {
   }
   join()
   return { frames, bytes, count }
-}
-
-function concat(codec: Codec, frames: readonly Uint8Array[], bytes: number): Uint8Array {
-  if (codec.concat) return codec.concat(frames, bytes)
-  const joined = new Uint8Array(bytes)
-  let offset = 0
-  for (const frame of frames) {
-    joined.set(frame, offset)
-    offset += frame.byteLength
-  }
-  return joined
 }

@@ -110,6 +110,8 @@ export class Delivery {
     if (result === 'gone') this.condemn(outbox, 'lost')
     else if (result === 'full') this.sweeper.watch(outbox)
     else if (outbox.more) this.#makeReady(outbox)
+    // What its protocol could not carry is found out only here.
+    if (outbox.untold > 0) this.sweeper.watch(outbox)
   }
 
   /** Never ends a client inside a walk: it is marked now and reaped at the end of the tick (I4). */
@@ -179,7 +181,7 @@ export class Delivery {
       link.outbox.pushControl(frame, this.#scheduler.now())
       this.#touch(link.outbox)
     }
-    if (this.#events.has('gap')) {
+    if (this.#events.listenerCount('gap') > 0) {
       this.#told.push([link, gap])
       this.#arm()
     }

@@ -18,43 +18,31 @@ export interface HubEvents {
   fault: [fault: { error: unknown; where: string }]
 }
 
-type Listener<E extends keyof HubEvents> = (...args: HubEvents[E]) => void
-
 /** A typed emitter of which no listener can hurt the hub or another listener. */
-export class Events {
-  readonly #emitter = new EventEmitter()
-
-  on<E extends keyof HubEvents>(event: E, listener: Listener<E>): this {
-    this.#emitter.on(event, listener as (...args: unknown[]) => void)
-    return this
-  }
-
-  off<E extends keyof HubEvents>(event: E, listener: Listener<E>): this {
-    this.#emitter.off(event, listener as (...args: unknown[]) => void)
-    return this
-  }
-
-  has(event: keyof HubEvents): boolean {
-    return this.#emitter.listenerCount(event) > 0
-  }
-
+export class Events extends EventEmitter<HubEvents> {
   /** A listener that throws, or returns a promise that rejects, is told as a fault; the others still run. */
-  emit<E extends keyof HubEvents>(event: E, ...args: HubEvents[E]): void {
-    if (!this.has(event)) return
-    // Not emitter.emit(): it would stop at the first listener that throws.
-    let failed: { error: unknown } | undefined
-    for (const listener of this.#emitter.listeners(event)) {
+  override emit<E extends keyof HubEvents>(event: E, ...args: HubEvents[E]): boolean {
+    const failed = (error: unknown): void => {
+      if (event !== 'fault') this.emit('fault', { error, where: `listener of '${event}'` })
+    }
+    const listeners = this.listeners(event) as unknown as ((...args: HubEvents[E]) => unknown)[]
+    for (const listener of listeners) {
       try {
-        const result = (listener as (...args: unknown[]) => unknown)(...args)
-        if (result instanceof Promise) result.catch(error => this.#fault(error, event))
+        const result = listener(...args)
+        if (result instanceof Promise) result.catch(failed)
       } catch (error) {
-        failed ??= { error }
+        failed(error)
       }
     }
-    if (failed) this.#fault(failed.error, event)
+    return listeners.length > 0
   }
 
-  #fault(error: unknown, event: keyof HubEvents): void {
-    if (event !== 'fault') this.emit('fault', { error, where: `listener of '${event}'` })
+  /** Not `super.once`: its mark on the listener is lost above. */
+  override once<E extends keyof HubEvents>(event: E, listener: (...args: HubEvents[E]) => void): this {
+    const first = (...args: HubEvents[E]): void => {
+      this.off(event, first as never)
+      listener(...args)
+    }
+    return this.on(event, first as never)
   }
 }

@@ -1,6 +1,6 @@
 import type { Batch } from './batch.ts'
 import type { ClientId, Seq, TopicName } from './ids.ts'
-import type { Gap, GapReason, Message } from './message.ts'
+import type { DropReason, Gap, GapReason, Message } from './message.ts'
 import type { Outbox } from './outbox.ts'
 import type { DeliveryPolicy, PolicyLink } from './policy.ts'
 import type { DropTally } from './stats.ts'
@@ -17,6 +17,7 @@ export class Link implements PolicyLink {
   wish: DeliveryPolicy | undefined
   policy!: DeliveryPolicy
   state: unknown
+  tally!: DropTally
   wakeAt = 0
   /** The last message that is settled: sent, dropped, or taken into `held`. */
   cursor: Seq
@@ -35,7 +36,6 @@ export class Link implements PolicyLink {
   heldBytes = 0
   /** Place in topic.links; -1 once the link has left. */
   index = -1
-  tally!: DropTally
   gapFrom: Seq = 0
   gapTo: Seq = 0
   gapCount: number | null = 0
@@ -73,8 +73,8 @@ export class Link implements PolicyLink {
   waited(now: number): number {
     if (!this.outbox.writable) return now - this.outbox.waitingSince
     if (!this.behind) return 0
-    const oldest = this.held[0] ?? this.topic.oldestAfter(this)
-    return oldest ? now - oldest.at : 0
+    for (const oldest of this.topic.waitingFor(this)) return now - oldest.at
+    return 0
   }
 
   /** Takes the policy and lets it make its state. What already waits stays. */
@@ -82,15 +82,14 @@ export class Link implements PolicyLink {
     this.policy = policy
     this.wakeAt = 0
     this.state = policy.open(this)
-    this.tally = this.topic.tallyOf(policy)
+    this.tally = this.topic.counters.tallyOf(policy.name)
   }
 
   /** Counts `count` messages within from..to as dropped and remembers to tell it. Hot for best-effort: no allocation. */
-  drop(from: Seq, to: Seq, count: number, reason: keyof DropTally['counts']): void {
+  drop(from: Seq, to: Seq, count: number, reason: DropReason): void {
     if (count === 0) return
     this.dropped += count
-    this.tally.counts[reason] += count
-    this.topic.dropped += count
+    this.tally.add(reason, count)
     this.noteGap(from, to, count, reason)
   }
 
@@ -106,16 +105,10 @@ export class Link implements PolicyLink {
   }
 
   takeGap(): Gap {
-    const gap: Gap = {
-      topic: this.topic.name,
-      from: this.gapFrom,
-      to: this.gapTo,
-      count: this.gapCount,
-      reason: this.gapReason,
-    }
+    const { gapFrom: from, gapTo: to, gapCount: count, gapReason: reason } = this
     this.gapCount = 0
     this.outbox.untold--
-    return gap
+    return { topic: this.topic.name, from, to, count, reason }
   }
 
   /** Keeps what fits beside what it keeps already; the rest, the newest, is dropped. Settles everything up to `last`. */
@@ -175,7 +168,7 @@ export class Link implements PolicyLink {
       this.drop(after + 1, oldest, oldest - after, 'trimmed')
       this.cursor = oldest
     }
-    this.hold(log.slice(this.cursor, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY), sealed)
+    this.hold([...log.after(this.cursor)], sealed)
   }
 
   /** The link has ended: what waits is lost. Messages in the outbox stay: flush settles them. */

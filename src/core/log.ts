@@ -32,22 +32,10 @@ export class Log {
     this.bytes += message.payload.byteLength
   }
 
-  /** The message after the cursor, or undefined where the log does not have it. */
-  after(cursor: Seq): Message | undefined {
-    return this.#messages[this.#indexAfter(cursor)]
-  }
-
-  /** Up to `bytes` of the messages after the cursor, at least one if there is one, at most `messages`. */
-  slice(cursor: Seq, messages: number, bytes: number): Message[] {
-    const start = this.#indexAfter(cursor)
-    let end = start
-    let taken = 0
-    while (end < this.#messages.length && end - start < messages) {
-      taken += this.#messages[end]!.payload.byteLength
-      if (taken > bytes && end > start) break
-      end++
-    }
-    return this.#messages.slice(start, end)
+  /** The messages after the cursor, oldest first. */
+  *after(cursor: Seq): Iterable<Message> {
+    const start = this.#head + Math.max(0, cursor + 1 - this.first)
+    for (let index = start; index < this.#messages.length; index++) yield this.#messages[index]!
   }
 
   /** The smallest cursor of which no more than `messages` and `bytes` lie ahead. */
@@ -79,11 +67,5 @@ export class Log {
       this.#messages = this.#messages.slice(this.#head)
       this.#head = 0
     }
-  }
-
-  #indexAfter(cursor: Seq): number {
-    const first = this.#messages[this.#head]
-    if (first === undefined) return this.#messages.length
-    return this.#head + Math.max(0, cursor + 1 - first.seq)
   }
 }

@@ -10,7 +10,7 @@ import type { Message } from './message.ts'
 import type { DeliveryPolicy } from './policy.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { Session } from './sessions.ts'
-import { CloseCounter, clientInfo, connectionStats, subscriptionInfo, topicInfo } from './snapshot.ts'
+import { clientInfo, connectionStats, HubCounters, subscriptionInfo, topicInfo } from './snapshot.ts'
 import type { ClientInfo, ConnectionStats, SubscriptionInfo, TopicInfo } from './stats.ts'
 import { Topic } from './topic.ts'
 import type { TopicRegistry } from './topics.ts'
@@ -79,7 +79,7 @@ export class ConnectionManager {
   readonly #clients = new Map<ClientId, Registration>()
   readonly #topics = new Map<TopicName, Topic>()
   readonly #policies = new Map<TopicName, DeliveryPolicy>()
-  readonly #closes = new CloseCounter()
+  readonly #counters = new HubCounters()
   readonly #started: number
   readonly #housekeeping: Disposable
   #epochs = 0
@@ -123,7 +123,7 @@ export class ConnectionManager {
       },
     })
     this.#clients.set(clientId, client)
-    this.#closes.opened(connection.protocol)
+    this.#counters.opened(connection.protocol)
     this.events.emit('register', { id: clientId, protocol: connection.protocol })
     return client
   }
@@ -269,7 +269,7 @@ export class ConnectionManager {
 
   getConnectionStats(): ConnectionStats {
     const uptime = this.#options.scheduler.now() - this.#started
-    return connectionStats(this.#clients.values(), this.#topics.values(), this.#closes, uptime)
+    return connectionStats(this.#clients, this.#topics, this.#counters, uptime)
   }
 
   *getTopics(): Iterable<TopicInfo> {
@@ -331,7 +331,8 @@ export class ConnectionManager {
       matched: topic.links.length,
       behind: topic.links.length - topic.live,
     }
-    this.#closes.published(data.byteLength)
+    this.#counters.published++
+    this.#counters.publishedBytes += data.byteLength
     this.#delivery.route(topic, message)
     return result
   }
@@ -350,7 +351,12 @@ export class ConnectionManager {
     if (this.#topics.size >= this.limits.maxTopics) throw tooMany('topics', this.limits.maxTopics)
     const spec = this.#options.topics.resolve(name)
     const epoch = `${this.#options.epoch}${(this.#epochs++).toString(36)}`
-    const topic = new Topic(spec, epoch, this.#policies.get(name) ?? spec.policy ?? this.#options.policy)
+    const topic = new Topic(
+      spec,
+      epoch,
+      this.#policies.get(name) ?? spec.policy ?? this.#options.policy,
+      this.#counters,
+    )
     this.#topics.set(name, topic)
     return topic
   }
@@ -376,7 +382,7 @@ export class ConnectionManager {
     const policy = link.wish ?? client.policy ?? link.topic.policy
     if (policy === link.policy) return
     if (link.behind && policy.backlog.kind !== link.policy.backlog.kind) {
-      const waiting = link.topic.waitingFor(link)
+      const waiting = [...link.topic.waitingFor(link)]
       link.topic.promote(link)
       link.adopt(policy)
       link.hold(waiting, link.topic.sealed)
@@ -393,7 +399,7 @@ export class ConnectionManager {
     this.#delivery.sweeper.forget(client.outbox)
     client.outbox.discard()
     const { protocol } = client.outbox.connection
-    this.#closes.ended(protocol, reason)
+    this.#counters.ended(protocol, reason)
     const topics = [...client.outbox.links.keys()]
     for (const link of [...client.outbox.links.values()]) this.#unlink(client, link)
     try {
@@ -417,10 +423,7 @@ export class ConnectionManager {
     const now = this.#options.scheduler.now()
     for (const topic of this.#topics.values()) {
       if (topic.log.count > 0) this.#delivery.settle(topic, now)
-      if (topic.links.length === 0 && topic.log.count === 0 && topic.pending.length === 0) {
-        this.#closes.forgot(topic)
-        this.#topics.delete(topic.name)
-      }
+      if (topic.links.length + topic.log.count + topic.pending.length === 0) this.#topics.delete(topic.name)
     }
   }
 

@@ -42,6 +42,6 @@ export interface Codec {
   encode(message: Message): Uint8Array | null
   /** The in-band notice of a loss; absent where the protocol has no room for one. */
   gap?(gap: Gap): Uint8Array
-  /** Joins small frames. Absent: the core joins into a plain Uint8Array. */
-  concat?(frames: readonly Uint8Array[], bytes: number): Uint8Array
+  /** Joins small frames into one buffer of the runtime's own kind. */
+  concat(frames: readonly Uint8Array[], bytes: number): Uint8Array
 }

@@ -141,7 +141,7 @@ function lastWritten(items: readonly (Batch | Uint8Array)[], connection: Connect
 function settle(link: Link, batch: Batch, sent: number, result: WriteResult): void {
   link.queued -= batch.count
   link.delivered += sent
-  link.topic.delivered += sent
+  link.topic.counters.deliver(sent)
   const lost = batch.count - sent
   if (lost > 0) link.drop(batch.first, batch.last, lost, result === 'gone' ? 'closed' : 'unsupported')
 }

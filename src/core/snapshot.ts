@@ -1,87 +1,51 @@
 import type { Registration } from './client.ts'
 import type { CloseReason } from './connection.ts'
 import type { Link } from './link.ts'
-import type { DropReason } from './message.ts'
-import {
-  type ClientInfo,
-  type ConnectionStats,
-  type DropTally,
-  listDrops,
-  newTally,
-  type SubscriptionInfo,
-  type TopicInfo,
-} from './stats.ts'
+import { type ClientInfo, type ConnectionStats, Counters, type SubscriptionInfo, type TopicInfo } from './stats.ts'
 import type { Topic } from './topic.ts'
 
-/** Counters that outlive clients and topics. */
-export class CloseCounter {
+/** The hub's own counters: they outlive clients and topics. */
+export class HubCounters extends Counters {
   clientsTotal = 0
-  messages = 0
-  bytes = 0
-  delivered = 0
-  dropped = 0
+  published = 0
+  publishedBytes = 0
   readonly closes: Partial<Record<CloseReason, number>> = {}
-  readonly byProtocol: Record<string, number> = {}
-  /** Losses on topics that are forgotten since, by policy. */
-  readonly tallies = new Map<string, DropTally>()
+  readonly clientsByProtocol: Record<string, number> = {}
 
   opened(protocol: string): void {
     this.clientsTotal++
-    this.byProtocol[protocol] = (this.byProtocol[protocol] ?? 0) + 1
+    this.clientsByProtocol[protocol] = (this.clientsByProtocol[protocol] ?? 0) + 1
   }
 
   ended(protocol: string, reason: CloseReason): void {
     this.closes[reason] = (this.closes[reason] ?? 0) + 1
-    this.byProtocol[protocol]!--
-  }
-
-  published(bytes: number): void {
-    this.messages++
-    this.bytes += bytes
-  }
-
-  forgot(topic: Topic): void {
-    this.delivered += topic.delivered
-    this.dropped += topic.dropped
-    addTallies(this.tallies, topic.tallies)
+    this.clientsByProtocol[protocol]!--
   }
 }
 
 export function connectionStats(
-  clients: Iterable<Registration>,
-  topics: Iterable<Topic>,
-  counter: CloseCounter,
+  clients: ReadonlyMap<string, Registration>,
+  topics: ReadonlyMap<string, Topic>,
+  counters: HubCounters,
   uptimeMs: number,
 ): ConnectionStats {
-  const sum = { clients: 0, topics: 0, subscriptions: 0, behind: 0, pending: 0, queuedBytes: 0, retainedBytes: 0 }
-  let { delivered, dropped } = counter
-  const tallies = new Map<string, DropTally>()
-  addTallies(tallies, counter.tallies.values())
-  for (const client of clients) {
-    sum.clients++
+  const sum = { subscriptions: 0, behind: 0, pending: 0, queuedBytes: 0, retainedBytes: 0 }
+  for (const client of clients.values()) {
     sum.behind += client.outbox.behind
     sum.queuedBytes += queuedBytes(client)
   }
-  for (const topic of topics) {
-    sum.topics++
+  for (const topic of topics.values()) {
     sum.subscriptions += topic.links.length
     sum.retainedBytes += topic.retainedBytes
-    delivered += topic.delivered
-    dropped += topic.dropped
     for (const link of topic.links) sum.pending += link.pending
-    addTallies(tallies, topic.tallies)
   }
+  const { clientsTotal, published, publishedBytes, delivered, drops, closes, clientsByProtocol } = counters
+  const dropped = drops.reduce((total, { count }) => total + count, 0)
   return {
     ...sum,
-    clientsByProtocol: { ...counter.byProtocol },
-    clientsTotal: counter.clientsTotal,
-    published: counter.messages,
-    publishedBytes: counter.bytes,
-    delivered,
-    dropped,
-    drops: listDrops(tallies.values()),
-    closes: { ...counter.closes },
-    uptimeMs,
+    ...{ clients: clients.size, topics: topics.size, uptimeMs },
+    ...{ clientsTotal, published, publishedBytes, delivered, dropped, drops },
+    ...{ closes: { ...closes }, clientsByProtocol: { ...clientsByProtocol } },
   }
 }
 
@@ -125,8 +89,8 @@ export function topicInfo(topic: Topic): TopicInfo {
     subscribers: topic.links.length,
     behind: topic.links.length - topic.live,
     published: topic.seq,
-    delivered: topic.delivered,
-    drops: listDrops(topic.tallies),
+    delivered: topic.counters.delivered,
+    drops: topic.counters.drops,
     retained: { messages: topic.log.count, bytes: topic.retainedBytes },
   }
 }
@@ -135,15 +99,4 @@ function queuedBytes({ outbox }: Registration): number {
   let bytes = outbox.waitingBytes + outbox.controlBytes + outbox.queuedBytes
   for (const link of outbox.links.values()) bytes += link.heldBytes
   return bytes
-}
-
-function addTallies(sums: Map<string, DropTally>, tallies: Iterable<DropTally>): void {
-  for (const { policy, counts } of tallies) {
-    let sum = sums.get(policy)
-    if (sum === undefined) {
-      sum = newTally(policy)
-      sums.set(policy, sum)
-    }
-    for (const reason of Object.keys(counts) as DropReason[]) sum.counts[reason] += counts[reason]
-  }
 }

@@ -3,31 +3,63 @@ import type { ClientId, Position, Seq, TopicName } from './ids.ts'
 import type { DropReason } from './message.ts'
 import type { PolicyDescription } from './policy.ts'
 
-/** Losses of one topic under one policy, by reason: plain counters that the hot path adds to. */
-export interface DropTally {
-  readonly policy: string
-  readonly counts: Record<DropReason, number>
+/** Losses under one policy, by reason: plain numbers that the hot path adds to. `whole`: the hub's own, which outlives topics. */
+export class DropTally {
+  readonly counts: Record<DropReason, number> = {
+    behind: 0,
+    conflated: 0,
+    overflow: 0,
+    rate: 0,
+    trimmed: 0,
+    unsupported: 0,
+    closed: 0,
+  }
+  readonly #whole: DropTally | undefined
+
+  constructor(whole?: DropTally) {
+    this.#whole = whole
+  }
+
+  add(reason: DropReason, count: number): void {
+    this.counts[reason] += count
+    this.#whole?.add(reason, count)
+  }
 }
 
-export function newTally(policy: string): DropTally {
-  const counts = { behind: 0, conflated: 0, overflow: 0, rate: 0, trimmed: 0, unsupported: 0, closed: 0 }
-  return { policy, counts }
+/** What a topic has delivered and lost; also, as `whole`, its hub. */
+export class Counters {
+  delivered = 0
+  readonly #whole: Counters | undefined
+  readonly #tallies = new Map<string, DropTally>()
+
+  constructor(whole?: Counters) {
+    this.#whole = whole
+  }
+
+  deliver(count: number): void {
+    this.delivered += count
+    this.#whole?.deliver(count)
+  }
+
+  /** Looked up when a link takes a policy, never per message. */
+  tallyOf(policy: string): DropTally {
+    const tally = this.#tallies.get(policy) ?? new DropTally(this.#whole?.tallyOf(policy))
+    this.#tallies.set(policy, tally)
+    return tally
+  }
+
+  get drops(): DropCount[] {
+    const all = [...this.#tallies].flatMap(([policy, { counts }]) =>
+      Object.entries(counts).map(([reason, count]) => ({ policy, reason: reason as DropReason, count })),
+    )
+    return all.filter(({ count }) => count > 0)
+  }
 }
 
 export interface DropCount {
   readonly policy: string
   readonly reason: DropReason
   readonly count: number
-}
-
-export function listDrops(tallies: Iterable<DropTally>): DropCount[] {
-  const drops: DropCount[] = []
-  for (const { policy, counts } of tallies) {
-    for (const reason of Object.keys(counts) as DropReason[]) {
-      if (counts[reason] > 0) drops.push({ policy, reason, count: counts[reason] })
-    }
-  }
-  return drops
 }
 
 /** One client on one topic: published = delivered + dropped + pending (I6). */

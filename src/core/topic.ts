@@ -4,11 +4,13 @@ import type { Link } from './link.ts'
 import { Log, type LogBounds } from './log.ts'
 import type { Message } from './message.ts'
 import type { DeliveryPolicy } from './policy.ts'
-import { type DropTally, newTally } from './stats.ts'
+import { Counters } from './stats.ts'
 import type { TopicSpec } from './topics.ts'
 
 /** Most keys of which `newest` keeps a value; beyond it the key that was silent longest is forgotten. */
 export const MAX_KEYS = 10_000
+/** Payload bytes that `newest` keeps at most, for all clients together; one larger message is kept alone. */
+export const MAX_NEWEST_BYTES = 768 * 1024
 
 /**
  * A named stream of messages. Owns its links (live ones first, so that the fan-out walks a dense array), what was published
@@ -32,17 +34,16 @@ export class Topic {
   /** The fan-out is walking `links`: members may come at the end, nobody may leave (I4). */
   walking = false
   dirty = false
-  delivered = 0
-  dropped = 0
+  readonly counters: Counters
   readonly log = new Log()
   /** The newest message of each key, in order of seq; only while a link that reads it is behind. */
   newest: Map<string, Message> | undefined
   newestBytes = 0
-  readonly #tallies = new Map<string, DropTally>()
   #slice: Batch | undefined
   #bounds: LogBounds
 
-  constructor(spec: TopicSpec, epoch: string, policy: DeliveryPolicy) {
+  constructor(spec: TopicSpec, epoch: string, policy: DeliveryPolicy, whole: Counters) {
+    this.counters = new Counters(whole)
     this.name = spec.name
     this.spec = spec
     this.epoch = epoch
@@ -57,19 +58,6 @@ export class Topic {
 
   get retainedBytes(): number {
     return this.log.bytes + this.newestBytes + this.pendingBytes
-  }
-
-  get tallies(): Iterable<DropTally> {
-    return this.#tallies.values()
-  }
-
-  tallyOf(policy: DeliveryPolicy): DropTally {
-    let tally = this.#tallies.get(policy.name)
-    if (tally === undefined) {
-      tally = newTally(policy.name)
-      this.#tallies.set(policy.name, tally)
-    }
-    return tally
   }
 
   add(link: Link): void {
@@ -110,51 +98,46 @@ export class Topic {
   remember(message: Message): void {
     const newest = this.newest!
     const key = message.key ?? ''
-    const older = newest.get(key)
-    if (older !== undefined) {
-      this.newestBytes -= older.payload.byteLength
-      newest.delete(key)
-    }
+    this.#forget(key)
     newest.set(key, message)
     this.newestBytes += message.payload.byteLength
-    if (newest.size > MAX_KEYS) {
-      const [silent, lost] = newest.entries().next().value!
-      newest.delete(silent)
-      this.newestBytes -= lost.payload.byteLength
+    for (const silent of newest.keys()) {
+      if (newest.size <= MAX_KEYS && (this.newestBytes <= MAX_NEWEST_BYTES || newest.size === 1)) break
+      this.#forget(silent)
     }
   }
 
-  /** The oldest message that a link which is behind waits for. */
-  oldestAfter(link: Link): Message | undefined {
-    if (link.policy.backlog.kind !== 'newest') return this.log.after(link.cursor) ?? this.pending[0]
-    for (const message of this.newest?.values() ?? []) if (message.seq > link.cursor) return message
-    return this.pending[0]
+  #forget(key: string): void {
+    this.newestBytes -= this.newest!.get(key)?.payload.byteLength ?? 0
+    this.newest!.delete(key)
   }
 
-  /** Everything that a link which is behind waits for, but what is pending. */
-  waitingFor({ policy, cursor }: Link): Message[] {
-    const all = Number.POSITIVE_INFINITY
-    if (policy.backlog.kind === 'newest') return take(this.newest?.values() ?? [], cursor, all, all, all)
-    return this.log.slice(cursor, all, all)
+  /** What waits for a link, sealed or not, oldest first: of its own list, or of what the topic keeps for all. */
+  *waitingFor({ holding, held, policy, cursor }: Link): Iterable<Message> {
+    if (holding) yield* held
+    else if (policy.backlog.kind !== 'newest') yield* this.log.after(cursor)
+    else for (const message of this.newest?.values() ?? []) if (message.seq > cursor) yield message
   }
 
-  /** What a link that is behind reads next: at most `bytes`, one message if `stepwise`. Undefined: nothing is left. */
+  /** What a link that is behind reads next: at most `bytes` (or one message), one message if `stepwise`. Undefined: nothing is left. */
   next(link: Link, bytes: number): Batch | undefined {
     const most = link.policy.stepwise ? 1 : Number.POSITIVE_INFINITY
-    if (link.holding) return nextHeld(link, most, bytes)
-    if (link.policy.backlog.kind === 'newest') return this.#nextNewest(link.cursor, most, bytes)
+    const shared = !link.holding && link.policy.backlog.kind === 'log' && most > 1
     // Clients that fell behind together read on together: the last slice serves them all, encoded once.
-    const same = this.#slice
-    if (most > 1 && same?.first === link.cursor + 1 && same.bytes <= bytes) return same
-    const messages = this.log.slice(link.cursor, most, bytes)
+    if (shared && this.#slice?.first === link.cursor + 1 && this.#slice.bytes <= bytes) return this.#slice
+    const messages: Message[] = []
+    let taken = 0
+    for (const message of this.waitingFor(link)) {
+      taken += message.payload.byteLength
+      if (messages.length === most || (taken > bytes && messages.length > 0)) break
+      // Not past a gap that is still to be told: the notice stands where the loss was.
+      if (link.holding && link.gapCount !== 0 && message.seq > link.gapFrom && messages.length > 0) break
+      messages.push(message)
+    }
     if (messages.length === 0) return undefined
-    this.#slice = new Batch(messages)
-    return this.#slice
-  }
-
-  #nextNewest(cursor: Seq, most: number, bytes: number): Batch | undefined {
-    const messages = take(this.newest?.values() ?? [], cursor, Number.POSITIVE_INFINITY, most, bytes)
-    return messages.length === 0 ? undefined : new Batch(messages, cursor + 1)
+    const batch = new Batch(messages, link.holding ? messages[0]!.seq : link.cursor + 1)
+    if (shared) this.#slice = batch
+    return batch
   }
 
   /** Does the log hold more than those who are behind may keep? Then they must be settled and the log trimmed. */
@@ -166,7 +149,8 @@ export class Topic {
   trim(now: number): void {
     const { history } = this.spec
     if (this.live === this.links.length) {
-      if (this.newest !== undefined) this.#forgetNewest()
+      this.newest = undefined
+      this.newestBytes = 0
       this.log.trim(history, Number.POSITIVE_INFINITY, now)
       return
     }
@@ -192,11 +176,6 @@ export class Topic {
     }
   }
 
-  #forgetNewest(): void {
-    this.newest = undefined
-    this.newestBytes = 0
-  }
-
   #swap(a: number, b: number): void {
     if (a === b) return
     const one = this.links[a]!
@@ -206,23 +185,4 @@ export class Topic {
     other.index = a
     one.index = b
   }
-}
-
-/** Not past a gap that is still to be told: the notice stands where the loss was. */
-function nextHeld(link: Link, most: number, bytes: number): Batch | undefined {
-  const first = link.held[0]!.seq
-  const before = link.gapCount !== 0 && link.gapFrom > first ? link.gapFrom : Number.POSITIVE_INFINITY
-  return new Batch(take(link.held, 0, before, most, bytes))
-}
-
-function take(from: Iterable<Message>, cursor: Seq, before: Seq, most: number, bytes: number): Message[] {
-  const messages: Message[] = []
-  let taken = 0
-  for (const message of from) {
-    if (message.seq <= cursor) continue
-    taken += message.payload.byteLength
-    if (message.seq >= before || messages.length === most || (taken > bytes && messages.length > 0)) break
-    messages.push(message)
-  }
-  return messages
 }

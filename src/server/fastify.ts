@@ -30,6 +30,9 @@ declare module 'fastify' {
   }
 }
 
+/** What a command may have around the message that it publishes: ws ends the connection where the hub would answer an error. */
+const ENVELOPE_BYTES = 64 * 1024
+
 /** What ws may keep for one peer. Its own defaults are made for trusted peers. */
 const WS_LIMITS = {
   maxFragments: 64,
@@ -60,7 +63,7 @@ async function plugin(app: FastifyInstance, options: HublinePluginOptions): Prom
     reply.code(404).send(errorBody(new HubError('NOT_FOUND', `there is nothing at ${request.method} ${path}`)))
   })
   await app.register(websocket, {
-    options: { ...WS_LIMITS, maxPayload: maxMessageBytes, handleProtocols: chooseSubprotocol },
+    options: { ...WS_LIMITS, maxPayload: maxMessageBytes + ENVELOPE_BYTES, handleProtocols: chooseSubprotocol },
     errorHandler: (error, webSocket, request) => {
       request.log.warn({ err: error }, 'websocket failed')
       webSocket.terminate()

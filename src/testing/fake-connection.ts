@@ -22,6 +22,7 @@ export const fakeCodec: Codec = {
   encode: ({ topic, seq, payload }: Message) =>
     line({ kind: 'message', topic, seq, text: decoder.decode(payload), bytes: payload.byteLength }),
   gap: gap => line({ kind: 'gap', gap }),
+  concat: (frames, bytes) => Buffer.concat(frames, bytes),
 }
 
 function line(received: Received): Uint8Array {

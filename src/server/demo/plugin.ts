@@ -39,7 +39,7 @@ export const demoPlugin: FastifyPluginAsync<DemoOptions> = async (app, { hub, sc
     }
   }
 
-  const stop = async (): Promise<void> => {
+  const stop = (): void => {
     for (const source of demo?.sources ?? []) source[Symbol.dispose]()
     demo?.simulation.stop()
     demo = undefined
@@ -57,9 +57,11 @@ export const demoPlugin: FastifyPluginAsync<DemoOptions> = async (app, { hub, sc
     ]
     demo = { simulation, sources }
   })
-  // Before the server closes, so that nothing is published while it drains; onClose is for a start that failed half way.
-  app.addHook('preClose', stop)
-  app.addHook('onClose', stop)
+  // As soon as the server drains: it waits for clients that are behind, and these are behind on purpose. The hooks are for
+  // an app without that signal, and for a start that failed half way.
+  if (app.hasDecorator('hubContext')) app.hubContext.closing.addEventListener('abort', stop)
+  app.addHook('preClose', async () => stop())
+  app.addHook('onClose', async () => stop())
 
   await servePage(app)
 

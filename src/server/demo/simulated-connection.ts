@@ -17,6 +17,7 @@ export const simulatedCodec: Codec = {
   name: 'simulated',
   encode: ({ topic, seq, at, payload }) => frame({ kind: 'message', topic, seq, at }, payload),
   gap: gap => frame({ kind: 'gap', gap }, empty),
+  concat: (frames, bytes) => Buffer.concat(frames, bytes),
 }
 
 function frame(arrival: Arrival, payload: Uint8Array): Uint8Array {

@@ -3,6 +3,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openTopics } from '../../../src/core/topics.ts'
 import { createHub, type Hub } from '../../../src/hub.ts'
+import type { HubContext } from '../../../src/server/context.ts'
 import { demoPlugin, demoTopics } from '../../../src/server/demo/plugin.ts'
 import { errorHandler } from '../../../src/server/errors.ts'
 import { FakeConnection } from '../../../src/testing/fake-connection.ts'
@@ -74,6 +75,20 @@ describe('the demo plugin', () => {
     scheduler.advance(500)
     await hub.close()
     expect(() => scheduler.advance(5000)).not.toThrow()
+  })
+
+  test('leaves as soon as the server says that it drains, with slow clients behind', async () => {
+    const draining = new AbortController()
+    const server = Fastify()
+    server.decorate('hubContext', { closing: draining.signal } as unknown as HubContext)
+    await server.register(demoPlugin, { hub, scheduler })
+    await server.ready()
+    await server.inject({ method: 'POST', url: '/demo/speed', payload: { bytesPerSecond: 0 } })
+    scheduler.advance(1000)
+    expect(hub.getConnectionStats().pending).toBeGreaterThan(0)
+    draining.abort()
+    expect(hub.getConnectionStats()).toMatchObject({ clients: 0, pending: 0 })
+    await server.close()
   })
 
   test('serves the page under a policy that lets no foreign and no inline script in', async () => {
