@@ -109,7 +109,7 @@ export class Delivery {
     const result = outbox.flush()
     if (result === 'gone') this.condemn(outbox, 'lost')
     else if (result === 'full') this.sweeper.watch(outbox)
-    else if (outbox.more) this.#makeReady(outbox)
+    else if (outbox.more) this.wake(outbox)
     // What its protocol could not carry is found out only here.
     if (outbox.untold > 0) this.sweeper.watch(outbox)
   }
@@ -125,7 +125,7 @@ export class Delivery {
   drained(outbox: Outbox): void {
     if (outbox.writable || outbox.condemned) return
     outbox.drained()
-    if (outbox.behind > 0 || outbox.untold > 0 || !outbox.empty) this.#makeReady(outbox)
+    if (outbox.behind > 0 || outbox.untold > 0 || !outbox.empty) this.wake(outbox)
   }
 
   send(outbox: Outbox, frame: Uint8Array): boolean {
@@ -139,21 +139,13 @@ export class Delivery {
     return true
   }
 
-  /** The link may read on, for the client's connection is not what holds it up. */
-  wake(outbox: Outbox): void {
-    this.#makeReady(outbox)
-  }
-
   /** Takes the link off its topic, now or when the walk is over. What it still waits for is dropped as closed. */
   leave(link: Link): void {
     if (link.closed) return
     link.abandon()
     if (link.gapCount !== 0) link.takeGap()
-    if (link.topic.walking) {
-      this.#leaving.push(link)
-    } else {
-      link.topic.remove(link)
-    }
+    if (link.topic.walking) this.#leaving.push(link)
+    else link.topic.remove(link)
   }
 
   /** Drops what exceeds the backlog of a link that is behind, or condemns its client, as the backlog says. */
@@ -329,26 +321,23 @@ export class Delivery {
     this.#arm()
   }
 
-  #makeReady(outbox: Outbox): void {
+  /** The client may read on: its connection is not what holds it up. */
+  wake(outbox: Outbox): void {
     if (outbox.ready || outbox.condemned) return
     outbox.ready = true
     this.#ready.push(outbox)
     this.#arm()
   }
 
+  /** What is condemned meanwhile is reaped as well: the loop sees what is pushed. */
   #reapCondemned(): void {
-    while (this.#condemned.length > 0) {
-      const condemned = this.#condemned
-      this.#condemned = []
-      for (const [outbox, reason] of condemned) this.#reap(outbox, reason)
-    }
+    for (const [outbox, reason] of this.#condemned) this.#reap(outbox, reason)
+    if (this.#condemned.length > 0) this.#condemned = []
   }
 
   #tell(): void {
-    if (this.#told.length === 0) return
-    const told = this.#told
-    this.#told = []
-    for (const [link, gap] of told) this.#events.emit('gap', { id: link.clientId, gap, policy: link.policy.name })
+    for (const [link, gap] of this.#told) this.#events.emit('gap', { id: link.clientId, gap, policy: link.policy.name })
+    if (this.#told.length > 0) this.#told = []
   }
 
   #arm(): void {

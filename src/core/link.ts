@@ -142,8 +142,8 @@ export class Link implements PolicyLink {
     if (this.held.length === 0) this.release()
   }
 
-  /** For a policy that keeps nothing: what may not go now is lost. */
-  giveUpHeld(reason: 'rate'): void {
+  /** What it holds is lost: its policy keeps nothing, or it ends. */
+  giveUpHeld(reason: 'rate' | 'closed'): void {
     const { held } = this
     this.release()
     if (held.length > 0) this.drop(held[0]!.seq, held.at(-1)!.seq, held.length, reason)
@@ -173,10 +173,9 @@ export class Link implements PolicyLink {
 
   /** The link has ended: what waits is lost. Messages in the outbox stay: flush settles them. */
   abandon(): void {
-    const count = this.topic.seq - this.cursor + this.held.length
-    const from = this.held[0]?.seq ?? this.cursor + 1
-    this.release()
-    this.cursor = this.topic.seq
-    this.drop(from, this.cursor, count, 'closed')
+    this.giveUpHeld('closed')
+    const { seq } = this.topic
+    this.drop(this.cursor + 1, seq, seq - this.cursor, 'closed')
+    this.cursor = seq
   }
 }

@@ -308,7 +308,7 @@ export class ConnectionManager {
     this.#checkOpen()
     const topic = parseTopicName(topicName)
     if (!(data instanceof Uint8Array)) {
-      throw new HubError('MESSAGE_INVALID', `data: a message is a Uint8Array or Buffer, not ${kindOf(data)}`)
+      throw new HubError('MESSAGE_INVALID', `data: a message is a Uint8Array or Buffer, not ${typeof data}`)
     }
     const spec = this.#topics.get(topic)?.spec ?? this.#options.topics.resolve(topic)
     if (data.byteLength > spec.maxMessageBytes) {
@@ -449,9 +449,4 @@ function checkAllowed({ name, spec }: Topic, policy: DeliveryPolicy | undefined)
       `policy: ${name} allows ${allowed.join(', ') || 'no other policy'}, not ${policy.name}`,
     )
   }
-}
-
-function kindOf(value: unknown): string {
-  if (value === null) return 'null'
-  return typeof value === 'object' ? (value.constructor?.name ?? 'an object') : `a ${typeof value}`
 }
