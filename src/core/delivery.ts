@@ -223,13 +223,12 @@ export class Delivery {
 
   /** A link that joined within the batch's span, or reads a list of its own first. */
   #offerApart(link: Link, batch: Batch): void {
-    if (link.cursor >= batch.last) return
     link.hold(batch.messages, batch.last)
     this.#retry.push(link)
   }
 
   #push(link: Link, batch: Batch): void {
-    if (link.gapCount !== 0) this.tellGap(link)
+    if (link.gapCount !== 0 && link.gapFrom <= batch.last) this.tellGap(link)
     link.outbox.push(link, batch)
     link.cursor = Math.max(link.cursor, batch.last)
     this.#touch(link.outbox)

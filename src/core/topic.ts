@@ -145,7 +145,7 @@ export class Topic {
     return this.log.bytes > this.#bounds.bytes || this.log.count > this.#bounds.messages
   }
 
-  /** Frees what neither history nor a link that is behind needs. */
+  /** Frees what neither history nor a link that is behind needs; those must have been bounded before. */
   trim(now: number): void {
     const { history } = this.spec
     if (this.live === this.links.length) {
@@ -161,7 +161,6 @@ export class Topic {
       if (link.policy.backlog.kind === 'log') keepFrom = Math.min(keepFrom, link.cursor + 1)
       this.#widen(link)
     }
-    this.log.trim({ ...this.#bounds, ageMs: Number.POSITIVE_INFINITY }, Number.POSITIVE_INFINITY, now)
     this.log.trim(history, keepFrom, now)
   }
 

@@ -20,6 +20,7 @@ const POLICIES: readonly DeliveryPolicy[] = [
   dropSlow({ timeoutMs: 100 }),
   rateLimit({ messages: 20, burst: 0.1 }, bestEffort),
   rateLimit({ messages: 50, burst: 0.2 }, latest),
+  rateLimit({ messages: 30, burst: 0.1 }, buffered({ messages: 4, overflow: 'drop-newest' })),
   rateLimit({ messages: 50, burst: 0.2 }, buffered({ messages: 5, overflow: 'drop-oldest' })),
 ]
 const TOPICS = ['a', 'b', 'c/d']

@@ -220,6 +220,69 @@ describe('membership (I2)', () => {
   })
 })
 
+describe('what happens inside a walk (I4)', () => {
+  /** A policy that throws is told as a fault while the fan-out walks: the most awkward place to call the hub from. */
+  const broken: DeliveryPolicy = {
+    ...bestEffort,
+    name: 'broken',
+    admit: () => {
+      throw new Error('bug')
+    },
+  }
+
+  it('does not skip or double anybody when links come and go, and seals nothing out of turn', () => {
+    const { scheduler, hub, connect, publish } = setUp()
+    const ids = ['c0', 'c1', 'c2', 'c3', 'c4', 'c5']
+    const connections = ids.map(id => connect(id))
+    for (const id of ids) hub.subscribe(id, 'a', id === 'c3' ? { policy: broken } : {})
+    let calls = 0
+    hub.events.on('fault', () => {
+      if (calls++ > 0) return
+      for (const id of ['c0', 'c5', 'c3']) hub.unsubscribe(id, 'a')
+      connect('late')
+      publish('a', 'from inside')
+      hub.subscribe('late', 'a')
+      publish('a', 'after the newcomer')
+    })
+    publish('a', 'first')
+    scheduler.settle()
+    for (const which of [1, 2, 4])
+      expect(connections[which]!.texts()).toEqual(['first', 'from inside', 'after the newcomer'])
+    expect(hub.getSubscription('late', 'a')).toMatchObject({ published: 1, delivered: 1 })
+    expect(hub.getTopic('a')?.subscribers).toBe(4)
+  })
+
+  it('survives that most of those who were not visited yet leave', () => {
+    const { scheduler, hub, connect, publish } = setUp()
+    const ids = ['c0', 'c1', 'c2', 'c3', 'c4', 'c5', 'c6']
+    const connections = ids.map(id => connect(id))
+    for (const id of ids) hub.subscribe(id, 'a', id === 'c5' ? { policy: broken } : {})
+    hub.events.on('fault', () => {
+      for (const id of ['c0', 'c1', 'c2', 'c4']) hub.unsubscribe(id, 'a')
+    })
+    publish('a')
+    scheduler.settle()
+    expect(connections.map(connection => connection.seqs().length)).toEqual([0, 0, 0, 1, 0, 0, 1])
+    expect(hub.getTopic('a')?.subscribers).toBe(3)
+  })
+
+  it('counts what was on its way to a client that ended before the flush', () => {
+    const { scheduler, hub, connect, publish } = setUp()
+    const [one, two] = [connect('one'), connect('two')]
+    hub.subscribe('one', 'a')
+    hub.subscribe('two', 'a')
+    for (const [connection, other] of [
+      [one, 'two'],
+      [two, 'one'],
+    ] as const) {
+      connection.answer = () => (hub.unregisterClient(other, 'lost') ? 'ok' : 'gone')
+    }
+    publish('a')
+    scheduler.settle()
+    expect(hub.getConnectionStats()).toMatchObject({ clients: 1, delivered: 1, dropped: 1, pending: 0 })
+  })
+})
+
 describe('clients', () => {
   it('lets the newest of two with one id win, and ignores the late close of the older', () => {
     const { hub } = setUp()
@@ -288,6 +351,21 @@ describe('clients', () => {
     for (let i = 0; i < 100 && one.client!.send(new Uint8Array(1024)); i++);
     scheduler.settle()
     expect(one.closedFor).toBe('slow')
+  })
+
+  it('keeps a frame of the protocol for a client that is full until it has read', () => {
+    const { scheduler, hub, connect, publish } = setUp()
+    const one = connect('one', 10)
+    hub.subscribe('one', 'a')
+    publish('a')
+    scheduler.settle()
+    one.client!.send(new TextEncoder().encode('reply'))
+    scheduler.settle()
+    expect(one.closedFor).toBeUndefined()
+    expect(one.received).toHaveLength(1)
+    one.read()
+    scheduler.settle()
+    expect(one.received[1]).toEqual({ kind: 'frame', text: 'reply' })
   })
 
   it('writes what was published before a polite end, but not to a client that is lost', () => {
@@ -364,6 +442,21 @@ describe('policies', () => {
     expect(hub.getTopic('a')?.drops).toEqual([{ policy: 'latest', reason: 'conflated', count: 3 }])
   })
 
+  it('latest keeps a bounded amount, however many keys there are', () => {
+    const { one, hub, publish, scheduler } = slowOn(latest)
+    for (let i = 0; i < 100; i++) publish('a', 'z'.repeat(64 * 1024), `key ${i}`)
+    scheduler.settle()
+    expect(hub.getConnectionStats().queuedBytes + hub.getConnectionStats().retainedBytes).toBeLessThan(
+      1024 * 1024 + 256 * 1024,
+    )
+    for (let i = 0; i < 20; i++) {
+      one.read()
+      scheduler.settle()
+    }
+    expect(one.seqs().at(-1)).toBe(101)
+    expect(hub.getSubscription('one', 'a')).toMatchObject({ published: 101, pending: 0 })
+  })
+
   it('latest gives a fast client everything at once', () => {
     const { connect, hub, publish, scheduler } = slowOn(latest)
     const fast = connect('fast')
@@ -400,6 +493,40 @@ describe('policies', () => {
       expect(one.seqs()).toEqual(kept)
       expect(one.gaps()).toMatchObject([{ count: 7, reason: 'overflow' }])
     }
+  })
+
+  it('tells a gap where it was, between what was kept before and after it', () => {
+    const { one, publish, scheduler } = slowOn(buffered({ messages: 3, overflow: 'drop-newest' }))
+    const step = (...sizes: number[]) => {
+      for (const size of sizes) publish('a', 'z'.repeat(size))
+      scheduler.settle()
+      one.read()
+      scheduler.settle()
+    }
+    // 2 and 3 fill a read of their own; 4 and 7 would fit into the next one together.
+    step(40_000, 40_000, 10, 10, 10)
+    step(10)
+    step()
+    step()
+    const order = one.received.map(r =>
+      r.kind === 'gap' ? `${r.gap.from}-${r.gap.to} lost` : r.kind === 'message' && r.seq,
+    )
+    expect(order).toEqual([1, 2, 3, 4, '5-6 lost', 7])
+  })
+
+  it('tells what a protocol cannot carry, without waiting for the next message', () => {
+    const { hub, publish, scheduler } = setUp()
+    const codec = {
+      ...fakeCodec,
+      encode: (message: Message) => (message.key === 'odd' ? null : fakeCodec.encode(message)),
+    }
+    const one = new FakeConnection({ codec })
+    one.client = hub.registerClient('one', one)
+    hub.subscribe('one', 'a')
+    publish('a', 'x', 'odd')
+    scheduler.advance(30)
+    expect(one.gaps()).toEqual([{ topic: 'a', from: 1, to: 1, count: 1, reason: 'unsupported' }])
+    expect(hub.getSubscription('one', 'a')).toMatchObject({ delivered: 0, dropped: 1, pending: 0 })
   })
 
   it('buffered close ends a client whose backlog is full, and says slow', () => {
