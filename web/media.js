@@ -97,7 +97,8 @@ function makeWave(audio, canvas) {
   const values = new Float32Array(1024)
   let analyser
   function draw() {
-    analyser.getFloatTimeDomainData(values)
+    if (audio.paused) values.fill(0)
+    else analyser.getFloatTimeDomainData(values)
     drawWave(canvas, values)
     if (!audio.paused) requestAnimationFrame(draw)
   }

@@ -19,7 +19,7 @@ const METERS = [
   ['Network in', t => t.network?.received ?? 0, t => rate(t.network?.received), { least: 1e4 }],
   ['Network out', t => t.network?.sent ?? 0, t => rate(t.network?.sent), { least: 1e4 }],
   ['Loopback', t => t.network?.loopback ?? 0, t => rate(t.network?.loopback), { least: 1e4 }],
-  ['Loop delay', t => t.loop.p99, t => `p50 ${t.loop.p50.toFixed(1)}, p99 ${t.loop.p99.toFixed(1)} ms`, { least: 5 }],
+  ['Loop delay', t => t.loop.p99, t => `p99 ${t.loop.p99.toFixed(1)} ms`, { least: 5 }],
   ['Hub', t => t.hub.delivered, t => `${t.hub.delivered}/s to ${t.hub.clients}`, { least: 50 }],
 ]
 
@@ -46,6 +46,7 @@ export function showTelemetry(panel, onChange) {
     socket.addEventListener('open', () => onChange(true))
     socket.addEventListener('message', event => take(JSON.parse(event.data)))
     socket.addEventListener('close', () => {
+      arrived = 0
       setState(state, 'reconnecting', 'bad')
       onChange(false)
       setTimeout(connect, RETRY_MS)

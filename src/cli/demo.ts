@@ -2,18 +2,21 @@ import { Command } from 'commander'
 import { demoPlugin, demoTopics } from '../server/demo/plugin.ts'
 import { readConfig, serve, serverOptions } from './serve.ts'
 
+/** A line for each visitor would hide what the command says. */
+const LOG_LEVEL = 'warn'
+
 export function demoCommand(): Command {
-  return serverOptions(new Command('demo'))
+  return serverOptions(new Command('demo'), LOG_LEVEL)
     .description('Run the server with live sources (telemetry, sound, a camera) and a page that shows them.')
     .addHelpText(
       'after',
       `
 Examples:
   $ hubline demo
-  $ hubline demo --port 9000 --log-level warn`,
+  $ hubline demo --port 9000 --log-level info`,
     )
     .action(async flags => {
-      const config = readConfig({ logLevel: 'warn', ...flags })
+      const config = readConfig(flags, { logLevel: LOG_LEVEL })
       const { url } = await serve(config, { plugins: [demoPlugin], topics: demoTopics })
       console.log(demoText(url))
     })

@@ -14,15 +14,17 @@ export function topicUrl(base: string, topic: string, query: Readonly<Record<str
   return url
 }
 
+/** The base may have a path, where the hub is behind a proxy. */
 export function hubUrl(base: string, path: string): URL {
-  try {
-    return new URL(path, base)
-  } catch {
+  const url = URL.canParse(base) ? new URL(base) : undefined
+  if (!url || !/^https?:$/.test(url.protocol)) {
     throw new HubError(
       'REQUEST_INVALID',
-      `--url: ${JSON.stringify(base)} is no URL; it looks like http://127.0.0.1:8000`,
+      `--url: ${JSON.stringify(base)} is no HTTP URL; it looks like http://127.0.0.1:8000`,
     )
   }
+  url.pathname = url.pathname.replace(/\/+$/, '') + path
+  return url
 }
 
 /** The hub's answer, or the one sentence that it has to say. */

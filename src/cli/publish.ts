@@ -1,9 +1,8 @@
-import { createReadStream } from 'node:fs'
-import { access, constants } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
 import { extname } from 'node:path'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
-import { Command } from 'commander'
+import { Command, InvalidArgumentError } from 'commander'
 import { Failure } from './failure.ts'
 import { answerOf, topicUrl, urlOption } from './hub-url.ts'
 import { bytesPerSecond, paced } from './rate.ts'
@@ -36,7 +35,7 @@ export function publishCommand(): Command {
     .argument('[file]', 'the file; - or nothing reads stdin', '-')
     .option('-l, --lines', 'each line is a message, sent as it comes')
     .option('-r, --rate <bytes>', 'a live source of so many bytes a second, such as 128k', bytesPerSecond)
-    .option('-t, --type <type>', 'the content type (default: by the name of the file, or by its look)')
+    .option('-t, --type <type>', 'the content type (default: by the name of the file, or by its look)', contentType)
     .option('-k, --key <key>', 'what the message is the newest value of, for the latest policy')
     .addHelpText(
       'after',
@@ -70,9 +69,16 @@ async function publish(topic: string, file: string, flags: PublishFlags): Promis
 async function openSource(file: string): Promise<Readable> {
   if (file === '-') return process.stdin
   try {
-    await access(file, constants.R_OK)
+    const handle = await open(file)
+    if (!(await handle.stat()).isDirectory()) return handle.createReadStream()
+    await handle.close()
   } catch (error) {
     throw new Failure(2, `${file}: cannot be read (${(error as NodeJS.ErrnoException).code})`)
   }
-  return createReadStream(file)
+  throw new Failure(2, `${file}: cannot be read (EISDIR)`)
+}
+
+function contentType(text: string): string {
+  if (/^[\w!#$&^.+-]+\/[\w!#$&^.+*-]+ *(;[\x20-\x7e]*)?$/.test(text)) return text
+  throw new InvalidArgumentError('A content type looks like text/plain or audio/mpeg.')
 }

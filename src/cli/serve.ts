@@ -23,13 +23,13 @@ export function portNumber(text: string): number {
 }
 
 /** The options that every command which serves has. */
-export function serverOptions(command: Command): Command {
+export function serverOptions(command: Command, logLevel = 'info'): Command {
   return command
     .option('-p, --port <number>', 'port to listen on; 0 takes any free one (default: 8000)', portNumber)
     .option('--host <address>', 'address to listen on (default: 127.0.0.1)')
     .option('-c, --config <file>', 'JSON or YAML file; HUBLINE_* variables and options win over it')
     .option('--insecure', 'allow an address that others can reach: there is no login yet')
-    .option('--log-level <level>', 'fatal, error, warn, info, debug, trace or silent (default: info)')
+    .option('--log-level <level>', `fatal, error, warn, info, debug, trace or silent (default: ${logLevel})`)
 }
 
 export function serveCommand(): Command {
@@ -50,8 +50,8 @@ SIGTERM drains: no new connections, what was published is handed over, clients a
     })
 }
 
-export function readConfig({ config: file, ...flags }: ServeFlags): Config {
-  return loadConfig({ file, env: process.env, flags })
+export function readConfig({ config: file, ...flags }: ServeFlags, defaults: Partial<Config> = {}): Config {
+  return loadConfig({ file, env: process.env, flags, defaults })
 }
 
 /** Starts the server and lets SIGTERM and SIGINT drain it. A second signal ends at once. */

@@ -27,17 +27,24 @@ Examples:
 
 async function stats({ url, once, interval }: StatsFlags): Promise<void> {
   let before: ConnectionStats | undefined
+  process.stdout.on('error', ended)
   for (;;) {
     const [now, { clients }] = await Promise.all([
       read<ConnectionStats>(url, '/api/stats'),
       read<{ clients: ClientInfo[] }>(url, '/api/clients'),
     ])
-    const clear = process.stdout.isTTY && !once ? '\u001b[2J\u001b[H' : ''
-    console.log(clear + statsText(now, clients, before))
+    const boxed = process.stdout.isTTY === true
+    console.log((boxed && !once ? '\u001b[2J\u001b[H' : '') + statsText(now, clients, { before, boxed }))
     if (once) return
     before = now
     await sleep(interval)
   }
+}
+
+/** Whoever read our output has had enough. */
+function ended(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error
+  process.exit(0)
 }
 
 async function read<T>(base: string, path: string): Promise<T> {

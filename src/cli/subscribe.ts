@@ -66,6 +66,7 @@ async function* messages(
     for (const event of reader.push(decoder.decode(piece, { stream: true }))) {
       if (event.event !== 'message') {
         console.error(noticeOf(event))
+        checkClose(event)
         continue
       }
       const payload = Buffer.from(event.data, 'base64')
@@ -73,6 +74,13 @@ async function* messages(
       if (--left === 0) return
     }
   }
+}
+
+/** A hub that shuts down ends the stream in order; any other reason of its own is a failure, though it closed politely. */
+function checkClose({ event, data }: ReadEvent): void {
+  if (event !== 'close') return
+  const { reason } = JSON.parse(data) as { reason?: string }
+  if (reason !== 'shutdown') throw new Failure(1, `the hub closed the stream: ${reason}`)
 }
 
 export function noticeOf({ event, data }: ReadEvent): string {

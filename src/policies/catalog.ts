@@ -1,7 +1,7 @@
 import { closest } from 'fastest-levenshtein'
 import { z } from 'zod'
 import { HubError } from '../core/errors.ts'
-import type { DeliveryPolicy } from '../core/policy.ts'
+import type { DeliveryPolicy, PolicyDescription } from '../core/policy.ts'
 import { bestEffort } from './best-effort.ts'
 import { buffered } from './buffered.ts'
 import { dropSlow } from './drop-slow.ts'
@@ -34,7 +34,7 @@ const SHAPES = {
       messages: rate.optional(),
       bytes: rate.optional(),
       burst: z.number().positive().max(3600).optional(),
-      inner: z.unknown(),
+      inner: z.unknown().optional(),
     })
     .refine(limit => limit.messages !== undefined || limit.bytes !== undefined, {
       path: ['messages'],
@@ -42,8 +42,23 @@ const SHAPES = {
     }),
 } as const
 
-export type PolicyName = keyof typeof SHAPES
+type PolicyName = keyof typeof SHAPES
 export const POLICY_NAMES = Object.keys(SHAPES) as PolicyName[]
+
+/** The names that policies have at work: a rate limit bears that of its inner policy as well. */
+export const WORKING_NAMES: readonly string[] = POLICY_NAMES.flatMap(name =>
+  name === 'rate-limit' ? POLICY_NAMES.filter(inner => inner !== name).map(inner => `${name}+${inner}`) : name,
+)
+
+/** A policy's description within a larger schema. An issue has the path of the field, as those of the schema around it have. */
+export const policySchema = z.custom<string | PolicyDescription>().superRefine((value, context) => {
+  try {
+    parsePolicy(value)
+  } catch (error) {
+    const [, place, message] = /^policy(\S*): (.*)$/s.exec((error as Error).message)!
+    context.addIssue({ code: 'custom', path: place!.split('.').slice(1), message: message! })
+  }
+})
 
 /**
  * Makes a policy of its JSON form, the one that `describe()` gives, or of its name alone. Throws POLICY_INVALID with the field, its
@@ -72,15 +87,21 @@ function parse(input: unknown, path: string): DeliveryPolicy {
       return dropSlow(defined(check('drop-slow', input, path)))
     case 'rate-limit': {
       const { inner, name: _, ...limits } = check('rate-limit', input, path)
-      const policy = parse(typeof inner === 'string' ? { name: inner } : inner, `${path}.inner`)
-      if (policy.stepwise) throw new HubError('POLICY_INVALID', `${path}.inner: a rate limit inside a rate limit`)
-      return rateLimit(defined(limits), policy)
+      return rateLimit(defined(limits), parse(limited(inner, `${path}.inner`), `${path}.inner`))
     }
   }
 }
 
+/** Refuses a second rate limit before it is looked into: what is nested a thousand times must not be walked. */
+function limited(inner: unknown, path: string): unknown {
+  if (inner === undefined) throw new HubError('POLICY_INVALID', `${path}: say what is limited, such as "latest"`)
+  const description = typeof inner === 'string' ? { name: inner } : inner
+  if ((description as { name?: unknown } | null)?.name !== 'rate-limit') return description
+  throw new HubError('POLICY_INVALID', `${path}: a rate limit inside a rate limit`)
+}
+
 function check<N extends PolicyName>(name: N, input: object, path: string): z.infer<(typeof SHAPES)[N]> {
-  const known = Object.keys(SHAPES[name].shape)
+  const known = Object.keys(SHAPES[name].shape).filter(key => key !== 'name')
   // zod cannot see an own key of this name, and no policy has one.
   if (Object.hasOwn(input, '__proto__')) throw new HubError('POLICY_INVALID', `${path}: unknown option "__proto__"`)
   const result = SHAPES[name].safeParse(input)
@@ -88,10 +109,8 @@ function check<N extends PolicyName>(name: N, input: object, path: string): z.in
   const issue = result.error.issues[0]!
   if (issue.code === 'unrecognized_keys') {
     const [key] = issue.keys as [string]
-    throw new HubError(
-      'POLICY_INVALID',
-      `${path}: ${name} has no option "${key}": did you mean "${closest(key, known)}"?`,
-    )
+    const hint = known.length > 0 ? `did you mean "${closest(key, known)}"?` : 'it takes none'
+    throw new HubError('POLICY_INVALID', `${path}: ${name} has no option "${key}": ${hint}`)
   }
   throw new HubError('POLICY_INVALID', `${[path, ...issue.path].join('.')}: ${issue.message}`)
 }

@@ -5,17 +5,10 @@ import { parse as parseYaml, type YAMLParseError } from 'yaml'
 import { z } from 'zod'
 import { HubError } from '../core/errors.ts'
 import { parseTopicName } from '../core/ids.ts'
-import { parsePolicy } from '../policies/catalog.ts'
+import { policySchema, WORKING_NAMES } from '../policies/catalog.ts'
 import { readEnvironment } from './environment.ts'
 
 const MIB = 1024 * 1024
-const policy = z.union([z.string(), z.looseObject({ name: z.string() })]).superRefine((value, context) => {
-  try {
-    parsePolicy(value)
-  } catch (error) {
-    context.addIssue({ code: 'custom', message: (error as Error).message })
-  }
-})
 const history = z.strictObject({
   messages: z.int().min(0).max(1_000_000).default(256),
   bytes: z
@@ -30,8 +23,8 @@ const maxMessageBytes = z
   .min(1)
   .max(64 * MIB)
 const topic = z.strictObject({
-  policy: policy.optional(),
-  allowedPolicies: z.array(z.string()).optional(),
+  policy: policySchema.optional(),
+  allowedPolicies: z.array(z.enum(WORKING_NAMES)).optional(),
   contentType: z.string().min(1).optional(),
   history: history.optional(),
   maxMessageBytes: maxMessageBytes.optional(),
@@ -49,7 +42,7 @@ export const configSchema = z.strictObject({
   drainMs: z.int().min(0).max(600_000).default(8000),
   /** Between two pings of a client, in ms. */
   pingMs: z.int().min(100).max(3_600_000).default(25_000),
-  policy: policy.default('buffered'),
+  policy: policySchema.default('buffered'),
   history: history.prefault({}),
   maxMessageBytes: maxMessageBytes.default(MIB),
   limits: z
@@ -68,18 +61,20 @@ export interface ConfigSources {
   /** JSON or YAML. Default: the one that HUBLINE_CONFIG names, if any. */
   readonly file?: string | undefined
   readonly env: Readonly<Record<string, string | undefined>>
+  /** A command's own, in place of the schema's. */
+  readonly defaults?: Readonly<Record<string, unknown>>
   /** Undefined values say nothing. */
   readonly flags: Readonly<Record<string, unknown>>
 }
 
 /** Flags win over the environment, it over the file, it over the defaults. Throws CONFIG_INVALID, BIND_REFUSED. */
-export function loadConfig({ file, env, flags }: ConfigSources): Config {
-  const environment = readEnvironment(env, configSchema)
-  const path = file ?? env.HUBLINE_CONFIG
-  const said = Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined))
+export function loadConfig({ file, env, flags, defaults = {} }: ConfigSources): Config {
+  const path = file ?? (env.HUBLINE_CONFIG || undefined)
   const fromFile = path === undefined ? {} : check(readFile(path), `config ${path}`)
-  const config = parse(merge(merge(fromFile, environment), said), 'config')
-  for (const name of Object.keys(config.topics)) checkTopic(name)
+  const environment = check(readEnvironment(env, configSchema), 'environment')
+  const said = Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined))
+  const config = parse([fromFile, environment, check(said, 'options')].reduce(merge, { ...defaults }), 'config')
+  checkTopics(Object.keys(config.topics))
   if (!config.insecure && !isLoopback(config.host)) {
     throw new HubError(
       'BIND_REFUSED',
@@ -104,18 +99,24 @@ function readFile(path: string): unknown {
   }
   try {
     // YAML is a superset of JSON, and knows where a mistake is.
-    return parseYaml(text) ?? {}
+    return parseYaml(text, { logLevel: 'error' }) ?? {}
   } catch (error) {
     const [where] = (error as YAMLParseError).linePos ?? []
     const place = where ? `:${where.line}:${where.col}` : ''
-    throw new HubError('CONFIG_INVALID', `config ${path}${place}: ${(error as Error).message.split('\n')[0]}`)
+    const [what = ''] = (error as Error).message.split('\n')
+    throw new HubError('CONFIG_INVALID', `config ${path}${place}: ${what.replace(/ at line \d+, column \d+:?$/, '')}`)
   }
 }
 
-/** The file alone, so that a mistake in it is told with its name. */
+/** One source alone, so that a mistake is told with the name of where it is. */
 function check(value: unknown, where: string): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new HubError('CONFIG_INVALID', `${where}: it must be an object of settings`)
+  }
+  const { topics } = value as { topics?: object | null }
+  // It has the form of a topic's name, but zod cannot see a key of this name, and merging would lose it.
+  if (topics && Object.hasOwn(topics, '__proto__')) {
+    throw new HubError('CONFIG_INVALID', `${where}: topics: "__proto__" cannot have settings of its own`)
   }
   parse(value, where)
   return value as Record<string, unknown>
@@ -134,8 +135,9 @@ function describe(issue: z.core.$ZodIssue, value: unknown): string {
     return `unknown key "${key}": did you mean "${[...path, closest(issue.keys[0]!, keysAt(path))].join('.')}"?`
   }
   const given = path.reduce<unknown>((at, key) => (at as Record<string, unknown> | undefined)?.[key], value)
-  const shown = given === undefined || typeof given === 'object' ? '' : ` (given: ${JSON.stringify(given)})`
-  return `${path.join('.')}: ${issue.message}${shown}`
+  const shown = typeof given === 'string' ? JSON.stringify(given) : String(given)
+  const told = given === undefined || typeof given === 'object' || issue.message.includes(shown)
+  return `${path.join('.')}: ${issue.message}${told ? '' : ` (given: ${shown})`}`
 }
 
 /** What may stand at a place of the configuration. */
@@ -145,9 +147,21 @@ function keysAt(path: readonly string[]): string[] {
   return Object.keys(shapes[path[0] ?? '']?.shape ?? configSchema.shape)
 }
 
-function checkTopic(name: string): void {
+function checkTopics(names: readonly string[]): void {
+  const seen = new Map<string, string>()
+  for (const name of names) {
+    const topicName = parseName(name)
+    const twin = seen.get(topicName)
+    if (twin !== undefined) {
+      throw new HubError('CONFIG_INVALID', `config: topics: "${twin}" and "${name}" are the same topic`)
+    }
+    seen.set(topicName, name)
+  }
+}
+
+function parseName(name: string): string {
   try {
-    parseTopicName(name)
+    return parseTopicName(name)
   } catch (error) {
     throw new HubError('CONFIG_INVALID', `config: topics: ${(error as Error).message}`)
   }

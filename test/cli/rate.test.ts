@@ -27,7 +27,9 @@ describe('a paced source', () => {
   })
 
   it('reads rates with units and refuses others', () => {
-    expect([bytesPerSecond('16000'), bytesPerSecond('128k'), bytesPerSecond('1.5M')]).toEqual([16_000, 128_000, 1_500_000])
+    expect([bytesPerSecond('16000'), bytesPerSecond('128k'), bytesPerSecond('1.5M')]).toEqual([
+      16_000, 128_000, 1_500_000,
+    ])
     for (const text of ['', 'fast', '0', '-1', '1g', '1kk']) expect(() => bytesPerSecond(text)).toThrow(/128k/)
   })
 })
@@ -35,7 +37,9 @@ describe('a paced source', () => {
 describe('notices', () => {
   it('say what was lost and why the hub closed', () => {
     expect(noticeOf({ event: 'gap', id: '', data: '{"count":3,"reason":"behind"}' })).toBe('[lost 3 messages: behind]')
-    expect(noticeOf({ event: 'gap', id: '', data: '{"count":null,"reason":"epoch"}' })).toBe('[lost an unknown number of messages: epoch]')
+    expect(noticeOf({ event: 'gap', id: '', data: '{"count":null,"reason":"epoch"}' })).toBe(
+      '[lost an unknown number of messages: epoch]',
+    )
     expect(noticeOf({ event: 'close', id: '', data: '{"reason":"shutdown"}' })).toBe('[closed by the hub: shutdown]')
   })
 })

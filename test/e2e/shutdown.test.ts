@@ -30,7 +30,9 @@ describe('SIGTERM', () => {
     expect((await process.finished).code).toBe(0)
   })
 
-  it('drains open streams, a live source and a stalled client, with the right codes, within 10 s', { timeout: 30_000 }, async () => {
+  it('drains open streams, a live source and a stalled client, with the right codes, within 10 s', {
+    timeout: 30_000,
+  }, async () => {
     const { process, url } = await start()
     const socketUrl = url.replace('http', 'ws')
     const webSocket = new WebSocket(`${socketUrl}/topics/drain`)
@@ -66,9 +68,13 @@ describe('SIGTERM', () => {
     expect([answer.status, await answer.text()]).toEqual([503, expect.stringContaining('SHUTTING_DOWN')])
     expect(closes).toEqual({ webSocket: 1012, clientProtocol: 3001 })
     // One line for each client, with the id of the request that opened it.
-    const lines = stderr.split('\n').filter(line => line.includes('client disconnected')).map(line => JSON.parse(line))
+    const lines = stderr
+      .split('\n')
+      .filter(line => line.includes('client disconnected'))
+      .map(line => JSON.parse(line))
     expect(lines).toHaveLength(5)
-    for (const line of lines) expect(line).toMatchObject({ reason: 'shutdown', reqId: expect.any(String), client: expect.any(String) })
+    for (const line of lines)
+      expect(line).toMatchObject({ reason: 'shutdown', reqId: expect.any(String), client: expect.any(String) })
     dead.destroy()
     await writer.close().catch(() => {})
   })

@@ -73,8 +73,8 @@ describe('the configuration', () => {
       { env: { HUBLINE_PROT: '1' } },
       /unknown name "HUBLINE_PROT": did you mean "HUBLINE_PORT"\?/,
     ],
-    ['a value out of range', { flags: { port: 70000 } }, /port: .*65535.*given: 70000/],
-    ['a value of the wrong kind', { env: { HUBLINE_PORT: 'http' } }, /port: .*given: "http"/],
+    ['a value out of range', { flags: { port: 70000 } }, /^options: port: .*65535.*given: 70000/],
+    ['a value of the wrong kind', { env: { HUBLINE_PORT: 'http' } }, /^environment: port: .*given: "http"/],
     ['an unknown policy', { flags: { policy: 'newest' } }, /policy: .*unknown name "newest": did you mean "latest"\?/],
     [
       'a wrong policy option',
@@ -83,8 +83,38 @@ describe('the configuration', () => {
     ],
     ['a missing file', { file: join(folder, 'none.yaml') }, /none\.yaml: cannot be read \(ENOENT\)/],
     ['a folder', { file: folder }, /cannot be read \(EISDIR\)/],
-    ['broken YAML', { file: file('5.yaml', 'a: [1\nb: 2') }, /5\.yaml:\d+:\d+: /],
+    ['broken YAML', { file: file('5.yaml', 'a: [1\nb: 2') }, /5\.yaml:2:1: Flow sequence .* end with a \]$/],
     ['a list', { file: file('6.yaml', '- 1') }, /6\.yaml: it must be an object/],
+    [
+      'an option in the policy of a topic',
+      { file: file('7.yaml', 'topics: { a: { policy: { name: drop-slow, timeoutMs: 0 } } }') },
+      /7\.yaml: topics\.a\.policy\.timeoutMs: Too small: .*>=1 \(given: 0\)$/,
+    ],
+    [
+      'a policy that is none',
+      { file: file('8.yaml', 'policy: 5') },
+      /8\.yaml: policy: give a name, such as "latest", or an object with a name \(given: 5\)$/,
+    ],
+    [
+      'an allowed policy that is none',
+      { file: file('9.yaml', 'topics: { a: { allowedPolicies: [latst] } }') },
+      /9\.yaml: topics\.a\.allowedPolicies\.0: .*"latest".*\(given: "latst"\)$/,
+    ],
+    [
+      'a topic that is there twice',
+      { file: file('10.yaml', 'topics: { a/b: {}, /a/b: {} }') },
+      /topics: "a\/b" and "\/a\/b" are the same topic$/,
+    ],
+    [
+      'a topic that would be lost',
+      { file: file('11.yaml', 'topics: { __proto__: { policy: latest } }') },
+      /11\.yaml: topics: "__proto__" cannot have settings/,
+    ],
+    [
+      'the same in a variable, beside a file',
+      { file: file('12.yaml', 'topics: { a: {} }'), env: { HUBLINE_TOPICS: '{"__proto__":{}}' } },
+      /^environment: topics: "__proto__" cannot/,
+    ],
     ['broken JSON in a variable', { env: { HUBLINE_TOPICS: '{"a":' } }, /HUBLINE_TOPICS is no valid JSON/],
   ]
   for (const [what, sources, sentence] of mistakes) {
@@ -98,6 +128,19 @@ describe('the configuration', () => {
       }
     })
   }
+
+  it('lets a command have defaults of its own, below everything that was said', () => {
+    const defaults = { logLevel: 'warn' }
+    const path = file('d.yaml', 'logLevel: error')
+    expect(load({ defaults }).logLevel).toBe('warn')
+    expect(load({ defaults, file: path }).logLevel).toBe('error')
+    expect(load({ defaults, file: path, env: { HUBLINE_LOG_LEVEL: 'debug' } }).logLevel).toBe('debug')
+  })
+
+  it('leaves alone what is not a setting, and a file that was not named', () => {
+    const env = { HUBLINE_TEST_X: '1', HUBLINE_PROPERTY_RUNS: '1', HUBLINE_DEBUG: '1', HUBLINE_CONFIG: '' }
+    expect(load({ env })).toEqual(load())
+  })
 
   it('does not listen to others without being told that this is open to all', () => {
     for (const host of ['0.0.0.0', '::', '192.168.1.5', 'example.org', '127.example.org']) {

@@ -21,7 +21,10 @@ export function clientProtocolRoute(app: FastifyInstance, context: HubContext): 
       request.clientId = readConnection(request)
       const offered = offeredBy(request.headers['sec-websocket-protocol'])
       if (clientSubprotocol(offered) === undefined) {
-        throw new HubError('UPGRADE_INVALID', 'sec-websocket-protocol: only the JSON form is spoken here, centrifuge-json')
+        throw new HubError(
+          'UPGRADE_INVALID',
+          'sec-websocket-protocol: only the JSON form is spoken here, centrifuge-json',
+        )
       }
     },
     // checkRequest has answered a plain GET already.

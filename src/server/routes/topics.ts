@@ -77,7 +77,9 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
     let client: Client
     try {
       const channel = { webSocket, socket: request.raw.socket }
-      client = context.opening(request, subscriber.clientId, () => webSocketTopic.open(channel, opening(request, subscriber)))
+      client = context.opening(request, subscriber.clientId, () =>
+        webSocketTopic.open(channel, opening(request, subscriber)),
+      )
     } catch (error) {
       const { message } = error as HubError
       webSocket.close(

@@ -1,0 +1,61 @@
+import { describe, expect, it } from 'vitest'
+import { statsText } from '../../src/cli/stats-table.ts'
+import type { ClientInfo, ConnectionStats } from '../../src/core/stats.ts'
+
+const stats = (over: Partial<ConnectionStats> = {}): ConnectionStats =>
+  ({
+    clients: 1,
+    topics: 2,
+    published: 100,
+    delivered: 50,
+    dropped: 5,
+    pending: 1,
+    drops: [],
+    uptimeMs: 1000,
+    ...over,
+  }) as ConnectionStats
+const client = (id: string, waitedMs: number): ClientInfo =>
+  ({
+    id,
+    protocol: 'sse',
+    queuedBytes: 77,
+    waitedMs,
+    subscriptions: [
+      { delivered: 3, dropped: 1, pending: 0 },
+      { delivered: 4, dropped: 1, pending: 2 },
+    ],
+  }) as unknown as ClientInfo
+const words = (text: string): string[] => text.trim().split(/\s+/)
+
+describe('the table of stats', () => {
+  it('adds up what a client has of all its topics', () => {
+    const row = statsText(stats(), [client('a', 12.4)])
+      .split('\n')
+      .at(-1)!
+    expect(words(row)).toEqual(['a', 'sse', '2', '7', '2', '2', '77', '12'])
+  })
+
+  it('is plain rows for files and programs, and has lines on a terminal', () => {
+    expect(statsText(stats(), [client('a', 0)])).not.toMatch(/[│┌─]/)
+    expect(statsText(stats(), [client('a', 0)], { boxed: true })).toMatch(/│ a +│ sse/)
+  })
+
+  it('shows rates a second from the second look on', () => {
+    expect(statsText(stats(), [])).toContain('published 100   delivered 50   dropped 5   pending 1')
+    const text = statsText(stats({ uptimeMs: 3000, published: 300, delivered: 60 }), [], { before: stats() })
+    expect(text).toContain('published 300 (100/s)   delivered 60 (5/s)   dropped 5 (0/s)')
+  })
+
+  it('has the slowest clients first and says how many are not shown', () => {
+    const many = Array.from({ length: 35 }, (_, i) => client(`c${i}`, i))
+    const rows = statsText(stats(), many).split('\n')
+    expect(words(rows[3]!)[0]).toBe('c34')
+    expect(rows.at(-1)).toBe('and 5 more')
+  })
+
+  it('says what was lost, under which policy and why', () => {
+    const drops = [{ policy: 'latest', reason: 'conflated' as const, count: 9 }]
+    expect(statsText(stats({ drops }), [])).toContain('lost: latest conflated 9')
+    expect(statsText(stats(), [])).toContain('lost: nothing')
+  })
+})

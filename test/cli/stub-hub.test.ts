@@ -1,0 +1,157 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { afterEach, describe, expect, it } from 'vitest'
+import { hubline } from './run.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'hubline-stub-'))
+const ends: (() => void)[] = []
+afterEach(() => {
+  for (const end of ends.splice(0)) end()
+})
+
+/** A hub that does what a test says, which the real one does only when it is in trouble. */
+async function stubHub(answer: (request: IncomingMessage, response: ServerResponse) => void): Promise<string> {
+  const server = createServer(answer).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  ends.push(() => {
+    server.close()
+    server.closeAllConnections()
+  })
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+const event = (data: string): string => `data: ${Buffer.from(data).toString('base64')}\n\n`
+
+describe('subscribe', () => {
+  for (const flags of [[], ['--lines']]) {
+    it(`ends with 1 and a sentence when the hub resets the connection ${flags}`, async () => {
+      let reset = () => {}
+      const url = await stubHub((request, response) => {
+        response.write(flags.length > 0 ? event('hi') : 'hi\n')
+        reset = () => request.socket.resetAndDestroy()
+      })
+      const reader = hubline(['subscribe', 'a', ...flags, '--url', url])
+      await reader.says('hi\n')
+      reset()
+      const { code, stderr } = await reader.finished
+      expect([code, stderr]).toEqual([
+        1,
+        'hubline: the hub cut the stream: this client was too slow, or the hub went away\n',
+      ])
+    })
+  }
+
+  it('ends with 0 where the hub shuts down in order, and with 1 where it had another reason', async () => {
+    const url = await stubHub((request, response) => {
+      const reason = request.url!.includes('/down') ? 'shutdown' : 'overloaded'
+      response.end(`${event('last')}event: close\ndata: {"reason":"${reason}"}\n\n`)
+    })
+    const down = await hubline(['subscribe', 'down', '--lines', '--url', url]).finished
+    expect(down).toEqual({ code: 0, stdout: 'last\n', stderr: '[closed by the hub: shutdown]\n' })
+    const failed = await hubline(['subscribe', 'other', '--lines', '--url', url]).finished
+    expect(failed).toMatchObject({ code: 1, stdout: 'last\n' })
+    expect(failed.stderr).toContain('hubline: the hub closed the stream: overloaded\n')
+  })
+
+  it('ends quietly when whoever reads its output has had enough', async () => {
+    let say = (_: string) => {}
+    const url = await stubHub((_, response) => {
+      say = data => response.write(event(data))
+      say('first')
+    })
+    const child = spawn(process.execPath, ['dist/cli/main.js', 'subscribe', 'a', '--lines', '--url', url])
+    const errors = text(child.stderr)
+    await once(child.stdout, 'data')
+    child.stdout.destroy()
+    await once(child.stdout, 'close')
+    say('second')
+    const [code] = await once(child, 'close')
+    expect([code, await errors]).toEqual([0, ''])
+  })
+})
+
+describe('stats', () => {
+  it('ends quietly when whoever reads its output has had enough', async () => {
+    const stats = { clients: 0, topics: 0, published: 0, delivered: 0, dropped: 0, pending: 0, drops: [], uptimeMs: 1 }
+    const url = await stubHub((request, response) => {
+      response.end(JSON.stringify(request.url === '/hub/api/stats' ? stats : { clients: [] }))
+    })
+    // The hub is behind a proxy, below a path.
+    const args = ['dist/cli/main.js', 'stats', '--interval', '10', '--url', `${url}/hub/`]
+    const child = spawn(process.execPath, args)
+    const errors = text(child.stderr)
+    await once(child.stdout, 'data')
+    child.stdout.destroy()
+    const [code] = await once(child, 'close')
+    expect([code, await errors]).toEqual([0, ''])
+  })
+})
+
+describe('publish', () => {
+  const line = '{"a":1}\n'
+  for (const name of ['a.ndjson', 'a.jsonl', 'a.log']) writeFileSync(join(folder, name), line)
+
+  const cases: [string, string[], Partial<Record<'method' | 'url' | 'type', string>>][] = [
+    [
+      'lines of JSON',
+      ['a.ndjson', '--lines'],
+      { method: 'PUT', url: '/topics/a?split=lines', type: 'application/json' },
+    ],
+    ['lines of JSON', ['a.jsonl', '--lines'], { type: 'application/json' }],
+    ['other lines', ['a.log', '--lines'], { type: 'text/plain; charset=utf-8' }],
+    [
+      'what the user says',
+      ['a.log', '--lines', '--type', 'text/csv; header=absent'],
+      { type: 'text/csv; header=absent' },
+    ],
+    ['a live source', ['a.log', '--rate', '1m'], { method: 'PUT', url: '/topics/a', type: 'application/octet-stream' }],
+    ['one message', ['a.log', '--key', 'k 1'], { method: 'POST', url: '/topics/a?key=k+1' }],
+  ]
+  for (const [what, [file, ...flags], expected] of cases) {
+    it(`sends ${what} as such: ${[file, ...flags].join(' ')}`, async () => {
+      let seen: object = {}
+      const url = await stubHub(async (request, response) => {
+        seen = {
+          method: request.method,
+          url: request.url,
+          type: request.headers['content-type'],
+          body: await text(request),
+        }
+        response.end('{}')
+      })
+      const { code } = await hubline(['publish', 'a', join(folder, file!), ...flags, '--url', url]).finished
+      expect(code).toBe(0)
+      expect(seen).toMatchObject({ ...expected, body: line })
+    })
+  }
+
+  it('does not wait for the end of its source once the hub has refused', async () => {
+    const url = await stubHub((_, response) => {
+      response.writeHead(413).end('{"error":{"code":"MESSAGE_TOO_LARGE","message":"body: too long"}}')
+    })
+    const writer = hubline(['publish', 'a', '--lines', '--url', url])
+    writer.write('a line, and stdin stays open\n')
+    expect(await writer.finished).toMatchObject({ code: 1, stderr: 'hubline: body: too long\n' })
+  })
+})
+
+describe('demo', () => {
+  it('takes its level of logging from the environment before its own default', async () => {
+    const { code, stderr } = await hubline(['demo', '--port', '0'], { HUBLINE_LOG_LEVEL: 'loud' }).finished
+    expect(code).toBe(2)
+    expect(stderr).toMatch(/^hubline: environment: logLevel: .*"warn".*\(given: "loud"\)\n$/)
+  })
+})
+
+describe('HUBLINE_DEBUG=1', () => {
+  it('shows where a failure comes from, before its one line', async () => {
+    const { stderr } = await hubline(['serve', '--log-level', 'loud'], { HUBLINE_DEBUG: '1' }).finished
+    expect(stderr).toMatch(/HubError: options: logLevel[\s\S]*\bat [\s\S]*\nhubline: options: logLevel.*\n$/)
+  })
+})

@@ -1,0 +1,105 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+import manifest from '../package.json' with { type: 'json' }
+
+const ROOT = join(import.meta.dirname, '..')
+const { './package.json': manifestEntry, ...entries } = manifest.exports
+
+/** The source of a built file. */
+const sourceOf = (built: string) => built.replace(/^\.\/dist\//, '../src/').replace(/\.js$/, '.ts')
+
+/** A program of somebody else's, in a folder where `hubline` is installed. */
+const elsewhere = mkdtempSync(join(tmpdir(), 'hubline-exports-'))
+mkdirSync(join(elsewhere, 'node_modules'))
+symlinkSync(ROOT, join(elsewhere, 'node_modules', 'hubline'), 'junction')
+writeFileSync(join(elsewhere, 'package.json'), '{"type": "module"}')
+afterAll(() => rmSync(elsewhere, { recursive: true }))
+
+/** What Node finds in the package under this name, from outside. */
+function namesFromOutside(name: string): string[] {
+  const program = `console.log(JSON.stringify(Object.keys(await import('${name}'))))`
+  const output = execFileSync(process.execPath, ['--input-type=module', '-e', program], { cwd: elsewhere })
+  return JSON.parse(output.toString())
+}
+
+describe('the package', () => {
+  it.each(Object.entries(entries))('has its entry %s as the source says, with types', async (entry, conditions) => {
+    // The order counts: a tool takes the first condition that it knows.
+    expect(Object.keys(conditions)).toEqual(['types', 'import'])
+    expect(conditions.types).toBe(conditions.import.replace(/\.js$/, '.d.ts'))
+    expect(existsSync(join(ROOT, conditions.types))).toBe(true)
+    const source: Record<string, unknown> = await import(sourceOf(conditions.import))
+    const names = namesFromOutside(entry.replace(/^\./, 'hubline'))
+    expect(names.length).toBeGreaterThan(0)
+    expect(names).not.toContain('default')
+    expect(names.sort()).toEqual(Object.keys(source).sort())
+  })
+
+  it('gives a name in two entries to one thing only', async () => {
+    const owners = new Map<string, unknown>()
+    for (const { import: built } of Object.values(entries)) {
+      const source: Record<string, unknown> = await import(sourceOf(built))
+      for (const [name, value] of Object.entries(source)) {
+        expect(owners.get(name) ?? value, name).toBe(value)
+        owners.set(name, value)
+      }
+    }
+  })
+
+  it('has types that a strict program can use, and that are not any', () => {
+    writeFileSync(
+      join(elsewhere, 'program.mts'),
+      `import { createHub, type Hub } from 'hubline'
+import { hubline } from 'hubline/fastify'
+import { ManualScheduler } from 'hubline/testing'
+import { sse } from 'hubline/transports'
+const hub: Hub = createHub({ scheduler: new ManualScheduler() })
+hub.getActiveClients()
+// @ts-expect-error: no such method
+hub.getNothing()
+// @ts-expect-error: no such option
+createHub({ brokers: 1 })
+// @ts-expect-error: no number
+const wrong: [number, number] = [hubline, sse]
+console.log(wrong)
+`,
+    )
+    const compiler = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc')
+    const flags = [
+      '--noEmit',
+      '--strict',
+      '--module',
+      'nodenext',
+      '--target',
+      'es2023',
+      '--types',
+      'node',
+      '--skipLibCheck',
+    ]
+    const types = ['--typeRoots', join(ROOT, 'node_modules', '@types')]
+    execFileSync(process.execPath, [compiler, ...flags, ...types, 'program.mts'], { cwd: elsewhere, stdio: 'pipe' })
+  })
+
+  it('lets nobody in by another way', () => {
+    expect(manifestEntry).toBe('./package.json')
+    expect(() =>
+      execFileSync(process.execPath, ['-e', "import('hubline/dist/hub.js')"], { cwd: elsewhere, stdio: 'pipe' }),
+    ).toThrow(/ERR_PACKAGE_PATH_NOT_EXPORTED/)
+  })
+
+  it('has a command that Node runs', () => {
+    const command = join(ROOT, manifest.bin.hubline)
+    expect(readFileSync(command, 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/)
+    const output = execFileSync(process.execPath, [command, '--version'], { cwd: elsewhere })
+    expect(output.toString().trim()).toBe(manifest.version)
+  })
+
+  it('asks for exact versions', () => {
+    const { dependencies, devDependencies, overrides } = manifest
+    const versions = Object.values({ ...dependencies, ...devDependencies, ...overrides })
+    expect(versions.filter(version => !/^\d+\.\d+\.\d+$/.test(version))).toEqual([])
+  })
+})
