@@ -443,10 +443,9 @@ function tooMany(what: string, limit: number): HubError {
 
 function checkAllowed({ name, spec }: Topic, policy: DeliveryPolicy | undefined): void {
   const allowed = spec.allowedPolicies
-  if (policy && allowed && !allowed.includes(policy.name)) {
-    throw new HubError(
-      'POLICY_DENIED',
-      `policy: ${name} allows ${allowed.join(', ') || 'no other policy'}, not ${policy.name}`,
-    )
-  }
+  if (policy === undefined || allowed === undefined || allowed.includes(policy.describe().name)) return
+  throw new HubError(
+    'POLICY_DENIED',
+    `policy: ${name} allows ${allowed.join(', ') || 'no other policy'}, not ${policy.describe().name}`,
+  )
 }

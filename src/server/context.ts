@@ -9,9 +9,9 @@ import type { SubscriberRequest } from './subscriber.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    session: Session | undefined
+    hubSession: Session | undefined
     subscriber: SubscriberRequest | undefined
-    clientId: ClientId | undefined
+    hubClientId: ClientId | undefined
   }
 }
 
@@ -69,13 +69,13 @@ export class HubContext {
   async authorize(request: FastifyRequest, action: Action, topics: readonly TopicName[]): Promise<void> {
     if (this.closing.aborted) throw new HubError('SHUTTING_DOWN', 'the hub is shutting down: try again in a moment')
     const { headers, ip } = request
-    request.session ??= await this.sessions.authenticate({
+    request.hubSession ??= await this.sessions.authenticate({
       protocol: request.ws ? 'websocket' : 'http',
       address: ip,
       headers,
     })
     for (const topic of topics) {
-      if (!(await this.sessions.authorize(request.session, action, topic))) {
+      if (!(await this.sessions.authorize(request.hubSession, action, topic))) {
         throw new HubError('PERMISSION_DENIED', `topic: this session may not ${action} to ${topic}`)
       }
     }

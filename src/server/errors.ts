@@ -71,3 +71,9 @@ export function errorHandler(limit: number) {
     reply.code(status).send(errorBody(told))
   }
 }
+
+/** Fastify's handler for what has no route. */
+export function notFound(request: FastifyRequest, reply: FastifyReply): void {
+  const path = request.url.split('?')[0]
+  reply.code(404).send(errorBody(new HubError('NOT_FOUND', `there is nothing at ${request.method} ${path}`)))
+}

@@ -1,12 +1,11 @@
 import websocket from '@fastify/websocket'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { HubError } from '../core/errors.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import { openSessions, type SessionManager } from '../core/sessions.ts'
 import { DEFAULT_MAX_MESSAGE_BYTES } from '../core/topics.ts'
 import { HubContext } from './context.ts'
-import { errorBody, errorHandler } from './errors.ts'
+import { errorHandler } from './errors.ts'
 import { apiRoutes } from './routes/api.ts'
 import { chooseSubprotocol, clientProtocolRoute } from './routes/client-protocol.ts'
 import { healthRoutes } from './routes/health.ts'
@@ -45,43 +44,46 @@ const WS_LIMITS = {
 
 /**
  * Puts a hub's whole surface into a Fastify app: topics on every protocol, the client protocol, /api, /metrics, /health.
- * Closing the app closes the hub. Register it before your own WebSocket routes; it brings @fastify/websocket along.
+ * Closing the app closes the hub. Brings @fastify/websocket along, for the app's own routes as well, unless it is there already.
+ * Errors of its own routes look as documented; the app's error handling stays the app's.
  */
 async function plugin(app: FastifyInstance, options: HublinePluginOptions): Promise<void> {
   const { hub, sessions = openSessions, pingMs = 25_000, maxMessageBytes = DEFAULT_MAX_MESSAGE_BYTES } = options
   const context = new HubContext({ hub, sessions, pingMs, maxMessageBytes })
   app.decorate('hub', hub)
   app.decorate('hubContext', context)
-  app.decorateRequest('session', undefined)
-  app.decorateRequest('subscriber', undefined)
-  app.decorateRequest('clientId', undefined)
   hub.events.on('fault', ({ error, where }) => app.log.error({ err: error, where }, 'fault'))
+  app.addHook('preClose', () => context.close())
+  if (!app.hasDecorator('websocketServer')) {
+    await app.register(websocket, {
+      options: { ...WS_LIMITS, maxPayload: maxMessageBytes + ENVELOPE_BYTES, handleProtocols: chooseSubprotocol },
+      errorHandler: (error, webSocket, request) => {
+        request.log.warn({ err: error }, 'websocket failed')
+        webSocket.terminate()
+      },
+    })
+  }
+  await app.register(surface, { context })
+}
 
-  app.setErrorHandler(errorHandler(maxMessageBytes))
-  app.setNotFoundHandler((request, reply) => {
-    const path = request.url.split('?')[0]
-    reply.code(404).send(errorBody(new HubError('NOT_FOUND', `there is nothing at ${request.method} ${path}`)))
-  })
-  await app.register(websocket, {
-    options: { ...WS_LIMITS, maxPayload: maxMessageBytes + ENVELOPE_BYTES, handleProtocols: chooseSubprotocol },
-    errorHandler: (error, webSocket, request) => {
-      request.log.warn({ err: error }, 'websocket failed')
-      webSocket.terminate()
-    },
-    preClose: () => context.close(),
-  })
+/** In a scope of its own: what it adds to requests and how it tells errors is not the app's business. */
+const surface: FastifyPluginAsync<{ context: HubContext }> = async (app, { context }) => {
+  app.decorateRequest('hubSession', undefined)
+  app.decorateRequest('subscriber', undefined)
+  app.decorateRequest('hubClientId', undefined)
+  app.setErrorHandler(errorHandler(context.maxMessageBytes))
   app.addHook('onRequest', async request => checkRequest(request))
-
   topicRoutes(app, context)
   await publishRoutes(app, context)
   clientProtocolRoute(app, context)
-  const operators: FastifyPluginAsync = async api => {
-    // JSON only: a text/plain body could come from a form on any page.
-    api.removeContentTypeParser('text/plain')
-    apiRoutes(api, context)
-  }
-  await app.register(operators)
   healthRoutes(app, context)
+  await app.register(operators, { context })
+}
+
+const operators: FastifyPluginAsync<{ context: HubContext }> = async (app, { context }) => {
+  // JSON only: a text/plain body could come from a form on any page.
+  app.removeContentTypeParser('text/plain')
+  apiRoutes(app, context)
 }
 
 /** `hubline/fastify` */

@@ -7,8 +7,10 @@ import { openTopics, type TopicDefaults } from '../core/topics.ts'
 import { createHub, type Hub } from '../hub.ts'
 import { parsePolicy } from '../policies/catalog.ts'
 import type { Config } from './config.ts'
+import { errorHandler, notFound } from './errors.ts'
 import { hubline } from './fastify.ts'
 import { guide } from './guide.ts'
+import { refuseUpgrade } from './upgrade.ts'
 
 /** How long a peer may take to send the head of its request, in ms. */
 const HEADERS_TIMEOUT_MS = 10_000
@@ -60,7 +62,10 @@ export async function createApp(
     genReqId: () => randomUUID(),
   })
   app.server.headersTimeout = HEADERS_TIMEOUT_MS
+  app.setErrorHandler(errorHandler(maxMessageBytes))
+  app.setNotFoundHandler(notFound)
   await app.register(hubline, { hub, pingMs, maxMessageBytes })
+  app.addHook('onRequest', async request => refuseUpgrade(request))
   const { plugins = [guide] } = options
   for (const plugin of plugins) await app.register(plugin, { hub })
   return { hub, app }

@@ -31,9 +31,7 @@ export function checkRequest(request: FastifyRequest): void {
     }
     return
   }
-  if (socket === undefined) {
-    throw new HubError('NOT_FOUND', `there is no WebSocket at ${request.method} ${request.url.split('?')[0]}`)
-  }
+  refuseUpgrade(request)
   if (raw.headers.upgrade?.toLowerCase() !== 'websocket') {
     throw new HubError('UPGRADE_INVALID', 'upgrade: only websocket is spoken here')
   }
@@ -48,5 +46,12 @@ export function checkRequest(request: FastifyRequest): void {
   }
   if (raw.headers['sec-websocket-version'] !== '13') {
     throw new HubError('UPGRADE_INVALID', 'sec-websocket-version: only 13 is spoken here (RFC 6455)')
+  }
+}
+
+/** @fastify/websocket would answer 101 to an upgrade of any GET route, and then close. */
+export function refuseUpgrade(request: FastifyRequest): void {
+  if (request.ws && request.routeOptions.config.socket === undefined) {
+    throw new HubError('NOT_FOUND', `there is no WebSocket at ${request.method} ${request.url.split('?')[0]}`)
   }
 }

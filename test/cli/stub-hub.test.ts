@@ -116,14 +116,12 @@ describe('publish', () => {
   for (const [what, [file, ...flags], expected] of cases) {
     it(`sends ${what} as such: ${[file, ...flags].join(' ')}`, async () => {
       let seen: object = {}
-      const url = await stubHub(async (request, response) => {
-        seen = {
-          method: request.method,
-          url: request.url,
-          type: request.headers['content-type'],
-          body: await text(request),
-        }
-        response.end('{}')
+      const url = await stubHub((request, response) => {
+        const { method, url, headers } = request
+        void text(request).then(body => {
+          seen = { method, url, type: headers['content-type'], body }
+          response.end('{}')
+        })
       })
       const { code } = await hubline(['publish', 'a', join(folder, file!), ...flags, '--url', url]).finished
       expect(code).toBe(0)

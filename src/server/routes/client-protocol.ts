@@ -18,7 +18,7 @@ export function clientProtocolRoute(app: FastifyInstance, context: HubContext): 
     config: { socket: 'only' },
     // Before the upgrade: what is wrong with the request must be a status, not a close code.
     preHandler: async request => {
-      request.clientId = readConnection(request)
+      request.hubClientId = readConnection(request)
       const offered = offeredBy(request.headers['sec-websocket-protocol'])
       if (clientSubprotocol(offered) === undefined) {
         throw new HubError(
@@ -30,7 +30,7 @@ export function clientProtocolRoute(app: FastifyInstance, context: HubContext): 
     // checkRequest has answered a plain GET already.
     handler: (_request, reply) => reply.code(426).send(),
     wsHandler: (webSocket, request) => {
-      const clientId = request.clientId!
+      const clientId = request.hubClientId!
       const opening = { hub, clientId, topics: [], address: request.ip, heartbeat }
       // It may leave before it says connect: then there was no client.
       webSocket.once('close', () => context.forget(clientId, request.log))

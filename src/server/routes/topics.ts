@@ -69,7 +69,7 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
     const { clientId, policy, after } = subscriber
     const options = { policy, after }
     const topics = subscriber.role === 'publisher' ? [] : subscriber.topics.map(name => ({ name, options }))
-    return { hub, clientId, topics, session: request.session, address: request.ip, heartbeat: context.heartbeat }
+    return { hub, clientId, topics, session: request.hubSession, address: request.ip, heartbeat: context.heartbeat }
   }
 
   function openSocket(webSocket: WebSocket, request: FastifyRequest): void {
