@@ -144,8 +144,11 @@ export class Delivery {
     if (link.closed) return
     link.abandon()
     if (link.gapCount !== 0) link.takeGap()
-    if (link.topic.walking) this.#leaving.push(link)
-    else link.topic.remove(link)
+    const { topic } = link
+    if (topic.walking) this.#leaving.push(link)
+    else topic.remove(link)
+    // The last that was behind: what was kept for it is freed now, not with the next message.
+    if (topic.live === topic.links.length) topic.trim(this.#scheduler.now())
   }
 
   /** Drops what exceeds the backlog of a link that is behind, or condemns its client, as the backlog says. */

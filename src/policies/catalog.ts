@@ -45,11 +45,6 @@ const SHAPES = {
 type PolicyName = keyof typeof SHAPES
 export const POLICY_NAMES = Object.keys(SHAPES) as PolicyName[]
 
-/** The names that policies have at work: a rate limit bears that of its inner policy as well. */
-export const WORKING_NAMES: readonly string[] = POLICY_NAMES.flatMap(name =>
-  name === 'rate-limit' ? POLICY_NAMES.filter(inner => inner !== name).map(inner => `${name}+${inner}`) : name,
-)
-
 /** A policy's description within a larger schema. An issue has the path of the field, as those of the schema around it have. */
 export const policySchema = z.custom<string | PolicyDescription>().superRefine((value, context) => {
   try {

@@ -5,7 +5,7 @@ import { parse as parseYaml, type YAMLParseError } from 'yaml'
 import { z } from 'zod'
 import { HubError } from '../core/errors.ts'
 import { parseTopicName } from '../core/ids.ts'
-import { policySchema, WORKING_NAMES } from '../policies/catalog.ts'
+import { POLICY_NAMES, policySchema } from '../policies/catalog.ts'
 import { readEnvironment } from './environment.ts'
 
 const MIB = 1024 * 1024
@@ -24,7 +24,7 @@ const maxMessageBytes = z
   .max(64 * MIB)
 const topic = z.strictObject({
   policy: policySchema.optional(),
-  allowedPolicies: z.array(z.enum(WORKING_NAMES)).optional(),
+  allowedPolicies: z.array(z.enum(POLICY_NAMES)).optional(),
   contentType: z.string().min(1).optional(),
   history: history.optional(),
   maxMessageBytes: maxMessageBytes.optional(),
@@ -38,8 +38,8 @@ export const configSchema = z.strictObject({
   /** Allows to listen on other than loopback addresses, where everybody may then do everything. */
   insecure: z.boolean().default(false),
   logLevel: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
-  /** How long a shutdown may take before what is left is cut, in ms. */
-  drainMs: z.int().min(0).max(600_000).default(8000),
+  /** How long a shutdown may take before what is left is cut, in ms: the process must be gone within 10 s. */
+  drainMs: z.int().min(0).max(8000).default(8000),
   /** Between two pings of a client, in ms. */
   pingMs: z.int().min(100).max(3_600_000).default(25_000),
   policy: policySchema.default('buffered'),

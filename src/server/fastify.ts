@@ -39,7 +39,6 @@ const WS_LIMITS = {
   maxPendingAutoPongs: 8,
   closeTimeout: 2000,
   perMessageDeflate: false,
-  clientTracking: false,
 }
 
 /**
@@ -53,6 +52,7 @@ async function plugin(app: FastifyInstance, options: HublinePluginOptions): Prom
   app.decorate('hub', hub)
   app.decorate('hubContext', context)
   hub.events.on('fault', ({ error, where }) => app.log.error({ err: error, where }, 'fault'))
+  // Before the plugin's own, which closes what is left (the app's sockets) without our codes.
   app.addHook('preClose', () => context.close())
   if (!app.hasDecorator('websocketServer')) {
     await app.register(websocket, {

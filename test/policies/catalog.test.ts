@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { HubError } from '../../src/core/errors.ts'
-import { POLICY_NAMES, parsePolicy, policySchema, WORKING_NAMES } from '../../src/policies/catalog.ts'
+import { POLICY_NAMES, parsePolicy, policySchema } from '../../src/policies/catalog.ts'
 
 /** The sentence with which a description is refused. */
 function refusal(input: unknown): string {
@@ -72,14 +72,6 @@ describe('a policy of its description', () => {
       inner: { name: 'latest' },
     })
     expect(refusal('rate-limit')).toMatch(/^policy\.messages: say how many|^policy\.inner: say what/)
-  })
-
-  it('has one of the names that topics can allow', () => {
-    for (const inner of POLICY_NAMES.filter(each => each !== 'rate-limit')) {
-      expect(WORKING_NAMES).toContain(parsePolicy(inner).name)
-      expect(WORKING_NAMES).toContain(parsePolicy({ name: 'rate-limit', bytes: 1, inner }).name)
-    }
-    expect(WORKING_NAMES).toHaveLength(8)
   })
 })
 

@@ -1,0 +1,47 @@
+import { connect } from 'node:net'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
+import { upgradeRequest } from './raw-request.ts'
+import { startTestServer, type TestServer } from './test-server.ts'
+
+let server: TestServer
+const ends = new Map<string, string>()
+beforeAll(async () => {
+  server = await startTestServer({ pingMs: 100 })
+  server.hub.events.on('unregister', ({ id, reason }) => ends.set(id, reason))
+})
+afterAll(() => server.close())
+
+describe('heartbeats', () => {
+  it('keep an event stream open with comments that no reader sees', async () => {
+    const stream = await fetch(`${server.url}/topics/quiet`, { headers: { accept: 'text/event-stream' } })
+    let text = ''
+    for await (const piece of stream.body as unknown as AsyncIterable<Uint8Array>) {
+      text += Buffer.from(piece).toString()
+      if (text.match(/: ping\n\n/g)?.length === 2) break
+    }
+    expect(text.replace('retry: 2000\n\n', '').replaceAll(': ping\n\n', '')).toBe('')
+  })
+
+  it('keep a WebSocket that answers, and close one that does not as idle, whatever else it sends', async () => {
+    const alive = new WebSocket(`${server.url.replace('http', 'ws')}/topics/quiet?client=alive`)
+    let pings = 0
+    alive.on('ping', () => pings++)
+    const { hostname, port } = new URL(server.url)
+    const deaf = connect(Number(port), hostname, () =>
+      deaf.write(upgradeRequest('/topics/quiet?client=deaf&role=both')),
+    )
+    // A masked text frame of one byte: chatter is no pong.
+    const chatter = setInterval(() => deaf.write(Buffer.from([0x81, 0x81, 0, 0, 0, 0, 0x78])), 20)
+    const bytes: Buffer[] = []
+    deaf.on('data', data => bytes.push(data))
+    deaf.on('error', () => {})
+    await new Promise(resolve => deaf.on('close', resolve))
+    clearInterval(chatter)
+    expect(ends.get('deaf')).toBe('idle')
+    expect(Buffer.concat(bytes).includes(Buffer.from([0x11, 0x3a]))).toBe(true) // 4410
+    await expect.poll(() => pings, { timeout: 5000 }).toBeGreaterThan(2)
+    expect(ends.has('alive')).toBe(false)
+    alive.close()
+  })
+})
