@@ -84,7 +84,7 @@ export function startTelemetry(topic: string, hub: Hub, publish: Publish, schedu
     const reading = { at: scheduler.now(), cores: readCores(), memory, network: readNetwork(), loop, hub: counters }
     readings.push(reading)
     if (readings.length > WINDOW + 1) readings.shift()
-    publish(topic, Buffer.from(JSON.stringify(telemetry(readings[0]!, reading, new Date()))), 'application/json')
+    publish(topic, Buffer.from(`${JSON.stringify(telemetry(readings[0]!, reading, new Date()))}\n`), 'application/json')
   })
   return {
     [Symbol.dispose]() {

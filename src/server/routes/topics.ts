@@ -33,8 +33,9 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
     // Before the upgrade: what is wrong with the request must be a status, not a close code.
     preHandler: async request => {
       const subscriber = readSubscriber(request, request.params['*'])
-      await context.authorize(request, 'subscribe', subscriber.topics)
-      if (subscriber.role !== 'subscriber') await context.authorize(request, 'publish', subscriber.topics)
+      const { role, topics } = subscriber
+      if (role !== 'publisher') await context.authorize(request, 'subscribe', topics)
+      if (role !== 'subscriber') await context.authorize(request, 'publish', topics)
       request.subscriber = subscriber
     },
     handler(request, reply) {

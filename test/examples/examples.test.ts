@@ -1,0 +1,110 @@
+import { spawn } from 'node:child_process'
+import { afterEach, describe, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
+
+interface Example {
+  readonly output: () => string
+  /** The first URL that it prints. */
+  readonly url: Promise<string>
+  stop(): void
+  readonly ended: Promise<number | null>
+}
+
+const running: Example[] = []
+afterEach(() => {
+  for (const example of running.splice(0)) example.stop()
+})
+
+function start(name: string): Example {
+  const child = spawn(process.execPath, [`examples/${name}`], { env: { ...process.env, PORT: '0' } })
+  let output = ''
+  const ended = new Promise<number | null>(resolve => child.on('close', resolve))
+  const url = new Promise<string>((resolve, reject) => {
+    child.stdout.setEncoding('utf8').on('data', text => {
+      output += text
+      const found = /http:\/\/127\.0\.0\.1:\d+/.exec(output)
+      if (found) resolve(found[0])
+    })
+    child.stderr.setEncoding('utf8').on('data', text => {
+      output += text
+    })
+    void ended.then(code => reject(new Error(`ended with ${code}: ${output}`)))
+  })
+  url.catch(() => {})
+  const example = { output: () => output, url, stop: () => child.kill('SIGTERM'), ended }
+  running.push(example)
+  return example
+}
+
+async function socket(url: string, heard: string[]): Promise<WebSocket> {
+  const webSocket = new WebSocket(url.replace('http', 'ws'))
+  webSocket.on('message', (data: Buffer) => heard.push(data.toString()))
+  await new Promise((resolve, reject) => webSocket.on('open', resolve).on('error', reject))
+  return webSocket
+}
+
+describe('the examples do what they say', () => {
+  it('fastify-app: an order reaches who follows, over another protocol', async () => {
+    const example = start('fastify-app.mjs')
+    const url = await example.url
+    const heard: string[] = []
+    const closed = new Promise<number>(resolve => {
+      void socket(`${url}/topics/orders`, heard).then(webSocket => webSocket.on('close', resolve))
+    })
+    await expect
+      .poll(async () => ((await (await fetch(`${url}/api/stats`)).json()) as { clients: number }).clients)
+      .toBe(1)
+    const answer = await fetch(`${url}/orders`, {
+      method: 'POST',
+      body: '{"item":"tea"}',
+      headers: { 'content-type': 'application/json' },
+    })
+    expect([answer.status, await answer.json()]).toEqual([201, { told: 1 }])
+    await expect.poll(() => heard).toEqual(['{"item":"tea"}'])
+    example.stop()
+    expect(await closed).toBe(1012)
+    expect(await example.ended).toBe(0)
+  })
+
+  it('chat: what one says in a room, everyone in the room hears, and nobody else', async () => {
+    const example = start('chat.mjs')
+    const url = await example.url
+    expect(await (await fetch(url)).text()).toContain('<title>Chat</title>')
+    const heard: Record<string, string[]> = { ann: [], bob: [], eve: [] }
+    const ann = await socket(`${url}/lobby?name=ann`, heard.ann!)
+    const bob = await socket(`${url}/lobby?name=bob`, heard.bob!)
+    await socket(`${url}/cellar?name=eve`, heard.eve!)
+    ann.send('hello')
+    await expect.poll(() => heard).toEqual({ ann: ['ann: hello'], bob: ['ann: hello'], eve: [] })
+    bob.send('hi')
+    await expect.poll(() => heard.ann).toEqual(['ann: hello', 'bob: hi'])
+    const refused = await socket(`${url}/not%20a%20room`, [])
+    expect(await new Promise(resolve => refused.on('close', resolve))).toBe(1008)
+    example.stop()
+    expect(await example.ended).toBe(0)
+  })
+
+  it('telemetry: the slow client has the newest of every sensor, and was told what it lost', async () => {
+    const example = start('telemetry.mjs')
+    expect(await example.ended).toBe(0)
+    const row = (id: string) => {
+      const line =
+        example
+          .output()
+          .split('\n')
+          .find(each => each.includes(`│ ${id} `)) ?? id
+      return line.split('│').map(Number).filter(Number.isFinite).slice(1, 6)
+    }
+    const [fast, slow] = [row('fast'), row('slow')]
+    expect(fast).toEqual([2000, 2000, 0, 0, 100])
+    const [published, delivered, dropped, told, upToDate] = slow as [number, number, number, number, number]
+    expect([published, delivered + dropped, told, upToDate]).toEqual([2000, 2000, dropped, 100])
+    expect(dropped).toBeGreaterThan(500)
+  })
+
+  it('custom-policy: keeps the contract', async () => {
+    const example = start('custom-policy.mjs')
+    expect(await example.ended).toBe(0)
+    expect(example.output().match(/^ok: /gm)).toHaveLength(7)
+  })
+})
