@@ -1,0 +1,65 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import type { z } from 'zod'
+import { configSchema } from '../src/server/config.ts'
+import { HTTP_STATUS } from '../src/server/errors.ts'
+import { CLOSE_CODES } from '../src/transports/websocket.ts'
+import { DISCONNECTS, ERRORS } from '../src/wire/client-protocol.ts'
+
+const read = (page: string): string => readFileSync(new URL(`../docs/${page}`, import.meta.url), 'utf8')
+/** The cells of every table row of a page. */
+const rows = (page: string): string[][] =>
+  read(page)
+    .split('\n')
+    .filter(line => line.startsWith('| '))
+    .map(line =>
+      line
+        .split('|')
+        .slice(1, -1)
+        .map(cell => cell.trim()),
+    )
+
+describe('the tables say what the code does', () => {
+  it('errors.md: every code with its status, and no other', () => {
+    const told = rows('errors.md')
+      .slice(1)
+      .map(([code, status]) => [code!.replaceAll('`', ''), Number(status)])
+    expect(Object.fromEntries(told)).toEqual(HTTP_STATUS)
+  })
+
+  it('protocols.md: the close code of every reason', () => {
+    const told = rows('protocols.md').flatMap(([reasons, code]) =>
+      /^\d{4}$/.test(code!) ? reasons!.split(', ').map(reason => [reason, Number(code)]) : [],
+    )
+    const codes = Object.entries(CLOSE_CODES).map(([reason, [code]]) => [reason, code])
+    expect(Object.fromEntries(told)).toEqual(Object.fromEntries(codes))
+  })
+
+  it('client-protocol.md: every error, and disconnects as they are', () => {
+    const all = rows('client-protocol.md')
+    const errors = all.filter(([code]) => /^1\d\d$/.test(code!)).map(([code, message]) => [Number(code), message])
+    expect(errors).toEqual(Object.values(ERRORS).map(({ code, message }) => [code, message]))
+    const known = new Map<number, string>(Object.values(DISCONNECTS))
+    const disconnects = all.filter(([code]) => /^3\d{3}$/.test(code!))
+    expect(disconnects.length).toBeGreaterThan(8)
+    for (const [code, reason] of disconnects) expect([code, reason]).toEqual([code, known.get(Number(code))])
+  })
+
+  it('configuration.md: every key with its default', () => {
+    const told = new Map(
+      rows('configuration.md')
+        .slice(1)
+        .map(([key, , , value]) => [key!.replaceAll('`', ''), value!.replaceAll('`', '')]),
+    )
+    const defaults = flatten(configSchema.parse({}))
+    expect([...told.keys()].sort()).toEqual([...Object.keys(defaults), 'topics'].sort())
+    for (const [key, value] of Object.entries(defaults)) expect([key, told.get(key)]).toEqual([key, `${value}`])
+  })
+})
+
+function flatten(config: z.infer<typeof configSchema>): Record<string, unknown> {
+  const { history, limits, topics: _, ...flat } = config
+  const under = (name: string, values: object) =>
+    Object.entries(values).map(([key, value]) => [`${name}.${key}`, value])
+  return { ...flat, ...Object.fromEntries([...under('history', history), ...under('limits', limits)]) }
+}
