@@ -101,7 +101,7 @@ export function publishSource(
         },
       )
     body.on('data', take).on('end', finish)
-    body.on('error', fail)
+    body.on('error', () => fail(new HubError('REQUEST_INVALID', 'body: the source went away before it ended')))
     signal.addEventListener('abort', shutDown, { once: true })
   })
 }

@@ -90,6 +90,29 @@ describe('publishing', () => {
   })
 })
 
+describe('publishers that go wrong', () => {
+  it('a source that goes away leaves what it published, and no trace', async () => {
+    const { connect } = await import('node:net')
+    const { hostname, port } = new URL(server.url)
+    const socket = connect(Number(port), hostname)
+    socket.write('PUT /topics/vanished HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n')
+    await until(() => server.hub.getTopic('vanished')?.position.seq === 1)
+    socket.resetAndDestroy()
+    await post('vanished', 'still here')
+    expect(server.hub.getTopic('vanished')?.position.seq).toBe(2)
+  })
+
+  it('a frame over the limit ends the socket with 1009, at either border', async () => {
+    for (const size of [1024 * 1024 + 1, 1024 * 1024 + 70_000]) {
+      const socket = new WebSocket(`${at('/topics/big').replace('http', 'ws')}?role=publisher`)
+      const closed = new Promise<number>(resolve => socket.on('close', resolve))
+      socket.on('open', () => socket.send(Buffer.alloc(size)))
+      expect(await closed).toBe(1009)
+    }
+    expect(server.hub.getTopic('big')).toBeNull()
+  })
+})
+
 describe('subscribing', () => {
   it('resumes an EventSource from Last-Event-ID, and tells what is gone', async () => {
     for (const text of ['one', 'two', 'three']) await post('resume', text)

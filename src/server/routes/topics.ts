@@ -10,6 +10,7 @@ import type { Opening } from '../../transports/transport.ts'
 import { CLOSE_CODES, webSocketTopic } from '../../transports/websocket.ts'
 import { isImage, isText } from '../../wire/content-type.ts'
 import type { HubContext } from '../context.ts'
+import { toHubError } from '../errors.ts'
 import { contentTypeOf, publishSource, sourceContentType } from '../publisher.ts'
 import { readSubscriber, type SubscriberRequest } from '../subscriber.ts'
 
@@ -91,32 +92,39 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
       )
       return
     }
-    webSocket.on('message', (data: Buffer, binary: boolean) => receive(subscriber, client, request, data, binary))
+    webSocket.on('message', (data: Buffer, binary) => void receive(webSocket, request, client, { data, binary }))
   }
 
   /** A frame from the peer: a message, where the socket is a publisher's. */
-  function receive(
-    { role, topics }: SubscriberRequest,
-    client: Client,
-    request: FastifyRequest,
-    data: Buffer,
-    binary: boolean,
-  ): void {
+  async function receive(webSocket: WebSocket, request: FastifyRequest, client: Client, frame: Frame): Promise<void> {
+    const { role, topics } = request.subscriber!
     if (role === 'subscriber') {
       client.close('protocol')
       return
     }
-    const known = hub.resolveTopic(topics[0]!).contentType
     // A copy: ws hands out a view of a larger buffer that it read at once.
-    const contentType = known ?? (binary ? 'application/octet-stream' : contentTypeOf(undefined, undefined, data))
-    Promise.resolve()
-      .then(() => hub.publish(topics[0]!, Uint8Array.prototype.slice.call(data), { contentType }))
-      .catch((error: Error) => {
-        request.log.warn({ client: client.id, reason: error.message }, 'publication refused')
-        client.close('protocol')
-      })
+    const data = Uint8Array.prototype.slice.call(frame.data)
+    try {
+      const known = hub.resolveTopic(topics[0]!).contentType
+      const contentType =
+        known ?? (frame.binary ? 'application/octet-stream' : contentTypeOf(undefined, undefined, data))
+      await hub.publish(topics[0]!, data, { contentType })
+    } catch (error) {
+      const { code, message } = toHubError(error)
+      request.log.warn({ client: client.id, reason: message }, 'publication refused')
+      if (code === 'MESSAGE_TOO_LARGE') webSocket.close(TOO_BIG, message.slice(0, 120))
+      else client.close('protocol')
+    }
   }
 }
+
+interface Frame {
+  readonly data: Buffer
+  readonly binary: boolean
+}
+
+/** RFC 6455, section 7.4.1: what ws itself answers to a frame over its own limit. */
+const TOO_BIG = 1009
 
 /** `POST` one message, `PUT` a live source. */
 export async function publishRoutes(app: FastifyInstance, context: HubContext): Promise<void> {
