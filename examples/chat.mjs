@@ -17,23 +17,34 @@ const page = `<!doctype html><meta charset="utf-8"><title>Chat</title>
 
 const hub = createHub()
 const server = createServer((_request, response) => response.setHeader('content-type', 'text/html').end(page))
-// Compression must stay off: the hub writes one frame for all.
-const sockets = new WebSocketServer({ noServer: true, maxPayload: 4096, perMessageDeflate: false })
+// Compression must stay off: the hub writes one frame for all. A peer that is refused and does not hang up is cut after 2 s.
+const sockets = new WebSocketServer({ noServer: true, maxPayload: 4096, perMessageDeflate: false, closeTimeout: 2000 })
 
 server.on('upgrade', (request, socket, head) => {
-  const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost')
   sockets.handleUpgrade(request, socket, head, webSocket => {
     try {
+      const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost')
       join(webSocket, socket, pathname, searchParams.get('name') ?? 'someone')
     } catch (error) {
-      webSocket.close(1008, error instanceof HubError ? error.message.slice(0, 120) : 'no')
+      refuse(webSocket, error)
     }
   })
 })
 
 function join(webSocket, socket, room, name) {
   webSocketTopic.open({ webSocket, socket }, { hub, clientId: newClientId(), topics: [{ name: room }] })
-  webSocket.on('message', text => hub.routeData(room, Buffer.from(`${name}: ${text}`), { contentType: 'text/plain' }))
+  webSocket.on('message', async text => {
+    try {
+      await hub.publish(room, Buffer.from(`${name}: ${text}`), { contentType: 'text/plain' })
+    } catch (error) {
+      // Also what is said while the hub is shutting down.
+      refuse(webSocket, error)
+    }
+  })
+}
+
+function refuse(webSocket, error) {
+  webSocket.close(1008, error instanceof HubError ? error.message.slice(0, 120) : 'no')
 }
 
 server.listen(Number(process.env.PORT ?? 8011), '127.0.0.1', () => {

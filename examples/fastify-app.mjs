@@ -9,7 +9,8 @@ const hub = createHub()
 const app = Fastify({ forceCloseConnections: 'idle' })
 await app.register(hubline, { hub })
 
-app.post('/orders', async (request, reply) => {
+const schema = { body: { type: 'object', required: ['item'] } }
+app.post('/orders', { schema }, async (request, reply) => {
   const order = Buffer.from(JSON.stringify(request.body))
   const { matched } = await hub.publish('orders', order, { contentType: 'application/json' })
   return reply.code(201).send({ told: matched })

@@ -4,8 +4,9 @@ import type { Broker } from './core/broker.ts'
 import { ConnectionManager, type HubLimits } from './core/manager.ts'
 import type { DeliveryPolicy } from './core/policy.ts'
 import type { Scheduler } from './core/scheduler.ts'
-import { openTopics, type TopicRegistry } from './core/topics.ts'
+import type { TopicRegistry } from './core/topics.ts'
 import { eventLoop } from './event-loop.ts'
+import { openTopics } from './open-topics.ts'
 import { buffered } from './policies/buffered.ts'
 
 export type Hub = ConnectionManager

@@ -58,7 +58,7 @@ function encode(messages: readonly Message[], codec: Codec): Encoded {
     smallBytes = 0
   }
   for (const message of messages) {
-    const frame = codec.encode(message)
+    const frame = encodeOne(message, codec)
     if (frame === null) continue
     count++
     bytes += frame.byteLength
@@ -72,4 +72,13 @@ function encode(messages: readonly Message[], codec: Codec): Encoded {
   }
   join()
   return { frames, bytes, count }
+}
+
+/** A codec that throws cannot carry the message; it must not end the tick, which is everybody's. */
+function encodeOne(message: Message, codec: Codec): Uint8Array | null {
+  try {
+    return codec.encode(message)
+  } catch {
+    return null
+  }
 }

@@ -165,7 +165,6 @@ export class Delivery {
     }
     link.drop(link.cursor + 1, cursor, cursor - link.cursor, 'overflow')
     link.cursor = cursor
-    this.sweeper.watch(link.outbox)
   }
 
   /** Tells the gap of a link that is writable and up to date, where no message will carry the notice soon. */
@@ -189,8 +188,10 @@ export class Delivery {
     const before = batch.first - 1
     for (let i = topic.live - 1; i >= 0; i--) {
       const link = links[i]!
+      // It joined within the batch's span, or reads a list of its own first.
       if (link.cursor !== before || link.holding) {
-        this.#offerApart(link, batch)
+        link.hold(batch.messages, batch.last)
+        this.#retry.push(link)
         continue
       }
       switch (this.#admit(link, batch, now)) {
@@ -219,15 +220,13 @@ export class Delivery {
     try {
       return link.policy.admit(link, batch, now)
     } catch (error) {
-      this.#events.emit('fault', { error, where: `policy '${link.policy.name}'` })
+      this.fault(link, error)
       return 'drop'
     }
   }
 
-  /** A link that joined within the batch's span, or reads a list of its own first. */
-  #offerApart(link: Link, batch: Batch): void {
-    link.hold(batch.messages, batch.last)
-    this.#retry.push(link)
+  fault(link: Link, error: unknown): void {
+    this.#events.emit('fault', { error, where: `policy '${link.policy.name}'` })
   }
 
   #push(link: Link, batch: Batch): void {

@@ -51,8 +51,18 @@ export class Sweeper {
   #look(link: Link, now: number): void {
     if (link.behind) this.#delivery.bound(link)
     if (link.policy.wake === undefined || link.wakeAt > now) return
-    const verdict = link.policy.wake(link, now)
+    const verdict = this.#wake(link, now)
     if (verdict === 'close') this.#delivery.condemn(link.outbox, 'slow')
     else if (verdict === 'pull') this.#delivery.wake(link.outbox)
+  }
+
+  /** A policy that throws is a fault of its author; it must not end the timer, and with it the process. */
+  #wake(link: Link, now: number): 'wait' | 'pull' | 'close' | undefined {
+    try {
+      return link.policy.wake?.(link, now)
+    } catch (error) {
+      this.#delivery.fault(link, error)
+      return 'wait'
+    }
   }
 }

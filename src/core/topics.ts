@@ -1,5 +1,4 @@
 import type { TopicName } from './ids.ts'
-import { parseTopicName } from './ids.ts'
 import type { LogBounds } from './log.ts'
 import type { DeliveryPolicy } from './policy.ts'
 
@@ -29,23 +28,3 @@ export const DEFAULT_HISTORY: LogBounds = { messages: 256, bytes: 256 * 1024, ag
 export const DEFAULT_MAX_MESSAGE_BYTES = 1024 * 1024
 
 export type TopicDefaults = Partial<Omit<TopicSpec, 'name'>>
-
-/** Every valid name is a topic. `known` gives some of them properties of their own. */
-export function openTopics(
-  defaults: TopicDefaults = {},
-  known: Readonly<Record<string, TopicDefaults>> = {},
-): TopicRegistry {
-  const specs = new Map(Object.entries(known).map(([name, spec]) => [parseTopicName(name), spec]))
-  return {
-    resolve(input: string): TopicSpec {
-      const name = parseTopicName(input)
-      return {
-        history: DEFAULT_HISTORY,
-        maxMessageBytes: DEFAULT_MAX_MESSAGE_BYTES,
-        ...defaults,
-        ...specs.get(name),
-        name,
-      }
-    },
-  }
-}

@@ -1,7 +1,7 @@
 import { describe, it } from 'vitest'
 import type { DeliveryPolicy } from '../../src/core/policy.ts'
-import { openTopics } from '../../src/core/topics.ts'
 import { createHub } from '../../src/hub.ts'
+import { openTopics } from '../../src/open-topics.ts'
 import { bestEffort } from '../../src/policies/best-effort.ts'
 import { buffered } from '../../src/policies/buffered.ts'
 import { dropSlow } from '../../src/policies/drop-slow.ts'

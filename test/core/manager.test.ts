@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest'
 import type { HubError } from '../../src/core/errors.ts'
 import type { Message } from '../../src/core/message.ts'
 import type { DeliveryPolicy } from '../../src/core/policy.ts'
-import { openTopics } from '../../src/core/topics.ts'
 import { createHub, type HubOptions } from '../../src/hub.ts'
+import { openTopics } from '../../src/open-topics.ts'
 import { bestEffort } from '../../src/policies/best-effort.ts'
 import { buffered } from '../../src/policies/buffered.ts'
 import { dropSlow } from '../../src/policies/drop-slow.ts'
@@ -646,6 +646,32 @@ describe('policies', () => {
     expect(one.seqs()).toEqual([])
     expect(two.seqs()).toEqual([1])
     expect(faults).toEqual(["policy 'broken'"])
+  })
+})
+
+describe('faults of others', () => {
+  it('a policy that throws in the sweep, and a codec that throws, hurt nobody and are told', () => {
+    const { hub, connect, publish, scheduler } = setUp()
+    const faults: string[] = []
+    hub.events.on('fault', ({ where }) => faults.push(where))
+    const bug = (): never => {
+      throw new Error('bug')
+    }
+    const odd = new FakeConnection({ codec: { ...fakeCodec, encode: bug } })
+    odd.client = hub.registerClient('odd', odd)
+    const slow = connect('slow', 0)
+    const healthy = connect('healthy')
+    hub.subscribe('odd', 'a')
+    hub.subscribe('slow', 'a', { policy: { ...buffered(), name: 'broken', wake: bug } })
+    hub.subscribe('healthy', 'a')
+    publish('a')
+    scheduler.advance(30)
+    publish('a')
+    scheduler.settle()
+    expect(healthy.seqs()).toEqual([1, 2])
+    expect(slow.closedFor).toBeUndefined()
+    expect(faults).toContain("policy 'broken'")
+    expect(hub.getSubscription('odd', 'a')).toMatchObject({ delivered: 0, dropped: 2 })
   })
 })
 

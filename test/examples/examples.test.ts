@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { connect, type Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 
@@ -43,6 +44,18 @@ async function socket(url: string, heard: string[]): Promise<WebSocket> {
   return webSocket
 }
 
+/** A WebSocket peer without manners: any path, and it never answers a close. Resolves when it is let in. */
+async function rude(url: string, path: string): Promise<Socket> {
+  const peer = connect(Number(new URL(url).port), '127.0.0.1')
+  peer.on('error', () => {})
+  peer.write(
+    `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n` +
+      'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+  )
+  await new Promise(resolve => peer.once('data', resolve))
+  return peer
+}
+
 describe('the examples do what they say', () => {
   it('fastify-app: an order reaches who follows, over another protocol', async () => {
     const example = start('fastify-app.mjs')
@@ -60,6 +73,7 @@ describe('the examples do what they say', () => {
       headers: { 'content-type': 'application/json' },
     })
     expect([answer.status, await answer.json()]).toEqual([201, { told: 1 }])
+    expect((await fetch(`${url}/orders`, { method: 'POST' })).status).toBe(400)
     await expect.poll(() => heard).toEqual(['{"item":"tea"}'])
     example.stop()
     expect(await closed).toBe(1012)
@@ -82,6 +96,20 @@ describe('the examples do what they say', () => {
     expect(await new Promise(resolve => refused.on('close', resolve))).toBe(1008)
     example.stop()
     expect(await example.ended).toBe(0)
+  })
+
+  it('chat: survives a path that is no URL, and what is said while it shuts down', async () => {
+    const example = start('chat.mjs')
+    const url = await example.url
+    const lost = await rude(url, '//')
+    const talker = await rude(url, '/lobby')
+    const goodbye = new Promise(resolve => talker.once('data', resolve))
+    example.stop()
+    await goodbye
+    // A masked text frame of one byte, after the close frame came.
+    talker.write(Buffer.from([0x81, 0x81, 0, 0, 0, 0, 0x78]))
+    expect([await example.ended, example.output()]).toEqual([0, expect.not.stringContaining('Error')])
+    for (const peer of [lost, talker]) peer.destroy()
   })
 
   it('telemetry: the slow client has the newest of every sensor, and was told what it lost', async () => {

@@ -16,7 +16,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   transports: ['core', 'wire', 'node:', 'ws', 'zod'],
   testing: ['core', 'wire', 'transports/transport.ts', 'node:'],
   server: [
-    ...['core', 'wire', 'policies', 'brokers', 'transports', 'event-loop.ts', 'hub.ts', 'node:'],
+    ...['core', 'wire', 'policies', 'brokers', 'transports', 'event-loop.ts', 'open-topics.ts', 'hub.ts', 'node:'],
     ...['@fastify', 'fast-png', 'fastest-levenshtein', 'fastify', 'fastify-plugin', 'pino', 'prom-client', 'ws'],
     ...['yaml', 'zod'],
   ],
