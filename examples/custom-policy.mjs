@@ -1,4 +1,4 @@
-// A delivery policy of your own in a dozen lines: nothing of more than a kilobyte for clients that are behind. Then the contract that
+// A delivery policy of your own in a dozen lines: a client that is behind gets no burst of more than a kilobyte. Then the contract that
 // every policy must keep, run on it.
 //
 //   npm run build && node examples/custom-policy.mjs
@@ -8,7 +8,7 @@ import { ManualScheduler, policyContract } from 'hubline/testing'
 const LARGE = 1024
 
 /** @type {import('hubline').DeliveryPolicy} */
-export const smallFirst = {
+export const smallFirst = Object.freeze({
   name: 'small-first',
   backlog: { kind: 'log', messages: 1000, bytes: 512 * 1024, overflow: 'drop-oldest' },
   open: () => undefined,
@@ -17,7 +17,7 @@ export const smallFirst = {
     return batch.bytes > LARGE ? 'drop' : 'defer'
   },
   describe: () => ({ name: 'small-first' }),
-}
+})
 
 const cases = policyContract({
   policy: () => smallFirst,

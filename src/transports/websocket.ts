@@ -69,7 +69,11 @@ export function keepAlive(
   webSocket.once('close', stop)
 }
 
-/** One topic a socket: the frames are the messages as published, text for text types, binary for the rest. */
+/**
+ * One topic a socket: the frames are the messages as published, text for text types, binary for the rest. What the peer sends is the
+ * caller's: `message` events may still come while the hub closes, when publishing throws SHUTTING_DOWN; and a socket for which
+ * `open` threw is the caller's to close.
+ */
 export const webSocketTopic: Transport<WebSocketChannel> = {
   name: 'websocket',
   open(channel: WebSocketChannel, opening: Opening) {
