@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import { HubError } from '../core/errors.ts'
@@ -40,6 +41,8 @@ export class HubContext {
     this.sessions = sessions
     this.heartbeat = new Heartbeat(pingMs)
     this.maxMessageBytes = maxMessageBytes
+    // Each live source listens to it while it runs.
+    setMaxListeners(0, this.#closing.signal)
     hub.events.on('register', ({ id, protocol }) => {
       this.#logs.get(id)?.at(-1)?.info({ client: id, protocol }, 'client connected')
     })
