@@ -1,6 +1,6 @@
-import type { Client, CloseReason, Connection } from './connection.ts'
+import type { Client, CloseReason } from './connection.ts'
 import type { ClientId } from './ids.ts'
-import { Outbox } from './outbox.ts'
+import type { Outbox } from './outbox.ts'
 import type { DeliveryPolicy } from './policy.ts'
 import type { Session } from './sessions.ts'
 
@@ -29,9 +29,10 @@ export class Registration implements Client {
   policy: DeliveryPolicy | undefined
   readonly #back: BackEdge
 
-  constructor(id: ClientId, connection: Connection, details: Details, now: number, back: BackEdge) {
+  constructor(outbox: Outbox, details: Details, now: number, back: BackEdge) {
+    const { id, connection } = outbox
     this.id = id
-    this.outbox = new Outbox(id, connection)
+    this.outbox = outbox
     this.protocols = details.protocols ?? [connection.protocol]
     this.session = details.session ?? {}
     this.address = details.address

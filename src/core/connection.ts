@@ -29,8 +29,10 @@ export interface Connection {
   write(frame: Uint8Array, more: boolean): WriteResult
   /** Idempotent, never throws, may be called from inside `write`. */
   close(reason: CloseReason): void
-  /** Bytes sent that the peer's host has not confirmed, where the platform can tell. */
-  unacknowledged?(): number
+  /** Bytes written that the peer's host has not confirmed, those that wait in this process included. Undefined: nobody can tell. */
+  unacknowledged?(): number | undefined
+  /** The shortest time that a byte and its confirmation took so far, in ms: so late is any peer. Asked only about one that seems slow. */
+  roundTrip?(): number | undefined
 }
 
 /** What a transport holds of a registered client; its only way to speak to the core (the back edge). */

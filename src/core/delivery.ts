@@ -6,6 +6,7 @@ import type { Gap, Message } from './message.ts'
 import type { Outbox } from './outbox.ts'
 import type { Verdict } from './policy.ts'
 import type { Scheduler } from './scheduler.ts'
+import { Stalls } from './stalls.ts'
 import { Sweeper } from './sweeper.ts'
 import type { Topic } from './topic.ts'
 
@@ -16,6 +17,14 @@ export const PULL_BYTES = 64 * 1024
 /** Bytes of protocol frames that may wait for one client before it counts as slow. */
 export const MAX_CONTROL_BYTES = 64 * 1024
 
+/** The manager, as the delivery may call it: at the end of a tick, when nothing is walked. */
+interface Owner {
+  /** Ends a condemned client; it must call `discard` on the outbox. */
+  reap(outbox: Outbox, reason: CloseReason): void
+  /** Frees memory if too much is kept. */
+  relieve(): void
+}
+
 /**
  * The way of a message from the topic to the connection, one tick at a time:
  * read on (links behind) -> seal (pending becomes a batch) -> fan out -> flush -> reap -> tell.
@@ -25,8 +34,8 @@ export class Delivery {
   readonly sweeper: Sweeper
   readonly #scheduler: Scheduler
   readonly #events: Events
-  /** Ends a condemned client; it must call `discard` on the outbox. */
-  readonly #reap: (outbox: Outbox, reason: CloseReason) => void
+  readonly stalls = new Stalls()
+  readonly #owner: Owner
   #topics: Topic[] = []
   #outboxes: Outbox[] = []
   #ready: Outbox[] = []
@@ -39,11 +48,12 @@ export class Delivery {
   #ticking = false
   readonly #run = (): void => this.tick()
 
-  constructor(scheduler: Scheduler, events: Events, reap: (outbox: Outbox, reason: CloseReason) => void) {
+  /** @param cap bytes that may wait for one client */
+  constructor(scheduler: Scheduler, events: Events, cap: number, owner: Owner) {
     this.#scheduler = scheduler
     this.#events = events
-    this.#reap = reap
-    this.sweeper = new Sweeper(scheduler, this)
+    this.#owner = owner
+    this.sweeper = new Sweeper(scheduler, this, cap)
   }
 
   /** Takes a message in. Under load ticks gather; a tick's worth of bytes goes at once, so that memory stays bounded. */
@@ -78,6 +88,7 @@ export class Delivery {
       this.#ticking = false
     }
     this.#reapCondemned()
+    this.#owner.relieve()
     this.#tell()
     if (this.#topics.length + this.#outboxes.length + this.#ready.length > 0) this.#arm()
   }
@@ -106,12 +117,13 @@ export class Delivery {
   flush(outbox: Outbox): void {
     outbox.dirty = false
     if (outbox.condemned || !outbox.writable || outbox.empty) return
-    const result = outbox.flush()
+    const result = outbox.flush(this.#scheduler.now())
     if (result === 'gone') this.condemn(outbox, 'lost')
     else if (result === 'full') this.sweeper.watch(outbox)
     else if (outbox.more) this.wake(outbox)
+    else outbox.caughtUp()
     // What its protocol could not carry is found out only here.
-    if (outbox.untold > 0) this.sweeper.watch(outbox)
+    if (outbox.untold > 0 || outbox.wire !== undefined) this.sweeper.watch(outbox)
   }
 
   /** Never ends a client inside a walk: it is marked now and reaped at the end of the tick (I4). */
@@ -124,8 +136,9 @@ export class Delivery {
 
   drained(outbox: Outbox): void {
     if (outbox.writable || outbox.condemned) return
-    outbox.drained()
+    outbox.drained(this.#scheduler.now())
     if (outbox.behind > 0 || outbox.untold > 0 || !outbox.empty) this.wake(outbox)
+    else outbox.caughtUp()
   }
 
   send(outbox: Outbox, frame: Uint8Array): boolean {
@@ -159,12 +172,8 @@ export class Delivery {
     const floor = Math.max(topic.log.floor(policy.backlog.messages, room), topic.log.first - 1)
     const cursor = Math.min(floor, topic.sealed)
     if (cursor <= link.cursor) return
-    if (policy.backlog.overflow === 'close') {
-      this.condemn(link.outbox, 'slow')
-      return
-    }
-    link.drop(link.cursor + 1, cursor, cursor - link.cursor, 'overflow')
-    link.cursor = cursor
+    if (policy.backlog.overflow === 'close') this.condemn(link.outbox, 'slow')
+    else link.skipTo(cursor)
   }
 
   /** Tells the gap of a link that is writable and up to date, where no message will carry the notice soon. */
@@ -332,7 +341,7 @@ export class Delivery {
 
   /** What is condemned meanwhile is reaped as well: the loop sees what is pushed. */
   #reapCondemned(): void {
-    for (const [outbox, reason] of this.#condemned) this.#reap(outbox, reason)
+    for (const [outbox, reason] of this.#condemned) this.#owner.reap(outbox, reason)
     if (this.#condemned.length > 0) this.#condemned = []
   }
 

@@ -5,6 +5,7 @@ import type { Outbox } from './outbox.ts'
 import type { DeliveryPolicy, PolicyLink } from './policy.ts'
 import type { DropTally } from './stats.ts'
 import type { Topic } from './topic.ts'
+import { WireClock } from './wire-clock.ts'
 
 /**
  * One client on one topic. Live: it gets each batch as it is sealed. Behind: it costs the fan-out nothing and reads the
@@ -77,9 +78,23 @@ export class Link implements PolicyLink {
     return 0
   }
 
+  overdue(now: number, rate: number): number {
+    const waiting = this.outbox.overdue(now, rate)
+    return this.policy.measure === 'wire' ? Math.max(waiting, this.outbox.wireOverdue(now, rate)) : waiting
+  }
+
+  /** Payload bytes that wait for this link and are not in the outbox. What `latest` reads is not its own: it gets only the newest. */
+  get backlogBytes(): number {
+    const shared = this.behind && this.policy.backlog.kind === 'log'
+    return this.heldBytes + (shared ? this.topic.log.bytesAfter(this.cursor) : 0)
+  }
+
   /** Takes the policy and lets it make its state. What already waits stays. */
   adopt(policy: DeliveryPolicy): void {
     this.policy = policy
+    if (policy.measure === 'wire' && this.outbox.connection.unacknowledged?.() !== undefined) {
+      this.outbox.wire ??= new WireClock()
+    }
     this.wakeAt = 0
     this.state = policy.open(this)
     this.tally = this.topic.counters.tallyOf(policy.name)
@@ -90,6 +105,7 @@ export class Link implements PolicyLink {
     if (count === 0) return
     this.dropped += count
     this.tally.add(reason, count)
+    this.outbox.countDrop(reason, count)
     this.noteGap(from, to, count, reason)
   }
 
@@ -122,7 +138,7 @@ export class Link implements PolicyLink {
       const room = this.heldBytes + this.outbox.waitingBytes + size <= limit.bytes
       if (room && this.held.length < limit.messages) {
         this.held.push(message)
-        this.heldBytes += size
+        this.#countHeld(size)
       } else {
         this.drop(message.seq, message.seq, 1, 'overflow')
       }
@@ -138,7 +154,7 @@ export class Link implements PolicyLink {
   /** The first `count` of the list are on their way. */
   unhold(batch: Batch): void {
     this.held.splice(0, batch.count)
-    this.heldBytes -= batch.bytes
+    this.#countHeld(-batch.bytes)
     if (this.held.length === 0) this.release()
   }
 
@@ -149,10 +165,38 @@ export class Link implements PolicyLink {
     if (held.length > 0) this.drop(held[0]!.seq, held.at(-1)!.seq, held.length, reason)
   }
 
+  #countHeld(bytes: number): void {
+    this.heldBytes += bytes
+    this.outbox.hold(bytes)
+  }
+
+  /**
+   * Gives up what waits beyond `bytes`: the newest of its own list, or the oldest of the log. False: its policy would rather have the
+   * client closed.
+   */
+  shed(bytes: number): boolean {
+    const { backlog } = this.policy
+    if (backlog.kind === 'log' && backlog.overflow === 'close') return false
+    while (this.heldBytes > bytes) {
+      const { seq, payload } = this.held.pop()!
+      this.#countHeld(-payload.byteLength)
+      this.drop(seq, seq, 1, 'overflow')
+    }
+    if (this.behind) this.skipTo(this.topic.log.floor(Number.POSITIVE_INFINITY, bytes))
+    return true
+  }
+
+  /** What waits in the log up to `cursor` is given up. */
+  skipTo(cursor: Seq): void {
+    if (cursor <= this.cursor) return
+    this.drop(this.cursor + 1, cursor, cursor - this.cursor, 'overflow')
+    this.cursor = cursor
+  }
+
   /** Nothing is held any more. */
   release(): void {
     this.held = []
-    this.heldBytes = 0
+    this.#countHeld(-this.heldBytes)
     if (!this.holding) return
     this.holding = false
     this.outbox.behind--

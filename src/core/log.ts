@@ -1,3 +1,4 @@
+import type { Budget } from './budget.ts'
 import type { Seq } from './ids.ts'
 import type { Message } from './message.ts'
 
@@ -13,10 +14,18 @@ export interface LogBounds {
  * a reader older than the log has lost messages, and the log can say how many. Trimmed from the old end only.
  */
 export class Log {
+  readonly #budget: Budget
   #messages: Message[] = []
+  /** Payload bytes of all messages up to and with the one at the same index, since the log began. */
+  #ends: number[] = []
   /** Index of the oldest message that is still kept; the slots before it are freed in bulk. */
   #head = 0
   bytes = 0
+  #end = 0
+
+  constructor(budget: Budget) {
+    this.#budget = budget
+  }
 
   get count(): number {
     return this.#messages.length - this.#head
@@ -28,27 +37,38 @@ export class Log {
   }
 
   append(message: Message): void {
+    const { byteLength } = message.payload
+    this.#end += byteLength
     this.#messages.push(message)
-    this.bytes += message.payload.byteLength
+    this.#ends.push(this.#end)
+    this.bytes += byteLength
+    this.#budget.used += byteLength
   }
 
   /** The messages after the cursor, oldest first. */
   *after(cursor: Seq): Iterable<Message> {
-    const start = this.#head + Math.max(0, cursor + 1 - this.first)
-    for (let index = start; index < this.#messages.length; index++) yield this.#messages[index]!
+    for (let index = this.#indexAfter(cursor); index < this.#messages.length; index++) yield this.#messages[index]!
+  }
+
+  /** Payload bytes of the messages after the cursor. */
+  bytesAfter(cursor: Seq): number {
+    return Math.min(this.bytes, this.#end - (this.#ends[this.#indexAfter(cursor) - 1] ?? this.#end - this.bytes))
   }
 
   /** The smallest cursor of which no more than `messages` and `bytes` lie ahead. */
   floor(messages: number, bytes: number): Seq {
-    let index = this.#messages.length
-    let ahead = 0
-    while (index > this.#head && this.#messages.length - index < messages) {
-      ahead += this.#messages[index - 1]!.payload.byteLength
-      if (ahead > bytes) break
-      index--
+    const last = this.#messages.at(-1)?.seq
+    if (last === undefined) return 0
+    let low = Math.max(this.#head, this.#messages.length - messages)
+    let high = this.#messages.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      const before = this.#ends[middle - 1] ?? 0
+      if (this.#end - before <= bytes) high = middle
+      else low = middle + 1
     }
-    const oldest = this.#messages[index]
-    return oldest ? oldest.seq - 1 : (this.#messages.at(-1)?.seq ?? 0)
+    const oldest = this.#messages[low]
+    return oldest ? oldest.seq - 1 : last
   }
 
   /** Frees what lies before `keepFrom` and outside of the bounds. */
@@ -58,14 +78,18 @@ export class Log {
       const inside = this.count <= bounds.messages && this.bytes <= bounds.bytes && now - oldest.at < bounds.ageMs
       if (inside || oldest.seq >= keepFrom) break
       this.bytes -= oldest.payload.byteLength
+      this.#budget.used -= oldest.payload.byteLength
       this.#head++
     }
-    if (this.#head === this.#messages.length) {
-      if (this.#head > 0) this.#messages = []
-      this.#head = 0
-    } else if (this.#head > 64 && this.#head * 2 > this.#messages.length) {
+    const empty = this.#head === this.#messages.length
+    if (this.#head > 0 && (empty || (this.#head > 64 && this.#head * 2 > this.#messages.length))) {
       this.#messages = this.#messages.slice(this.#head)
+      this.#ends = this.#ends.slice(this.#head)
       this.#head = 0
     }
+  }
+
+  #indexAfter(cursor: Seq): number {
+    return Math.min(this.#messages.length, this.#head + Math.max(0, cursor + 1 - this.first))
   }
 }

@@ -1,4 +1,5 @@
 import type { Broker, Publication, RouteResult } from './broker.ts'
+import { Budget } from './budget.ts'
 import { Registration } from './client.ts'
 import type { Client, CloseReason, Connection } from './connection.ts'
 import { Delivery } from './delivery.ts'
@@ -7,6 +8,7 @@ import { Events } from './events.ts'
 import { type ClientId, type Position, parseClientId, parseTopicName, type TopicName } from './ids.ts'
 import { Link } from './link.ts'
 import type { Message } from './message.ts'
+import { Outbox } from './outbox.ts'
 import type { DeliveryPolicy } from './policy.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { Session } from './sessions.ts'
@@ -19,9 +21,21 @@ export interface HubLimits {
   readonly maxClients: number
   readonly maxTopics: number
   readonly maxSubscriptionsPerClient: number
+  /** Bytes that may wait for one client, over all its topics. A policy that allows more on one topic widens it for its client. */
+  readonly maxQueuedBytesPerClient: number
+  /** Bytes that the hub keeps in all: histories and whatever waits. Beyond it histories go, then the clients with most waiting. */
+  readonly maxRetainedBytes: number
 }
 
-export const DEFAULT_LIMITS: HubLimits = { maxClients: 50_000, maxTopics: 100_000, maxSubscriptionsPerClient: 128 }
+const MIB = 1024 * 1024
+
+export const DEFAULT_LIMITS: HubLimits = {
+  maxClients: 50_000,
+  maxTopics: 100_000,
+  maxSubscriptionsPerClient: 128,
+  maxQueuedBytesPerClient: MIB,
+  maxRetainedBytes: 256 * MIB,
+}
 
 /** What the core needs from outside; `createHub` fills it in. */
 export interface ManagerOptions {
@@ -45,8 +59,11 @@ export interface RegisterOptions {
 export interface SubscribeOptions {
   /** The subscriber's own wish; it wins over the client's policy and the topic's, if the topic allows it. */
   readonly policy?: DeliveryPolicy | undefined
-  /** Resume after this position: what the topic still keeps is replayed first, what it does not is told as a gap. */
-  readonly after?: Position | undefined
+  /**
+   * Resume after this position: what the topic still keeps is replayed first, what it does not is told as a gap.
+   * oldest: begin with everything that the topic keeps.
+   */
+  readonly after?: Position | 'oldest' | undefined
 }
 
 export interface Subscription {
@@ -80,6 +97,7 @@ export class ConnectionManager {
   readonly #topics = new Map<TopicName, Topic>()
   readonly #policies = new Map<TopicName, DeliveryPolicy>()
   readonly #counters = new HubCounters()
+  readonly #budget: Budget
   readonly #started: number
   readonly #housekeeping: Disposable
   #epochs = 0
@@ -88,9 +106,16 @@ export class ConnectionManager {
   constructor(options: ManagerOptions) {
     this.#options = options
     this.limits = { ...DEFAULT_LIMITS, ...options.limits }
-    this.#delivery = new Delivery(options.scheduler, this.events, (outbox, reason) => {
-      const client = this.#clients.get(outbox.id)
-      if (client?.outbox === outbox) this.#remove(client, reason)
+    this.#budget = new Budget(this.limits.maxRetainedBytes)
+    this.#delivery = new Delivery(options.scheduler, this.events, this.limits.maxQueuedBytesPerClient, {
+      reap: (outbox, reason) => {
+        const client = this.#clients.get(outbox.id)
+        if (client?.outbox === outbox) this.#remove(client, reason)
+      },
+      relieve: () => {
+        if (!this.#budget.exceeded) return
+        this.#budget.relieve(this.#topics.values(), this.#clients.values(), client => this.#remove(client, 'slow'))
+      },
     })
     this.#started = options.scheduler.now()
     this.#housekeeping = options.scheduler.every(HOUSEKEEPING_MS, () => this.#tidy())
@@ -115,9 +140,10 @@ export class ConnectionManager {
     }
     if (older) this.#remove(older, 'replaced')
     if (this.#clients.size >= this.limits.maxClients) throw tooMany('clients', this.limits.maxClients)
-    const client = new Registration(clientId, connection, options, this.#options.scheduler.now(), {
-      drained: () => this.#delivery.drained(client.outbox),
-      send: frame => this.#delivery.send(client.outbox, frame),
+    const outbox = new Outbox(clientId, connection, this.#budget, this.#delivery.stalls)
+    const client = new Registration(outbox, options, this.#options.scheduler.now(), {
+      drained: () => this.#delivery.drained(outbox),
+      send: frame => this.#delivery.send(outbox, frame),
       close: reason => {
         if (this.#clients.get(clientId) === client) this.unregisterClient(clientId, reason)
       },
@@ -356,14 +382,17 @@ export class ConnectionManager {
       epoch,
       this.#policies.get(name) ?? spec.policy ?? this.#options.policy,
       this.#counters,
+      this.#budget,
     )
     this.#topics.set(name, topic)
     return topic
   }
 
   /** Puts a new link on its topic, with what it missed waiting for it. Answers whether the asked position was found. */
-  #join(link: Link, client: Registration, after: Position | undefined): boolean {
+  #join(link: Link, client: Registration, from: Position | 'oldest' | undefined): boolean {
     const { topic } = link
+    const oldest = { epoch: topic.epoch, seq: Math.min(topic.log.first - 1, topic.sealed) }
+    const after = from === 'oldest' ? oldest : from
     const found = after !== undefined && after.epoch === topic.epoch && after.seq <= topic.seq
     link.adopt(link.wish ?? client.policy ?? topic.policy)
     topic.add(link)

@@ -1,7 +1,12 @@
 import type { Batch } from './batch.ts'
+import type { Budget } from './budget.ts'
 import type { Connection, WriteResult } from './connection.ts'
 import type { ClientId, TopicName } from './ids.ts'
 import type { Link } from './link.ts'
+import type { DropReason } from './message.ts'
+import { Progress } from './progress.ts'
+import type { Stalls } from './stalls.ts'
+import type { WireClock } from './wire-clock.ts'
 
 /**
  * What one client is about to be sent, and how slow its connection is: a socket is slow, not a subscription.
@@ -12,7 +17,10 @@ export class Outbox {
   readonly connection: Connection
   /** Has the connection taken everything so far? */
   writable = true
-  /** While not writable: when the oldest message of the outstanding write was routed, in ms on the scheduler's clock. */
+  /**
+   * While not writable: since when the oldest message of the outstanding write waits for the client, in ms on the scheduler's clock.
+   * Since it was routed, but not since before the client fell behind: until then it was we who kept the message waiting.
+   */
   waitingSince = 0
   /** While not writable: bytes of the outstanding write; at most one flush. */
   waitingBytes = 0
@@ -31,15 +39,30 @@ export class Outbox {
   /** On the list of those that may read on in the next tick. */
   ready = false
   condemned = false
+  /** Bytes of all frames that the connection was given. */
+  written = 0
+  /** While nothing waits here and something is in flight: not before this time need the sweep look, in ms. */
+  lookAt = 0
+  /** Where a policy measures on the wire and the connection can. */
+  wire: WireClock | undefined
+  /** Losses of all its links by reason; made with the first one. */
+  drops: Partial<Record<DropReason, number>> | undefined
+  /** Since when it has not been wholly caught up; undefined while it is. */
+  #behindSince: number | undefined
+  #progress: Progress | undefined
+  readonly #budget: Budget
+  readonly #stalls: Stalls
   readonly links = new Map<TopicName, Link>()
   #items: (Batch | Uint8Array)[] = []
   #links: (Link | undefined)[] = []
   /** When the oldest message of #items was routed. */
   #oldest = 0
 
-  constructor(id: ClientId, connection: Connection) {
+  constructor(id: ClientId, connection: Connection, budget: Budget, stalls: Stalls) {
     this.id = id
     this.connection = connection
+    this.#budget = budget
+    this.#stalls = stalls
   }
 
   get empty(): boolean {
@@ -66,7 +89,7 @@ export class Outbox {
    * Hands everything to the connection as one corked write. Counts each batch as delivered when its last frame was taken;
    * after `gone` the rest counts as closed. What a re-entrant call pushes meanwhile waits for the next flush.
    */
-  flush(): WriteResult {
+  flush(now: number): WriteResult {
     const items = this.#items
     const links = this.#links
     this.#items = []
@@ -92,18 +115,73 @@ export class Outbox {
       bytes += size
       settle(link, batch, result === 'gone' ? 0 : count, result)
     }
-    if (result === 'full') {
-      this.writable = false
-      this.waitingSince = this.#oldest
-      this.waitingBytes = bytes
-    }
+    this.written += bytes
+    if (result === 'full') this.#wait(bytes, now)
+    else if (this.#behindSince !== undefined) this.#progress?.add(bytes, now)
     return result
   }
 
+  #wait(bytes: number, now: number): void {
+    this.#behindSince ??= now
+    this.writable = false
+    this.waitingSince = Math.max(this.#oldest, this.#behindSince)
+    this.#count(bytes)
+  }
+
   /** The connection took everything that waited. */
-  drained(): void {
+  drained(now: number): void {
     this.writable = true
-    this.waitingBytes = 0
+    this.#progress ??= new Progress()
+    this.#progress.add(this.waitingBytes, now)
+    this.#count(-this.waitingBytes)
+  }
+
+  /** The connection has taken all there is: what comes from now on waits from when it is written. */
+  caughtUp(): void {
+    this.#behindSince = undefined
+    this.#progress = undefined
+  }
+
+  #count(bytes: number): void {
+    this.waitingBytes += bytes
+    this.#budget.used += bytes
+  }
+
+  /** Bytes that a link keeps in a list of its own, more or fewer. */
+  hold(bytes: number): void {
+    this.#budget.used += bytes
+  }
+
+  countDrop(reason: DropReason, count: number): void {
+    this.drops ??= {}
+    this.drops[reason] = (this.drops[reason] ?? 0) + count
+  }
+
+  /** What waits for this client: in its connection's hand, in this tick, in lists of its own and in the topics' logs. */
+  get backlogBytes(): number {
+    let bytes = this.waitingBytes + this.controlBytes + this.queuedBytes
+    for (const link of this.links.values()) bytes += link.backlogBytes
+    return bytes
+  }
+
+  /** How much too long the outstanding write has waited, in ms (see PolicyLink.overdue). 0 where nothing waits. */
+  overdue(now: number, rate: number): number {
+    if (this.writable) return 0
+    const ahead = this.waitingBytes + (this.#progress?.since(this.waitingSince) ?? 0)
+    return now - this.waitingSince - this.#stalls.since(this.waitingSince) - (ahead * 1000) / rate
+  }
+
+  /** Asks the connection what is not confirmed; the sweep does, before the policies look. */
+  sample(now: number): void {
+    this.wire?.sample(this.written, this.connection.unacknowledged?.() ?? 0, now)
+  }
+
+  /** The same for the oldest byte that the peer's host has not confirmed. */
+  wireOverdue(now: number, rate: number): number {
+    const { wire } = this
+    if (!wire?.inFlight) return 0
+    const overdue = now - wire.since - this.#stalls.since(wire.since) - (wire.ahead * 1000) / rate
+    return overdue > 0 ? overdue - (this.connection.roundTrip?.() ?? 0) : overdue
   }
 
   /** The client has gone: what was not flushed is given up. */
@@ -116,6 +194,7 @@ export class Outbox {
     this.#links = []
     this.queuedBytes = 0
     this.controlBytes = 0
+    this.#count(-this.waitingBytes)
   }
 
   /** [H11] anything but the three words, and a throw, is a peer that has gone. */

@@ -28,6 +28,11 @@ export interface PolicyLink<S = unknown> {
   readonly writable: boolean
   /** How long, in ms, the oldest message of this client that is not wholly handed over has waited; 0 when nothing waits. */
   waited(now: number): number
+  /**
+   * The same, less what it may take: its size and what was ahead of it at `rate` bytes a second (Infinity: nothing), and the time in
+   * which our own event loop was blocked. Where the policy's `measure` is wire, the oldest unconfirmed byte counts as well.
+   */
+  overdue(now: number, rate: number): number
   /** The policy's own slot, made by `open`. */
   state: S
   /** Not before this time, on the scheduler's clock, should the sweep call `wake`; 0: at every sweep. */
@@ -41,6 +46,11 @@ export interface PolicyLink<S = unknown> {
 export interface DeliveryPolicy<S = unknown> {
   readonly name: string
   readonly backlog: Backlog
+  /**
+   * wire: what the peer's host has not confirmed is looked at too, where the connection can tell; such a client is swept while anything
+   * is in flight. Default queue: only what waits in this process.
+   */
+  readonly measure?: 'queue' | 'wire'
   /** true: a link that is behind is offered one message at a time, so that `admit` can stop between any two. */
   readonly stepwise?: boolean
   open(link: PolicyLink): S

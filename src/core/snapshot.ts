@@ -64,6 +64,7 @@ export function clientInfo(client: Registration, now: number): ClientInfo {
     queuedBytes: queuedBytes(client),
     waitedMs,
     unacknowledged: outbox.connection.unacknowledged?.(),
+    drops: { ...outbox.drops },
     subscriptions: [...outbox.links.values()].map(subscriptionInfo),
   }
 }
@@ -77,6 +78,8 @@ export function subscriptionInfo(link: Link): SubscriptionInfo {
     delivered: link.delivered,
     dropped: link.dropped,
     pending: link.pending,
+    pendingBytes: link.backlogBytes,
+    measured: link.policy.measure === 'wire' && link.outbox.wire !== undefined ? 'wire' : 'queue',
   }
 }
 

@@ -72,6 +72,10 @@ export interface SubscriptionInfo {
   readonly delivered: number
   readonly dropped: number
   readonly pending: number
+  /** Payload bytes of those, but for what this tick will write. `latest` keeps none of its own. */
+  readonly pendingBytes: number
+  /** What its slowness is judged by; queue also where the policy asks for wire and the platform cannot tell. */
+  readonly measured: 'queue' | 'wire'
 }
 
 export interface ClientInfo {
@@ -82,12 +86,14 @@ export interface ClientInfo {
   readonly address: string | undefined
   readonly connectedMs: number
   readonly writable: boolean
-  /** Bytes in this process that the connection has not taken: the outstanding write and what drop-newest keeps. */
+  /** Bytes in this process that wait for it: the outstanding write, and payloads in lists of its own and in the topics' logs. */
   readonly queuedBytes: number
   /** How long its oldest message has waited, in ms. */
   readonly waitedMs: number
   /** Bytes that the peer's host has not confirmed; undefined where the platform cannot tell. */
   readonly unacknowledged: number | undefined
+  /** Messages that it lost, on all its topics since it connected, by reason. */
+  readonly drops: Readonly<Partial<Record<DropReason, number>>>
   readonly subscriptions: readonly SubscriptionInfo[]
 }
 

@@ -13,17 +13,25 @@ export const SWEEP_MS = 25
 export class Sweeper {
   readonly #scheduler: Scheduler
   readonly #delivery: Delivery
+  /** Bytes that may wait for one client. */
+  readonly #cap: number
   readonly #waiting = new Set<Outbox>()
   #timer: Disposable | undefined
+  #due = 0
+  /** The loop has not polled since the last sweep: what came from the network meanwhile is not known yet. */
+  #unpolled = false
 
-  constructor(scheduler: Scheduler, delivery: Delivery) {
+  constructor(scheduler: Scheduler, delivery: Delivery, cap: number) {
     this.#scheduler = scheduler
     this.#delivery = delivery
+    this.#cap = cap
   }
 
   watch(outbox: Outbox): void {
     this.#waiting.add(outbox)
-    this.#timer ??= this.#scheduler.every(SWEEP_MS, () => this.#sweep())
+    if (this.#timer !== undefined) return
+    this.#due = this.#scheduler.now() + SWEEP_MS
+    this.#timer = this.#scheduler.every(SWEEP_MS, () => this.#sweep())
   }
 
   forget(outbox: Outbox): void {
@@ -36,33 +44,60 @@ export class Sweeper {
     this.#timer = undefined
   }
 
+  /** Two sweeps see two states of the network: between them the loop has polled, or the second does not happen. */
   #sweep(): void {
     const now = this.#scheduler.now()
+    this.#delivery.stalls.note(this.#due, now)
+    this.#due = now + SWEEP_MS
+    if (this.#unpolled) return
+    this.#unpolled = true
+    this.#scheduler.defer(() => {
+      this.#unpolled = false
+    })
     for (const outbox of this.#waiting) {
-      for (const link of outbox.links.values()) this.#look(link, now)
-      if (outbox.writable && outbox.untold > 0) this.#delivery.wake(outbox)
-      if (outbox.condemned || (outbox.writable && outbox.behind === 0 && outbox.untold === 0)) {
-        this.#waiting.delete(outbox)
-      }
+      const idle = outbox.writable && outbox.behind === 0 && outbox.untold === 0
+      if (idle && outbox.lookAt > now) continue
+      this.#look(outbox, now)
+      if (outbox.condemned || (idle && !outbox.wire?.inFlight)) this.#waiting.delete(outbox)
     }
     if (this.#waiting.size === 0) this.stop()
   }
 
-  #look(link: Link, now: number): void {
-    if (link.behind) this.#delivery.bound(link)
-    if (link.policy.wake === undefined || link.wakeAt > now) return
-    const verdict = this.#wake(link, now)
-    if (verdict === 'close') this.#delivery.condemn(link.outbox, 'slow')
-    else if (verdict === 'pull') this.#delivery.wake(link.outbox)
+  #look(outbox: Outbox, now: number): void {
+    outbox.sample(now)
+    let lookAt = Number.POSITIVE_INFINITY
+    for (const link of outbox.links.values()) {
+      if (link.behind) this.#delivery.bound(link)
+      if (link.policy.wake !== undefined && link.wakeAt <= now) this.#wake(link, now)
+      lookAt = Math.min(lookAt, link.wakeAt)
+    }
+    outbox.lookAt = lookAt
+    if (outbox.behind > 0 && outbox.links.size > 1) this.#shed(outbox)
+    if (outbox.writable && outbox.untold > 0) this.#delivery.wake(outbox)
   }
 
   /** A policy that throws is a fault of its author; it must not end the timer, and with it the process. */
-  #wake(link: Link, now: number): 'wait' | 'pull' | 'close' | undefined {
+  #wake(link: Link, now: number): void {
     try {
-      return link.policy.wake?.(link, now)
+      const verdict = link.policy.wake!(link, now)
+      if (verdict === 'close') this.#delivery.condemn(link.outbox, 'slow')
+      else if (verdict === 'pull') this.#delivery.wake(link.outbox)
     } catch (error) {
       this.#delivery.fault(link, error)
-      return 'wait'
     }
+  }
+
+  /** Each link keeps its own bounds; this is the one over all links of a client. The largest backlog gives way first. */
+  #shed(outbox: Outbox): void {
+    const links = [...outbox.links.values()]
+    const own = links.map(({ policy: { backlog } }) => (backlog.kind === 'log' ? backlog.bytes : 0))
+    let excess = outbox.backlogBytes - Math.max(this.#cap, ...own)
+    if (excess <= 0) return
+    for (const link of links.sort((a, b) => b.backlogBytes - a.backlogBytes)) {
+      if (excess <= 0) return
+      const { backlogBytes } = link
+      if (link.shed(Math.max(0, backlogBytes - excess))) excess -= backlogBytes - link.backlogBytes
+    }
+    if (excess > 0) this.#delivery.condemn(outbox, 'slow')
   }
 }

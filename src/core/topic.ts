@@ -1,4 +1,5 @@
 import { Batch } from './batch.ts'
+import type { Budget } from './budget.ts'
 import type { Position, Seq, TopicName } from './ids.ts'
 import type { Link } from './link.ts'
 import { Log, type LogBounds } from './log.ts'
@@ -35,15 +36,18 @@ export class Topic {
   walking = false
   dirty = false
   readonly counters: Counters
-  readonly log = new Log()
+  readonly log: Log
   /** The newest message of each key, in order of seq; only while a link that reads it is behind. */
   newest: Map<string, Message> | undefined
   newestBytes = 0
   #slice: Batch | undefined
   #bounds: LogBounds
+  readonly #budget: Budget
 
-  constructor(spec: TopicSpec, epoch: string, policy: DeliveryPolicy, whole: Counters) {
+  constructor(spec: TopicSpec, epoch: string, policy: DeliveryPolicy, whole: Counters, budget: Budget) {
     this.counters = new Counters(whole)
+    this.log = new Log(budget)
+    this.#budget = budget
     this.name = spec.name
     this.spec = spec
     this.epoch = epoch
@@ -100,7 +104,7 @@ export class Topic {
     const key = message.key ?? ''
     this.#forget(key)
     newest.set(key, message)
-    this.newestBytes += message.payload.byteLength
+    this.#countNewest(message.payload.byteLength)
     for (const silent of newest.keys()) {
       if (newest.size <= MAX_KEYS && (this.newestBytes <= MAX_NEWEST_BYTES || newest.size === 1)) break
       this.#forget(silent)
@@ -108,8 +112,13 @@ export class Topic {
   }
 
   #forget(key: string): void {
-    this.newestBytes -= this.newest!.get(key)?.payload.byteLength ?? 0
+    this.#countNewest(-(this.newest!.get(key)?.payload.byteLength ?? 0))
     this.newest!.delete(key)
+  }
+
+  #countNewest(bytes: number): void {
+    this.newestBytes += bytes
+    this.#budget.used += bytes
   }
 
   /** What waits for a link, sealed or not, oldest first: of its own list, or of what the topic keeps for all. */
@@ -150,18 +159,28 @@ export class Topic {
     const { history } = this.spec
     if (this.live === this.links.length) {
       this.newest = undefined
-      this.newestBytes = 0
+      this.#countNewest(-this.newestBytes)
       this.log.trim(history, Number.POSITIVE_INFINITY, now)
       return
     }
     this.#bounds = history
-    let keepFrom: Seq = Number.POSITIVE_INFINITY
+    for (let i = this.live; i < this.links.length; i++) this.#widen(this.links[i]!)
+    this.log.trim(history, this.#neededFrom(), now)
+  }
+
+  /** The hub is short of memory: keeps only what links that are behind wait for. */
+  forgetHistory(): void {
+    this.log.trim({ messages: 0, bytes: 0, ageMs: 0 }, this.#neededFrom(), 0)
+  }
+
+  /** The oldest message that a link still reads from the log. */
+  #neededFrom(): Seq {
+    let first: Seq = Number.POSITIVE_INFINITY
     for (let i = this.live; i < this.links.length; i++) {
       const link = this.links[i]!
-      if (link.policy.backlog.kind === 'log') keepFrom = Math.min(keepFrom, link.cursor + 1)
-      this.#widen(link)
+      if (link.policy.backlog.kind === 'log') first = Math.min(first, link.cursor + 1)
     }
-    this.log.trim(history, keepFrom, now)
+    return first
   }
 
   /** What a link that is behind may keep, less what its connection has in hand, is what the log must be able to hold. */

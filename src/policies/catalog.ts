@@ -4,7 +4,7 @@ import { HubError } from '../core/errors.ts'
 import type { DeliveryPolicy, PolicyDescription } from '../core/policy.ts'
 import { bestEffort } from './best-effort.ts'
 import { buffered } from './buffered.ts'
-import { dropSlow } from './drop-slow.ts'
+import { type DropSlowOptions, dropSlow } from './drop-slow.ts'
 import { latest } from './latest.ts'
 import { rateLimit } from './rate-limit.ts'
 
@@ -27,6 +27,9 @@ const SHAPES = {
     name: z.literal('drop-slow'),
     timeoutMs: z.int().min(1).max(3_600_000).optional(),
     bytes: bytes.optional(),
+    /** none: the strict rule, the timeout whatever the size. */
+    floorRate: z.union([z.number().min(1).max(1_000_000_000_000), z.literal('none')]).optional(),
+    measure: z.enum(['queue', 'wire']).optional(),
   }),
   'rate-limit': z
     .strictObject({
@@ -79,12 +82,17 @@ function parse(input: unknown, path: string): DeliveryPolicy {
     case 'buffered':
       return buffered(defined(check('buffered', input, path)))
     case 'drop-slow':
-      return dropSlow(defined(check('drop-slow', input, path)))
+      return dropSlow(dropSlowOptions(check('drop-slow', input, path)))
     case 'rate-limit': {
       const { inner, name: _, ...limits } = check('rate-limit', input, path)
       return rateLimit(defined(limits), parse(limited(inner, `${path}.inner`), `${path}.inner`))
     }
   }
+}
+
+/** JSON has no Infinity. */
+function dropSlowOptions({ floorRate, ...options }: z.infer<(typeof SHAPES)['drop-slow']>): DropSlowOptions {
+  return defined({ ...options, floorRate: floorRate === 'none' ? Number.POSITIVE_INFINITY : floorRate })
 }
 
 /** Refuses a second rate limit before it is looked into: what is nested a thousand times must not be walked. */

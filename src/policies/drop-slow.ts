@@ -6,29 +6,48 @@ export interface DropSlowOptions {
   readonly timeoutMs?: number
   /** Payload bytes that may wait; more is slow as well, whatever the time. Default 1 MiB. */
   readonly bytes?: number
+  /**
+   * Bytes a second below which nobody can expect to be kept: a message may take so much longer than the timeout as its size and what
+   * was ahead of it take at this rate. Default 1 MiB/s. Infinity: the strict rule, the timeout whatever the size.
+   */
+  readonly floorRate?: number
+  /** What waits: queue (default), what is still in this process; wire, also what the peer's host has not confirmed. */
+  readonly measure?: 'queue' | 'wire'
 }
 
+export const DEFAULT_FLOOR_RATE = 1024 * 1024
+/** How often a client is asked what it has not confirmed, in ms. Half the timeout where that is less. */
+const WIRE_LOOK_MS = 100
+
 interface State {
-  /** The last look found it late. One look is not enough: our own loop may have been blocked, and then the client is innocent. */
+  /** The last look found it late. One look is not enough: what it has taken meanwhile may not be known yet. */
   late: boolean
 }
 
-/** Everything in order, and a client for which a message has waited longer than the timeout is closed as slow [H3][H9]. */
+/** Everything in order, and a client for which a message has waited longer than the timeout is closed as slow [H3][H6][H9]. */
 export function dropSlow(options: DropSlowOptions = {}): DeliveryPolicy<State> {
-  const { timeoutMs = 250, bytes = DEFAULT_BUFFER_BYTES } = options
+  const { timeoutMs = 250, bytes = DEFAULT_BUFFER_BYTES, floorRate = DEFAULT_FLOOR_RATE, measure = 'queue' } = options
+  const lookMs = measure === 'wire' ? Math.min(WIRE_LOOK_MS, timeoutMs / 2) : Number.POSITIVE_INFINITY
   return Object.freeze({
     name: 'drop-slow',
     backlog: { kind: 'log', bytes, messages: DEFAULT_BUFFER_MESSAGES, overflow: 'close' },
+    measure,
     open: () => ({ late: false }),
     admit: link => (link.writable ? 'send' : 'defer'),
     wake(link, now) {
-      const waited = link.waited(now)
+      const overdue = link.overdue(now, floorRate)
       const { late } = link.state
-      link.state.late = waited > timeoutMs
+      link.state.late = overdue > timeoutMs
       if (late && link.state.late) return 'close'
-      link.wakeAt = link.state.late ? 0 : now + timeoutMs - waited
+      link.wakeAt = link.state.late ? 0 : now + Math.min(timeoutMs - overdue, lookMs)
       return 'wait'
     },
-    describe: () => ({ name: 'drop-slow', timeoutMs, bytes }),
+    describe: () => ({
+      name: 'drop-slow',
+      timeoutMs,
+      bytes,
+      floorRate: Number.isFinite(floorRate) ? floorRate : 'none',
+      measure,
+    }),
   } satisfies DeliveryPolicy<State>)
 }

@@ -41,6 +41,7 @@ export function rateLimit(options: RateLimitOptions, inner: DeliveryPolicy): Del
   return Object.freeze({
     name: `rate-limit+${inner.name}`,
     backlog: inner.backlog,
+    ...(inner.measure && { measure: inner.measure }),
     stepwise: true,
     open: link => ({ inner: inner.open(link), ...most, filledAt: 0 }),
     admit(link, batch, now) {
@@ -57,12 +58,13 @@ export function rateLimit(options: RateLimitOptions, inner: DeliveryPolicy): Del
       return verdict
     },
     wake(link, now) {
-      if (link.writable || inner.wake === undefined) return 'pull'
       const { state } = link
       link.state = state.inner as State
-      const verdict = inner.wake(link, now)
+      const verdict = inner.wake?.(link, now)
       link.state = state
-      return verdict
+      // The inner policy may want to sleep; what the rate lets go is for each sweep to see.
+      if (link.writable) link.wakeAt = 0
+      return verdict === 'close' || !link.writable ? (verdict ?? 'pull') : 'pull'
     },
     describe: () => ({ name: 'rate-limit', ...options, inner: inner.describe() }),
   } satisfies DeliveryPolicy<State>)

@@ -1,0 +1,26 @@
+/** How much later than due the sweep may run before the loop counts as blocked, in ms. */
+export const LATE_MS = 25
+/** Stalls that are remembered; a loop that is blocked more often is not excused for the older ones. */
+const MOST = 32
+
+/** Times in which our own event loop did not turn. A client cannot be blamed for them. */
+export class Stalls {
+  readonly #stalls: { readonly from: number; readonly to: number }[] = []
+
+  /** The sweep was due at `due` and runs now. */
+  note(due: number, now: number): void {
+    if (now - due <= LATE_MS) return
+    this.#stalls.push({ from: due, to: now })
+    if (this.#stalls.length > MOST) this.#stalls.shift()
+  }
+
+  /** How much of the time after `time` the loop was blocked, in ms. */
+  since(time: number): number {
+    let sum = 0
+    for (let i = this.#stalls.length - 1; i >= 0 && this.#stalls[i]!.to > time; i--) {
+      const { from, to } = this.#stalls[i]!
+      sum += to - Math.max(from, time)
+    }
+    return sum
+  }
+}
