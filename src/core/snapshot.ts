@@ -61,7 +61,7 @@ export function clientInfo(client: Registration, now: number): ClientInfo {
     address: client.address,
     connectedMs: now - client.connectedAt,
     writable: outbox.writable,
-    queuedBytes: queuedBytes(client),
+    queuedBytes: outbox.backlogBytes,
     waitedMs,
     unacknowledged: outbox.connection.unacknowledged?.(),
     drops: { ...outbox.drops },

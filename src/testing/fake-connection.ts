@@ -34,6 +34,12 @@ export interface FakeConnectionOptions {
   readonly codec?: Codec
   /** Bytes that it takes before it answers `full`. Default: endless. */
   readonly window?: number
+  /** Bytes that the peer's host confirms before the peer reads them. Default 0. */
+  readonly receiveBuffer?: number
+  /** false: it cannot tell what is unconfirmed, as without the TCP probe. Default true. */
+  readonly tellsUnacknowledged?: boolean
+  /** The shortest round trip, in ms. Default 0. */
+  readonly roundTripMs?: number
 }
 
 /**
@@ -52,8 +58,12 @@ export class FakeConnection implements Connection {
   client: Client | undefined
   /** Answers the next writes in place of the window, to play a broken peer. */
   answer: ((frame: Uint8Array) => unknown) | undefined
+  /** Its host has gone: from now on nothing is confirmed. */
+  vanished = false
   readonly #window: number
+  readonly #options: FakeConnectionOptions
   #inFlight = 0
+  #confirmed = 0
   #corked = false
   #mayWrite = true
 
@@ -61,6 +71,7 @@ export class FakeConnection implements Connection {
     this.protocol = options.protocol ?? 'fake'
     this.codec = options.codec ?? fakeCodec
     this.#window = options.window ?? Number.POSITIVE_INFINITY
+    this.#options = options
   }
 
   write(frame: Uint8Array, more: boolean): WriteResult {
@@ -71,6 +82,7 @@ export class FakeConnection implements Connection {
     if (this.answer) return this.answer(frame) as WriteResult
     this.#take(frame)
     this.#inFlight += frame.byteLength
+    this.#confirm()
     this.#mayWrite = this.#inFlight <= this.#window
     return this.#mayWrite ? 'ok' : 'full'
   }
@@ -80,13 +92,23 @@ export class FakeConnection implements Connection {
   }
 
   /** Bytes that the peer has not read. */
-  unacknowledged(): number {
+  get unread(): number {
     return this.#inFlight
+  }
+
+  unacknowledged(): number | undefined {
+    return this.#options.tellsUnacknowledged === false ? undefined : this.#inFlight - this.#confirmed
+  }
+
+  roundTrip(): number {
+    return this.#options.roundTripMs ?? 0
   }
 
   /** The peer reads so many bytes (default: all). `drained` follows when what exceeded the window is gone. */
   read(bytes = this.#inFlight): void {
     this.#inFlight = Math.max(0, this.#inFlight - bytes)
+    this.#confirmed = Math.max(0, this.#confirmed - bytes)
+    this.#confirm()
     if (this.#mayWrite || this.#inFlight > this.#window) return
     this.#mayWrite = true
     this.client?.drained()
@@ -105,6 +127,11 @@ export class FakeConnection implements Connection {
 
   gaps(): Gap[] {
     return this.received.flatMap(r => (r.kind === 'gap' ? [r.gap] : []))
+  }
+
+  /** The peer's host takes what fits its receive buffer. */
+  #confirm(): void {
+    if (!this.vanished) this.#confirmed = Math.min(this.#inFlight, this.#options.receiveBuffer ?? 0)
   }
 
   #take(frame: Uint8Array): void {

@@ -2,5 +2,6 @@
 export { type BrokerHarness, brokerContract } from './broker-contract.ts'
 export { FakeConnection, type FakeConnectionOptions, fakeCodec, type Received } from './fake-connection.ts'
 export { ManualScheduler } from './manual-scheduler.ts'
+export { mayRead, type Pace, PacedReader } from './pace.ts'
 export { type ContractCase, type PolicyHarness, policyContract } from './policy-contract.ts'
 export { type TransportHarness, type TransportPeer, transportContract } from './transport-contract.ts'

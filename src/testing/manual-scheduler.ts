@@ -63,6 +63,17 @@ export class ManualScheduler implements Scheduler {
     this.settle()
   }
 
+  /** Timers fire for so long and nothing that is deferred runs: a loop that does not get to poll. */
+  sweepOnly(ms: number): void {
+    for (const end = this.#now + ms; this.#now < end; this.#now++) {
+      for (const timer of [...this.#timers]) {
+        if (timer.due > this.#now) continue
+        timer.due = this.#now + timer.ms
+        timer.run()
+      }
+    }
+  }
+
   /** The loop is blocked for so long: time passes, nothing runs, and each timer that fell due fires once afterwards. */
   block(ms: number): void {
     this.#now += ms

@@ -1,6 +1,8 @@
 import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import type { Client, CloseReason, Connection, WriteResult } from '../core/connection.ts'
 import type { Codec } from '../core/message.ts'
+import { tcpProbe } from './tcp-probe.ts'
 
 /** How long a peer may take to read the rest after a polite close, in ms. Then the socket is destroyed. */
 const LINGER_MS = 2000
@@ -75,6 +77,16 @@ export class NodeSocket implements Connection {
     return this.#waiting ? 'full' : 'ok'
   }
 
+  /** What waits in this process, and what the kernel has sent or will send. Undefined where the kernel cannot be asked. */
+  unacknowledged(): number | undefined {
+    const sent = tcpProbe()?.unacknowledged(this.#socket)
+    return sent === undefined ? undefined : sent + this.#socket.writableLength
+  }
+
+  roundTrip(): number | undefined {
+    return tcpProbe()?.roundTrip(this.#socket)
+  }
+
   close(reason: CloseReason): void {
     if (this.#closed) return
     this.#closed = true
@@ -95,13 +107,13 @@ export class NodeSocket implements Connection {
 }
 
 /**
- * A polite close to a peer that does not read leaves megabytes in the kernel until it times out; a reset frees them now.
- * Sockets that cannot be reset (TLS, pipes) are destroyed.
+ * A polite close to a peer that does not read leaves megabytes in the kernel until it times out; a reset frees them now. A TLS socket
+ * cannot be reset, but the socket below it can. What is no TCP socket (a pipe) is destroyed.
  */
 function reset(socket: Socket): void {
+  const { _parent: below } = socket as Socket & { _parent?: Socket }
   try {
-    socket.resetAndDestroy()
-  } catch {
-    socket.destroy()
-  }
+    ;(socket instanceof TLSSocket && below ? below : socket).resetAndDestroy()
+  } catch {}
+  socket.destroy()
 }

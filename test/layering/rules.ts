@@ -13,7 +13,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   wire: [],
   policies: ['core'],
   brokers: ['core'],
-  transports: ['core', 'wire', 'node:', 'ws', 'zod'],
+  transports: ['core', 'wire', 'node:', 'koffi', 'ws', 'zod'],
   testing: ['core', 'wire', 'transports/transport.ts', 'node:'],
   server: [
     ...['core', 'wire', 'policies', 'brokers', 'transports', 'event-loop.ts', 'open-topics.ts', 'hub.ts', 'node:'],

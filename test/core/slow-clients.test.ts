@@ -1,0 +1,456 @@
+import { describe, expect, it } from 'vitest'
+import type { CloseReason } from '../../src/core/connection.ts'
+import type { DeliveryPolicy } from '../../src/core/policy.ts'
+import { createHub, type HubOptions } from '../../src/hub.ts'
+import { openTopics } from '../../src/open-topics.ts'
+import { bestEffort } from '../../src/policies/best-effort.ts'
+import { buffered } from '../../src/policies/buffered.ts'
+import { dropSlow } from '../../src/policies/drop-slow.ts'
+import { rateLimit } from '../../src/policies/rate-limit.ts'
+import { FakeConnection as Fake, type FakeConnectionOptions } from '../../src/testing/fake-connection.ts'
+import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
+import { type Pace, PacedReader } from '../../src/testing/pace.ts'
+
+const KIB = 1024
+const MIB = 1024 * KIB
+const strict = { floorRate: Number.POSITIVE_INFINITY }
+const rawCodec = {
+  name: 'raw',
+  encode: ({ payload }: { payload: Uint8Array }) => payload,
+  concat: (frames: readonly Uint8Array[], bytes: number) => Buffer.concat(frames, bytes),
+}
+
+function setUp(policy: DeliveryPolicy, options: HubOptions = {}) {
+  const scheduler = new ManualScheduler()
+  const hub = createHub({ scheduler, policy, topics: openTopics({ maxMessageBytes: 16 * MIB }), ...options })
+  const ended = new Map<string, { at: number; reason: CloseReason }>()
+  hub.events.on('unregister', ({ id, reason }) => ended.set(id, { at: scheduler.now(), reason }))
+  const connect = (id: string, fake: FakeConnectionOptions = {}, topics: readonly string[] = ['t']): Fake => {
+    const connection = new Fake({ codec: rawCodec, ...fake })
+    connection.client = hub.registerClient(id, connection)
+    for (const topic of topics) hub.subscribe(id, topic)
+    return connection
+  }
+  const publish = (bytes: number, topic = 't') => hub.routeData(topic, new Uint8Array(bytes))
+  /** Publishes so many bytes every so many ms, for so long. */
+  const stream = (bytes: number, everyMs: number, forMs: number) => {
+    for (let at = 0; at < forMs; at += everyMs) {
+      publish(bytes)
+      scheduler.advance(everyMs)
+    }
+  }
+  const read = (connection: Fake, pace: Pace) => new PacedReader(connection, scheduler, pace)
+  return { scheduler, hub, ended, connect, publish, stream, read }
+}
+
+describe('slow by what waits in this process', () => {
+  it('a message that waits no longer than the timeout is in time, one that waits longer is not, and it takes two looks', () => {
+    const { scheduler, ended, connect, publish } = setUp(dropSlow({ timeoutMs: 250, ...strict }))
+    const one = connect('one', { window: 0 })
+    publish(10)
+    scheduler.advance(250)
+    one.read()
+    publish(10)
+    scheduler.advance(275)
+    expect(ended.size).toBe(0)
+    scheduler.advance(25)
+    expect(ended.get('one')).toEqual({ at: 550, reason: 'slow' })
+    expect(one.closedFor).toBe('slow')
+  })
+
+  it('what was read between the two looks saves the client', () => {
+    const { scheduler, ended, connect, publish } = setUp(dropSlow({ timeoutMs: 250, ...strict }))
+    const one = connect('one', { window: 0 })
+    publish(10)
+    scheduler.advance(280)
+    one.read()
+    scheduler.advance(1000)
+    expect(ended.size).toBe(0)
+  })
+
+  it('trickling does not help: the age is that of the oldest message, not of the last progress', () => {
+    const { ended, connect, stream, read } = setUp(dropSlow({ timeoutMs: 250, bytes: 64 * MIB, ...strict }))
+    const one = connect('one', { window: 16 * KIB })
+    using _ = read(one, { kind: 'rate', bytesPerSecond: 20 * KIB })
+    stream(16 * KIB, 20, 1000)
+    expect(ended.get('one')?.reason).toBe('slow')
+    expect(ended.get('one')?.at).toBeLessThanOrEqual(600)
+  })
+
+  it('a message counts from when it came, but not from before its reader fell behind', () => {
+    const history = { messages: 1000, bytes: MIB, ageMs: 60_000 }
+    const { scheduler, hub, ended, connect, publish } = setUp(dropSlow({ timeoutMs: 250, ...strict }), {
+      topics: openTopics({ history, maxMessageBytes: MIB }),
+    })
+    publish(100 * KIB)
+    scheduler.advance(10_000)
+    const one = connect('one', { window: 0 }, [])
+    hub.subscribe('one', 't', { after: 'oldest' })
+    scheduler.advance(200)
+    expect(ended.size).toBe(0)
+    expect(hub.getClient('one').waitedMs).toBe(200)
+    one.read()
+    scheduler.advance(1000)
+    expect(ended.size).toBe(0)
+    expect(one.unread).toBe(0)
+  })
+
+  it('a large message and what is ahead of it may take as long as the floor rate needs', () => {
+    const { scheduler, ended, connect, publish, read } = setUp(dropSlow({ bytes: 8 * MIB, floorRate: MIB }))
+    const one = connect('one', { window: 64 * KIB })
+    using _ = read(one, { kind: 'rate', bytesPerSecond: 1_000_000 })
+    publish(MIB)
+    scheduler.advance(5000)
+    expect(ended.size).toBe(0)
+    for (let i = 0; i < 16; i++) publish(64 * KIB)
+    scheduler.advance(5000)
+    expect(ended.size).toBe(0)
+    expect(one.unread).toBe(0)
+  })
+
+  it('the same under the strict rule is slow', () => {
+    const { scheduler, ended, connect, publish, read } = setUp(dropSlow({ bytes: 8 * MIB, ...strict }))
+    using _ = read(connect('one', { window: 64 * KIB }), { kind: 'rate', bytesPerSecond: 1_000_000 })
+    publish(MIB)
+    scheduler.advance(5000)
+    expect(ended.get('one')?.reason).toBe('slow')
+  })
+
+  it('a client that stops in the middle of a large message is found when that has had its time', () => {
+    const { scheduler, ended, connect, publish } = setUp(dropSlow({ floorRate: MIB, timeoutMs: 250, bytes: 8 * MIB }))
+    connect('one', { window: 64 * KIB })
+    publish(MIB)
+    scheduler.advance(1250)
+    expect(ended.size).toBe(0)
+    scheduler.advance(75)
+    expect(ended.get('one')?.reason).toBe('slow')
+  })
+
+  it('what it took a while ago earns no time for what waits now', () => {
+    const { scheduler, ended, connect, publish, read } = setUp(dropSlow({ floorRate: MIB, bytes: 8 * MIB }))
+    const one = connect('one', { window: 16 * KIB })
+    using script = read(one, { kind: 'rate', bytesPerSecond: 2 * MIB })
+    for (let i = 0; i < 200; i++) {
+      publish(32 * KIB)
+      scheduler.advance(20)
+    }
+    expect(ended.size).toBe(0)
+    script.follow({ kind: 'stalled' })
+    const stalled = scheduler.now()
+    for (let i = 0; i < 20; i++) {
+      publish(32 * KIB)
+      scheduler.advance(20)
+    }
+    expect(ended.get('one')?.reason).toBe('slow')
+    expect(ended.get('one')!.at - stalled).toBeLessThanOrEqual(400)
+  })
+
+  it('a rate limit in between does not make its client slow', () => {
+    const policy = rateLimit({ messages: 1 }, dropSlow({ timeoutMs: 250 }))
+    const { ended, connect, stream, scheduler } = setUp(policy)
+    const one = connect('one')
+    stream(10, 20, 2000)
+    expect(ended.size).toBe(0)
+    scheduler.advance(1000)
+    expect(one.writes).toBeGreaterThan(1)
+    expect(one.writes).toBeLessThan(6)
+  })
+
+  it('but a client that is slow under a rate limit is', () => {
+    const { ended, connect, stream } = setUp(rateLimit({ messages: 1000 }, dropSlow({ timeoutMs: 250 })))
+    connect('one', { window: 0 })
+    stream(10, 20, 1000)
+    expect(ended.get('one')?.reason).toBe('slow')
+  })
+})
+
+describe('our own loop', () => {
+  it('the time in which it was blocked is nobody’s fault but ours', () => {
+    const { scheduler, ended, connect, publish } = setUp(dropSlow({ timeoutMs: 250, ...strict }))
+    const one = connect('one', { window: 0 })
+    publish(10)
+    scheduler.advance(100)
+    scheduler.block(400)
+    // Two sweeps later it would be out.
+    scheduler.advance(75)
+    expect(ended.size).toBe(0)
+    expect(one.closedFor).toBeUndefined()
+    scheduler.advance(150)
+    expect(ended.get('one')?.reason).toBe('slow')
+  })
+
+  it('and so is a stall before the client had anything to take', () => {
+    const { scheduler, ended, connect, publish } = setUp(dropSlow({ timeoutMs: 250, ...strict }))
+    connect('one', { window: 0 })
+    publish(10)
+    scheduler.block(400)
+    scheduler.advance(200)
+    expect(ended.size).toBe(0)
+    scheduler.advance(125)
+    expect(ended.size).toBe(1)
+  })
+
+  it('two looks without a poll of the network between them are one', () => {
+    const { scheduler, ended, connect, publish } = setUp(dropSlow({ timeoutMs: 100, ...strict }))
+    connect('one', { window: 0 })
+    publish(10)
+    scheduler.settle()
+    scheduler.sweepOnly(500)
+    expect(ended.size).toBe(0)
+    scheduler.advance(50)
+    expect(ended.size).toBe(1)
+  })
+})
+
+describe('slow by what the peer’s host has not confirmed', () => {
+  const wire = { measure: 'wire' as const, timeoutMs: 250 }
+
+  it('finds a stalled client whose connection takes everything', () => {
+    const { ended, connect, stream } = setUp(dropSlow(wire))
+    const healthy = connect('healthy')
+    connect('stalled')
+    for (let i = 0; i < 40; i++) {
+      stream(16 * KIB, 20, 20)
+      healthy.read()
+    }
+    expect([...ended.keys()]).toEqual(['stalled'])
+    expect(ended.get('stalled')!.at).toBeGreaterThanOrEqual(250)
+    expect(ended.get('stalled')!.at).toBeLessThanOrEqual(600)
+  })
+
+  it('under queue, or where nobody can tell, it stays, and the API says what it is judged by', () => {
+    const { hub, ended, connect, stream } = setUp(dropSlow(wire))
+    connect('mute', { tellsUnacknowledged: false })
+    connect('queue', {}, [])
+    hub.subscribe('queue', 't', { policy: dropSlow() })
+    const wired = connect('wire')
+    stream(KIB, 20, 200)
+    expect(hub.getClient('mute')).toMatchObject({ unacknowledged: undefined, subscriptions: [{ measured: 'queue' }] })
+    expect(hub.getClient('queue')).toMatchObject({ subscriptions: [{ measured: 'queue' }] })
+    expect(hub.getClient('wire')).toMatchObject({ unacknowledged: 10 * KIB, subscriptions: [{ measured: 'wire' }] })
+    wired.read()
+    stream(KIB, 20, 2000)
+    expect([...ended.keys()]).toEqual(['wire'])
+  })
+
+  it('a receive buffer hides a thin stream until it is full, and no longer', () => {
+    const { ended, connect, stream } = setUp(dropSlow(wire))
+    connect('one', { receiveBuffer: 64 * KIB })
+    stream(800, 50, 4000)
+    expect(ended.size).toBe(0)
+    stream(800, 50, 1000)
+    expect(ended.get('one')!.at).toBeGreaterThanOrEqual(4096 + 250)
+    expect(ended.get('one')!.at).toBeLessThanOrEqual(4096 + 500)
+  })
+
+  it('a host that has vanished is found though it had confirmed much', () => {
+    const { ended, connect, stream, read, scheduler } = setUp(dropSlow(wire))
+    const one = connect('one', { receiveBuffer: MIB })
+    using script = read(one, { kind: 'eager' })
+    stream(KIB, 20, 1000)
+    script.follow({ kind: 'half-open' })
+    const gone = scheduler.now()
+    stream(KIB, 20, 1000)
+    expect(ended.get('one')?.reason).toBe('slow')
+    expect(ended.get('one')!.at - gone).toBeLessThanOrEqual(600)
+  })
+
+  it('a client that confirms late, but always within the timeout, stays', () => {
+    const { ended, connect, stream, read } = setUp(dropSlow({ ...wire, ...strict }))
+    using _ = read(connect('one'), { kind: 'pauses', readMs: 20, pauseMs: 180 })
+    stream(4 * KIB, 20, 10_000)
+    expect(ended.size).toBe(0)
+  })
+
+  it('the shortest round trip is taken off: nobody can confirm faster', () => {
+    const { ended, connect, stream, read } = setUp(dropSlow({ ...wire, ...strict }))
+    using _far = read(connect('far', { roundTripMs: 300 }), { kind: 'pauses', readMs: 20, pauseMs: 400 })
+    using _near = read(connect('near'), { kind: 'pauses', readMs: 20, pauseMs: 400 })
+    stream(KIB, 20, 5000)
+    expect([...ended.keys()]).toEqual(['near'])
+  })
+
+  it('looks at nobody when nothing is in flight, and leaves no timer behind', () => {
+    const { scheduler, hub, connect, publish } = setUp(dropSlow(wire))
+    const one = connect('one')
+    const before = scheduler.timers
+    publish(10)
+    scheduler.advance(50)
+    expect(scheduler.timers).toBe(before + 1)
+    one.read()
+    scheduler.advance(200)
+    expect(scheduler.timers).toBe(before)
+    publish(10)
+    scheduler.advance(50)
+    hub.setDeliveryPolicy('t', bestEffort)
+    one.read()
+    scheduler.advance(200)
+    expect(scheduler.timers).toBe(before)
+  })
+
+  it('asks a healthy client at most ten times a second', () => {
+    const { connect, stream } = setUp(dropSlow(wire))
+    const one = connect('one', { receiveBuffer: Number.MAX_SAFE_INTEGER })
+    let asked = 0
+    const ask = one.unacknowledged.bind(one)
+    one.unacknowledged = () => {
+      asked++
+      return ask()
+    }
+    stream(100, 5, 2000)
+    expect(asked).toBeGreaterThanOrEqual(10)
+    expect(asked).toBeLessThanOrEqual(21)
+  })
+
+  it('time in which our own loop was blocked does not count here either', () => {
+    const { scheduler, ended, connect, publish } = setUp(dropSlow({ ...wire, ...strict }))
+    const one = connect('one')
+    publish(10)
+    scheduler.advance(50)
+    scheduler.block(400)
+    scheduler.advance(100)
+    expect(ended.size).toBe(0)
+    one.read()
+    scheduler.advance(1000)
+    expect(ended.size).toBe(0)
+  })
+})
+
+describe('bytes that may wait for one client, over all its topics', () => {
+  const limits = { maxQueuedBytesPerClient: 100 * KIB }
+
+  it('beyond them it is slow, whatever its policy', () => {
+    const { scheduler, ended, connect, publish } = setUp(buffered({ bytes: 80 * KIB }), { limits })
+    connect('one', { window: 0 }, ['a', 'b'])
+    publish(10 * KIB, 'a')
+    scheduler.settle()
+    for (const topic of ['a', 'b']) publish(44 * KIB, topic)
+    scheduler.advance(50)
+    expect(ended.size).toBe(0)
+    // 98 KiB so far; what its connection has in hand counts as well.
+    publish(3 * KIB, 'b')
+    scheduler.advance(50)
+    expect(ended.get('one')).toMatchObject({ reason: 'slow' })
+  })
+
+  it('a policy that would rather drop gives way instead, the largest backlog first, and every loss is counted', () => {
+    const policy = buffered({ bytes: 80 * KIB, overflow: 'drop-oldest' })
+    const { hub, scheduler, ended, connect, publish } = setUp(policy, { limits })
+    const one = connect('one', { window: 0 }, ['a', 'b'])
+    publish(KIB, 'a')
+    scheduler.settle()
+    for (let i = 0; i < 70; i++) publish(KIB, 'a')
+    for (let i = 0; i < 40; i++) publish(KIB, 'b')
+    scheduler.advance(50)
+    expect(ended.size).toBe(0)
+    expect(hub.getClient('one').queuedBytes).toBe(100 * KIB)
+    expect(hub.getSubscription('one', 'a')).toMatchObject({ dropped: 11, pendingBytes: 59 * KIB })
+    expect(hub.getSubscription('one', 'b')).toMatchObject({ dropped: 0, pendingBytes: 40 * KIB })
+    expect(hub.getClient('one').drops).toEqual({ overflow: 11 })
+    while (one.unread > 0) {
+      one.read()
+      scheduler.settle()
+    }
+    expect(hub.getSubscription('one', 'a')).toMatchObject({ delivered: 60, dropped: 11, pending: 0 })
+  })
+
+  it('drop-newest gives up the newest of its list', () => {
+    const policy = buffered({ bytes: 80 * KIB, overflow: 'drop-newest' })
+    const { hub, scheduler, connect, publish } = setUp(policy, { limits })
+    const one = connect('one', { window: 0 }, ['a', 'b'])
+    publish(KIB, 'a')
+    scheduler.settle()
+    for (let i = 0; i < 60; i++) publish(KIB, 'a')
+    for (let i = 0; i < 50; i++) publish(KIB, 'b')
+    scheduler.advance(50)
+    expect(hub.getClient('one').queuedBytes).toBe(100 * KIB)
+    expect(hub.getSubscription('one', 'a')).toMatchObject({ dropped: 11 })
+    while (one.unread > 0) {
+      one.read()
+      scheduler.settle()
+    }
+    expect(hub.getSubscription('one', 'a')).toMatchObject({ published: 61, delivered: 50, dropped: 11, pending: 0 })
+    expect(hub.getSubscription('one', 'b')).toMatchObject({ published: 50, delivered: 50 })
+  })
+
+  it('a policy that allows more on one topic widens it', () => {
+    const { hub, scheduler, ended, connect, publish } = setUp(buffered({ bytes: 500 * KIB }), { limits })
+    connect('one', { window: 0 }, ['a', 'b'])
+    for (const topic of ['a', 'b', 'a', 'b']) publish(100 * KIB, topic)
+    scheduler.advance(50)
+    expect(ended.size).toBe(0)
+    expect(hub.getClient('one').queuedBytes).toBe(400 * KIB)
+  })
+})
+
+describe('bytes that the hub keeps in all', () => {
+  const history = { messages: 1000, bytes: MIB, ageMs: 60_000 }
+  const none = { messages: 0, bytes: 0, ageMs: 0 }
+  const limits = { maxRetainedBytes: 400 * KIB }
+  const kept = ({ queuedBytes, retainedBytes }: { queuedBytes: number; retainedBytes: number }) =>
+    queuedBytes + retainedBytes
+
+  it('histories go first, the largest first', () => {
+    const { hub, scheduler, publish } = setUp(buffered(), { limits, topics: openTopics({ history }) })
+    publish(60 * KIB, 'small')
+    for (let i = 0; i < 4; i++) publish(90 * KIB, 'large')
+    scheduler.settle()
+    expect(hub.getTopic('large')?.retained).toEqual({ messages: 0, bytes: 0 })
+    expect(hub.getTopic('small')?.retained).toEqual({ messages: 1, bytes: 60 * KIB })
+  })
+
+  it('then the client with most waiting, then the one that waited longest, then by name; always the same', () => {
+    const topics = openTopics({ history: none })
+    const { hub, scheduler, ended, connect, publish } = setUp(buffered({ overflow: 'drop-oldest' }), { limits, topics })
+    for (const id of ['d', 'c', 'b', 'a']) connect(id, { window: 0 }, [id])
+    publish(90 * KIB, 'd')
+    scheduler.advance(1)
+    publish(90 * KIB, 'b')
+    publish(90 * KIB, 'a')
+    publish(140 * KIB, 'c')
+    scheduler.settle()
+    expect([...ended.keys()]).toEqual(['c'])
+    publish(140 * KIB, 'd')
+    scheduler.settle()
+    expect([...ended.keys()]).toEqual(['c', 'd'])
+    expect(ended.get('d')?.reason).toBe('slow')
+    connect('e', { window: 0 }, ['e'])
+    publish(90 * KIB, 'e')
+    connect('f', { window: 0 }, ['f'])
+    publish(90 * KIB, 'f')
+    scheduler.settle()
+    expect(kept(hub.getConnectionStats())).toBe(360 * KIB)
+    connect('g', { window: 0 }, ['g'])
+    publish(80 * KIB, 'g')
+    scheduler.settle()
+    expect([...ended.keys()]).toEqual(['c', 'd', 'a'])
+  })
+
+  it('comes back to nothing, whatever happened to what was kept', () => {
+    const topics = openTopics({ history }, { u: { history: none } })
+    const { hub, scheduler, connect, publish } = setUp(buffered(), { limits, topics })
+    const overflows = ['close', 'drop-oldest', 'drop-newest'] as const
+    overflows.forEach((overflow, i) => {
+      const policy = buffered({ bytes: 50 * KIB, overflow })
+      const ids = ['reads', 'stalls', 'leaves', 'replays'].map(name => `${name}-${i}`)
+      const connections = ids.map(id => connect(id, { window: 10 * KIB }, []))
+      for (const id of ids) hub.subscribe(id, 't', { policy, after: id.startsWith('replays') ? 'oldest' : undefined })
+      for (let n = 0; n < 20; n++) publish(4 * KIB)
+      scheduler.advance(10)
+      connections[0]!.read(30 * KIB)
+      scheduler.advance(10)
+      hub.unsubscribe(ids[2]!, 't')
+      for (let n = 0; n < 20; n++) publish(4 * KIB)
+      scheduler.advance(10)
+    })
+    expect(kept(hub.getConnectionStats())).toBeGreaterThan(0)
+    for (const { id } of [...hub.getActiveClients()]) hub.unregisterClient(id, 'lost')
+    scheduler.advance(120_000)
+    expect(kept(hub.getConnectionStats())).toBe(0)
+    // The books agree: so much is free again that nobody has to go.
+    const last = connect('last', { window: 0 }, ['u'])
+    publish(390 * KIB, 'u')
+    scheduler.settle()
+    expect(last.closedFor).toBeUndefined()
+  })
+})
