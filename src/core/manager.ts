@@ -295,7 +295,7 @@ export class ConnectionManager {
 
   getConnectionStats(): ConnectionStats {
     const uptime = this.#options.scheduler.now() - this.#started
-    return connectionStats(this.#clients, this.#topics, this.#counters, uptime)
+    return connectionStats(this.#clients, this.#topics, this.#counters, this.#budget.used, uptime)
   }
 
   *getTopics(): Iterable<TopicInfo> {

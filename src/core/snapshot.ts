@@ -27,6 +27,7 @@ export function connectionStats(
   clients: ReadonlyMap<string, Registration>,
   topics: ReadonlyMap<string, Topic>,
   counters: HubCounters,
+  keptBytes: number,
   uptimeMs: number,
 ): ConnectionStats {
   const sum = { subscriptions: 0, behind: 0, pending: 0, queuedBytes: 0, retainedBytes: 0 }
@@ -43,7 +44,7 @@ export function connectionStats(
   const dropped = drops.reduce((total, { count }) => total + count, 0)
   return {
     ...sum,
-    ...{ clients: clients.size, topics: topics.size, uptimeMs },
+    ...{ clients: clients.size, topics: topics.size, keptBytes, uptimeMs },
     ...{ clientsTotal, published, publishedBytes, delivered, dropped, drops },
     ...{ closes: { ...closes }, clientsByProtocol: { ...clientsByProtocol } },
   }

@@ -129,6 +129,8 @@ export interface ConnectionStats {
   readonly queuedBytes: number
   /** In-process bytes that the topics keep, shared by all clients. */
   readonly retainedBytes: number
+  /** What counts against `maxRetainedBytes`: both of these, but for what the current tick will write. */
+  readonly keptBytes: number
   readonly drops: readonly DropCount[]
   readonly closes: Readonly<Partial<Record<CloseReason, number>>>
   readonly uptimeMs: number

@@ -56,7 +56,7 @@ export class Sweeper {
     })
     for (const outbox of this.#waiting) {
       const idle = outbox.writable && outbox.behind === 0 && outbox.untold === 0
-      if (idle && outbox.lookAt > now) continue
+      if (idle && outbox.wire?.inFlight && outbox.lookAt > now) continue
       this.#look(outbox, now)
       if (outbox.condemned || (idle && !outbox.wire?.inFlight)) this.#waiting.delete(outbox)
     }
@@ -66,12 +66,16 @@ export class Sweeper {
   #look(outbox: Outbox, now: number): void {
     outbox.sample(now)
     let lookAt = Number.POSITIVE_INFINITY
+    let measured = false
     for (const link of outbox.links.values()) {
       if (link.behind) this.#delivery.bound(link)
       if (link.policy.wake !== undefined && link.wakeAt <= now) this.#wake(link, now)
       lookAt = Math.min(lookAt, link.wakeAt)
+      measured ||= link.policy.measure === 'wire'
     }
     outbox.lookAt = lookAt
+    // The last link that asked for it has left, or has another policy.
+    if (!measured) outbox.wire = undefined
     if (outbox.behind > 0 && outbox.links.size > 1) this.#shed(outbox)
     if (outbox.writable && outbox.untold > 0) this.#delivery.wake(outbox)
   }

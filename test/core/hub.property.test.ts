@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import type { HubLimits } from '../../src/core/manager.ts'
 import type { DeliveryPolicy } from '../../src/core/policy.ts'
 import { createHub, type Hub } from '../../src/hub.ts'
 import { bestEffort } from '../../src/policies/best-effort.ts'
@@ -18,6 +19,7 @@ const POLICIES: readonly DeliveryPolicy[] = [
   buffered({ messages: 3, overflow: 'drop-newest' }),
   buffered({ bytes: 60, overflow: 'close' }),
   dropSlow({ timeoutMs: 100 }),
+  dropSlow({ timeoutMs: 100, measure: 'wire', floorRate: 1000 }),
   rateLimit({ messages: 20, burst: 0.1 }, bestEffort),
   rateLimit({ messages: 50, burst: 0.2 }, latest),
   rateLimit({ messages: 30, burst: 0.1 }, buffered({ messages: 4, overflow: 'drop-newest' })),
@@ -74,14 +76,15 @@ type Action =
 /** Plays actions on a hub with fake clients of a small window, and checks what no client may ever see. */
 class World {
   readonly scheduler = new ManualScheduler()
-  readonly hub: Hub = createHub({ scheduler: this.scheduler })
+  readonly hub: Hub
   readonly connections = new Map<string, FakeConnection>()
   readonly all: { id: string; connection: FakeConnection }[] = []
   readonly faults: unknown[] = []
   /** Actions to run inside the next write of a client, once. */
   readonly inWrite = new Map<string, Basic[]>()
 
-  constructor() {
+  constructor(limits: Partial<HubLimits>) {
+    this.hub = createHub({ scheduler: this.scheduler, limits })
     this.hub.events.on('fault', ({ error }) => this.faults.push(error))
     for (const id of CLIENTS) this.connect(id)
   }
@@ -209,8 +212,9 @@ describe('order and accounting, whatever happens (I1, I2, I4, I6)', () => {
           ),
           { maxLength: 80 },
         ),
-        actions => {
-          const world = new World()
+        fc.constantFrom({}, { maxQueuedBytesPerClient: 50 }, { maxRetainedBytes: 200 }),
+        (actions, limits) => {
+          const world = new World(limits)
           for (const action of actions) {
             world.play(action as Action)
             world.checkAccounts()
@@ -229,6 +233,11 @@ describe('order and accounting, whatever happens (I1, I2, I4, I6)', () => {
           })
           // At rest nothing but the housekeeping has a timer: the sweep has stopped.
           expect(world.scheduler.timers).toBe(1)
+          expect(stats.keptBytes).toBe(stats.retainedBytes)
+          world.hub.events.removeAllListeners()
+          for (const id of CLIENTS) world.hub.unregisterClient(id)
+          world.scheduler.advance(120_000)
+          expect(world.hub.getConnectionStats().keptBytes).toBe(0)
         },
       ),
       { numRuns: Number(process.env.HUBLINE_PROPERTY_RUNS ?? 500) },
