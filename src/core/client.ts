@@ -40,6 +40,10 @@ export class Registration implements Client {
     this.#back = back
   }
 
+  get closed(): boolean {
+    return this.outbox.condemned
+  }
+
   drained(): void {
     this.#back.drained()
   }

@@ -38,6 +38,8 @@ export interface Connection {
 /** What a transport holds of a registered client; its only way to speak to the core (the back edge). */
 export interface Client extends Disposable {
   readonly id: ClientId
+  /** The registration has ended, or is about to. */
+  readonly closed: boolean
   /** Everything that `write` answered `full` for is out: the outbox may go on. */
   drained(): void
   /**

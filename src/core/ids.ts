@@ -40,7 +40,7 @@ function topicError(name: string): HubError {
 
 /** Checks a client id. Throws CLIENT_ID_INVALID. */
 export function parseClientId(input: string): ClientId {
-  if (input.length === 0 || input.length > MAX_CLIENT_ID_LENGTH || !CLIENT_ID.test(input)) {
+  if (typeof input !== 'string' || input.length > MAX_CLIENT_ID_LENGTH || !CLIENT_ID.test(input)) {
     throw new HubError(
       'CLIENT_ID_INVALID',
       `client: a client id is 1 to ${MAX_CLIENT_ID_LENGTH} characters of A-Z a-z 0-9 _ . : @ -`,

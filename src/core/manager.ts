@@ -139,6 +139,8 @@ export class ConnectionManager {
       throw new HubError('CLIENT_EXISTS', `client: ${clientId} is connected already`)
     }
     if (older) this.#remove(older, 'replaced')
+    // A handler of the older one's end may have registered the id again.
+    if (this.#clients.has(clientId)) throw new HubError('CLIENT_EXISTS', `client: ${clientId} has just connected again`)
     if (this.#clients.size >= this.limits.maxClients) throw tooMany('clients', this.limits.maxClients)
     const outbox = new Outbox(clientId, connection, this.#budget, this.#delivery.stalls)
     const client = new Registration(outbox, options, this.#options.scheduler.now(), {

@@ -6,6 +6,7 @@ export type Received =
   | {
       readonly kind: 'message'
       readonly topic: string
+      readonly epoch: string
       readonly seq: number
       readonly text: string
       readonly bytes: number
@@ -19,8 +20,8 @@ const decoder = new TextDecoder()
 /** Frames that a test can read back: one line of JSON each, the payload as text. Shared, as codecs must be. */
 export const fakeCodec: Codec = {
   name: 'fake',
-  encode: ({ topic, seq, payload }: Message) =>
-    line({ kind: 'message', topic, seq, text: decoder.decode(payload), bytes: payload.byteLength }),
+  encode: ({ topic, epoch, seq, payload }: Message) =>
+    line({ kind: 'message', topic, epoch, seq, text: decoder.decode(payload), bytes: payload.byteLength }),
   gap: gap => line({ kind: 'gap', gap }),
   concat: (frames, bytes) => Buffer.concat(frames, bytes),
 }

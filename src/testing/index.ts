@@ -4,4 +4,5 @@ export { FakeConnection, type FakeConnectionOptions, fakeCodec, type Received } 
 export { ManualScheduler } from './manual-scheduler.ts'
 export { mayRead, type Pace, PacedReader } from './pace.ts'
 export { type ContractCase, type PolicyHarness, policyContract } from './policy-contract.ts'
+export { type PeerEnd, SlowPeer, type SlowPeerOptions } from './slow-peer.ts'
 export { type TransportHarness, type TransportPeer, transportContract } from './transport-contract.ts'

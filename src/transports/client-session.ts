@@ -58,6 +58,10 @@ export class ClientSession implements Client {
   #ponged = true
   #ended = false
 
+  get closed(): boolean {
+    return this.#ended
+  }
+
   /** Throws CLIENT_ID_INVALID. */
   constructor(channel: WebSocketChannel, opening: Opening, context: SessionContext) {
     this.id = parseClientId(opening.clientId)

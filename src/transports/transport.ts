@@ -11,6 +11,8 @@ export interface Opening {
   readonly session?: Session | undefined
   /** The peer's address, for people to read. */
   readonly address?: string | undefined
+  /** The id is taken. Default replace: the older client is closed. refuse: CLIENT_EXISTS. */
+  readonly ifExists?: 'replace' | 'refuse' | undefined
   readonly heartbeat?: Heartbeat | undefined
 }
 
@@ -28,15 +30,15 @@ export function newClientId(): string {
   return randomUUID()
 }
 
-interface Bound extends Connection {
+export interface Bound extends Connection {
   bind(client: Client): void
   detach(): void
 }
 
 /** Registers and subscribes, or neither. `first` is queued before any message. */
 export function join(connection: Bound, opening: Opening, first?: Uint8Array): Client {
-  const { hub, clientId, topics, session, address } = opening
-  const client = hub.registerClient(clientId, connection, { ...(session && { session }), address })
+  const { hub, clientId, topics, session, address, ifExists = 'replace' } = opening
+  const client = hub.registerClient(clientId, connection, { ...(session && { session }), address, ifExists })
   connection.bind(client)
   try {
     if (first && first.byteLength > 0) client.send(first)

@@ -14,7 +14,8 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   policies: ['core'],
   brokers: ['core'],
   transports: ['core', 'wire', 'node:', 'koffi', 'ws', 'zod'],
-  testing: ['core', 'wire', 'transports/transport.ts', 'node:'],
+  tower: ['core', 'wire', 'policies', 'transports', 'hub.ts', 'open-topics.ts', 'event-loop.ts', 'node:', 'zod'],
+  testing: ['core', 'wire', 'transports/transport.ts', 'node:', 'koffi'],
   server: [
     ...['core', 'wire', 'policies', 'brokers', 'transports', 'event-loop.ts', 'open-topics.ts', 'hub.ts', 'node:'],
     ...['@fastify', 'fast-png', 'fastest-levenshtein', 'fastify', 'fastify-plugin', 'pino', 'prom-client', 'ws'],

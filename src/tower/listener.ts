@@ -1,0 +1,131 @@
+import { ServerResponse } from 'node:http'
+import { Socket } from 'node:net'
+import { HubError } from '../core/errors.ts'
+import type { Codec } from '../core/message.ts'
+import { chunked } from '../transports/codecs.ts'
+import { NodeSocket } from '../transports/node-socket.ts'
+import type { Bound } from '../transports/transport.ts'
+import { LAST_CHUNK } from '../wire/http-framing.ts'
+import { type Retries, SendConnection } from './send-connection.ts'
+import { countSent, endSocket, isSendSocket, type SendSocket } from './send-socket.ts'
+
+/** What a tower feeds [H4]. */
+export type TowerSocket = Socket | ServerResponse | SendSocket
+
+export interface Listener {
+  readonly connection: Bound
+  readonly address: string | undefined
+  /** Once it is registered: begins the response, and listens for its end. `gone`: the peer has left [H8]. */
+  begin(gone: () => void): void
+}
+
+export interface ListenerOptions {
+  /** Of a response whose head is not written yet. */
+  readonly contentType: string
+  readonly codec: Codec
+  /** May an HTTP/1.1 response be chunked? */
+  readonly chunked: boolean
+  readonly retries: Retries
+}
+
+/** Makes a connection of whatever it is; undefined where the peer has gone already. Throws REQUEST_INVALID for what nobody can feed. */
+export function listenerOf(socket: TowerSocket, options: ListenerOptions): Listener | undefined {
+  if (socket instanceof ServerResponse) return ofResponse(socket, options)
+  if (socket instanceof Socket) return ofSocket(socket, options)
+  if (isSendSocket(socket)) return ofSendSocket(socket, options)
+  const what = socket === null ? 'null' : typeof socket
+  throw new HubError(
+    'REQUEST_INVALID',
+    `socket: a listener is a net.Socket, a ServerResponse or an object with send(data), not ${what}`,
+  )
+}
+
+function ofSocket(socket: Socket, { codec }: ListenerOptions): Listener | undefined {
+  if (socket.destroyed || !socket.writable) return undefined
+  const connection = new NodeSocket(socket, { protocol: 'tcp', codec, farewell: () => socket.end() })
+  return {
+    connection,
+    address: socket.remoteAddress,
+    begin(gone) {
+      // Nobody reads what a listener says, but without reading its end would not be seen before the next write.
+      socket.once('end', gone)
+      socket.resume()
+    },
+  }
+}
+
+function ofResponse(response: ServerResponse, options: ListenerOptions): Listener | undefined {
+  if (response.destroyed || response.socket?.destroyed) return undefined
+  const { socket } = response
+  if (socket === null) throw refused('waits behind an earlier one on the same connection')
+  if (response.writableEnded) throw refused('has ended')
+  if (response.req.method === 'HEAD') throw refused('answers HEAD and has no body')
+  if (response.hasHeader('content-length')) throw refused('has a content-length, and a stream has none')
+  const chunks = response.headersSent ? response.chunkedEncoding : response.req.httpVersion !== '1.0' && options.chunked
+  const connection = new NodeSocket(socket, {
+    protocol: 'http-stream',
+    codec: chunks ? inChunks(options.codec) : options.codec,
+    farewell() {
+      if (chunks) socket.write(LAST_CHUNK)
+      socket.end()
+    },
+  })
+  return {
+    connection,
+    address: socket.remoteAddress,
+    begin() {
+      if (!response.headersSent) writeHead(response, options.contentType, chunks)
+      response.flushHeaders()
+    },
+  }
+}
+
+function refused(why: string): HubError {
+  return new HubError('REQUEST_INVALID', `socket: this response ${why}`)
+}
+
+function writeHead(response: ServerResponse, contentType: string, chunks: boolean): void {
+  if (!response.hasHeader('content-type')) response.setHeader('content-type', contentType)
+  if (!response.hasHeader('cache-control')) response.setHeader('cache-control', 'no-store')
+  if (!chunks) response.removeHeader('transfer-encoding')
+  response.writeHead(response.statusCode, { connection: 'close', ...(chunks && { 'transfer-encoding': 'chunked' }) })
+}
+
+/** One for each codec: its identity is the key of the encode-once cache. */
+const inChunksOf = new WeakMap<Codec, Codec>()
+
+function inChunks(codec: Codec): Codec {
+  const known = inChunksOf.get(codec) ?? chunked(codec)
+  inChunksOf.set(codec, known)
+  return known
+}
+
+function ofSendSocket(socket: SendSocket, { codec, retries }: ListenerOptions): Listener {
+  const connection: SendConnection = new SendConnection(
+    {
+      protocol: 'send',
+      offer: (bytes, taken) => taken(countSent(socket, bytes)),
+      end(reason) {
+        for (const [event, listener] of heard) socket.off?.(event, listener)
+        // An emitter of which nobody hears the errors would throw them.
+        socket.on?.('error', () => {})
+        endSocket(socket, reason)
+      },
+    },
+    codec,
+    retries,
+  )
+  const heard: (readonly [string, () => void])[] = [
+    ['drain', () => connection.retry()],
+    ['error', () => connection.lost('lost')],
+    ['end', () => connection.lost('peer')],
+    ['close', () => connection.lost('peer')],
+  ]
+  return {
+    connection,
+    address: undefined,
+    begin() {
+      for (const [event, listener] of heard) socket.on?.(event, listener)
+    },
+  }
+}
