@@ -41,7 +41,7 @@ export class Outbox {
   condemned = false
   /** Bytes of all frames that the connection was given. */
   written = 0
-  /** While nothing waits here and something is in flight: not before this time need the sweep look, in ms. */
+  /** While nothing waits here and it is measured on the wire: not before this time need the sweep look, in ms. */
   lookAt = 0
   /** Where a policy measures on the wire and the connection can. */
   wire: WireClock | undefined

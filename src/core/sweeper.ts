@@ -56,7 +56,7 @@ export class Sweeper {
     })
     for (const outbox of this.#waiting) {
       const idle = outbox.writable && outbox.behind === 0 && outbox.untold === 0
-      if (idle && outbox.wire?.inFlight && outbox.lookAt > now) continue
+      if (idle && outbox.wire !== undefined && outbox.lookAt > now) continue
       this.#look(outbox, now)
       if (outbox.condemned || (idle && !outbox.wire?.inFlight)) this.#waiting.delete(outbox)
     }
@@ -73,7 +73,7 @@ export class Sweeper {
       lookAt = Math.min(lookAt, link.wakeAt)
       measured ||= link.policy.measure === 'wire'
     }
-    outbox.lookAt = lookAt
+    outbox.lookAt = measured ? lookAt : 0
     // The last link that asked for it has left, or has another policy.
     if (!measured) outbox.wire = undefined
     if (outbox.behind > 0 && outbox.links.size > 1) this.#shed(outbox)
