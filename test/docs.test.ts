@@ -58,8 +58,9 @@ describe('the tables say what the code does', () => {
 })
 
 function flatten(config: z.infer<typeof configSchema>): Record<string, unknown> {
-  const { history, limits, topics: _, ...flat } = config
+  const { history, limits, tcp, topics: _, ...flat } = config
   const under = (name: string, values: object) =>
     Object.entries(values).map(([key, value]) => [`${name}.${key}`, value])
-  return { ...flat, ...Object.fromEntries([...under('history', history), ...under('limits', limits)]) }
+  const nested = [...under('history', history), ...under('limits', limits), ...under('tcp', tcp)]
+  return { ...flat, ...Object.fromEntries(nested) }
 }

@@ -36,7 +36,18 @@ export function statsText(
   ]
   const drops = now.drops.map(({ policy, reason, count }) => `${policy} ${reason} ${count}`)
   const table = new Table({
-    head: ['client', 'protocol', 'topics', 'delivered', 'dropped', 'pending', 'queued B', 'waited ms'],
+    head: [
+      'client',
+      'protocol',
+      'topics',
+      'delivered',
+      'dropped',
+      'pending',
+      'queued B',
+      'waited ms',
+      'unacked B',
+      'lost',
+    ],
     ...(boxed ? BOXED : PLAIN),
   })
   const slowest = [...clients].sort((a, b) => b.waitedMs - a.waitedMs)
@@ -47,7 +58,15 @@ export function statsText(
     .trim()
 }
 
-function rowOf({ id, protocol, subscriptions, queuedBytes, waitedMs }: ClientInfo): (string | number)[] {
+function rowOf({
+  id,
+  protocol,
+  subscriptions,
+  queuedBytes,
+  waitedMs,
+  unacknowledged,
+  drops,
+}: ClientInfo): (string | number)[] {
   const sum = (field: 'delivered' | 'dropped' | 'pending') =>
     subscriptions.reduce((total, each) => total + each[field], 0)
   return [
@@ -59,5 +78,9 @@ function rowOf({ id, protocol, subscriptions, queuedBytes, waitedMs }: ClientInf
     sum('pending'),
     queuedBytes,
     Math.round(waitedMs),
+    unacknowledged ?? '-',
+    Object.entries(drops)
+      .map(([reason, count]) => `${reason} ${count}`)
+      .join(' '),
   ]
 }

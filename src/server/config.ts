@@ -50,6 +50,31 @@ export const configSchema = z.strictObject({
       maxClients: z.int().min(1).max(10_000_000).default(50_000),
       maxTopics: z.int().min(1).max(10_000_000).default(100_000),
       maxSubscriptionsPerClient: z.int().min(1).max(100_000).default(128),
+      maxQueuedBytesPerClient: z
+        .int()
+        .min(1024)
+        .max(1024 * MIB)
+        .default(MIB),
+      maxRetainedBytes: z
+        .int()
+        .min(MIB)
+        .max(1024 * 1024 * MIB)
+        .default(256 * MIB),
+    })
+    .prefault({}),
+  /** What the kernel may hide of a connection, in bytes; 0: as the system has it. Linux only. */
+  tcp: z
+    .strictObject({
+      notSentLowatBytes: z
+        .int()
+        .min(0)
+        .max(64 * MIB)
+        .default(128 * 1024),
+      sendBufferBytes: z
+        .int()
+        .min(0)
+        .max(64 * MIB)
+        .default(0),
     })
     .prefault({}),
   topics: z.record(z.string(), topic).default({}),
@@ -143,7 +168,8 @@ function describe(issue: z.core.$ZodIssue, value: unknown): string {
 /** What may stand at a place of the configuration. */
 function keysAt(path: readonly string[]): string[] {
   if (path[0] === 'topics') return Object.keys((path[2] === 'history' ? history : topic).shape)
-  const shapes = { limits: configSchema.shape.limits.unwrap(), history } as Record<string, { shape: object }>
+  const { limits, tcp } = configSchema.shape
+  const shapes = { limits: limits.unwrap(), tcp: tcp.unwrap(), history } as Record<string, { shape: object }>
   return Object.keys(shapes[path[0] ?? '']?.shape ?? configSchema.shape)
 }
 

@@ -1,6 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { ConnectionManager } from '../core/manager.ts'
 import type { ConnectionStats } from '../core/stats.ts'
+import { tcpProbe } from '../transports/tcp-probe.ts'
 
 /**
  * The hub's plain counters in Prometheus's form, read when scraped and not before. Labels are bounded: protocols, policies and
@@ -26,6 +27,9 @@ export function createMetrics(hub: ConnectionManager): Registry {
   gauge('hubline_pending_messages', 'Messages that wait, once per subscription', stats => stats.pending)
   gauge('hubline_queued_bytes', 'Bytes in this process that wait for single clients', stats => stats.queuedBytes)
   gauge('hubline_retained_bytes', 'Bytes in this process that topics keep for all', stats => stats.retainedBytes)
+
+  gauge('hubline_kept_bytes', 'Bytes that count against limits.maxRetainedBytes', stats => stats.keptBytes)
+  gauge('hubline_tcp_probe', '1 where unacknowledged bytes can be measured', () => (tcpProbe() ? 1 : 0))
 
   new Gauge({
     name: 'hubline_clients',

@@ -7,6 +7,7 @@ import type { TopicDefaults } from '../core/topics.ts'
 import { createHub, type Hub } from '../hub.ts'
 import { openTopics } from '../open-topics.ts'
 import { parsePolicy } from '../policies/catalog.ts'
+import { missingTcpProbe, tcpProbe } from '../transports/tcp-probe.ts'
 import type { Config } from './config.ts'
 import { errorHandler, notFound } from './errors.ts'
 import { hubline } from './fastify.ts'
@@ -76,6 +77,7 @@ export async function createApp(
 export async function startServer(config: Config, options: ServerOptions = {}): Promise<RunningServer> {
   const { hub, app } = await createApp(config, options)
   const sockets = trackSockets(app)
+  tuneSockets(app, config.tcp)
   let url: string
   try {
     url = await app.listen({ host: config.host, port: config.port })
@@ -97,6 +99,20 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
       clearTimeout(deadline)
     },
   }
+}
+
+/** Bounds what the kernel hides of each connection, where it can be told to. */
+function tuneSockets(app: FastifyInstance, { notSentLowatBytes, sendBufferBytes }: Config['tcp']): void {
+  const probe = tcpProbe()
+  if (probe === undefined) {
+    app.log.info({ why: missingTcpProbe() }, 'no TCP probe: drop-slow can measure its own queue only')
+    return
+  }
+  const buffers = {
+    ...(notSentLowatBytes > 0 && { notSentLowatBytes }),
+    ...(sendBufferBytes > 0 && { sendBufferBytes }),
+  }
+  app.server.on('connection', (socket: Socket) => probe.tune(socket, buffers))
 }
 
 /** Node closes idle HTTP connections at best, and knows nothing of upgraded ones. */

@@ -20,6 +20,8 @@ const client = (id: string, waitedMs: number): ClientInfo =>
     protocol: 'sse',
     queuedBytes: 77,
     waitedMs,
+    unacknowledged: id === 'a' ? 4096 : undefined,
+    drops: id === 'a' ? { behind: 1, rate: 1 } : {},
     subscriptions: [
       { delivered: 3, dropped: 1, pending: 0 },
       { delivered: 4, dropped: 1, pending: 2 },
@@ -32,7 +34,7 @@ describe('the table of stats', () => {
     const row = statsText(stats(), [client('a', 12.4)])
       .split('\n')
       .at(-1)!
-    expect(words(row)).toEqual(['a', 'sse', '2', '7', '2', '2', '77', '12'])
+    expect(words(row)).toEqual(['a', 'sse', '2', '7', '2', '2', '77', '12', '4096', 'behind', '1', 'rate', '1'])
   })
 
   it('is plain rows for files and programs, and has lines on a terminal', () => {
@@ -50,6 +52,8 @@ describe('the table of stats', () => {
     const many = Array.from({ length: 35 }, (_, i) => client(`c${i}`, i))
     const rows = statsText(stats(), many).split('\n')
     expect(words(rows[3]!)[0]).toBe('c34')
+    // Nobody can tell what it has not confirmed.
+    expect(words(rows[3]!).at(-1)).toBe('-')
     expect(rows.at(-1)).toBe('and 5 more')
   })
 
