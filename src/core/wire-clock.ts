@@ -13,9 +13,8 @@ export class WireClock {
 
   /** `written`: all bytes given to the connection. `unacknowledged`: how many of them are not confirmed. */
   sample(written: number, unacknowledged: number, now: number): void {
-    const restart = this.#unacknowledged === 0 || written - unacknowledged >= this.#mark
     this.#unacknowledged = unacknowledged
-    if (!restart) return
+    if (written - unacknowledged < this.#mark) return
     this.#mark = written
     this.#markedAt = now
     this.#ahead = unacknowledged

@@ -35,7 +35,7 @@ export interface FakeConnectionOptions {
   readonly codec?: Codec
   /** Bytes that it takes before it answers `full`. Default: endless. */
   readonly window?: number
-  /** Bytes that the peer's host confirms before the peer reads them. Default 0. */
+  /** Bytes that the peer's host confirms before the peer reads them. Default: endless if the window is, else 0. */
   readonly receiveBuffer?: number
   /** false: it cannot tell what is unconfirmed, as without the TCP probe. Default true. */
   readonly tellsUnacknowledged?: boolean
@@ -63,6 +63,7 @@ export class FakeConnection implements Connection {
   vanished = false
   readonly #window: number
   readonly #options: FakeConnectionOptions
+  readonly #receiveBuffer: number
   #inFlight = 0
   #confirmed = 0
   #corked = false
@@ -73,6 +74,7 @@ export class FakeConnection implements Connection {
     this.codec = options.codec ?? fakeCodec
     this.#window = options.window ?? Number.POSITIVE_INFINITY
     this.#options = options
+    this.#receiveBuffer = options.receiveBuffer ?? (Number.isFinite(this.#window) ? 0 : Number.POSITIVE_INFINITY)
   }
 
   write(frame: Uint8Array, more: boolean): WriteResult {
@@ -132,7 +134,7 @@ export class FakeConnection implements Connection {
 
   /** The peer's host takes what fits its receive buffer. */
   #confirm(): void {
-    if (!this.vanished) this.#confirmed = Math.min(this.#inFlight, this.#options.receiveBuffer ?? 0)
+    if (!this.vanished) this.#confirmed = Math.min(this.#inFlight, this.#receiveBuffer)
   }
 
   #take(frame: Uint8Array): void {

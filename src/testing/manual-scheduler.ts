@@ -74,9 +74,14 @@ export class ManualScheduler implements Scheduler {
     }
   }
 
+  /** Time passes inside of what runs now; nothing else runs. */
+  elapse(ms: number): void {
+    this.#now += ms
+  }
+
   /** The loop is blocked for so long: time passes, nothing runs, and each timer that fell due fires once afterwards. */
   block(ms: number): void {
-    this.#now += ms
+    this.elapse(ms)
     for (const timer of [...this.#timers]) {
       if (timer.due > this.#now) continue
       timer.due = this.#now + timer.ms

@@ -61,6 +61,8 @@ export class PacedReader implements Disposable {
 
   #step(): void {
     if (this.#connection.closedFor !== undefined) return
+    // Who had nothing to read does not read the faster afterwards.
+    if (this.#connection.unread === 0 && this.#pace.kind === 'rate') this.follow(this.#pace)
     const most = mayRead(this.#pace, this.#scheduler.now() - this.#since, this.#read)
     const bytes = Math.min(most, this.#connection.unread)
     if (bytes <= 0) return

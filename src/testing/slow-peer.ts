@@ -83,7 +83,11 @@ export class SlowPeer implements Disposable {
     let most = mayRead(this.#pace, performance.now() - this.#since, this.#already)
     while (most > 0) {
       const got = this.#channel.receive(Math.min(most, 64 * 1024))
-      if (got === undefined) return
+      if (got === undefined) {
+        // Who had nothing to read does not read the faster afterwards.
+        if (this.#pace.kind === 'rate') this.follow(this.#pace)
+        return
+      }
       if (typeof got === 'string') {
         this.close(got)
         return

@@ -17,6 +17,8 @@ const policies: Record<string, () => DeliveryPolicy> = {
   'buffered, drop-oldest': () => buffered({ overflow: 'drop-oldest' }),
   'buffered, drop-newest': () => buffered({ overflow: 'drop-newest' }),
   'drop-slow 250 ms': () => dropSlow(),
+  'drop-slow, strict': () => dropSlow({ floorRate: Number.POSITIVE_INFINITY }),
+  'drop-slow on the wire': () => dropSlow({ measure: 'wire' }),
   'rate-limit over best-effort': () => rateLimit({ messages: 10 }, bestEffort),
   'rate-limit over latest': () => rateLimit({ bytes: 1000 }, latest),
   'rate-limit over drop-oldest': () => rateLimit({ messages: 10 }, buffered({ overflow: 'drop-oldest' })),

@@ -5,6 +5,7 @@ import { MessageChannel, Worker } from 'node:worker_threads'
 import fc from 'fast-check'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { CloseReason } from '../../src/core/connection.ts'
+import { eventLoop } from '../../src/event-loop.ts'
 import { createHub } from '../../src/hub.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
 import { SlowPeer } from '../../src/testing/slow-peer.ts'
@@ -81,7 +82,8 @@ async function tcpTower(options: TowerOptions = {}) {
   const ended = new Map<string, CloseReason>()
   const tower = new HTTPConnectionManager({ env: {}, onRemove: (id, reason) => ended.set(id, reason), ...options })
   let added = (_id: string): void => {}
-  const server = createTcpServer(socket => {
+  // Half-open sockets do not end by themselves when their peer does.
+  const server = createTcpServer({ allowHalfOpen: true }, socket => {
     const id = `port-${socket.remotePort}`
     tower.addClient(socket, id)
     added(id)
@@ -439,6 +441,17 @@ describe('[H4] the interface', () => {
     expect(tower.addClient(socket, 'b')).toBe(true)
   })
 
+  it('[H10] one whose end comes while it is added leaves nothing behind', () => {
+    const { tower, removed } = setUp()
+    tower.hub.events.once('subscribe', ({ id }) => tower.hub.unregisterClient(id, 'overloaded'))
+    const socket = new FakeSocket()
+    expect(tower.addClient(socket, 'a')).toBe(true)
+    expect([tower.count, socket.ended !== undefined]).toEqual([0, true])
+    expect(tower.removeClient('a')).toBe(false)
+    expect(tower.addClient(socket, 'b')).toBe(true)
+    expect(removed).toEqual([])
+  })
+
   it('[H4] any number of towers, also on one hub, keep apart', () => {
     const hub = createHub({ scheduler: new ManualScheduler() })
     const one = setUp({ hub })
@@ -446,10 +459,10 @@ describe('[H4] the interface', () => {
     const [a, b] = [one.add('a'), two.add('b')]
     one.tower.broadcast(bytes('1'))
     two.tower.broadcast(bytes('2'))
+    expect(one.tower.removeClient('b')).toBe(false)
     one.tower.removeClient('a')
     two.tower.removeClient('b')
     expect([a.bytes, b.bytes]).toEqual(['1', '2'])
-    expect(one.tower.removeClient('b')).toBe(false)
     expect([one.removed.length, two.removed.length]).toEqual([1, 1])
   })
 
@@ -512,7 +525,8 @@ describe('[H8] disconnects are noticed without a write', () => {
     const { tower, listen, ended } = await tcpTower()
     const polite = await listen()
     const rude = await listen()
-    polite.peer.end()
+    // Nobody reads what it says, and its end comes behind it.
+    polite.peer.end(Buffer.alloc(MIB))
     rude.peer.resetAndDestroy()
     await until(() => ended.size === 2)
     expect([ended.get(polite.id), tower.count]).toEqual(['peer', 0])
@@ -811,6 +825,8 @@ describe('[H5] the port of a worker', () => {
     ]) {
       port2.postMessage(wrong)
     }
+    const unasked: unknown[] = []
+    port2.on('message', message => message.call === undefined && unasked.push(message))
     const answered = new Promise(resolve => port2.on('message', message => message.call === 4242 && resolve(message)))
     port2.postMessage({ type: 'remove', call: 4242, id: 7 })
     expect(await answered).toMatchObject({
@@ -819,6 +835,22 @@ describe('[H5] the port of a worker', () => {
       message: expect.stringContaining('id'),
     })
     expect(await remote.count()).toBe(1)
+    expect(unasked).toEqual([])
+  })
+
+  it('[H11] a count over there that cannot be is none', async () => {
+    const { tower, removed } = setUp({ scheduler: eventLoop })
+    const { port1, port2 } = new MessageChannel()
+    open.push(() => port2.close())
+    tower.accept(port1)
+    port2.on('message', ({ type, data }) => {
+      if (type === 'write') port2.postMessage({ type: 'wrote', socket: 1, count: data.byteLength + 1 })
+    })
+    port2.postMessage({ type: 'add', call: 1, id: 'a', socket: 1 })
+    await until(() => tower.count === 1)
+    tower.broadcast(bytes('0123456789'))
+    await until(() => removed.length === 1)
+    expect(removed).toEqual([['a', 'lost']])
   })
 
   it('[H5] at most 1,024 calls wait; a port that closes answers them all', async () => {

@@ -145,6 +145,20 @@ describe('the message path', () => {
   })
 })
 
+describe('an id that is taken again while its older client ends', () => {
+  it('belongs to whoever was quicker, and the other is told', () => {
+    const { hub, connect } = setUp()
+    const first = connect('one')
+    let nested: FakeConnection | undefined
+    hub.events.once('unregister', () => {
+      nested = connect('one')
+    })
+    expect(codeOf(() => connect('one'))).toBe('CLIENT_EXISTS')
+    expect([first.closedFor, nested?.closedFor]).toEqual(['replaced', undefined])
+    expect([...hub.getActiveClients()]).toHaveLength(1)
+  })
+})
+
 describe('membership (I2)', () => {
   it('gives a newcomer only what is published after it came, in the same tick as well', () => {
     const { scheduler, hub, connect, publish } = setUp()

@@ -6,6 +6,7 @@ import { openTopics } from '../../src/open-topics.ts'
 import { bestEffort } from '../../src/policies/best-effort.ts'
 import { buffered } from '../../src/policies/buffered.ts'
 import { dropSlow } from '../../src/policies/drop-slow.ts'
+import { latest } from '../../src/policies/latest.ts'
 import { rateLimit } from '../../src/policies/rate-limit.ts'
 import { FakeConnection as Fake, type FakeConnectionOptions } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
@@ -26,7 +27,7 @@ function setUp(policy: DeliveryPolicy, options: HubOptions = {}) {
   const ended = new Map<string, { at: number; reason: CloseReason }>()
   hub.events.on('unregister', ({ id, reason }) => ended.set(id, { at: scheduler.now(), reason }))
   const connect = (id: string, fake: FakeConnectionOptions = {}, topics: readonly string[] = ['t']): Fake => {
-    const connection = new Fake({ codec: rawCodec, ...fake })
+    const connection = new Fake({ codec: rawCodec, receiveBuffer: 0, ...fake })
     connection.client = hub.registerClient(id, connection)
     for (const topic of topics) hub.subscribe(id, topic)
     return connection
@@ -75,6 +76,14 @@ describe('slow by what waits in this process', () => {
     stream(16 * KIB, 20, 1000)
     expect(ended.get('one')?.reason).toBe('slow')
     expect(ended.get('one')?.at).toBeLessThanOrEqual(600)
+  })
+
+  it('nor does taking a piece each time in time: what waits behind it grows old', () => {
+    const { ended, connect, stream, read } = setUp(dropSlow({ timeoutMs: 250, bytes: 64 * MIB, ...strict }))
+    const one = connect('one', { window: 0 })
+    using _ = read(one, { kind: 'pauses', readMs: 10, pauseMs: 190 })
+    stream(16 * KIB, 20, 2000)
+    expect(ended.get('one')?.reason).toBe('slow')
   })
 
   it('a message counts from when it came, but not from before its reader fell behind', () => {
@@ -127,22 +136,48 @@ describe('slow by what waits in this process', () => {
   })
 
   it('what it took a while ago earns no time for what waits now', () => {
-    const { scheduler, ended, connect, publish, read } = setUp(dropSlow({ floorRate: MIB, bytes: 8 * MIB }))
+    const { hub, scheduler, ended, connect, publish, stream, read } = setUp(
+      dropSlow({ floorRate: MIB, bytes: 8 * MIB }),
+    )
     const one = connect('one', { window: 16 * KIB })
-    using script = read(one, { kind: 'rate', bytesPerSecond: 2 * MIB })
-    for (let i = 0; i < 200; i++) {
-      publish(32 * KIB)
-      scheduler.advance(20)
-    }
+    using script = read(one, { kind: 'rate', bytesPerSecond: MIB })
+    // A backlog that it works off slowly: it is never caught up in all the three seconds.
+    for (let i = 0; i < 10; i++) publish(32 * KIB)
+    stream(20_900, 20, 3000)
     expect(ended.size).toBe(0)
+    expect(hub.getClient('one').queuedBytes).toBeGreaterThan(128 * KIB)
     script.follow({ kind: 'stalled' })
     const stalled = scheduler.now()
-    for (let i = 0; i < 20; i++) {
-      publish(32 * KIB)
-      scheduler.advance(20)
-    }
+    stream(20_900, 20, 2000)
     expect(ended.get('one')?.reason).toBe('slow')
-    expect(ended.get('one')!.at - stalled).toBeLessThanOrEqual(400)
+    expect(ended.get('one')!.at - stalled).toBeLessThanOrEqual(700)
+  })
+
+  it('what the connection took at once in between counts as taken', () => {
+    const { scheduler, ended, connect, publish } = setUp(dropSlow({ floorRate: MIB, bytes: 8 * MIB }))
+    const one = connect('one', { window: 192 * KIB })
+    for (let i = 0; i < 48; i++) publish(64 * KIB)
+    for (let i = 0; i < 20; i++) {
+      scheduler.advance(200)
+      one.read(256 * KIB)
+    }
+    expect(ended.size).toBe(0)
+    expect(one.unread).toBe(0)
+  })
+
+  it('a client that ends inside of its own write leaves nothing in the books', () => {
+    const { hub, scheduler, connect, publish } = setUp(dropSlow())
+    const one = connect('one')
+    one.answer = () => {
+      hub.unregisterClient('one', 'lost')
+      return 'full'
+    }
+    publish(10 * KIB, 'u')
+    hub.subscribe('one', 'u')
+    publish(10 * KIB, 'u')
+    scheduler.settle()
+    const { keptBytes, retainedBytes, queuedBytes } = hub.getConnectionStats()
+    expect({ keptBytes, queuedBytes }).toEqual({ keptBytes: retainedBytes, queuedBytes: 0 })
   })
 
   it('a rate limit in between does not make its client slow', () => {
@@ -154,6 +189,23 @@ describe('slow by what waits in this process', () => {
     scheduler.advance(1000)
     expect(one.writes).toBeGreaterThan(1)
     expect(one.writes).toBeLessThan(6)
+  })
+
+  it('and a rate limit sends when the rate allows, not when the policy below it wants to look', () => {
+    const { connect, publish, scheduler } = setUp(
+      rateLimit({ messages: 20, burst: 0.05 }, dropSlow({ timeoutMs: 1000 })),
+    )
+    const one = connect('one')
+    for (let i = 0; i < 30; i++) publish(10)
+    scheduler.advance(1000)
+    expect(one.writes).toBeGreaterThanOrEqual(19)
+  })
+
+  it('a client that is slow on the wire is found under a rate limit, too', () => {
+    const { ended, connect, stream } = setUp(rateLimit({ messages: 1000 }, dropSlow({ measure: 'wire' })))
+    connect('one')
+    stream(10, 20, 1000)
+    expect(ended.get('one')?.reason).toBe('slow')
   })
 
   it('but a client that is slow under a rate limit is', () => {
@@ -190,15 +242,63 @@ describe('our own loop', () => {
     expect(ended.size).toBe(1)
   })
 
+  it('also when it had been behind before, and had caught up', () => {
+    const { scheduler, ended, connect, publish } = setUp(dropSlow({ timeoutMs: 250, ...strict }))
+    const one = connect('one', { window: 0 })
+    publish(10)
+    scheduler.advance(100)
+    one.read()
+    scheduler.advance(100)
+    publish(10)
+    scheduler.block(400)
+    scheduler.advance(200)
+    expect(ended.size).toBe(0)
+  })
+
+  it('also when a write had emptied its connection at once', () => {
+    const { scheduler, ended, connect, publish } = setUp(dropSlow({ timeoutMs: 250, ...strict }))
+    const one = connect('one', { window: 15 })
+    publish(20)
+    scheduler.settle()
+    publish(10)
+    scheduler.advance(100)
+    one.read()
+    scheduler.advance(100)
+    publish(20)
+    scheduler.block(400)
+    scheduler.advance(200)
+    expect(ended.size).toBe(0)
+  })
+
+  it('only the part of a stall in which the client had something to take is excused', () => {
+    const { scheduler, ended, connect, publish } = setUp(dropSlow({ timeoutMs: 250, ...strict }), {
+      topics: openTopics({ maxMessageBytes: MIB, history: { messages: 0, bytes: 0, ageMs: 0 } }),
+    })
+    // Somebody waits, so the sweep runs and can come late.
+    connect('first', { window: 0 }, ['u'])
+    publish(10, 'u')
+    scheduler.settle()
+    connect('one', { window: 0 })
+    // 300 ms inside of one turn, with a write in the middle: so much is published that it goes at once.
+    scheduler.elapse(200)
+    publish(300 * KIB)
+    scheduler.elapse(100)
+    scheduler.block(0)
+    const flushed = scheduler.now() - 100
+    scheduler.advance(1000)
+    expect(ended.get('one')!.at - flushed).toBeLessThanOrEqual(75 + 350 + 25)
+  })
+
   it('two looks without a poll of the network between them are one', () => {
     const { scheduler, ended, connect, publish } = setUp(dropSlow({ timeoutMs: 100, ...strict }))
-    connect('one', { window: 0 })
+    const one = connect('one', { window: 0 })
     publish(10)
     scheduler.settle()
     scheduler.sweepOnly(500)
+    // It had taken everything long ago; we just did not get to hear of it.
+    one.read()
+    scheduler.advance(1000)
     expect(ended.size).toBe(0)
-    scheduler.advance(50)
-    expect(ended.size).toBe(1)
   })
 })
 
@@ -231,6 +331,14 @@ describe('slow by what the peer’s host has not confirmed', () => {
     wired.read()
     stream(KIB, 20, 2000)
     expect([...ended.keys()]).toEqual(['wire'])
+  })
+
+  it('a subscription that measures its queue does not judge by the wire, whatever another one of its client does', () => {
+    const { hub, ended, connect, stream } = setUp(dropSlow({ timeoutMs: 100 }))
+    connect('one')
+    hub.subscribe('one', 'u', { policy: dropSlow({ measure: 'wire', timeoutMs: 10_000 }) })
+    stream(KIB, 20, 2000)
+    expect(ended.size).toBe(0)
   })
 
   it('a receive buffer hides a thin stream until it is full, and no longer', () => {
@@ -288,6 +396,28 @@ describe('slow by what the peer’s host has not confirmed', () => {
     expect(scheduler.timers).toBe(before)
   })
 
+  it('forgets a client of which the last such subscription has left, and knows it again when one comes back', () => {
+    const { scheduler, hub, ended, connect, publish, stream } = setUp(dropSlow(wire))
+    connect('one')
+    const before = scheduler.timers
+    publish(10)
+    scheduler.advance(50)
+    hub.unsubscribe('one', 't')
+    scheduler.advance(200)
+    expect(scheduler.timers).toBe(before)
+    hub.subscribe('one', 't')
+    stream(10, 20, 600)
+    expect(ended.get('one')?.reason).toBe('slow')
+  })
+
+  it('an allowance for size holds here too', () => {
+    const { ended, connect, publish, scheduler, read } = setUp(dropSlow({ ...wire, floorRate: MIB }))
+    using _ = read(connect('one'), { kind: 'rate', bytesPerSecond: MIB })
+    publish(2 * MIB)
+    scheduler.advance(3000)
+    expect(ended.size).toBe(0)
+  })
+
   it('asks a healthy client at most ten times a second', () => {
     const { connect, stream } = setUp(dropSlow(wire))
     const one = connect('one', { receiveBuffer: Number.MAX_SAFE_INTEGER })
@@ -339,19 +469,20 @@ describe('bytes that may wait for one client, over all its topics', () => {
     const one = connect('one', { window: 0 }, ['a', 'b'])
     publish(KIB, 'a')
     scheduler.settle()
-    for (let i = 0; i < 70; i++) publish(KIB, 'a')
-    for (let i = 0; i < 40; i++) publish(KIB, 'b')
+    for (let i = 0; i < 40; i++) publish(KIB, 'a')
+    for (let i = 0; i < 70; i++) publish(KIB, 'b')
     scheduler.advance(50)
     expect(ended.size).toBe(0)
     expect(hub.getClient('one').queuedBytes).toBe(100 * KIB)
-    expect(hub.getSubscription('one', 'a')).toMatchObject({ dropped: 11, pendingBytes: 59 * KIB })
-    expect(hub.getSubscription('one', 'b')).toMatchObject({ dropped: 0, pendingBytes: 40 * KIB })
+    expect(hub.getSubscription('one', 'b')).toMatchObject({ dropped: 11, pendingBytes: 59 * KIB })
+    expect(hub.getSubscription('one', 'a')).toMatchObject({ dropped: 0, pendingBytes: 40 * KIB })
     expect(hub.getClient('one').drops).toEqual({ overflow: 11 })
     while (one.unread > 0) {
       one.read()
       scheduler.settle()
     }
-    expect(hub.getSubscription('one', 'a')).toMatchObject({ delivered: 60, dropped: 11, pending: 0 })
+    expect(hub.getSubscription('one', 'b')).toMatchObject({ delivered: 59, dropped: 11, pending: 0 })
+    expect(hub.getSubscription('one', 'a')).toMatchObject({ delivered: 41, dropped: 0, pending: 0 })
   })
 
   it('drop-newest gives up the newest of its list', () => {
@@ -392,11 +523,11 @@ describe('bytes that the hub keeps in all', () => {
 
   it('histories go first, the largest first', () => {
     const { hub, scheduler, publish } = setUp(buffered(), { limits, topics: openTopics({ history }) })
-    publish(60 * KIB, 'small')
-    for (let i = 0; i < 4; i++) publish(90 * KIB, 'large')
+    publish(60 * KIB, 'a-small')
+    for (let i = 0; i < 4; i++) publish(90 * KIB, 'z-large')
     scheduler.settle()
-    expect(hub.getTopic('large')?.retained).toEqual({ messages: 0, bytes: 0 })
-    expect(hub.getTopic('small')?.retained).toEqual({ messages: 1, bytes: 60 * KIB })
+    expect(hub.getTopic('z-large')?.retained).toEqual({ messages: 0, bytes: 0 })
+    expect(hub.getTopic('a-small')?.retained).toEqual({ messages: 1, bytes: 60 * KIB })
   })
 
   it('then the client with most waiting, then the one that waited longest, then by name; always the same', () => {
@@ -404,8 +535,8 @@ describe('bytes that the hub keeps in all', () => {
     const { hub, scheduler, ended, connect, publish } = setUp(buffered({ overflow: 'drop-oldest' }), { limits, topics })
     for (const id of ['d', 'c', 'b', 'a']) connect(id, { window: 0 }, [id])
     publish(90 * KIB, 'd')
-    scheduler.advance(1)
     publish(90 * KIB, 'b')
+    scheduler.advance(1)
     publish(90 * KIB, 'a')
     publish(140 * KIB, 'c')
     scheduler.settle()
@@ -421,9 +552,46 @@ describe('bytes that the hub keeps in all', () => {
     scheduler.settle()
     expect(kept(hub.getConnectionStats())).toBe(360 * KIB)
     connect('g', { window: 0 }, ['g'])
-    publish(80 * KIB, 'g')
+    publish(100 * KIB, 'g')
     scheduler.settle()
-    expect([...ended.keys()]).toEqual(['c', 'd', 'a'])
+    // The largest first, then the one that waited longest; until an eighth is free again.
+    expect([...ended.keys()]).toEqual(['c', 'd', 'g', 'b'])
+  })
+
+  it('what was kept only for the one that went goes with it, so that the next may stay', () => {
+    const topics = openTopics({ history: none })
+    const { hub, scheduler, ended, connect, publish } = setUp(buffered(), { limits, topics })
+    connect('far', { window: 0 })
+    publish(10 * KIB)
+    scheduler.settle()
+    for (let i = 0; i < 3; i++) publish(100 * KIB)
+    scheduler.settle()
+    connect('near', { window: 0 })
+    publish(50 * KIB)
+    scheduler.settle()
+    publish(45 * KIB)
+    scheduler.settle()
+    expect([...ended.keys()]).toEqual(['far'])
+    expect(hub.getConnectionStats().keptBytes).toBe(95 * KIB)
+  })
+
+  it('lists of a client’s own and newest values count as well', () => {
+    const topics = openTopics({ history: none })
+    const { hub, scheduler, connect, publish } = setUp(buffered(), { topics })
+    connect('own', { window: 0 }, [])
+    connect('newest', { window: 0 }, [])
+    hub.subscribe('own', 'a', { policy: buffered({ overflow: 'drop-newest' }) })
+    hub.subscribe('newest', 'b', { policy: latest })
+    for (const topic of ['a', 'b']) publish(KIB, topic)
+    scheduler.settle()
+    expect(hub.getConnectionStats().keptBytes).toBe(2 * KIB)
+    for (let i = 0; i < 5; i++) publish(10 * KIB, 'a')
+    for (let i = 0; i < 5; i++) publish(20 * KIB, 'b')
+    scheduler.settle()
+    expect(hub.getConnectionStats().keptBytes).toBe((2 + 50 + 20) * KIB)
+    for (const id of ['own', 'newest']) hub.unregisterClient(id, 'lost')
+    scheduler.settle()
+    expect(hub.getConnectionStats().keptBytes).toBe(0)
   })
 
   it('comes back to nothing, whatever happened to what was kept', () => {

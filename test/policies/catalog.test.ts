@@ -33,7 +33,13 @@ const simple = fc.oneof(
     { requiredKeys: ['name'] },
   ),
   fc.record(
-    { name: fc.constant('drop-slow'), timeoutMs: fc.integer({ min: 1, max: 3_600_000 }), bytes },
+    {
+      name: fc.constant('drop-slow'),
+      timeoutMs: fc.integer({ min: 1, max: 3_600_000 }),
+      bytes,
+      floorRate: fc.oneof(fc.integer({ min: 1, max: 1_000_000_000 }), fc.constant('none')),
+      measure: fc.constantFrom('queue', 'wire'),
+    },
     { requiredKeys: ['name'] },
   ),
 )
