@@ -9,7 +9,7 @@ import { type ClientId, type Position, parseClientId, parseTopicName, type Topic
 import { Link } from './link.ts'
 import type { Message } from './message.ts'
 import { Outbox } from './outbox.ts'
-import type { DeliveryPolicy } from './policy.ts'
+import type { DeliveryPolicy, PolicyDescription } from './policy.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { Session } from './sessions.ts'
 import { clientInfo, connectionStats, HubCounters, subscriptionInfo, topicInfo } from './snapshot.ts'
@@ -474,9 +474,11 @@ function tooMany(what: string, limit: number): HubError {
 
 function checkAllowed({ name, spec }: Topic, policy: DeliveryPolicy | undefined): void {
   const allowed = spec.allowedPolicies
-  if (policy === undefined || allowed === undefined || allowed.includes(policy.describe().name)) return
-  throw new HubError(
-    'POLICY_DENIED',
-    `policy: ${name} allows ${allowed.join(', ') || 'no other policy'}, not ${policy.describe().name}`,
-  )
+  if (policy === undefined || allowed === undefined) return
+  // A decorator is allowed if what it is made of is.
+  for (let part = policy.describe(); part !== undefined; part = part.inner as PolicyDescription) {
+    if (allowed.includes(part.name)) continue
+    const names = allowed.join(', ') || 'no other policy'
+    throw new HubError('POLICY_DENIED', `policy: ${name} allows ${names}, not ${part.name}`)
+  }
 }

@@ -18,6 +18,12 @@ const history = z.strictObject({
     .default(256 * 1024),
   ageMs: z.int().min(0).max(86_400_000).default(60_000),
 })
+/** Of one topic: what it does not say is as the hub's. */
+const topicHistory = z.strictObject({
+  messages: history.shape.messages.unwrap().optional(),
+  bytes: history.shape.bytes.unwrap().optional(),
+  ageMs: history.shape.ageMs.unwrap().optional(),
+})
 const maxMessageBytes = z
   .int()
   .min(1)
@@ -26,7 +32,7 @@ const topic = z.strictObject({
   policy: policySchema.optional(),
   allowedPolicies: z.array(z.enum(POLICY_NAMES)).optional(),
   contentType: z.string().min(1).optional(),
-  history: history.optional(),
+  history: topicHistory.optional(),
   maxMessageBytes: maxMessageBytes.optional(),
 })
 

@@ -43,6 +43,7 @@ export async function createApp(
     topics[name] = {
       ...topics[name],
       ...(spec as TopicDefaults),
+      ...(spec.history && { history: { ...history, ...(spec.history as Partial<typeof history>) } }),
       ...(policy !== undefined && { policy: parsePolicy(policy) }),
     }
   }

@@ -7,8 +7,6 @@ export interface TcpBuffers {
   readonly notSentLowatBytes?: number | undefined
   /** SO_SNDBUF: bytes sent and not confirmed, and not sent yet; the kernel doubles it for its own books. Fixes the size that it would adapt. */
   readonly sendBufferBytes?: number | undefined
-  /** SO_RCVBUF. For peers in tests; on a connection that is open already it only bounds what comes from now on. */
-  readonly receiveBufferBytes?: number | undefined
 }
 
 /** What Node cannot ask the kernel about a TCP socket. No call throws; a socket that is closed, or no TCP socket, answers undefined. */
@@ -25,7 +23,6 @@ const LINUX = {
   SIOCOUTQ: 0x5411,
   SOL_SOCKET: 1,
   SO_SNDBUF: 7,
-  SO_RCVBUF: 8,
   IPPROTO_TCP: 6,
   TCP_INFO: 11,
   TCP_NOTSENT_LOWAT: 25,
@@ -88,12 +85,11 @@ function bind(koffi: typeof import('koffi')): TcpProbe {
       const told = fd !== undefined && getsockopt(fd, LINUX.IPPROTO_TCP, LINUX.TCP_INFO, info, length) === 0
       return told && info[MIN_RTT_WORD] !== NEVER ? info[MIN_RTT_WORD]! / 1000 : undefined
     },
-    tune(socket, { notSentLowatBytes, sendBufferBytes, receiveBufferBytes }) {
+    tune(socket, { notSentLowatBytes, sendBufferBytes }) {
       const fd = descriptor(socket)
       if (fd === undefined) return
       set(fd, LINUX.IPPROTO_TCP, LINUX.TCP_NOTSENT_LOWAT, notSentLowatBytes)
       set(fd, LINUX.SOL_SOCKET, LINUX.SO_SNDBUF, sendBufferBytes)
-      set(fd, LINUX.SOL_SOCKET, LINUX.SO_RCVBUF, receiveBufferBytes)
     },
   }
 }
@@ -104,5 +100,5 @@ function bind(koffi: typeof import('koffi')): TcpProbe {
  */
 function descriptor(socket: Socket): number | undefined {
   const { _handle: handle } = socket as Socket & { _handle?: { fd?: number } | null }
-  return handle?.fd !== undefined && handle.fd >= 0 ? handle.fd : undefined
+  return handle?.fd
 }

@@ -641,6 +641,22 @@ describe('policies', () => {
     expect(codeOf(() => hub.setClientPolicy('one', bestEffort))).toBe('POLICY_DENIED')
   })
 
+  it('a decorated policy is allowed where both of its parts are', () => {
+    const topics = openTopics(
+      {},
+      { a: { allowedPolicies: ['latest', 'rate-limit'] }, b: { allowedPolicies: ['latest'] } },
+    )
+    const { hub, connect } = setUp({ topics })
+    connect('one')
+    hub.subscribe('one', 'a', { policy: rateLimit({ messages: 1 }, latest) })
+    expect(codeOf(() => hub.subscribe('one', 'a', { policy: rateLimit({ messages: 1 }, bestEffort) }))).toBe(
+      'POLICY_DENIED',
+    )
+    expect(codeOf(() => hub.subscribe('one', 'b', { policy: rateLimit({ messages: 1 }, latest) }))).toBe(
+      'POLICY_DENIED',
+    )
+  })
+
   it('a policy that throws loses the batch of its own link, is told as a fault, and hurts nobody else', () => {
     const { hub, connect, publish, scheduler } = setUp()
     const [one, two] = [connect('one'), connect('two')]

@@ -564,7 +564,7 @@ describe('bytes that the hub keeps in all', () => {
     connect('far', { window: 0 })
     publish(10 * KIB)
     scheduler.settle()
-    for (let i = 0; i < 3; i++) publish(100 * KIB)
+    for (let i = 0; i < 3; i++) publish(90 * KIB)
     scheduler.settle()
     connect('near', { window: 0 })
     publish(50 * KIB)

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { type ConfigSources, loadConfig } from '../../src/server/config.ts'
+import { startTestServer } from './test-server.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'hubline-config-'))
 const file = (name: string, text: string): string => {
@@ -13,6 +14,16 @@ const file = (name: string, text: string): string => {
 const load = (sources: Partial<ConfigSources> = {}) => loadConfig({ env: {}, flags: {}, ...sources })
 
 describe('the configuration', () => {
+  it('a topic keeps as much as the hub says, where it does not say otherwise', async () => {
+    const server = await startTestServer({
+      history: { messages: 10, bytes: 2000, ageMs: 3000 },
+      topics: { a: { history: { messages: 5 } }, b: { contentType: 'text/plain' } },
+    })
+    expect(server.hub.resolveTopic('a').history).toEqual({ messages: 5, bytes: 2000, ageMs: 3000 })
+    expect(server.hub.resolveTopic('b').history).toEqual({ messages: 10, bytes: 2000, ageMs: 3000 })
+    await server.close()
+  })
+
   it('is safe without a word: loopback, bounded', () => {
     expect(load()).toMatchObject({
       host: '127.0.0.1',

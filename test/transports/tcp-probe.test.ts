@@ -77,6 +77,10 @@ describe.skipIf(tcpProbe() === undefined)('the TCP probe', () => {
     const probe = tcpProbe()!
     expect([probe.unacknowledged(socket), probe.roundTrip(socket)]).toEqual([undefined, undefined])
     expect(() => probe.tune(socket, { sendBufferBytes: 4096 })).not.toThrow()
+    for (const fd of [-1, 999_999]) {
+      const wrong = { _handle: { fd } } as unknown as Socket
+      expect([probe.unacknowledged(wrong), probe.roundTrip(wrong)]).toEqual([undefined, undefined])
+    }
   })
 })
 
