@@ -31,6 +31,8 @@ export interface TowerOptions {
   readonly measure?: 'queue' | 'wire'
   /** Payload bytes that may wait for one listener, whatever the time; they are shared by all. Default 8 MiB. */
   readonly bytes?: number
+  /** Bytes that the kernel may take of a listener's beyond what is in flight (Linux, koffi). Default 16 KiB; 0: as the system has it. */
+  readonly notSentLowatBytes?: number
   /** What a new listener gets first: whole broadcasts, the last so many bytes. Default 0. On a given hub: all that the topic keeps, if not 0. */
   readonly burstBytes?: number
   /** Of HTTP responses whose head is not written yet. Default application/octet-stream. */
@@ -116,9 +118,9 @@ export class HTTPConnectionManager implements AsyncDisposable {
         `socket: it is the client ${known} already, and cannot be ${clientId} as well`,
       )
     }
-    const { contentType = 'application/octet-stream' } = this.#options
+    const { contentType = 'application/octet-stream', notSentLowatBytes = 16 * 1024 } = this.#options
     const { codec = rawCodec, chunked = true } = options
-    const listener = listenerOf(socket, { contentType, codec, chunked, retries: this.#retries })
+    const listener = listenerOf(socket, { contentType, codec, chunked, notSentLowatBytes, retries: this.#retries })
     return listener !== undefined && this.#add(listener, socket, clientId, options.burst ?? true)
   }
 

@@ -4,6 +4,7 @@ import { HubError } from '../core/errors.ts'
 import type { Codec } from '../core/message.ts'
 import { chunked } from '../transports/codecs.ts'
 import { NodeSocket } from '../transports/node-socket.ts'
+import { tcpProbe } from '../transports/tcp-probe.ts'
 import type { Bound } from '../transports/transport.ts'
 import { LAST_CHUNK } from '../wire/http-framing.ts'
 import { type Retries, SendConnection } from './send-connection.ts'
@@ -26,6 +27,8 @@ export interface ListenerOptions {
   /** May an HTTP/1.1 response be chunked? */
   readonly chunked: boolean
   readonly retries: Retries
+  /** What the kernel may take beyond what is in flight, where it can be told; 0: as the system has it. */
+  readonly notSentLowatBytes: number
 }
 
 /** Makes a connection of whatever it is; undefined where the peer has gone already. Throws REQUEST_INVALID for what nobody can feed. */
@@ -40,7 +43,7 @@ export function listenerOf(socket: TowerSocket, options: ListenerOptions): Liste
   )
 }
 
-function ofSocket(socket: Socket, { codec }: ListenerOptions): Listener | undefined {
+function ofSocket(socket: Socket, { codec, notSentLowatBytes }: ListenerOptions): Listener | undefined {
   if (socket.destroyed || !socket.writable) return undefined
   const connection = new NodeSocket(socket, { protocol: 'tcp', codec, farewell: () => socket.end() })
   return {
@@ -50,6 +53,7 @@ function ofSocket(socket: Socket, { codec }: ListenerOptions): Listener | undefi
       // Nobody reads what a listener says, but without reading its end would not be seen before the next write.
       socket.once('end', gone)
       socket.resume()
+      bound(socket, notSentLowatBytes)
     },
   }
 }
@@ -76,8 +80,14 @@ function ofResponse(response: ServerResponse, options: ListenerOptions): Listene
     begin() {
       if (!response.headersSent) writeHead(response, options.contentType, chunks)
       response.flushHeaders()
+      bound(socket, options.notSentLowatBytes)
     },
   }
+}
+
+/** Left alone, the kernel takes megabytes for a listener that reads nothing: of a thin stream, minutes. */
+function bound(socket: Socket, notSentLowatBytes: number): void {
+  if (notSentLowatBytes > 0) tcpProbe()?.tune(socket, { notSentLowatBytes })
 }
 
 function refused(why: string): HubError {

@@ -10,6 +10,7 @@ import { createHub } from '../../src/hub.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
 import { SlowPeer } from '../../src/testing/slow-peer.ts'
 import { fromWorker, HTTPConnectionManager, type SendSocket, type TowerOptions } from '../../src/tower/index.ts'
+import { tcpProbe } from '../../src/transports/tcp-probe.ts'
 
 const MIB = 1024 * 1024
 
@@ -396,6 +397,21 @@ describe('[H3] [H6] [H9] a client that cannot accept data within the timeout is 
     expect(slow.peer.received).toBeLessThan(sent)
     await until(() => healthy.received() === sent)
     expect(tower.count).toBe(1)
+  })
+})
+
+describe.skipIf(tcpProbe() === undefined)('[H3] [H9] what the kernel hides', () => {
+  it('[H9] a stalled listener is found after kilobytes, not after the megabytes that the kernel would take', {
+    timeout: 30_000,
+  }, async () => {
+    const { tower, listen, ended } = await tcpTower()
+    const slow = await listen.slowly()
+    const feed = setInterval(() => tower.broadcast(Buffer.alloc(16 * 1024)), 5)
+    open.push(() => clearInterval(feed))
+    await until(() => ended.has(slow.id))
+    expect(ended.get(slow.id)).toBe('slow')
+    // What it got at most, and what came in the quarter of a second after that.
+    expect(tower.stats().bytes).toBeLessThan(2 * MIB)
   })
 })
 
