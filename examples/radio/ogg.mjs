@@ -1,4 +1,4 @@
-// Ogg (RFC 3533) with Vorbis or Opus, cut into pages. What a decoder needs first, the header pages, is one unit of its own.
+// Ogg (RFC 3533) with Vorbis, Opus or FLAC, cut into pages. What a decoder needs first, the header pages, is one unit of its own.
 
 import { MAX_NOISE } from './mp3.mjs'
 
@@ -62,7 +62,7 @@ export class OggParser {
   #lose(bytes) {
     this.#noise += bytes
     if (this.#noise > MAX_NOISE)
-      throw new Error(`${MAX_NOISE / 1024} KiB without a page of sound: this is not Ogg Vorbis or Opus`)
+      throw new Error(`${MAX_NOISE / 1024} KiB without a page of sound: this is not Ogg Vorbis, Opus or FLAC`)
   }
 
   #page(page) {
@@ -89,7 +89,7 @@ function pageLength(bytes, at) {
   return 27 + table.length + table.reduce((sum, size) => sum + size, 0)
 }
 
-/** Vorbis has three packets before the sound, Opus two. */
+/** Vorbis has three packets before the sound, Opus two; FLAC says how many follow its first (0: unknown, but comments always do). */
 function begin(page, serial) {
   const packet = page.subarray(27 + page[26])
   if (packet.toString('latin1', 0, 7) === '\x01vorbis') {
@@ -98,7 +98,11 @@ function begin(page, serial) {
   if (packet.toString('latin1', 0, 8) === 'OpusHead') {
     return { serial, rate: 48_000, missing: 2, headers: [], bytes: 0, position: undefined }
   }
-  throw new Error('an Ogg stream that is neither Vorbis nor Opus')
+  if (packet.toString('latin1', 0, 5) === '\x7fFLAC' && packet.length >= 30) {
+    const missing = 1 + Math.max(packet.readUInt16BE(7), 1)
+    return { serial, rate: packet.readUIntBE(27, 3) >> 4, missing, headers: [], bytes: 0, position: undefined }
+  }
+  throw new Error('an Ogg stream that is neither Vorbis, Opus nor FLAC')
 }
 
 function collectHeader(stream, page) {

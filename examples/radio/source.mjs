@@ -50,7 +50,7 @@ export class Source {
   async play(headers, body) {
     this.check(headers)
     // Node reads headers as Latin-1; sources send UTF-8.
-    const title = Buffer.from(headers['ice-name'] ?? 'Live', 'latin1').toString()
+    const title = Buffer.from(headers['ice-name'] ?? headers['icy-name'] ?? 'Live', 'latin1').toString()
     this.#log(`live: ${JSON.stringify(title)} begins`)
     try {
       const chunks = unlessSilent(body, this.#silenceMs, this.#signal)

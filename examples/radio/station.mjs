@@ -135,8 +135,8 @@ export class Station {
 }
 
 /** What anybody may see of a listener: not its address. */
-function figures({ id, connectedMs, queuedBytes, waitedMs, unacknowledged = null }) {
-  return { id, connectedMs, queuedBytes, waitedMs, unacknowledged }
+function figures({ id, protocol, connectedMs, queuedBytes, waitedMs, unacknowledged = null }) {
+  return { id, protocol, connectedMs, queuedBytes, waitedMs, unacknowledged }
 }
 
 function promiseToKeep() {

@@ -123,7 +123,8 @@ export class Delivery {
     else if (outbox.more) this.wake(outbox)
     else outbox.caughtUp()
     // What its protocol could not carry is found out only here.
-    if (outbox.untold > 0 || outbox.wire !== undefined) this.sweeper.watch(outbox)
+    if (outbox.untold > 0) this.sweeper.watch(outbox)
+    if (outbox.wire !== undefined) this.sweeper.watchFlight(outbox)
   }
 
   /** Never ends a client inside a walk: it is marked now and reaped at the end of the tick (I4). */

@@ -63,7 +63,7 @@ export class Log {
     let high = this.#messages.length
     while (low < high) {
       const middle = (low + high) >> 1
-      const before = this.#ends[middle - 1] ?? 0
+      const before = this.#ends[middle]! - this.#messages[middle]!.payload.byteLength
       if (this.#end - before <= bytes) high = middle
       else low = middle + 1
     }

@@ -41,8 +41,6 @@ export class Outbox {
   condemned = false
   /** Bytes of all frames that the connection was given. */
   written = 0
-  /** While nothing waits here and it is measured on the wire: not before this time need the sweep look, in ms. */
-  lookAt = 0
   /** Where a policy measures on the wire and the connection can. */
   wire: WireClock | undefined
   /** Losses of all its links by reason; made with the first one. */
@@ -172,7 +170,7 @@ export class Outbox {
     return now - this.waitingSince - this.#stalls.since(this.waitingSince) - (ahead * 1000) / rate
   }
 
-  /** Asks the connection what is not confirmed; the sweep does, before the policies look. */
+  /** Asks the connection what is not confirmed: a system call. */
   sample(now: number): void {
     this.wire?.sample(this.written, this.connection.unacknowledged?.() ?? 0, now)
   }

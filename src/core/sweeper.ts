@@ -6,6 +6,9 @@ import type { Scheduler } from './scheduler.ts'
 /** How often waiting clients are looked at, in ms: how late a time limit may be noticed. */
 export const SWEEP_MS = 25
 
+/** Of clients with nothing waiting and something in flight, the kernel is asked at each of so many sweeps: it is a system call each. */
+const FLIGHT_SWEEPS = 6
+
 /**
  * One timer for all clients that wait for something, none when nobody does. It makes time-based decisions happen without
  * traffic: a client that stalls on a quiet topic is found as well.
@@ -16,6 +19,9 @@ export class Sweeper {
   /** Bytes that may wait for one client. */
   readonly #cap: number
   readonly #waiting = new Set<Outbox>()
+  /** Measured on the wire, with something in flight. Nearly all of them are healthy, so this must be cheap. */
+  readonly #inFlight = new Set<Outbox>()
+  #sweeps = 0
   #timer: Disposable | undefined
   #due = 0
   /** The loop has not polled since the last sweep: what came from the network meanwhile is not known yet. */
@@ -28,7 +34,15 @@ export class Sweeper {
   }
 
   watch(outbox: Outbox): void {
-    this.#waiting.add(outbox)
+    this.#start(this.#waiting, outbox)
+  }
+
+  watchFlight(outbox: Outbox): void {
+    this.#start(this.#inFlight, outbox)
+  }
+
+  #start(set: Set<Outbox>, outbox: Outbox): void {
+    set.add(outbox)
     if (this.#timer !== undefined) return
     this.#due = this.#scheduler.now() + SWEEP_MS
     this.#timer = this.#scheduler.every(SWEEP_MS, () => this.#sweep())
@@ -36,7 +50,12 @@ export class Sweeper {
 
   forget(outbox: Outbox): void {
     this.#waiting.delete(outbox)
-    if (this.#waiting.size === 0) this.stop()
+    this.#inFlight.delete(outbox)
+    this.#rest()
+  }
+
+  #rest(): void {
+    if (this.#waiting.size + this.#inFlight.size === 0) this.stop()
   }
 
   stop(): void {
@@ -56,24 +75,30 @@ export class Sweeper {
     })
     for (const outbox of this.#waiting) {
       const idle = outbox.writable && outbox.behind === 0 && outbox.untold === 0
-      if (idle && outbox.wire !== undefined && outbox.lookAt > now) continue
       this.#look(outbox, now)
-      if (outbox.condemned || (idle && !outbox.wire?.inFlight)) this.#waiting.delete(outbox)
+      if (outbox.condemned || (idle && !outbox.wire?.unconfirmed)) this.#waiting.delete(outbox)
     }
-    if (this.#waiting.size === 0) this.stop()
+    if (++this.#sweeps % FLIGHT_SWEEPS === 0) this.#sweepFlights(now)
+    this.#rest()
+  }
+
+  #sweepFlights(now: number): void {
+    for (const outbox of this.#inFlight) {
+      outbox.sample(now)
+      if (!outbox.wire?.inFlight) this.#inFlight.delete(outbox)
+      // Only who is late on the wire is its policies' business.
+      else if (outbox.wire.unconfirmed) this.#waiting.add(outbox)
+    }
   }
 
   #look(outbox: Outbox, now: number): void {
     outbox.sample(now)
-    let lookAt = Number.POSITIVE_INFINITY
     let measured = false
     for (const link of outbox.links.values()) {
       if (link.behind) this.#delivery.bound(link)
       if (link.policy.wake !== undefined && link.wakeAt <= now) this.#wake(link, now)
-      lookAt = Math.min(lookAt, link.wakeAt)
       measured ||= link.policy.measure === 'wire'
     }
-    outbox.lookAt = measured ? lookAt : 0
     // The last link that asked for it has left, or has another policy.
     if (!measured) outbox.wire = undefined
     if (outbox.behind > 0 && outbox.links.size > 1) this.#shed(outbox)

@@ -11,10 +11,15 @@ export class WireClock {
   /** Bytes that were unconfirmed when the mark was set, its own included. */
   #ahead = 0
 
+  /** The last answer was that the mark is not confirmed yet. */
+  unconfirmed = false
+
   /** `written`: all bytes given to the connection. `unacknowledged`: how many of them are not confirmed. */
   sample(written: number, unacknowledged: number, now: number): void {
+    // After nothing was in flight the mark starts anew, whatever the sum says: a response's head and pings are not in `written`.
+    this.unconfirmed = this.#unacknowledged > 0 && written - unacknowledged < this.#mark
     this.#unacknowledged = unacknowledged
-    if (written - unacknowledged < this.#mark) return
+    if (this.unconfirmed) return
     this.#mark = written
     this.#markedAt = now
     this.#ahead = unacknowledged

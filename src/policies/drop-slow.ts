@@ -16,9 +16,6 @@ export interface DropSlowOptions {
 }
 
 export const DEFAULT_FLOOR_RATE = 1024 * 1024
-/** How often a client is asked what it has not confirmed, in ms. Half the timeout where that is less. */
-const WIRE_LOOK_MS = 100
-
 interface State {
   /** The last look found it late. One look is not enough: what it has taken meanwhile may not be known yet. */
   late: boolean
@@ -27,7 +24,6 @@ interface State {
 /** Everything in order, and a client for which a message has waited longer than the timeout is closed as slow [H3][H6][H9]. */
 export function dropSlow(options: DropSlowOptions = {}): DeliveryPolicy<State> {
   const { timeoutMs = 250, bytes = DEFAULT_BUFFER_BYTES, floorRate = DEFAULT_FLOOR_RATE, measure = 'queue' } = options
-  const lookMs = measure === 'wire' ? Math.min(WIRE_LOOK_MS, timeoutMs / 2) : Number.POSITIVE_INFINITY
   return Object.freeze({
     name: 'drop-slow',
     backlog: { kind: 'log', bytes, messages: DEFAULT_BUFFER_MESSAGES, overflow: 'close' },
@@ -39,7 +35,7 @@ export function dropSlow(options: DropSlowOptions = {}): DeliveryPolicy<State> {
       const { late } = link.state
       link.state.late = overdue > timeoutMs
       if (late && link.state.late) return 'close'
-      link.wakeAt = link.state.late ? 0 : now + Math.min(timeoutMs - overdue, lookMs)
+      link.wakeAt = link.state.late ? 0 : now + timeoutMs - overdue
       return 'wait'
     },
     describe: () => ({
