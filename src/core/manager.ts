@@ -393,7 +393,10 @@ export class ConnectionManager {
   /** Puts a new link on its topic, with what it missed waiting for it. Answers whether the asked position was found. */
   #join(link: Link, client: Registration, from: Position | 'oldest' | undefined): boolean {
     const { topic } = link
-    const oldest = { epoch: topic.epoch, seq: Math.min(topic.log.first - 1, topic.sealed) }
+    // The topic's history: while somebody is behind, the log holds more than that.
+    const { messages, bytes } = topic.spec.history
+    const kept = Math.max(topic.log.first - 1, topic.log.floor(messages, bytes))
+    const oldest = { epoch: topic.epoch, seq: Math.min(kept, topic.sealed) }
     const after = from === 'oldest' ? oldest : from
     const found = after !== undefined && after.epoch === topic.epoch && after.seq <= topic.seq
     link.adopt(link.wish ?? client.policy ?? topic.policy)

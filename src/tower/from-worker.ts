@@ -1,8 +1,10 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { RouteResult } from '../core/broker.ts'
+import type { CloseReason } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
+import { parseClientId } from '../core/ids.ts'
 import { type Answer, copyOf, type FromWorker, MAX_CALLS, type ToWorker } from './port-messages.ts'
-import { countSent, endSocket, isSendSocket, type SendSocket } from './send-socket.ts'
+import { countSent, endSocket, isSendSocket, listenTo, type SendSocket } from './send-socket.ts'
 
 /** A tower that lives in another thread. Each call is one turn there, so it is as atomic as there [H5]. */
 export interface WorkerTower {
@@ -16,10 +18,19 @@ export interface WorkerTower {
   close(): void
 }
 
+/** A socket of this thread that is a client, or asks to be one. */
+interface Remote {
+  readonly socket: SendSocket
+  readonly id: string
+  readonly added: Promise<boolean>
+  readonly stop: () => void
+}
+
 /** The tower at the other end of the port, for which it was told to `accept` this one. */
 export function fromWorker(port: MessagePort): WorkerTower {
   const calls = new Map<number, { resolve: (value: never) => void; reject: (error: HubError) => void }>()
-  const sockets = new Map<number, SendSocket>()
+  const remotes = new Map<number, Remote>()
+  const remoteOf = new WeakMap<SendSocket, Remote>()
   let serial = 0
   let open = true
 
@@ -31,19 +42,45 @@ export function fromWorker(port: MessagePort): WorkerTower {
         throw new HubError('LIMIT_EXCEEDED', `limit: ${MAX_CALLS} calls to the tower wait for their answer; await some`)
       }
       const number = ++serial
-      calls.set(number, { resolve, reject })
       say(make(number), transfer)
+      calls.set(number, { resolve, reject })
     })
+  const forget = (number: number): Remote | undefined => {
+    const remote = remotes.get(number)
+    if (remote === undefined) return undefined
+    remotes.delete(number)
+    remoteOf.delete(remote.socket)
+    remote.stop()
+    return remote
+  }
+  const end = (number: number, reason: CloseReason): void => {
+    const remote = forget(number)
+    if (remote) endSocket(remote.socket, reason)
+  }
+  const add = (socket: SendSocket, id: string): Promise<boolean> => {
+    const number = ++serial
+    const gone = (): void => say({ type: 'gone', socket: number })
+    const added = call<boolean>(each => ({ type: 'add', call: each, id, socket: number }))
+    const stop = listenTo(socket, [
+      ['close', gone],
+      ['end', gone],
+      ['error', gone],
+    ])
+    const remote = { socket, id, added, stop }
+    remotes.set(number, remote)
+    remoteOf.set(socket, remote)
+    added.catch(() => forget(number))
+    return added
+  }
 
   port.on('message', (message: ToWorker) => {
     if (message.type === 'write') {
-      const socket = sockets.get(message.socket)
-      if (socket)
+      const socket = remotes.get(message.socket)?.socket
+      if (socket) {
         say({ type: 'wrote', socket: message.socket, count: countSent(socket, Buffer.from(message.data.buffer)) })
+      }
     } else if (message.type === 'close') {
-      const socket = sockets.get(message.socket)
-      sockets.delete(message.socket)
-      if (socket) endSocket(socket, message.reason)
+      end(message.socket, message.reason)
     } else {
       const waiting = calls.get(message.call)
       calls.delete(message.call)
@@ -55,31 +92,28 @@ export function fromWorker(port: MessagePort): WorkerTower {
     open = false
     for (const { reject } of calls.values()) reject(new HubError('SHUTTING_DOWN', 'the port to the tower has closed'))
     calls.clear()
-    for (const socket of sockets.values()) endSocket(socket, 'shutdown')
-    sockets.clear()
+    for (const number of [...remotes.keys()]) end(number, 'shutdown')
   })
 
   return {
-    broadcast(data) {
+    async broadcast(data) {
       if (!(data instanceof Uint8Array)) {
-        return Promise.reject(new HubError('MESSAGE_INVALID', `data: give a Uint8Array or Buffer, not ${typeof data}`))
+        throw new HubError('MESSAGE_INVALID', `data: give a Uint8Array or Buffer, not ${typeof data}`)
       }
       const copy = copyOf(data)
       return call(number => ({ type: 'broadcast', call: number, data: copy }), [copy.buffer])
     },
     async addClient(socket, id) {
       if (!isSendSocket(socket)) throw new HubError('REQUEST_INVALID', 'socket: a worker adds objects with send(data)')
-      const number = ++serial
-      sockets.set(number, socket)
-      for (const event of ['close', 'end', 'error']) socket.on?.(event, () => say({ type: 'gone', socket: number }))
-      try {
-        return await call<boolean>(each => ({ type: 'add', call: each, id, socket: number }))
-      } catch (error) {
-        sockets.delete(number)
-        throw error
-      }
+      const known = remoteOf.get(socket)
+      if (known === undefined) return socket.destroyed !== true && add(socket, parseClientId(id))
+      if (known.id === id) return known.added
+      throw new HubError('CLIENT_EXISTS', `socket: it is the client ${known.id} already, and cannot be ${id} as well`)
     },
-    removeClient: id => call(number => ({ type: 'remove', call: number, id })),
+    async removeClient(id) {
+      // An id that is none is nobody's, and may be something that no port carries.
+      return typeof id === 'string' && call(number => ({ type: 'remove', call: number, id }))
+    },
     count: () => call(number => ({ type: 'count', call: number })),
     close: () => port.close(),
   }

@@ -1,6 +1,6 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { RouteResult } from '../core/broker.ts'
-import type { CloseReason } from '../core/connection.ts'
+import type { Client, CloseReason } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
 import type { Codec } from '../core/message.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
@@ -89,7 +89,9 @@ export class HTTPConnectionManager implements AsyncDisposable {
   /** Which socket an id stands for, and back; the hub knows all else. */
   readonly #sockets = new Map<string, object>()
   readonly #ids = new WeakMap<object, string>()
+  readonly #ports = new Set<MessagePort>()
   readonly #sent = { broadcasts: 0, bytes: 0 }
+  #closed = false
   readonly #removed: Partial<Record<CloseReason, number>> = {}
   readonly #onUnregister = ({ id, reason }: { id: string; reason: CloseReason }): void => this.#forget(id, reason)
 
@@ -110,6 +112,7 @@ export class HTTPConnectionManager implements AsyncDisposable {
    * nothing. Throws CLIENT_EXISTS, CLIENT_ID_INVALID, REQUEST_INVALID, LIMIT_EXCEEDED, SHUTTING_DOWN; then it is not touched.
    */
   addClient(socket: TowerSocket, clientId: string, options: AddOptions = {}): boolean {
+    this.#checkOpen()
     const known = typeof socket === 'object' && socket !== null ? this.#ids.get(socket) : undefined
     if (known !== undefined && known === clientId) return true
     if (known !== undefined) {
@@ -130,10 +133,11 @@ export class HTTPConnectionManager implements AsyncDisposable {
   }
 
   /**
-   * Sends the same bytes to every listener, and returns before any of them got one [H2][H6][H7]. The bytes are the tower's from now on and
-   * must not change. Empty: nothing happens. Throws MESSAGE_INVALID, MESSAGE_TOO_LARGE, SHUTTING_DOWN, never for a listener's sake.
+   * Sends the same bytes to every listener, and waits for none of them [H2][H6][H7]. The bytes are the tower's from now on and must not
+   * change. Empty: nothing happens. Throws MESSAGE_INVALID, MESSAGE_TOO_LARGE, SHUTTING_DOWN, never for a listener's sake.
    */
   broadcast(data: Uint8Array): RouteResult | undefined {
+    this.#checkOpen()
     if (data instanceof Uint8Array && data.byteLength === 0) return undefined
     const result = this.hub.routeData(this.topic, data)
     this.#sent.broadcasts++
@@ -158,8 +162,11 @@ export class HTTPConnectionManager implements AsyncDisposable {
     return { ...this.#sent, clients: topic?.subscribers ?? 0, delivered, drops, removed: { ...this.#removed } }
   }
 
-  /** Lets a worker thread call through a port: the other end is for `fromWorker`. Its listeners end with the port. */
+  /** Lets a worker thread call through a port: the other end is for `fromWorker`. Its listeners end with the port, and it with the tower. */
   accept(port: MessagePort): void {
+    this.#checkOpen()
+    this.#ports.add(port)
+    port.on('close', () => this.#ports.delete(port))
     servePort(port, {
       broadcast: data => this.broadcast(data),
       removeClient: id => this.removeClient(id),
@@ -172,9 +179,11 @@ export class HTTPConnectionManager implements AsyncDisposable {
     })
   }
 
-  /** Ends all listeners, and the hub if it is the tower's own. Idempotent. */
+  /** Refuses new work, ends all listeners and ports, and the hub if it is the tower's own. Idempotent. */
   async close(): Promise<void> {
+    this.#closed = true
     for (const id of [...this.#sockets.keys()]) this.hub.unregisterClient(id, 'shutdown')
+    for (const port of this.#ports) port.close()
     this.hub.events.off('unregister', this.#onUnregister)
     if (this.#options.hub === undefined) await this.hub.close()
   }
@@ -188,13 +197,23 @@ export class HTTPConnectionManager implements AsyncDisposable {
     const after = burst && (this.#options.burstBytes ?? 0) > 0 ? 'oldest' : undefined
     const topic = { name: this.topic, options: { policy: this.#policy, after } } as const
     const { hub } = this
-    const client = join(listener.connection, { hub, clientId, topics: [topic], address: listener.address, ifExists })
-    // A handler of the hub's events may have ended it already.
+    // Before anybody is told of it: a handler may ask for the same socket again.
+    this.#ids.set(socket, clientId)
+    let client: Client | undefined
+    try {
+      client = join(listener.connection, { hub, clientId, topics: [topic], address: listener.address, ifExists })
+    } finally {
+      // Refused, or a handler of the hub's events has ended it already.
+      if (client === undefined || client.closed) this.#ids.delete(socket)
+    }
     if (client.closed) return true
     this.#sockets.set(clientId, socket)
-    this.#ids.set(socket, clientId)
     listener.begin(() => client.close('peer'))
     return true
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new HubError('SHUTTING_DOWN', 'the tower is closed')
   }
 
   #forget(id: string, reason: CloseReason): void {

@@ -3,12 +3,13 @@ import { Socket } from 'node:net'
 import { HubError } from '../core/errors.ts'
 import type { Codec } from '../core/message.ts'
 import { chunked } from '../transports/codecs.ts'
+import { ResponseSocket, STREAM_HEADERS } from '../transports/http-stream.ts'
 import { NodeSocket } from '../transports/node-socket.ts'
 import { tcpProbe } from '../transports/tcp-probe.ts'
 import type { Bound } from '../transports/transport.ts'
 import { LAST_CHUNK } from '../wire/http-framing.ts'
 import { type Retries, SendConnection } from './send-connection.ts'
-import { countSent, endSocket, isSendSocket, type SendSocket } from './send-socket.ts'
+import { countSent, endSocket, isSendSocket, listenTo, type SendSocket } from './send-socket.ts'
 
 /** What a tower feeds [H4]. */
 export type TowerSocket = Socket | ServerResponse | SendSocket
@@ -44,7 +45,7 @@ export function listenerOf(socket: TowerSocket, options: ListenerOptions): Liste
 }
 
 function ofSocket(socket: Socket, { codec, notSentLowatBytes }: ListenerOptions): Listener | undefined {
-  if (socket.destroyed || !socket.writable) return undefined
+  if (socket.destroyed || !socket.writable || socket.readableEnded) return undefined
   const connection = new NodeSocket(socket, { protocol: 'tcp', codec, farewell: () => socket.end() })
   return {
     connection,
@@ -61,25 +62,28 @@ function ofSocket(socket: Socket, { codec, notSentLowatBytes }: ListenerOptions)
 function ofResponse(response: ServerResponse, options: ListenerOptions): Listener | undefined {
   if (response.destroyed || response.socket?.destroyed) return undefined
   const { socket } = response
-  if (socket === null) throw refused('waits behind an earlier one on the same connection')
   if (response.writableEnded) throw refused('has ended')
+  if (socket === null) throw refused('waits behind an earlier one on the same connection')
   if (response.req.method === 'HEAD') throw refused('answers HEAD and has no body')
+  if (BODILESS.has(response.statusCode)) throw refused(`has the status ${response.statusCode}, which has no body`)
   if (response.hasHeader('content-length')) throw refused('has a content-length, and a stream has none')
   const chunks = response.headersSent ? response.chunkedEncoding : response.req.httpVersion !== '1.0' && options.chunked
-  const connection = new NodeSocket(socket, {
-    protocol: 'http-stream',
-    codec: chunks ? inChunks(options.codec) : options.codec,
-    farewell() {
-      if (chunks) socket.write(LAST_CHUNK)
-      socket.end()
-    },
+  const farewell = (): void => {
+    if (chunks) socket.write(LAST_CHUNK)
+    socket.end()
+  }
+  const codec = chunks ? inChunks(options.codec) : options.codec
+  const connection = new ResponseSocket(socket, { protocol: 'http-stream', codec, farewell }, () => {
+    if (!response.headersSent) writeHead(response, options.contentType, chunks)
+    response.flushHeaders()
   })
   return {
     connection,
     address: socket.remoteAddress,
     begin() {
-      if (!response.headersSent) writeHead(response, options.contentType, chunks)
-      response.flushHeaders()
+      connection.begin()
+      // A body that nobody reads would hide the peer's end behind it.
+      response.req.resume()
       bound(socket, options.notSentLowatBytes)
     },
   }
@@ -90,13 +94,17 @@ function bound(socket: Socket, notSentLowatBytes: number): void {
   if (notSentLowatBytes > 0) tcpProbe()?.tune(socket, { notSentLowatBytes })
 }
 
+/** Statuses whose response ends with its head (RFC 9110, section 6.4.1). */
+const BODILESS = new Set([204, 205, 304])
+
 function refused(why: string): HubError {
   return new HubError('REQUEST_INVALID', `socket: this response ${why}`)
 }
 
 function writeHead(response: ServerResponse, contentType: string, chunks: boolean): void {
-  if (!response.hasHeader('content-type')) response.setHeader('content-type', contentType)
-  if (!response.hasHeader('cache-control')) response.setHeader('cache-control', 'no-store')
+  for (const [name, value] of Object.entries({ 'content-type': contentType, ...STREAM_HEADERS })) {
+    if (!response.hasHeader(name)) response.setHeader(name, value)
+  }
   if (!chunks) response.removeHeader('transfer-encoding')
   response.writeHead(response.statusCode, { connection: 'close', ...(chunks && { 'transfer-encoding': 'chunked' }) })
 }
@@ -110,32 +118,31 @@ function inChunks(codec: Codec): Codec {
   return known
 }
 
-function ofSendSocket(socket: SendSocket, { codec, retries }: ListenerOptions): Listener {
+function ofSendSocket(socket: SendSocket, { codec, retries }: ListenerOptions): Listener | undefined {
+  if (socket.destroyed === true) return undefined
+  let stop = (): void => {}
   const connection: SendConnection = new SendConnection(
     {
       protocol: 'send',
       offer: (bytes, taken) => taken(countSent(socket, bytes)),
       end(reason) {
-        for (const [event, listener] of heard) socket.off?.(event, listener)
-        // An emitter of which nobody hears the errors would throw them.
-        socket.on?.('error', () => {})
+        stop()
         endSocket(socket, reason)
       },
     },
     codec,
     retries,
   )
-  const heard: (readonly [string, () => void])[] = [
-    ['drain', () => connection.retry()],
-    ['error', () => connection.lost('lost')],
-    ['end', () => connection.lost('peer')],
-    ['close', () => connection.lost('peer')],
-  ]
   return {
     connection,
     address: undefined,
     begin() {
-      for (const [event, listener] of heard) socket.on?.(event, listener)
+      stop = listenTo(socket, [
+        ['drain', () => connection.retry()],
+        ['error', () => connection.lost('lost')],
+        ['end', () => connection.lost('peer')],
+        ['close', () => connection.lost('peer')],
+      ])
     },
   }
 }

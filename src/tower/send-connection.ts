@@ -77,6 +77,8 @@ export class SendConnection implements Bound {
 
   write(frame: Uint8Array): WriteResult {
     if (this.#closed) return 'gone'
+    // A codec may have nothing to say; 0 of 0 bytes is no disconnect.
+    if (frame.byteLength === 0) return this.#full ? 'full' : 'ok'
     this.#rest.push(frame)
     this.#writing = true
     if (this.#rest.length === 1) this.retry()

@@ -13,6 +13,8 @@ export interface SendSocket {
   end?(): unknown
   destroy?(): unknown
   resetAndDestroy?(): unknown
+  /** true: it has gone already. */
+  readonly destroyed?: boolean
 }
 
 export function isSendSocket(socket: unknown): socket is SendSocket {
@@ -31,16 +33,35 @@ export function countSent(socket: SendSocket, data: Uint8Array): number {
   }
 }
 
-/** Ends the socket with the first of these that it has; what they throw is its own affair. */
+/** Ends the socket with the first of these that it has and that does not throw. */
 export function endSocket(socket: SendSocket, reason: CloseReason): void {
   const rude = reason === 'slow' || reason === 'lost' || reason === 'peer'
   const ways = rude
     ? (['resetAndDestroy', 'destroy', 'close', 'end'] as const)
     : (['end', 'close', 'destroy', 'resetAndDestroy'] as const)
-  const way = ways.find(name => typeof socket[name] === 'function')
-  if (way === undefined) return
-  try {
-    const result = socket[way]?.()
-    if (types.isPromise(result)) result.catch(() => {})
-  } catch {}
+  for (const way of ways) {
+    if (typeof socket[way] !== 'function') continue
+    try {
+      const result = socket[way]()
+      if (types.isPromise(result)) result.catch(() => {})
+      return
+    } catch {}
+  }
+}
+
+/** Listens to the socket's events, if it is an emitter; whatever else its `on` is or does is its own affair. Answers how to stop. */
+export function listenTo(socket: SendSocket, heard: readonly (readonly [string, () => void])[]): () => void {
+  const each = (method: 'on' | 'off'): void => {
+    try {
+      for (const [event, listener] of heard) socket[method]?.(event, listener)
+    } catch {}
+  }
+  each('on')
+  return () => {
+    each('off')
+    // An emitter of which nobody hears the errors would throw them.
+    try {
+      socket.on?.('error', () => {})
+    } catch {}
+  }
 }

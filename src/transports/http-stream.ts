@@ -1,9 +1,10 @@
 import type { ServerResponse } from 'node:http'
-import type { Client, CloseReason } from '../core/connection.ts'
+import type { Socket } from 'node:net'
+import type { Client, CloseReason, WriteResult } from '../core/connection.ts'
 import type { Codec } from '../core/message.ts'
 import { httpChunk, LAST_CHUNK, multipartStart } from '../wire/http-framing.ts'
 import { BOUNDARY, httpCodecs } from './codecs.ts'
-import { NodeSocket } from './node-socket.ts'
+import { NodeSocket, type NodeSocketOptions } from './node-socket.ts'
 import { join, type Opening, type Transport } from './transport.ts'
 
 export interface StreamHead {
@@ -14,6 +15,43 @@ export interface StreamHead {
   readonly first?: Uint8Array | undefined
   /** Bytes of the body that come last, if the end is ours. */
   last?(reason: CloseReason): Uint8Array
+}
+
+/** Of every endless response: no cache keeps it, and no proxy holds it back. */
+export const STREAM_HEADERS = {
+  'cache-control': 'no-store',
+  'x-accel-buffering': 'no',
+  'x-content-type-options': 'nosniff',
+} as const
+
+/** The head goes first, also where a handler of `subscribe` publishes so much that it is flushed before the transport gets to it. */
+export class ResponseSocket extends NodeSocket {
+  readonly #begin: () => void
+  #begun = false
+
+  /** @param begin writes the head */
+  constructor(socket: Socket, options: NodeSocketOptions, begin: () => void) {
+    super(socket, {
+      ...options,
+      farewell: reason => {
+        this.begin()
+        options.farewell(reason)
+      },
+    })
+    this.#begin = begin
+  }
+
+  /** Once the client is registered. Idempotent. */
+  begin(): void {
+    if (this.#begun) return
+    this.#begun = true
+    this.#begin()
+  }
+
+  override write(frame: Uint8Array, more: boolean): WriteResult {
+    this.begin()
+    return super.write(frame, more)
+  }
 }
 
 /**
@@ -29,27 +67,28 @@ export function openStream(
   if (!socket) throw new Error('the response has no socket any more')
   const chunks = response.req.httpVersion !== '1.0'
   const frame = (bytes: Uint8Array): Uint8Array => (chunks ? httpChunk(bytes) : bytes)
-  const connection = new NodeSocket(socket, {
+  const options = {
     protocol: head.protocol,
     codec: chunks ? head.codecs.chunked : head.codecs.bare,
-    farewell(reason) {
+    farewell(reason: CloseReason) {
       const last = head.last?.(reason)
       if (last) socket.write(frame(last))
       if (chunks) socket.write(LAST_CHUNK)
       socket.end()
     },
+  }
+  const connection = new ResponseSocket(socket, options, () => {
+    response.writeHead(200, {
+      ...STREAM_HEADERS,
+      'hubline-client': opening.clientId,
+      connection: 'close',
+      ...(chunks && { 'transfer-encoding': 'chunked' }),
+      ...head.headers,
+    })
+    response.flushHeaders()
   })
   const client = join(connection, opening, head.first && frame(head.first))
-  response.writeHead(200, {
-    'cache-control': 'no-store',
-    'x-accel-buffering': 'no',
-    'x-content-type-options': 'nosniff',
-    'hubline-client': client.id,
-    connection: 'close',
-    ...(chunks && { 'transfer-encoding': 'chunked' }),
-    ...head.headers,
-  })
-  response.flushHeaders()
+  connection.begin()
   return { client, frame }
 }
 

@@ -5,11 +5,14 @@ import { MessageChannel, Worker } from 'node:worker_threads'
 import fc from 'fast-check'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { CloseReason } from '../../src/core/connection.ts'
+import type { Message } from '../../src/core/message.ts'
 import { eventLoop } from '../../src/event-loop.ts'
 import { createHub } from '../../src/hub.ts'
+import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
 import { SlowPeer } from '../../src/testing/slow-peer.ts'
 import { fromWorker, HTTPConnectionManager, type SendSocket, type TowerOptions } from '../../src/tower/index.ts'
+import { rawCodec } from '../../src/transports/codecs.ts'
 import { tcpProbe } from '../../src/transports/tcp-probe.ts'
 
 const MIB = 1024 * 1024
@@ -309,8 +312,16 @@ describe('[H2] [H7] broadcast never waits, and all get the same bytes', () => {
     const data = bytes('the same')
     tower.broadcast(data)
     scheduler.settle()
-    for (const { offered } of sockets) expect(offered).toEqual([data])
-    for (const { offered } of sockets) expect(offered[0]!.buffer).toBe(data.buffer)
+    for (const { offered } of sockets) {
+      expect(offered.length).toBe(1)
+      expect(offered[0]).toBe(data)
+    }
+    // What one tick gathered is joined once, for all of them.
+    for (const text of ['and', ' the', ' next']) tower.broadcast(bytes(text))
+    scheduler.settle()
+    const joined = sockets.map(({ offered }) => offered[1])
+    expect(joined[0]!.toString()).toBe('and the next')
+    expect(new Set(joined).size).toBe(1)
   })
 
   it('[H2] [H7] with real sockets: one that never reads, and three that get all of 32 MiB', {
@@ -361,6 +372,14 @@ describe('[H3] [H6] [H9] a client that cannot accept data within the timeout is 
       scheduler.advance(60)
       expect(removed).toEqual([['slow', 'slow']])
     }
+  })
+
+  it('[H9] the timeout is the same whatever the size', () => {
+    const { scheduler, tower, add, removed } = setUp()
+    add('slow').answer = () => 1
+    tower.broadcast(Buffer.alloc(4 * MIB))
+    scheduler.advance(310)
+    expect(removed).toEqual([['slow', 'slow']])
   })
 
   it('[H6] one that takes its time but keeps up stays', () => {
@@ -776,6 +795,116 @@ describe('over HTTP', () => {
     expect(tower.count).toBe(0)
   })
 
+  it.each([204, 205, 304])('[H4] refuses a response with the status %i', async status => {
+    const { tower, listen } = await httpTower(response => {
+      response.statusCode = status
+    })
+    const response = await listen('a')
+    response.resume()
+    expect(response.headers['x-error']).toBe(`socket: this response has the status ${status}, which has no body`)
+    expect(tower.count).toBe(0)
+  })
+
+  it('[H4] says that an ended response has ended, also when its socket is gone from it', async () => {
+    const tower = new HTTPConnectionManager({ env: {} })
+    const ended = new Promise<string>(resolve => {
+      const server = createServer((_, response) => {
+        response.end()
+        const before = codeOf(() => tower.addClient(response, 'a'))
+        response.on('finish', () => resolve(`${before} ${codeOf(() => tower.addClient(response, 'a'))}`))
+      })
+      open.push(
+        () => server.close(),
+        () => tower.close(),
+      )
+      server.listen(0, '127.0.0.1', () =>
+        get({ port: (server.address() as AddressInfo).port, agent: false }).on('response', r => r.resume()),
+      )
+    })
+    const sentence = 'REQUEST_INVALID: socket: this response has ended'
+    expect(await ended).toBe(`${sentence} ${sentence}`)
+  })
+
+  it('[H4] the head comes first, also where a handler broadcasts so much that it is flushed at once', async () => {
+    const hub = createHub()
+    open.push(() => hub.close())
+    const { tower, listen } = await httpTower(undefined, {}, { hub })
+    hub.events.on('subscribe', () => void tower.broadcast(Buffer.alloc(MIB / 2, 'x')))
+    const response = await listen('a')
+    expect(response.statusCode).toBe(200)
+    let received = 0
+    for await (const part of response) {
+      received += (part as Buffer).byteLength
+      if (received === MIB / 2) break
+    }
+  })
+
+  it('[H4] the head comes first, also where a handler ends the client while it joins', async () => {
+    const hub = createHub()
+    open.push(() => hub.close())
+    const { tower, listen } = await httpTower(undefined, {}, { hub })
+    hub.events.on('subscribe', ({ id }) => void hub.unregisterClient(id, 'denied'))
+    const response = await listen('a')
+    response.resume()
+    await once(response, 'end')
+    expect([response.statusCode, response.complete, tower.count]).toEqual([200, true, 0])
+  })
+
+  it('[H4] a listener of HTTP/1.0 gets the bare bytes', async () => {
+    const { tower, port } = await httpTower()
+    const peer = connect(port, '127.0.0.1')
+    open.push(() => peer.destroy())
+    let text = ''
+    peer.setEncoding('latin1').on('data', data => {
+      text += data
+    })
+    peer.write('GET /a HTTP/1.0\r\n\r\n')
+    await until(() => tower.count === 1)
+    tower.broadcast(bytes('one '))
+    tower.broadcast(bytes('two'))
+    tower.removeClient('a')
+    await once(peer, 'close')
+    const [head, body] = text.split('\r\n\r\n')
+    expect([head!.toLowerCase().includes('transfer-encoding'), body]).toEqual([false, 'one two'])
+  })
+
+  it('[H7] a chunk is made once for all responses', async () => {
+    let made = 0
+    const encode = (message: Message) => {
+      made++
+      return rawCodec.encode(message)
+    }
+    const codec = { ...rawCodec, name: 'counts', encode }
+    const { tower, listen } = await httpTower(undefined, { codec })
+    const responses = [await listen('a'), await listen('b'), await listen('c')]
+    const heard = responses.map(response => once(response, 'data'))
+    tower.broadcast(bytes('once'))
+    for (const [data] of await Promise.all(heard)) expect(data.toString()).toBe('once')
+    expect(made).toBe(1)
+  })
+
+  it('[H2] no cache keeps it and no proxy holds it back, but what the head says already stays', async () => {
+    const { listen } = await httpTower(response => response.setHeader('cache-control', 'private'))
+    const { headers } = await listen('a')
+    expect(headers).toMatchObject({
+      'cache-control': 'private',
+      'x-accel-buffering': 'no',
+      'x-content-type-options': 'nosniff',
+    })
+  })
+
+  it('[H8] notices a peer that leaves behind a request body that nobody reads', async () => {
+    const { tower, port } = await httpTower()
+    const peer = connect(port, '127.0.0.1')
+    peer.on('error', () => {})
+    open.push(() => peer.destroy())
+    peer.write(`POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: ${MIB}\r\n\r\n`)
+    peer.write(Buffer.alloc(MIB - 1))
+    await once(peer, 'data')
+    peer.end()
+    await until(() => tower.count === 0)
+  })
+
   it('[H8] notices that the peer of a response has left', async () => {
     const { tower, listen } = await httpTower()
     const response = await listen('a')
@@ -892,5 +1021,333 @@ describe('[H5] the port of a worker', () => {
       .catch(() => {})
     const [{ data }] = await seen
     expect([data.byteLength, data.buffer.byteLength, whole.byteLength]).toEqual([10, 10, MIB])
+  })
+})
+
+describe('what a caller may get wrong, or do from inside', () => {
+  it('[H4] a burst is no more than it says, also while somebody is behind and the hub keeps more', () => {
+    const { scheduler, tower, add } = setUp({ burstBytes: 10, timeoutMs: 60_000 })
+    add('stalled').answer = () => 1
+    for (let i = 0; i < 20; i++) {
+      tower.broadcast(bytes(`${i}`.padStart(4, '.')))
+      scheduler.settle()
+    }
+    const late = add('late')
+    scheduler.settle()
+    expect(late.bytes).toBe('..18..19')
+  })
+
+  it('[H4] a closed tower refuses, also on a hub that goes on, and its listeners have ended', async () => {
+    const hub = createHub({ scheduler: new ManualScheduler() })
+    const { tower, add, removed } = setUp({ hub })
+    const socket = add('a')
+    await tower.close()
+    await tower.close()
+    expect([socket.ended, removed]).toEqual(['end', [['a', 'shutdown']]])
+    for (const refused of [
+      () => tower.broadcast(bytes('1')),
+      () => add('b'),
+      () => tower.accept(new MessageChannel().port1),
+    ]) {
+      expect(codeOf(refused)).toBe('SHUTTING_DOWN: the tower is closed')
+    }
+    expect([hub.getConnectionStats().clients, hub.events.listenerCount('unregister')]).toEqual([0, 0])
+    // The hub is not the tower's; one of its own is.
+    expect(codeOf(() => hub.routeData('other', bytes('1')))).toBe('nothing was thrown')
+    const own = setUp()
+    await own.tower.close()
+    expect(codeOf(() => own.tower.hub.routeData('other', bytes('1')))).toMatch(/^SHUTTING_DOWN/)
+  })
+
+  it('[H10] one that ended while it joined is not confused with who has its id later', () => {
+    const { tower, removed } = setUp()
+    const { hub } = tower
+    hub.events.once('subscribe', ({ id }) => void hub.unregisterClient(id, 'overloaded'))
+    tower.addClient(new FakeSocket(), 'a')
+    hub.registerClient('a', new FakeConnection())
+    expect(tower.removeClient('a')).toBe(false)
+    hub.unregisterClient('a')
+    expect([removed, tower.stats().removed]).toEqual([[], {}])
+  })
+
+  it('[H10] a socket cannot become a second client while it joins', () => {
+    const { tower } = setUp()
+    const socket = new FakeSocket()
+    let second = ''
+    tower.hub.events.once('register', () => {
+      second = codeOf(() => tower.addClient(socket, 'b'))
+    })
+    expect(tower.addClient(socket, 'a')).toBe(true)
+    expect([second.slice(0, 13), tower.count]).toEqual(['CLIENT_EXISTS', 1])
+  })
+
+  it('[H10] a client that the hub refuses is nowhere, and may be added later', () => {
+    const hub = createHub({ scheduler: new ManualScheduler(), limits: { maxTopics: 1 } })
+    const full = setUp({ hub, topic: 'taken' })
+    full.tower.broadcast(bytes('1'))
+    full.add('a')
+    const { tower, removed } = setUp({ hub, topic: 'no/room' })
+    const socket = new FakeSocket()
+    expect(codeOf(() => tower.addClient(socket, 'b'))).toMatch(/^LIMIT_EXCEEDED/)
+    expect([tower.count, removed, socket.ended, hub.getConnectionStats().clients]).toEqual([0, [], undefined, 1])
+    expect(codeOf(() => tower.addClient(socket, 'c'))).toMatch(/^LIMIT_EXCEEDED/)
+  })
+
+  it('[H8] an object that says that it is destroyed is not added', () => {
+    const { tower } = setUp()
+    expect(tower.addClient(Object.assign(new FakeSocket(), { destroyed: true }), 'a')).toBe(false)
+    expect(tower.count).toBe(0)
+  })
+
+  it('[H8] a half-open socket whose peer had ended before is not added', async () => {
+    const server = createTcpServer({ allowHalfOpen: true })
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    const peer = connect((server.address() as AddressInfo).port, '127.0.0.1')
+    const [socket] = (await once(server, 'connection')) as [Socket]
+    open.push(
+      () => server.close(),
+      () => peer.destroy(),
+      () => socket.destroy(),
+    )
+    socket.resume()
+    peer.end()
+    await once(socket, 'end')
+    const { tower } = setUp()
+    expect([socket.writable, tower.addClient(socket, 'a')]).toEqual([true, false])
+  })
+
+  it.each([
+    ['no function', true],
+    [
+      'a thrower',
+      () => {
+        throw new Error('no')
+      },
+    ],
+  ])('[H8] an object whose on and off are %s is fed and ended all the same', (_name, on) => {
+    const { scheduler, tower } = setUp()
+    const socket = Object.assign(new FakeSocket(), { on, off: on })
+    expect(tower.addClient(socket as never, 'a')).toBe(true)
+    tower.broadcast(bytes('1'))
+    scheduler.settle()
+    tower.removeClient('a')
+    expect([socket.bytes, socket.ended]).toEqual(['1', 'end'])
+  })
+
+  it('[H11] the rest of one frame comes before the next frame of the same flush', () => {
+    const { scheduler, tower, add } = setUp()
+    const socket = add('a')
+    let nth = 0
+    socket.answer = data => (nth++ < 3 ? 1 : data.byteLength)
+    // Too large to be joined into one frame.
+    const [first, second] = ['1', '2'].map(text => text.repeat(20_000))
+    tower.broadcast(bytes(first!))
+    tower.broadcast(bytes(second!))
+    scheduler.advance(50)
+    expect(socket.bytes).toBe(first! + second!)
+  })
+
+  it('[H11] a drain inside send is no second offer', async () => {
+    const { EventEmitter } = await import('node:events')
+    const { scheduler, tower } = setUp()
+    let inside = 0
+    let got = ''
+    const socket = Object.assign(new EventEmitter(), {
+      send(data: Uint8Array): number {
+        expect(inside++).toBe(0)
+        socket.emit('drain')
+        got += Buffer.from(data.subarray(0, 3)).toString()
+        inside--
+        return Math.min(3, data.byteLength)
+      },
+    })
+    tower.addClient(socket, 'a')
+    tower.broadcast(bytes('0123456789'))
+    scheduler.advance(100)
+    expect(got).toBe('0123456789')
+  })
+
+  it.each([
+    ['answers 0', () => 0],
+    [
+      'throws',
+      () => {
+        throw new Error('EPIPE')
+      },
+    ],
+  ])('[H11] one that %s when the rest is offered again is disconnected, and nobody else', (_name, answer) => {
+    const { scheduler, tower, add, removed } = setUp()
+    const [broken, healthy] = [add('broken'), add('healthy')]
+    broken.answer = () => 1
+    tower.broadcast(bytes('0123456789'))
+    scheduler.settle()
+    broken.answer = answer
+    scheduler.advance(10)
+    tower.broadcast(bytes('!'))
+    scheduler.settle()
+    expect([removed, broken.ended, healthy.bytes]).toEqual([[['broken', 'lost']], 'destroy', '0123456789!'])
+  })
+
+  it('[H11] one that leaves with something left over takes its retries along', () => {
+    const { scheduler, tower, add } = setUp()
+    const before = scheduler.timers
+    const socket = add('a')
+    socket.answer = () => 1
+    tower.broadcast(bytes('0123456789'))
+    scheduler.settle()
+    tower.removeClient('a')
+    const { length } = socket.offered
+    scheduler.advance(100)
+    expect([scheduler.timers, socket.offered.length]).toEqual([before, length])
+  })
+
+  it('[H11] where one way to end it throws, the next is tried', () => {
+    const { tower } = setUp()
+    const destroy = vi.fn()
+    const end = (): void => {
+      throw new Error('no')
+    }
+    tower.addClient({ send: data => data.byteLength, end, destroy }, 'a')
+    tower.removeClient('a')
+    expect(destroy).toHaveBeenCalledOnce()
+  })
+
+  it('[H11] a slow one is reset where it can be', () => {
+    const { scheduler, tower } = setUp()
+    const socket = { send: () => 1, resetAndDestroy: vi.fn(), destroy: vi.fn(), end: vi.fn() }
+    tower.addClient(socket, 'a')
+    tower.broadcast(Buffer.alloc(10_000))
+    scheduler.advance(400)
+    expect([socket.resetAndDestroy, socket.destroy, socket.end].map(way => way.mock.calls.length)).toEqual([1, 0, 0])
+  })
+
+  it('[H11] a codec that has nothing to say disconnects nobody', () => {
+    const { scheduler, tower } = setUp()
+    const socket = new FakeSocket()
+    const codec = { ...rawCodec, name: 'skips', encode: ({ payload }: { payload: Uint8Array }) => payload.subarray(1) }
+    tower.addClient(socket, 'a', { codec })
+    for (const text of ['-', '-x']) {
+      tower.broadcast(bytes(text))
+      scheduler.settle()
+    }
+    expect([tower.count, socket.bytes]).toEqual([1, 'x'])
+  })
+})
+
+describe('[H5] the port of a worker, as long as it lives', () => {
+  function portTower(options: TowerOptions = {}) {
+    const tower = new HTTPConnectionManager({ env: {}, ...options })
+    const { port1, port2 } = new MessageChannel()
+    open.push(
+      () => port2.close(),
+      () => tower.close(),
+    )
+    tower.accept(port1)
+    return { tower, remote: fromWorker(port2), port1, port2 }
+  }
+
+  it('[H4] [H5] one socket is one client over there too', async () => {
+    const { tower, remote } = portTower()
+    const socket = new FakeSocket()
+    // Before the first answer has come, and after.
+    expect(await Promise.all([remote.addClient(socket, 'a'), remote.addClient(socket, 'a')])).toEqual([true, true])
+    expect(await remote.addClient(socket, 'a')).toBe(true)
+    await expect(remote.addClient(socket, 'b')).rejects.toMatchObject({ code: 'CLIENT_EXISTS' })
+    await remote.broadcast(bytes('1'))
+    await until(() => socket.bytes !== '')
+    expect([socket.bytes, socket.ended, tower.count]).toEqual(['1', undefined, 1])
+    await remote.removeClient('a')
+    await until(() => socket.ended === 'end')
+    expect(await remote.addClient(socket, 'b')).toBe(true)
+  })
+
+  it('[H8] [H5] a socket over there that ends is noticed without a write, and is not listened to any more', async () => {
+    const { EventEmitter } = await import('node:events')
+    const { tower, remote } = portTower()
+    const socket = Object.assign(new EventEmitter(), { send: (data: Uint8Array) => data.byteLength })
+    for (const id of ['no id', 'a']) await remote.addClient(socket, id).catch(() => {})
+    expect([tower.count, socket.listenerCount('close')]).toEqual([1, 1])
+    socket.emit('close')
+    await until(() => tower.count === 0)
+    await until(() => socket.listenerCount('close') === 0)
+    expect(await remote.addClient(Object.assign(new FakeSocket(), { destroyed: true }), 'b')).toBe(false)
+  })
+
+  it('[H5] what no port carries uses up no call', async () => {
+    const { remote } = portTower()
+    for (let i = 0; i < 1024; i++) {
+      expect(await remote.removeClient((() => {}) as never)).toBe(false)
+      await expect(remote.addClient(new FakeSocket(), (() => {}) as never)).rejects.toMatchObject({
+        code: 'CLIENT_ID_INVALID',
+      })
+    }
+    expect(await remote.count()).toBe(0)
+  })
+
+  it('[H3] [H5] a worker that does not answer in time is slow, and its clients are removed', () => {
+    const { scheduler, tower, removed } = setUp()
+    const { port1, port2 } = new MessageChannel()
+    open.push(() => port1.close())
+    tower.accept(port1)
+    // What a worker would say, without one behind it.
+    port1.emit('message', { type: 'add', call: 1, id: 'a', socket: 1 })
+    tower.broadcast(bytes('1'))
+    scheduler.advance(250)
+    expect(removed).toEqual([])
+    scheduler.advance(60)
+    expect(removed).toEqual([['a', 'slow']])
+    port2.close()
+  })
+
+  it('[H11] [H5] a count from a worker that is more than it was offered is none', () => {
+    const { scheduler, tower, removed } = setUp()
+    const { port1 } = new MessageChannel()
+    open.push(() => port1.close())
+    tower.accept(port1)
+    port1.emit('message', { type: 'add', call: 1, id: 'a', socket: 1 })
+    tower.broadcast(bytes('123'))
+    scheduler.settle()
+    port1.emit('message', { type: 'wrote', socket: 1, count: 4 })
+    expect(removed).toEqual([['a', 'lost']])
+  })
+
+  it('[H5] one number of a worker is one socket, until it has ended', () => {
+    const { tower, removed } = setUp()
+    const { port1 } = new MessageChannel()
+    open.push(() => port1.close())
+    tower.accept(port1)
+    port1.emit('message', { type: 'add', call: 1, id: 'a', socket: 1 })
+    port1.emit('message', { type: 'add', call: 2, id: 'b', socket: 1 })
+    expect([...tower.clients()].map(({ id }) => id)).toEqual(['a'])
+    tower.removeClient('a')
+    port1.emit('message', { type: 'add', call: 3, id: 'b', socket: 1 })
+    expect([[...tower.clients()].map(({ id }) => id), removed]).toEqual([['b'], [['a', 'denied']]])
+  })
+
+  it('[H4] [H5] a socket over there that was refused may be added under another id', async () => {
+    const { tower, remote } = portTower({ ifExists: 'refuse' })
+    const socket = new FakeSocket()
+    await remote.addClient(new FakeSocket(), 'a')
+    await expect(remote.addClient(socket, 'a')).rejects.toMatchObject({ code: 'CLIENT_EXISTS' })
+    expect([await remote.addClient(socket, 'b'), tower.count, socket.ended]).toEqual([true, 2, undefined])
+  })
+
+  it('[H8] [H5] a port that closes by itself closes the sockets over there', async () => {
+    const { tower, remote, port1 } = portTower()
+    const socket = new FakeSocket()
+    await remote.addClient(socket, 'a')
+    port1.close()
+    await until(() => socket.ended !== undefined && tower.count === 0)
+  })
+
+  it('[H5] the port ends with the tower: what is unanswered is refused, and its sockets are closed', async () => {
+    const { tower, remote, port2 } = portTower()
+    const socket = new FakeSocket()
+    await remote.addClient(socket, 'a')
+    const closed = once(port2, 'close')
+    await tower.close()
+    await closed
+    expect(socket.ended).toBe('end')
+    await expect(remote.count()).rejects.toMatchObject({ code: 'SHUTTING_DOWN' })
   })
 })
