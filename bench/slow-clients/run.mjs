@@ -122,8 +122,8 @@ function table(title, head, rows) {
 const ms = value => (value === undefined ? 'not found' : `${Math.round(value)} ms`)
 const MODES = [
   ['queue, kernel as it is', dropSlow(), {}],
-  ['queue, notSentLowat 128 KiB (the server’s default)', dropSlow(), { notSentLowatBytes: 128 * KIB }],
-  ['queue, notSentLowat 16 KiB', dropSlow(), { notSentLowatBytes: 16 * KIB }],
+  ['queue, notSentLowat 128 KiB', dropSlow(), { notSentLowatBytes: 128 * KIB }],
+  ['queue, notSentLowat 16 KiB (the tower’s default)', dropSlow(), { notSentLowatBytes: 16 * KIB }],
   ['queue, sendBuffer 64 KiB', dropSlow(), { sendBufferBytes: 64 * KIB }],
   ['wire', dropSlow({ measure: 'wire' }), {}],
 ].filter(([name]) => tcpProbe() !== undefined || name === 'queue, kernel as it is')

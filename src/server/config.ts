@@ -75,7 +75,7 @@ export const configSchema = z.strictObject({
         .int()
         .min(0)
         .max(64 * MIB)
-        .default(128 * 1024),
+        .default(0),
       sendBufferBytes: z
         .int()
         .min(0)
