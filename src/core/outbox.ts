@@ -114,6 +114,7 @@ export class Outbox {
       settle(link, batch, result === 'gone' ? 0 : count, result)
     }
     this.written += bytes
+    this.wire?.wrote(bytes)
     // A re-entrant call may have ended the client inside the write.
     if (result === 'full' && !this.condemned) this.#wait(bytes, now)
     else if (this.#behindSince !== undefined) this.#progress?.add(bytes, now)

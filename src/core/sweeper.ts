@@ -7,7 +7,7 @@ import type { Scheduler } from './scheduler.ts'
 export const SWEEP_MS = 25
 
 /** Of clients with nothing waiting and something in flight, the kernel is asked at each of so many sweeps: it is a system call each. */
-const FLIGHT_SWEEPS = 6
+const FLIGHT_SWEEPS = 8
 
 /**
  * One timer for all clients that wait for something, none when nobody does. It makes time-based decisions happen without

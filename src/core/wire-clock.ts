@@ -10,19 +10,34 @@ export class WireClock {
   #markedAt = 0
   /** Bytes that were unconfirmed when the mark was set, its own included. */
   #ahead = 0
+  /** Some of those have been confirmed since. */
+  #moved = false
+  /** The largest write since the mark was set, and up to it. */
+  #largest = 0
+  #own = 0
 
   /** The last answer was that the mark is not confirmed yet. */
   unconfirmed = false
+
+  wrote(bytes: number): void {
+    if (bytes > this.#largest) this.#largest = bytes
+  }
 
   /** `written`: all bytes given to the connection. `unacknowledged`: how many of them are not confirmed. */
   sample(written: number, unacknowledged: number, now: number): void {
     // After nothing was in flight the mark starts anew, whatever the sum says: a response's head and pings are not in `written`.
     this.unconfirmed = this.#unacknowledged > 0 && written - unacknowledged < this.#mark
     this.#unacknowledged = unacknowledged
-    if (this.unconfirmed) return
+    if (this.unconfirmed) {
+      this.#moved ||= written - unacknowledged > this.#mark - this.#ahead
+      return
+    }
     this.#mark = written
     this.#markedAt = now
     this.#ahead = unacknowledged
+    this.#own = this.#largest
+    this.#largest = 0
+    this.#moved = false
   }
 
   get inFlight(): boolean {
@@ -33,8 +48,11 @@ export class WireClock {
     return this.#markedAt
   }
 
-  /** Bytes that had to be confirmed since, for the mark to be. */
+  /**
+   * What must be confirmed before the client is in time again: all up to the mark; but of a client that has confirmed nothing at all since,
+   * the oldest write, which had nothing ahead of it any more. It was no larger than the largest.
+   */
   get ahead(): number {
-    return this.#ahead
+    return this.#moved ? this.#ahead : Math.min(this.#ahead, this.#own)
   }
 }
