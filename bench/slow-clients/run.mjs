@@ -270,8 +270,8 @@ async function cost() {
 console.log(
   `${new Date().toISOString().slice(0, 10)}, ${cpus()[0].model} (${cpus().length} cores), Linux ${release()}, Node ${process.version}`,
 )
-if (!process.env.ONLY_COST) await stalledReaders()
-if (!process.env.ONLY_COST) await memory()
+await stalledReaders()
+await memory()
 await cost()
 if (values.thin) await thinStreams()
 process.exit()
