@@ -35,7 +35,8 @@ export function dropSlow(options: DropSlowOptions = {}): DeliveryPolicy<State> {
       const { late } = link.state
       link.state.late = overdue > timeoutMs
       if (late && link.state.late) return 'close'
-      link.wakeAt = link.state.late ? 0 : now + timeoutMs - overdue
+      // At the latest in time for what begins to wait now: an allowance for this write says nothing of the next.
+      link.wakeAt = link.state.late ? 0 : now + timeoutMs - Math.max(0, overdue)
       return 'wait'
     },
     describe: () => ({

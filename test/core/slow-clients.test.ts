@@ -135,6 +135,17 @@ describe('slow by what waits in this process', () => {
     expect(ended.get('one')?.reason).toBe('slow')
   })
 
+  it('nor does an allowance that it did not need: what comes after a large message is judged alone', () => {
+    const { scheduler, ended, connect, publish } = setUp(dropSlow({ floorRate: MIB, bytes: 8 * MIB }))
+    const one = connect('one', { window: 0 })
+    publish(4 * MIB)
+    scheduler.advance(300)
+    one.read()
+    publish(KIB)
+    scheduler.advance(400)
+    expect(ended.get('one')?.reason).toBe('slow')
+  })
+
   it('what it took a while ago earns no time for what waits now', () => {
     const { hub, scheduler, ended, connect, publish, stream, read } = setUp(
       dropSlow({ floorRate: MIB, bytes: 8 * MIB }),
