@@ -477,7 +477,8 @@ describe('slow by what the peer’s host has not confirmed', () => {
     const { scheduler, ended, connect, publish } = setUp(dropSlow({ ...wire, ...strict }))
     const one = connect('one')
     publish(10)
-    scheduler.advance(50)
+    // The mark is set at the first look.
+    scheduler.advance(210)
     scheduler.block(400)
     scheduler.advance(100)
     expect(ended.size).toBe(0)
