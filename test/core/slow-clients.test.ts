@@ -480,7 +480,8 @@ describe('slow by what the peer’s host has not confirmed', () => {
     // The mark is set at the first look.
     scheduler.advance(210)
     scheduler.block(400)
-    scheduler.advance(100)
+    // The next looks: without the stall it would be out by now.
+    scheduler.advance(230)
     expect(ended.size).toBe(0)
     one.read()
     scheduler.advance(1000)
