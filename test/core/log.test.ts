@@ -19,6 +19,7 @@ it('the log answers what a plain array would, however it was filled and trimmed'
   })
   const actions = fc.array(fc.oneof({ weight: 5, arbitrary: append }, { weight: 1, arbitrary: trim }), {
     maxLength: 300,
+    size: 'max',
   })
   fc.assert(
     fc.property(

@@ -433,6 +433,33 @@ describe('slow by what the peer’s host has not confirmed', () => {
     expect(ended.get('one')!.at).toBeLessThanOrEqual(3000 + 200 + 250 + 20 + 75)
   })
 
+  it('a client that works off what is ahead at the floor rate has the time for it', () => {
+    const { ended, connect, publish, scheduler, read } = setUp(dropSlow({ ...wire, floorRate: 100 * KIB }))
+    using _ = read(connect('one'), { kind: 'rate', bytesPerSecond: 100 * KIB })
+    for (let i = 0; i < 100; i++) {
+      publish(KIB)
+      scheduler.settle()
+    }
+    scheduler.advance(3000)
+    expect(ended.size).toBe(0)
+  })
+
+  it('a large write that was confirmed earns no time for the small ones after it', () => {
+    const { ended, connect, publish, scheduler, stream } = setUp(dropSlow({ ...wire, floorRate: MIB }))
+    const one = connect('one')
+    publish(MIB)
+    scheduler.advance(100)
+    one.read()
+    // Two looks later it is forgotten.
+    for (let i = 0; i < 30; i++) {
+      stream(10, 20, 20)
+      one.read()
+    }
+    const stalled = scheduler.now()
+    stream(64 * KIB, 20, 1500)
+    expect(ended.get('one')!.at - stalled).toBeLessThanOrEqual(200 + 250 + 65 + 75)
+  })
+
   it('bytes that are not from here, such as the head of a response, make nobody late', () => {
     const { ended, connect, publish, scheduler, read } = setUp(dropSlow({ ...wire, floorRate: MIB }))
     const one = connect('one')
@@ -440,7 +467,8 @@ describe('slow by what the peer’s host has not confirmed', () => {
     one.unacknowledged = () => (own() ?? 0) + (one.unread > 0 ? 300 : 0)
     scheduler.advance(5000)
     publish(MIB)
-    scheduler.advance(190)
+    // The first looks come before it has read anything.
+    scheduler.advance(260)
     using _ = read(one, { kind: 'rate', bytesPerSecond: 2 * MIB })
     scheduler.advance(3000)
     expect(ended.size).toBe(0)
