@@ -41,6 +41,7 @@ export class Delivery {
   #ready: Outbox[] = []
   #condemned: [Outbox, CloseReason][] = []
   #told: [Link, Gap][] = []
+  #faults: { error: unknown; where: string }[] = []
   #retry: Link[] = []
   #leaving: Link[] = []
   #pendingBytes = 0
@@ -180,7 +181,7 @@ export class Delivery {
   /** Tells the gap of a link that is writable and up to date, where no message will carry the notice soon. */
   tellGap(link: Link): void {
     const gap = link.takeGap()
-    const frame = link.outbox.connection.codec.gap?.(gap)
+    const frame = this.#gapFrame(link, gap)
     if (frame) {
       link.outbox.pushControl(frame, this.#scheduler.now())
       this.#touch(link.outbox)
@@ -188,6 +189,16 @@ export class Delivery {
     if (this.#events.listenerCount('gap') > 0) {
       this.#told.push([link, gap])
       this.#arm()
+    }
+  }
+
+  /** A codec that throws has no notice to give; it must not end the tick, which is everybody's. */
+  #gapFrame(link: Link, gap: Gap): Uint8Array | undefined {
+    try {
+      return link.outbox.connection.codec.gap?.(gap)
+    } catch (error) {
+      this.fault(link, error)
+      return undefined
     }
   }
 
@@ -200,8 +211,8 @@ export class Delivery {
       const link = links[i]!
       // It joined within the batch's span, or reads a list of its own first.
       if (link.cursor !== before || link.holding) {
-        link.hold(batch.messages, batch.last)
-        this.#retry.push(link)
+        if (link.hold(batch.messages, batch.last)) this.#retry.push(link)
+        else this.condemn(link.outbox, 'slow')
         continue
       }
       switch (this.#admit(link, batch, now)) {
@@ -235,8 +246,10 @@ export class Delivery {
     }
   }
 
+  /** Told when nothing is walked any more: whoever hears of it may call anything. */
   fault(link: Link, error: unknown): void {
-    this.#events.emit('fault', { error, where: `policy '${link.policy.name}'` })
+    this.#faults.push({ error, where: `policy '${link.policy.name}'` })
+    this.#arm()
   }
 
   #push(link: Link, batch: Batch): void {
@@ -323,6 +336,8 @@ export class Delivery {
       }
     }
     if (!outbox.empty) this.#touch(outbox)
+    // What still waits is held up by a rate and not by its connection.
+    else outbox.caughtUp()
   }
 
   #touch(outbox: Outbox): void {
@@ -346,9 +361,20 @@ export class Delivery {
     if (this.#condemned.length > 0) this.#condemned = []
   }
 
+  /** What a handler causes to be told is told by the tick that it causes. */
   #tell(): void {
-    for (const [link, gap] of this.#told) this.#events.emit('gap', { id: link.clientId, gap, policy: link.policy.name })
-    if (this.#told.length > 0) this.#told = []
+    if (this.#told.length > 0) {
+      const told = this.#told
+      this.#told = []
+      for (const [link, gap] of told) {
+        this.#events.emit('gap', { id: link.clientId, gap, policy: link.policy.name })
+      }
+    }
+    if (this.#faults.length > 0) {
+      const faults = this.#faults
+      this.#faults = []
+      for (const fault of faults) this.#events.emit('fault', fault)
+    }
   }
 
   #arm(): void {

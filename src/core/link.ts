@@ -4,7 +4,7 @@ import type { DropReason, Gap, GapReason, Message } from './message.ts'
 import type { Outbox } from './outbox.ts'
 import type { DeliveryPolicy, PolicyLink } from './policy.ts'
 import type { DropTally } from './stats.ts'
-import type { Topic } from './topic.ts'
+import { MAX_KEYS, MAX_NEWEST_BYTES, type Topic } from './topic.ts'
 import { WireClock } from './wire-clock.ts'
 
 /**
@@ -35,6 +35,11 @@ export class Link implements PolicyLink {
   /** What waits for a link that holds, oldest first: references, the payloads are shared. */
   held: Message[] = []
   heldBytes = 0
+  /** What it was given to hold at once (a replay, or what waited under another policy): so much may wait whatever the policy says. */
+  #allowedMessages = 0
+  #allowedBytes = 0
+  /** It was replayed: the payloads are the history's, which all who replay share, and which are counted there. */
+  #shared = false
   /** Place in topic.links; -1 once the link has left. */
   index = -1
   gapFrom: Seq = 0
@@ -111,12 +116,16 @@ export class Link implements PolicyLink {
 
   /** Coalesces: the reason told is that of the first loss in the gap. */
   noteGap(from: Seq, to: Seq, count: number | null, reason: GapReason): void {
+    // Nobody is left to tell.
+    if (this.closed) return
     if (this.gapCount === 0) {
       this.gapFrom = from
+      this.gapTo = to
       this.gapReason = reason
       this.outbox.untold++
     }
-    this.gapTo = to
+    this.gapFrom = Math.min(this.gapFrom, from)
+    this.gapTo = Math.max(this.gapTo, to)
     this.gapCount = count === null || this.gapCount === null ? null : this.gapCount + count
   }
 
@@ -127,28 +136,63 @@ export class Link implements PolicyLink {
     return { topic: this.topic.name, from, to, count, reason }
   }
 
-  /** Keeps what fits beside what it keeps already; the rest, the newest, is dropped. Settles everything up to `last`. */
-  hold(messages: readonly Message[], last: Seq): void {
-    const limit = this.policy.backlog.kind === 'log' ? this.policy.backlog : this.topic.spec.history
+  /**
+   * Puts messages behind what it keeps already, and lets go what its policy would. Settles everything up to `last`. False: its policy
+   * would rather have the client closed. `all`: they wait already, or were asked for, so none is given up for want of room.
+   */
+  hold(messages: readonly Message[], last: Seq, all = false): boolean {
+    const { backlog } = this.policy
+    let keeps = true
     for (const message of messages) {
       if (message.seq <= this.cursor) continue
-      const size = message.payload.byteLength
       const skipped = message.seq - this.cursor - 1
       if (skipped > 0) this.drop(this.cursor + 1, message.seq - 1, skipped, 'conflated')
-      const room = this.heldBytes + this.outbox.waitingBytes + size <= limit.bytes
-      if (room && this.held.length < limit.messages) {
-        this.held.push(message)
-        this.#countHeld(size)
-      } else {
-        this.drop(message.seq, message.seq, 1, 'overflow')
-      }
       this.cursor = message.seq
+      if (backlog.kind === 'none' && !all && !this.outbox.writable) {
+        this.drop(message.seq, message.seq, 1, 'behind')
+        continue
+      }
+      if (backlog.kind === 'newest') this.#conflate(message)
+      this.held.push(message)
+      this.#countHeld(message.payload.byteLength)
+      if (!all) keeps = this.#boundHeld() && keeps
     }
     this.cursor = Math.max(this.cursor, last)
+    if (all) {
+      this.#allowedMessages = this.held.length
+      this.#allowedBytes = this.heldBytes
+    }
     if (!this.holding && this.held.length > 0) {
       this.holding = true
       this.outbox.behind++
     }
+    return keeps
+  }
+
+  /** A newer value takes the place of the one of the same key that waits. */
+  #conflate({ key }: Message): void {
+    const older = this.held.findIndex(message => message.key === key)
+    if (older === -1) return
+    const [{ seq, payload }] = this.held.splice(older, 1) as [Message]
+    this.#countHeld(-payload.byteLength)
+    this.drop(seq, seq, 1, 'conflated')
+  }
+
+  /** Within the policy's bounds, or what it held to begin with, if that was more. */
+  #boundHeld(): boolean {
+    const { backlog } = this.policy
+    const own = backlog.kind === 'log' ? backlog : { messages: MAX_KEYS, bytes: MAX_NEWEST_BYTES }
+    const bytes = Math.max(own.bytes - this.outbox.waitingBytes, this.#allowedBytes)
+    const messages = Math.max(own.messages, this.#allowedMessages)
+    const newest = backlog.kind === 'log' && backlog.overflow === 'drop-newest'
+    while (this.held.length > 0 && (this.heldBytes > bytes || this.held.length > messages)) {
+      if (backlog.kind === 'log' && backlog.overflow === 'close') return false
+      const { seq, payload } = (newest ? this.held.pop() : this.held.shift())!
+      this.#countHeld(-payload.byteLength)
+      this.drop(seq, seq, 1, 'overflow')
+    }
+    if (this.held.length === 0) this.release()
+    return true
   }
 
   /** The first `count` of the list are on their way. */
@@ -167,7 +211,7 @@ export class Link implements PolicyLink {
 
   #countHeld(bytes: number): void {
     this.heldBytes += bytes
-    this.outbox.hold(bytes)
+    if (!this.#shared) this.outbox.hold(bytes)
   }
 
   /**
@@ -182,6 +226,8 @@ export class Link implements PolicyLink {
       this.#countHeld(-payload.byteLength)
       this.drop(seq, seq, 1, 'overflow')
     }
+    // A link that holds nothing has nothing to read, and must not look as if it had.
+    if (this.held.length === 0) this.release()
     if (this.behind) this.skipTo(this.topic.log.floor(Number.POSITIVE_INFINITY, bytes))
     return true
   }
@@ -196,7 +242,10 @@ export class Link implements PolicyLink {
   /** Nothing is held any more. */
   release(): void {
     this.held = []
+    this.#allowedMessages = 0
+    this.#allowedBytes = 0
     this.#countHeld(-this.heldBytes)
+    this.#shared = false
     if (!this.holding) return
     this.holding = false
     this.outbox.behind--
@@ -212,7 +261,9 @@ export class Link implements PolicyLink {
       this.drop(after + 1, oldest, oldest - after, 'trimmed')
       this.cursor = oldest
     }
-    this.hold([...log.after(this.cursor)], sealed)
+    const missed = [...log.after(this.cursor)]
+    this.#shared = missed.length > 0
+    this.hold(missed, sealed, true)
   }
 
   /** The link has ended: what waits is lost. Messages in the outbox stay: flush settles them. */

@@ -419,7 +419,7 @@ export class ConnectionManager {
       const waiting = [...link.topic.waitingFor(link)]
       link.topic.promote(link)
       link.adopt(policy)
-      link.hold(waiting, link.topic.sealed)
+      link.hold(waiting, link.topic.sealed, true)
     } else {
       link.adopt(policy)
     }
@@ -428,6 +428,8 @@ export class ConnectionManager {
   }
 
   #remove(client: Registration, reason: CloseReason): void {
+    // A handler of another one's end may have been quicker.
+    if (this.#clients.get(client.id) !== client) return
     client.outbox.condemned = true
     this.#clients.delete(client.id)
     this.#delivery.sweeper.forget(client.outbox)

@@ -1,4 +1,4 @@
-/** What is remembered; older progress counts as none, which is the stricter side. */
+/** What is remembered one by one; what is older is added up. */
 const MOST = 64
 
 /** How many bytes a client that is behind has taken, and when. Made when it falls behind, forgotten when it has caught up. */
@@ -12,7 +12,8 @@ export class Progress {
     this.#bytes.push(bytes)
     if (this.#times.length > MOST) {
       this.#times.shift()
-      this.#bytes.shift()
+      const oldest = this.#bytes.shift()!
+      this.#bytes[0]! += oldest
     }
   }
 

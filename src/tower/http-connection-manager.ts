@@ -24,7 +24,7 @@ export interface TowerOptions {
   readonly env?: Readonly<Record<string, string | undefined>>
   /**
    * Bytes a second at which a listener may take longer (see drop-slow). Default Infinity, the contract's strict rule. A tower with a burst
-   * for listeners on slow links wants about its bit rate here.
+   * for listeners on slow links wants about twice its bit rate here.
    */
   readonly floorRate?: number
   /** What waits: queue (default), what is in this process; wire, also what the listener's host has not confirmed. */

@@ -66,7 +66,7 @@ function ofResponse(response: ServerResponse, options: ListenerOptions): Listene
   if (socket === null) throw refused('waits behind an earlier one on the same connection')
   if (response.req.method === 'HEAD') throw refused('answers HEAD and has no body')
   if (BODILESS.has(response.statusCode)) throw refused(`has the status ${response.statusCode}, which has no body`)
-  if (response.hasHeader('content-length')) throw refused('has a content-length, and a stream has none')
+  if (hasLength(response)) throw refused('has a content-length, and a stream has none')
   const chunks = response.headersSent ? response.chunkedEncoding : response.req.httpVersion !== '1.0' && options.chunked
   const farewell = (): void => {
     if (chunks) socket.write(LAST_CHUNK)
@@ -80,8 +80,10 @@ function ofResponse(response: ServerResponse, options: ListenerOptions): Listene
   return {
     connection,
     address: socket.remoteAddress,
-    begin() {
+    begin(gone) {
       connection.begin()
+      // A program may end its response itself: the connection may live on, and belongs to the next one.
+      response.once('finish', gone)
       // A body that nobody reads would hide the peer's end behind it.
       response.req.resume()
       bound(socket, options.notSentLowatBytes)
@@ -96,6 +98,12 @@ function bound(socket: Socket, notSentLowatBytes: number): void {
 
 /** Statuses whose response ends with its head (RFC 9110, section 6.4.1). */
 const BODILESS = new Set([204, 205, 304])
+
+/** One that was given to `writeHead` is in the head alone, which Node does not show otherwise. */
+function hasLength(response: ServerResponse): boolean {
+  const { _header: head } = response as ServerResponse & { _header?: string | null }
+  return response.hasHeader('content-length') || /^content-length:/im.test(head ?? '')
+}
 
 function refused(why: string): HubError {
   return new HubError('REQUEST_INVALID', `socket: this response ${why}`)

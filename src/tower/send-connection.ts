@@ -59,6 +59,10 @@ export class SendConnection implements Bound {
   /** In `write`: a failure there is its answer, not a call back into the hub that is writing. */
   #writing = false
   #failed = false
+  /** In `retry`. */
+  #looping = false
+  /** The outlet took a part: it wants to be left alone for a while. */
+  #partial = false
 
   constructor(outlet: Outlet, codec: Codec, retries: Retries) {
     this.protocol = outlet.protocol
@@ -88,12 +92,17 @@ export class SendConnection implements Bound {
     return this.#full ? 'full' : 'ok'
   }
 
-  /** The outlet may take more. */
+  /** The outlet may take more. A loop and no recursion: what is left over can be thousands of frames. */
   retry(): void {
-    const [frame] = this.#rest
-    if (frame === undefined || this.#offering || this.#closed) return
-    this.#offering = true
-    this.#outlet.offer(frame, count => this.#taken(frame, count))
+    if (this.#looping) return
+    this.#looping = true
+    this.#partial = false
+    while (this.#rest.length > 0 && !this.#offering && !this.#partial && !this.#failed && !this.#closed) {
+      const frame = this.#rest[0]!
+      this.#offering = true
+      this.#outlet.offer(frame, count => this.#taken(frame, count))
+    }
+    this.#looping = false
   }
 
   /** Idempotent. What was not taken is lost with the connection. */
@@ -119,6 +128,7 @@ export class SendConnection implements Bound {
       else this.lost('lost')
     } else if (count < frame.byteLength) {
       this.#rest[0] = frame.subarray(count)
+      this.#partial = true
       this.#retries.add(this)
     } else {
       this.#rest.shift()

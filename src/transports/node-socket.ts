@@ -29,6 +29,8 @@ export class NodeSocket implements Connection {
   #corked = false
   #waiting = false
   #closed = false
+  readonly #onError = (): void => this.#client?.close('lost')
+  readonly #onClose = (): void => this.#client?.close('peer')
   /** One function for all writes of this socket: a closure per write would be an allocation per delivery. */
   readonly #written = (): void => {
     if (!this.#waiting || this.#socket.writableLength > 0) return
@@ -42,8 +44,8 @@ export class NodeSocket implements Connection {
     this.#socket = socket
     this.#farewell = options.farewell
     socket.setNoDelay(true)
-    socket.on('error', () => this.#client?.close('lost'))
-    socket.on('close', () => this.#client?.close('peer'))
+    socket.on('error', this.#onError)
+    socket.on('close', this.#onClose)
   }
 
   /** The registration is what the socket reports to from now on. */
@@ -55,6 +57,8 @@ export class NodeSocket implements Connection {
   detach(): void {
     this.#closed = true
     this.#client = undefined
+    this.#socket.off('close', this.#onClose)
+    this.#socket.off('error', this.#onError)
   }
 
   get writable(): boolean {

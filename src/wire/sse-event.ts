@@ -7,7 +7,7 @@ export interface SseEvent {
 }
 
 const encoder = new TextEncoder()
-const LINE_END = /\r\n|\r|\n/
+const LINE_ENDS = /\r\n|\r|\n/g
 
 /**
  * Every line of the data becomes a field of its own, whatever ends it, so that data cannot forge a field. `event` and `id` must not
@@ -17,8 +17,9 @@ export function sseEvent({ event, id, data }: SseEvent): Uint8Array {
   let text = ''
   if (id !== undefined) text += `id: ${id}\n`
   if (event !== undefined) text += `event: ${event}\n`
-  for (const line of data.split(LINE_END)) text += `data: ${line}\n`
-  return encoder.encode(`${text}\n`)
+  // In one go: a megabyte of line ends is a million lines.
+  text += `data: ${data.replace(LINE_ENDS, '\ndata: ')}\n\n`
+  return encoder.encode(text)
 }
 
 /** A line that every reader skips: keeps the way through proxies open. */

@@ -691,6 +691,23 @@ describe('[H11] what send returns', () => {
     expect(socket.got).toBe('0123456789')
   })
 
+  it('[H11] thousands of frames that are left over are offered in a loop', () => {
+    const { scheduler, tower, add } = setUp({ timeoutMs: 60_000, bytes: 512 * MIB })
+    const socket = add('a')
+    const frame = Buffer.alloc(16 * 1024)
+    // Inside of a send, so that they all wait for the same write.
+    socket.inSend = () => {
+      socket.inSend = undefined
+      for (let i = 0; i < 9000; i++) tower.broadcast(frame)
+    }
+    socket.answer = () => 1
+    tower.broadcast(frame)
+    scheduler.settle()
+    socket.answer = data => data.byteLength
+    scheduler.advance(1000)
+    expect(Buffer.concat(socket.taken).byteLength).toBe(9001 * frame.byteLength)
+  })
+
   it('[H11] the rest is tried by one timer for all, and by none when nothing is left', () => {
     const { scheduler, tower, add } = setUp()
     const before = scheduler.timers
@@ -903,6 +920,16 @@ describe('over HTTP', () => {
     await once(peer, 'data')
     peer.end()
     await until(() => tower.count === 0)
+  })
+
+  it('[H8] a response that its program ends is a listener no more', async () => {
+    const { tower, listen } = await httpTower(response => setTimeout(() => response.end(), 20))
+    const response = await listen('a')
+    response.resume()
+    await once(response, 'end')
+    await until(() => tower.count === 0)
+    tower.broadcast(bytes('to nobody'))
+    expect(tower.stats().removed).toEqual({ peer: 1 })
   })
 
   it('[H8] notices that the peer of a response has left', async () => {

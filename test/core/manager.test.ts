@@ -270,14 +270,82 @@ describe('what happens inside a walk (I4)', () => {
     const { scheduler, hub, connect, publish } = setUp()
     const ids = ['c0', 'c1', 'c2', 'c3', 'c4', 'c5', 'c6']
     const connections = ids.map(id => connect(id))
-    for (const id of ids) hub.subscribe(id, 'a', id === 'c5' ? { policy: broken } : {})
-    hub.events.on('fault', () => {
-      for (const id of ['c0', 'c1', 'c2', 'c4']) hub.unsubscribe(id, 'a')
-    })
+    const rude: DeliveryPolicy = {
+      ...bestEffort,
+      admit() {
+        for (const id of ['c0', 'c1', 'c2', 'c4']) hub.unsubscribe(id, 'a')
+        return 'drop'
+      },
+    }
+    for (const id of ids) hub.subscribe(id, 'a', id === 'c5' ? { policy: rude } : {})
     publish('a')
     scheduler.settle()
     expect(connections.map(connection => connection.seqs().length)).toEqual([0, 0, 0, 1, 0, 0, 1])
     expect(hub.getTopic('a')?.subscribers).toBe(3)
+  })
+
+  it('a fault is told after the walk, so that its handler may end whom it likes', () => {
+    const { scheduler, hub, connect, publish } = setUp()
+    connect('one')
+    const two = connect('two')
+    hub.subscribe('one', 'a', { policy: broken })
+    hub.subscribe('two', 'a')
+    hub.events.on('fault', () => {
+      hub.unsubscribe('one', 'a')
+      hub.routeData('a', new Uint8Array(300_000))
+    })
+    for (let i = 0; i < 3; i++) publish('a')
+    scheduler.settle()
+    expect(hub.getConnectionStats()).toMatchObject({ dropped: 3, pending: 0 })
+    publish('a')
+    scheduler.settle()
+    expect(two.seqs()).toEqual([1, 2, 3, 4, 5])
+  })
+
+  it('two handlers that end each other’s client end each once, also at the close of the hub', async () => {
+    const { hub, connect } = setUp()
+    connect('one')
+    connect('two')
+    const ended: string[] = []
+    hub.events.on('unregister', ({ id }) => {
+      ended.push(id)
+      hub.unregisterClient(id === 'one' ? 'two' : 'one')
+    })
+    await hub.close()
+    expect(ended.sort()).toEqual(['one', 'two'])
+    expect(hub.getConnectionStats()).toMatchObject({ clients: 0, clientsByProtocol: { fake: 0 } })
+  })
+
+  it('a link that has left has nobody to tell of what its protocol could not carry', () => {
+    const { scheduler, hub } = setUp()
+    const before = scheduler.timers
+    hub.registerClient('one', new FakeConnection({ codec: { ...fakeCodec, encode: () => null } }))
+    hub.subscribe('one', 'a')
+    hub.routeData('a', new Uint8Array(1))
+    hub.unsubscribe('one', 'a')
+    scheduler.advance(1000)
+    expect(scheduler.timers).toBe(before)
+  })
+
+  it('a codec that throws over a gap ends nothing', () => {
+    const { scheduler, hub, publish } = setUp()
+    const faults: string[] = []
+    hub.events.on('fault', ({ where }) => faults.push(where))
+    const gap = () => {
+      throw new Error('no words')
+    }
+    const one = new FakeConnection({ window: 0, codec: { ...fakeCodec, gap } })
+    one.client = hub.registerClient('one', one)
+    hub.subscribe('one', 'a', { policy: bestEffort })
+    for (let i = 0; i < 3; i++) {
+      publish('a')
+      scheduler.settle()
+    }
+    one.read()
+    scheduler.advance(100)
+    publish('a')
+    scheduler.settle()
+    expect([one.seqs(), faults.length]).toEqual([[1, 4], 1])
   })
 
   it('counts what was on its way to a client that ended before the flush', () => {

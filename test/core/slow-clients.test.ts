@@ -202,6 +202,18 @@ describe('slow by what waits in this process', () => {
     expect(one.writes).toBeLessThan(6)
   })
 
+  it('nor is the time that a rate held a message back the client’s', () => {
+    const policy = rateLimit({ messages: 5, burst: 0.2 }, dropSlow({ timeoutMs: 250, ...strict }))
+    const { ended, connect, publish, scheduler } = setUp(policy)
+    const one = connect('one', { window: 0 })
+    for (let i = 0; i < 40; i++) publish(10)
+    for (let i = 0; i < 200; i++) {
+      scheduler.advance(50)
+      one.read()
+    }
+    expect([ended.size, one.writes]).toEqual([0, 40])
+  })
+
   it('and a rate limit sends when the rate allows, not when the policy below it wants to look', () => {
     const { connect, publish, scheduler } = setUp(
       rateLimit({ messages: 20, burst: 0.05 }, dropSlow({ timeoutMs: 1000 })),
@@ -575,6 +587,29 @@ describe('bytes that may wait for one client, over all its topics', () => {
     expect(hub.getSubscription('one', 'b')).toMatchObject({ published: 50, delivered: 50 })
   })
 
+  it('a list of which nothing is left is no list: the client reads on', () => {
+    const limits = { maxQueuedBytesPerClient: 10 * KIB }
+    const { hub, scheduler, connect, publish } = setUp(buffered({ bytes: 10 * KIB, overflow: 'drop-newest' }), {
+      limits,
+    })
+    const one = connect('one', { window: 10 }, ['a', 'b'])
+    publish(9 * KIB, 'a')
+    for (const topic of ['a', 'b']) publish(900, topic)
+    for (let i = 0; i < 40; i++) {
+      publish(400, i % 2 === 0 ? 'a' : 'b')
+      scheduler.advance(10)
+    }
+    for (let i = 0; i < 10; i++) {
+      one.read()
+      scheduler.advance(50)
+    }
+    for (const topic of ['a', 'b']) publish(10, topic)
+    scheduler.advance(50)
+    for (const { published, delivered, dropped, state } of hub.getClient('one').subscriptions) {
+      expect({ sum: delivered + dropped, state }).toEqual({ sum: published, state: 'live' })
+    }
+  })
+
   it('a policy that allows more on one topic widens it', () => {
     const { hub, scheduler, ended, connect, publish } = setUp(buffered({ bytes: 500 * KIB }), { limits })
     connect('one', { window: 0 }, ['a', 'b'])
@@ -582,6 +617,41 @@ describe('bytes that may wait for one client, over all its topics', () => {
     scheduler.advance(50)
     expect(ended.size).toBe(0)
     expect(hub.getClient('one').queuedBytes).toBe(400 * KIB)
+  })
+})
+
+describe('a client that is given what it missed and does not read', () => {
+  const history = { messages: 100, bytes: MIB, ageMs: 60_000 }
+  const resumed = (policy: DeliveryPolicy) => {
+    const world = setUp(policy, { topics: openTopics({ history }) })
+    for (let i = 0; i < 20; i++) world.hub.routeData('t', new Uint8Array([i]), { key: 'k' })
+    world.scheduler.settle()
+    const one = world.connect('one', { window: 0 }, [])
+    world.hub.subscribe('one', 't', { after: 'oldest' })
+    world.scheduler.settle()
+    for (let i = 20; i < 60; i++) world.hub.routeData('t', new Uint8Array([i]), { key: 'k' })
+    world.scheduler.settle()
+    return { ...world, one, link: () => world.hub.getSubscription('one', 't') }
+  }
+
+  it.each([
+    ['latest', latest, { delivered: 2, dropped: 58 }],
+    ['drop-oldest', buffered({ messages: 5, overflow: 'drop-oldest' }), { delivered: 25, dropped: 35 }],
+    ['drop-newest', buffered({ messages: 5, overflow: 'drop-newest' }), { delivered: 25, dropped: 35 }],
+    ['best-effort', bestEffort, { delivered: 20, dropped: 40 }],
+  ] as const)('under %s it loses what that policy says', (_name, policy, expected) => {
+    const { one, link, scheduler } = resumed(policy)
+    for (let i = 0; i < 10; i++) {
+      one.read()
+      scheduler.advance(50)
+    }
+    expect(link()).toMatchObject({ ...expected, published: 60, pending: 0 })
+  })
+
+  it('under a policy that closes it is closed', () => {
+    const { scheduler, ended } = resumed(buffered({ messages: 5 }))
+    scheduler.advance(50)
+    expect(ended.get('one')?.reason).toBe('slow')
   })
 })
 
@@ -663,6 +733,20 @@ describe('bytes that the hub keeps in all', () => {
     for (const id of ['own', 'newest']) hub.unregisterClient(id, 'lost')
     scheduler.settle()
     expect(hub.getConnectionStats().keptBytes).toBe(0)
+  })
+
+  it('a history that many replay is counted once', () => {
+    const topics = openTopics({ history })
+    const { hub, scheduler, ended, connect, publish } = setUp(buffered(), { limits, topics })
+    for (let i = 0; i < 30; i++) publish(10 * KIB)
+    scheduler.settle()
+    for (let i = 0; i < 20; i++) {
+      const id = `replays-${i}`
+      connect(id, { window: 0 }, [])
+      hub.subscribe(id, 't', { after: 'oldest' })
+    }
+    expect(hub.getConnectionStats().keptBytes).toBe(300 * KIB)
+    expect(ended.size).toBe(0)
   })
 
   it('comes back to nothing, whatever happened to what was kept', () => {
