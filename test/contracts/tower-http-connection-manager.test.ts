@@ -13,7 +13,7 @@ import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
 import { SlowPeer } from '../../src/testing/slow-peer.ts'
 import { fromWorker, HTTPConnectionManager, type SendSocket, type TowerOptions } from '../../src/tower/index.ts'
 import { Retries, SendConnection } from '../../src/tower/send-connection.ts'
-import { rawCodec, rawCodec } from '../../src/transports/codecs.ts'
+import { rawCodec } from '../../src/transports/codecs.ts'
 import { tcpProbe } from '../../src/transports/tcp-probe.ts'
 
 const MIB = 1024 * 1024
