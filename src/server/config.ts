@@ -31,7 +31,11 @@ const maxMessageBytes = z
 const topic = z.strictObject({
   policy: policySchema.optional(),
   allowedPolicies: z.array(z.enum(POLICY_NAMES)).optional(),
-  contentType: z.string().min(1).optional(),
+  /** It goes into a response's head as it is. */
+  contentType: z
+    .string()
+    .regex(/^[\x20-\x7e]+$/, 'it must be printable ASCII, such as text/plain')
+    .optional(),
   history: topicHistory.optional(),
   maxMessageBytes: maxMessageBytes.optional(),
 })

@@ -45,7 +45,7 @@ const readers: Readonly<Record<string, Reader>> = {
       if (type) return refuse('subscribe', id, ERRORS.notAvailable, 'type: maps and shared polls are not there yet')
       // Passing over the filter would send what the subscriber asked not to get.
       if (tf !== undefined) return refuse('subscribe', id, ERRORS.notAvailable, 'tf: filters are not there yet')
-      return { method: 'subscribe', id, channel, policy: data?.policy }
+      return { method: 'subscribe', id, channel, policy: data?.policy ?? undefined }
     },
   ),
 

@@ -92,6 +92,11 @@ describe('the configuration', () => {
       { file: file('4.yaml', 'policy: { name: drop-slow, timeout: 5 }') },
       /drop-slow has no option "timeout": did you mean "timeoutMs"\?/,
     ],
+    [
+      'a content type that no head can carry',
+      { file: file('8.yaml', 'topics: { a: { contentType: "text/“x”" } }') },
+      /topics\.a\.contentType: it must be printable ASCII/,
+    ],
     ['a missing file', { file: join(folder, 'none.yaml') }, /none\.yaml: cannot be read \(ENOENT\)/],
     ['a folder', { file: folder }, /cannot be read \(EISDIR\)/],
     ['broken YAML', { file: file('5.yaml', 'a: [1\nb: 2') }, /5\.yaml:2:1: Flow sequence .* end with a \]$/],

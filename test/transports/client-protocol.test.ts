@@ -487,6 +487,9 @@ describe('subscriptions', () => {
       subscribe: {},
     })
     expect(server.hub.getSubscription('c', 'a')?.policy.name).toBe('latest')
+    expect(await peer.call({ id: 9, subscribe: { channel: 'null', data: { policy: null } } })).toHaveProperty(
+      'subscribe',
+    )
     expect(await peer.call({ id: 3, subscribe: { channel: 'b', data: { policy: 7 } } })).toMatchObject({
       error: { code: 107 },
     })

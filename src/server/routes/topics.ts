@@ -113,7 +113,7 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
       const { code, message } = toHubError(error)
       request.log.warn({ client: client.id, reason: message }, 'publication refused')
       if (code === 'MESSAGE_TOO_LARGE') webSocket.close(TOO_BIG, message.slice(0, 120))
-      else client.close('protocol')
+      else client.close(code === 'LIMIT_EXCEEDED' ? 'overloaded' : 'protocol')
     }
   }
 }
