@@ -94,7 +94,7 @@ describe('the configuration', () => {
     ],
     [
       'a content type that no head can carry',
-      { file: file('8.yaml', 'topics: { a: { contentType: "text/“x”" } }') },
+      { file: file('8-head.yaml', 'topics: { a: { contentType: "text/“x”" } }') },
       /topics\.a\.contentType: it must be printable ASCII/,
     ],
     ['a missing file', { file: join(folder, 'none.yaml') }, /none\.yaml: cannot be read \(ENOENT\)/],
