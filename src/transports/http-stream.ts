@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Client, CloseReason, WriteResult } from '../core/connection.ts'
+import { HubError } from '../core/errors.ts'
 import type { Codec } from '../core/message.ts'
 import { httpChunk, LAST_CHUNK, multipartStart } from '../wire/http-framing.ts'
 import { BOUNDARY, httpCodecs } from './codecs.ts'
@@ -64,7 +65,13 @@ export function openStream(
   head: StreamHead,
 ): { client: Client; frame: (bytes: Uint8Array) => Uint8Array } {
   const socket = response.socket
-  if (!socket) throw new Error('the response has no socket any more')
+  if (!socket) {
+    // It waits for its turn behind an answer on the same connection, or the peer has gone.
+    throw new HubError(
+      'REQUEST_INVALID',
+      'request: a stream cannot be pipelined behind another request of its connection',
+    )
+  }
   const chunks = response.req.httpVersion !== '1.0'
   const frame = (bytes: Uint8Array): Uint8Array => (chunks ? httpChunk(bytes) : bytes)
   const options = {

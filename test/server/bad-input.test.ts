@@ -201,3 +201,15 @@ describe('requests', () => {
     expect(await closed).toEqual([4400, 'bad message'])
   })
 })
+
+describe('a stream behind another request of its connection', () => {
+  it('is refused with a sentence, and is nobody’s client', async () => {
+    const health = 'GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n'
+    const { body } = await send(
+      `${health}GET /topics/pipelined HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`,
+    )
+    expect(body).toContain('HTTP/1.1 400')
+    expect(body).toContain('a stream cannot be pipelined behind another request of its connection')
+    expect(server.hub.getTopic('pipelined')?.subscribers ?? 0).toBe(0)
+  })
+})
