@@ -928,8 +928,12 @@ describe('over HTTP', () => {
   })
 
   it('[H8] a response that its program ends is a listener no more', async () => {
-    const { tower, listen } = await httpTower(response => setTimeout(() => response.end(), 20))
+    let own: import('node:http').ServerResponse | undefined
+    const { tower, listen } = await httpTower(response => {
+      own = response
+    })
     const response = await listen('a')
+    own?.end()
     response.resume()
     await once(response, 'end')
     await until(() => tower.count === 0)
