@@ -197,7 +197,7 @@ export class Delivery {
     try {
       return link.outbox.connection.codec.gap?.(gap)
     } catch (error) {
-      this.fault(link, error)
+      this.fault(`gap notice of '${link.outbox.connection.codec.name}'`, error)
       return undefined
     }
   }
@@ -241,14 +241,14 @@ export class Delivery {
     try {
       return link.policy.admit(link, batch, now)
     } catch (error) {
-      this.fault(link, error)
+      this.fault(`policy '${link.policy.name}'`, error)
       return 'drop'
     }
   }
 
   /** Told when nothing is walked any more: whoever hears of it may call anything. */
-  fault(link: Link, error: unknown): void {
-    this.#faults.push({ error, where: `policy '${link.policy.name}'` })
+  fault(where: string, error: unknown): void {
+    this.#faults.push({ error, where })
     this.#arm()
   }
 

@@ -112,7 +112,7 @@ export class Sweeper {
       if (verdict === 'close') this.#delivery.condemn(link.outbox, 'slow')
       else if (verdict === 'pull') this.#delivery.wake(link.outbox)
     } catch (error) {
-      this.#delivery.fault(link, error)
+      this.#delivery.fault(`policy '${link.policy.name}'`, error)
     }
   }
 

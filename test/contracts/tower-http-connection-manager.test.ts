@@ -14,7 +14,7 @@ import { SlowPeer } from '../../src/testing/slow-peer.ts'
 import { fromWorker, HTTPConnectionManager, type SendSocket, type TowerOptions } from '../../src/tower/index.ts'
 import { Retries, SendConnection } from '../../src/tower/send-connection.ts'
 import { rawCodec } from '../../src/transports/codecs.ts'
-import { tcpProbe } from '../../src/transports/tcp-probe.ts'
+import { missingTcpProbe, tcpProbe } from '../../src/transports/tcp-probe.ts'
 
 const MIB = 1024 * 1024
 
@@ -419,6 +419,12 @@ describe('[H3] [H6] [H9] a client that cannot accept data within the timeout is 
     expect(tower.count).toBe(1)
   })
 })
+
+if (tcpProbe() === undefined) {
+  console.log(
+    `Skipped: what needs the TCP probe. ${missingTcpProbe()}; npm install brings koffi, where it is for Linux.`,
+  )
+}
 
 describe.skipIf(tcpProbe() === undefined)('[H3] [H9] what the kernel hides', () => {
   it('[H9] a stalled listener is found after kilobytes, not after the megabytes that the kernel would take', {

@@ -10,7 +10,7 @@ import { dropSlow } from '../../src/policies/drop-slow.ts'
 import type { Pace } from '../../src/testing/pace.ts'
 import { SlowPeer } from '../../src/testing/slow-peer.ts'
 import { httpStream } from '../../src/transports/http-stream.ts'
-import { tcpProbe } from '../../src/transports/tcp-probe.ts'
+import { missingTcpProbe, tcpProbe } from '../../src/transports/tcp-probe.ts'
 import { upgradeRequest } from '../server/raw-request.ts'
 import { startTestServer, type TestServer } from '../server/test-server.ts'
 
@@ -97,6 +97,12 @@ function stream(
 }
 
 const wire = tcpProbe() !== undefined
+
+if (!wire) {
+  console.log(
+    `Skipped: what needs the TCP probe. ${missingTcpProbe()}; npm install brings koffi, where it is for Linux.`,
+  )
+}
 
 describe.skipIf(!wire)('a stalled client, by the wire', () => {
   it.each(['websocket', 'http', 'sse'] as const)(

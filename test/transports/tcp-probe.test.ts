@@ -45,6 +45,12 @@ async function hidden(buffers: TcpBuffers): Promise<number> {
   }
 }
 
+if (tcpProbe() === undefined) {
+  console.log(
+    `Skipped: what needs the TCP probe. ${missingTcpProbe()}; npm install brings koffi, where it is for Linux.`,
+  )
+}
+
 describe.skipIf(tcpProbe() === undefined)('the TCP probe', () => {
   it('tells what the peer’s host has not confirmed, and that it has', async () => {
     const { socket, peer } = await pair(4096)
