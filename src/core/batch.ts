@@ -23,7 +23,10 @@ export class Batch {
   readonly count: number
   /** Payload bytes, without protocol overhead. */
   readonly bytes: number
-  readonly #encoded = new Map<Codec, Encoded>()
+  #encoded: Map<Codec, Encoded> | undefined
+  /** The codec asked for last: a topic's clients mostly speak one, and a map look-up per client is not free. */
+  #codec: Codec | undefined
+  #last: Encoded | undefined
 
   constructor(messages: readonly Message[], first: Seq = messages[0]!.seq) {
     this.messages = messages
@@ -37,11 +40,15 @@ export class Batch {
 
   /** Encoded on first use, once per codec. */
   encoded(codec: Codec): Encoded {
+    if (codec === this.#codec) return this.#last!
+    this.#encoded ??= new Map()
     let encoded = this.#encoded.get(codec)
     if (encoded === undefined) {
       encoded = encode(this.messages, codec)
       this.#encoded.set(codec, encoded)
     }
+    this.#codec = codec
+    this.#last = encoded
     return encoded
   }
 }

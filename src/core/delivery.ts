@@ -37,6 +37,7 @@ export class Delivery {
   readonly stalls = new Stalls()
   readonly #owner: Owner
   #topics: Topic[] = []
+  readonly #lingering = new Set<Topic>()
   #outboxes: Outbox[] = []
   #ready: Outbox[] = []
   #condemned: [Outbox, CloseReason][] = []
@@ -64,10 +65,33 @@ export class Delivery {
     this.#pendingBytes += message.payload.byteLength
     if (!topic.dirty) {
       topic.dirty = true
-      this.#topics.push(topic)
+      if (topic.lingerMs > 0) this.#linger(topic)
+      else this.#topics.push(topic)
     }
-    if (this.#pendingBytes >= SEAL_BYTES && !this.#ticking) this.tick()
-    else this.#arm()
+    if (this.#pendingBytes >= SEAL_BYTES && !this.#ticking) this.hasten()
+    else if (topic.linger === undefined) this.#arm()
+  }
+
+  /** The topic gathers for as long as it says, from its first message on. Whatever seals it earlier ends that. */
+  #linger(topic: Topic): void {
+    this.#lingering.add(topic)
+    topic.linger = this.#scheduler.every(topic.lingerMs, () => {
+      this.#endLinger(topic)
+      this.#topics.push(topic)
+      this.#arm()
+    })
+  }
+
+  #endLinger(topic: Topic): void {
+    topic.linger?.[Symbol.dispose]()
+    topic.linger = undefined
+    this.#lingering.delete(topic)
+  }
+
+  /** A tick now, and nothing lingers any longer. */
+  hasten(): void {
+    for (const topic of this.#lingering) this.#topics.push(topic)
+    this.tick()
   }
 
   tick(): void {
@@ -102,6 +126,7 @@ export class Delivery {
     this.#pendingBytes -= topic.pendingBytes
     topic.pendingBytes = 0
     topic.dirty = false
+    if (topic.linger !== undefined) this.#endLinger(topic)
     topic.sealed = messages[messages.length - 1]!.seq
     for (const message of messages) topic.log.append(message)
     if (topic.links.length > 0) this.#fanOut(topic, new Batch(messages), now)
@@ -118,7 +143,7 @@ export class Delivery {
   flush(outbox: Outbox): void {
     outbox.dirty = false
     if (outbox.condemned || !outbox.writable || outbox.empty) return
-    const result = outbox.flush(this.#scheduler.now())
+    const result = outbox.flush(this.#scheduler)
     if (result === 'gone') this.condemn(outbox, 'lost')
     else if (result === 'full') this.sweeper.watch(outbox)
     else if (outbox.more) this.wake(outbox)

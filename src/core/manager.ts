@@ -319,7 +319,7 @@ export class ConnectionManager {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    this.#delivery.tick()
+    this.#delivery.hasten()
     for (const client of [...this.#clients.values()]) this.#remove(client, 'shutdown')
     this.#housekeeping[Symbol.dispose]()
     this.#delivery.sweeper.stop()

@@ -3,10 +3,14 @@ import type { Budget } from './budget.ts'
 import type { Connection, WriteResult } from './connection.ts'
 import type { ClientId, TopicName } from './ids.ts'
 import type { Link } from './link.ts'
-import type { DropReason } from './message.ts'
+import type { Codec, DropReason } from './message.ts'
 import { Progress } from './progress.ts'
+import type { Scheduler } from './scheduler.ts'
 import type { Stalls } from './stalls.ts'
 import type { WireClock } from './wire-clock.ts'
+
+/** Messages of a topic, or a frame of the protocol itself. */
+type Item = Batch | Uint8Array
 
 /**
  * What one client is about to be sent, and how slow its connection is: a socket is slow, not a subscription.
@@ -51,9 +55,12 @@ export class Outbox {
   readonly #budget: Budget
   readonly #stalls: Stalls
   readonly links = new Map<TopicName, Link>()
-  #items: (Batch | Uint8Array)[] = []
-  #links: (Link | undefined)[] = []
-  /** When the oldest message of #items was routed. */
+  /** What the next flush writes, and whose it is. Nearly always one batch, for which a list per client would be waste. */
+  #first: Item | undefined
+  #firstLink: Link | undefined
+  /** What follows: items and their links in turn. */
+  #rest: (Item | Link | undefined)[] | undefined
+  /** Since when the oldest message of those waits. */
   #oldest = 0
 
   constructor(id: ClientId, connection: Connection, budget: Budget, stalls: Stalls) {
@@ -64,60 +71,84 @@ export class Outbox {
   }
 
   get empty(): boolean {
-    return this.#items.length === 0
+    return this.#first === undefined
   }
 
   push(link: Link, batch: Batch): void {
-    const at = batch.messages[0]!.at
+    // While a topic lets its messages linger it is not the client that keeps them waiting.
+    const at = batch.messages[0]!.at + link.topic.lingerMs
     if (this.queuedBytes === 0 || at < this.#oldest) this.#oldest = at
-    this.#items.push(batch)
-    this.#links.push(link)
+    this.#add(batch, link)
     this.queuedBytes += batch.bytes
     link.queued += batch.count
   }
 
   pushControl(frame: Uint8Array, now: number): void {
-    if (this.#items.length === 0) this.#oldest = now
-    this.#items.push(frame)
-    this.#links.push(undefined)
+    if (this.empty) this.#oldest = now
+    this.#add(frame, undefined)
     this.controlBytes += frame.byteLength
   }
 
-  /**
-   * Hands everything to the connection as one corked write. Counts each batch as delivered when its last frame was taken;
-   * after `gone` the rest counts as closed. What a re-entrant call pushes meanwhile waits for the next flush.
-   */
-  flush(now: number): WriteResult {
-    const items = this.#items
-    const links = this.#links
-    this.#items = []
-    this.#links = []
+  #add(item: Item, link: Link | undefined): void {
+    if (this.#first === undefined) {
+      this.#first = item
+      this.#firstLink = link
+    } else {
+      this.#rest ??= []
+      this.#rest.push(item, link)
+    }
+  }
+
+  #clear(): void {
+    this.#first = undefined
+    this.#firstLink = undefined
+    this.#rest = undefined
     this.queuedBytes = 0
     this.controlBytes = 0
-    const last = lastWritten(items, this.connection)
+  }
+
+  /**
+   * Hands everything to the connection as one corked write; not when empty. Counts each batch as delivered when its last frame was
+   * taken; after `gone` the rest counts as closed. What a re-entrant call pushes meanwhile waits for the next flush.
+   */
+  flush(clock: Pick<Scheduler, 'now'>): WriteResult {
+    let item = this.#first!
+    let link = this.#firstLink
+    const rest = this.#rest
+    this.#clear()
+    const count = rest === undefined ? 0 : rest.length
+    const last = rest === undefined ? 0 : lastWritten(rest, this.connection.codec)
     let result: WriteResult = 'ok'
     let bytes = 0
-    for (let i = 0; i < items.length; i++) {
-      const item = items[i]!
-      const link = links[i]
+    for (let i = 0; ; ) {
       if (link === undefined) {
         if (result !== 'gone') result = this.#write(item as Uint8Array, i < last)
         bytes += (item as Uint8Array).byteLength
-        continue
+      } else {
+        const encoded = (item as Batch).encoded(this.connection.codec)
+        if (result !== 'gone') result = this.#writeAll(encoded.frames, i < last, result)
+        bytes += encoded.bytes
+        settle(link, item as Batch, result === 'gone' ? 0 : encoded.count, result)
       }
-      const batch = item as Batch
-      const { frames, count, bytes: size } = batch.encoded(this.connection.codec)
-      for (let f = 0; f < frames.length && result !== 'gone'; f++) {
-        result = this.#write(frames[f]!, i < last || f < frames.length - 1)
-      }
-      bytes += size
-      settle(link, batch, result === 'gone' ? 0 : count, result)
+      if (i === count) break
+      item = rest![i] as Item
+      link = rest![i + 1] as Link | undefined
+      i += 2
     }
     this.written += bytes
     this.wire?.wrote(bytes)
     // A re-entrant call may have ended the client inside the write.
-    if (result === 'full' && !this.condemned) this.#wait(bytes, now)
-    else if (this.#behindSince !== undefined) this.#progress?.add(bytes, now)
+    if (result === 'full' && !this.condemned) this.#wait(bytes, clock.now())
+    else if (this.#behindSince !== undefined) this.#progress?.add(bytes, clock.now())
+    return result
+  }
+
+  /** `before`: what the write before these said, which stands where there are none. */
+  #writeAll(frames: readonly Uint8Array[], more: boolean, before: WriteResult): WriteResult {
+    let result = before
+    for (let i = 0; i < frames.length && result !== 'gone'; i++) {
+      result = this.#write(frames[i]!, more || i < frames.length - 1)
+    }
     return result
   }
 
@@ -186,14 +217,12 @@ export class Outbox {
 
   /** The client has gone: what was not flushed is given up. */
   discard(): void {
-    for (let i = 0; i < this.#items.length; i++) {
-      const link = this.#links[i]
-      if (link) settle(link, this.#items[i] as Batch, 0, 'gone')
+    if (this.#firstLink) settle(this.#firstLink, this.#first as Batch, 0, 'gone')
+    for (let i = 0; i < (this.#rest?.length ?? 0); i += 2) {
+      const link = this.#rest![i + 1] as Link | undefined
+      if (link) settle(link, this.#rest![i] as Batch, 0, 'gone')
     }
-    this.#items = []
-    this.#links = []
-    this.queuedBytes = 0
-    this.controlBytes = 0
+    this.#clear()
     this.#count(-this.waitingBytes)
   }
 
@@ -208,13 +237,13 @@ export class Outbox {
   }
 }
 
-/** Index of the last item that has a frame: after it the connection may uncork. */
-function lastWritten(items: readonly (Batch | Uint8Array)[], connection: Connection): number {
-  for (let i = items.length - 1; i >= 0; i--) {
-    const item = items[i]!
-    if (item instanceof Uint8Array || item.encoded(connection.codec).frames.length > 0) return i
+/** How far into `rest` (0: not at all, the first item) the last item with a frame is: after it the connection may uncork. */
+function lastWritten(rest: readonly (Item | Link | undefined)[], codec: Codec): number {
+  for (let i = rest.length - 2; i >= 0; i -= 2) {
+    const item = rest[i] as Item
+    if (item instanceof Uint8Array || item.encoded(codec).frames.length > 0) return i + 2
   }
-  return -1
+  return 0
 }
 
 function settle(link: Link, batch: Batch, sent: number, result: WriteResult): void {

@@ -35,6 +35,9 @@ export class Topic {
   /** The fan-out is walking `links`: members may come at the end, nobody may leave (I4). */
   walking = false
   dirty = false
+  readonly lingerMs: number
+  /** While what is pending waits for company: the timer that ends it. */
+  linger: Disposable | undefined
   readonly counters: Counters
   readonly log: Log
   /** The newest message of each key, in order of seq; only while a link that reads it is behind. */
@@ -53,6 +56,7 @@ export class Topic {
     this.epoch = epoch
     this.policy = policy
     this.contentType = spec.contentType
+    this.lingerMs = spec.lingerMs ?? 0
     this.#bounds = spec.history
   }
 

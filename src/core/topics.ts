@@ -15,6 +15,8 @@ export interface TopicSpec {
   readonly history: LogBounds
   /** Largest payload, in bytes. */
   readonly maxMessageBytes: number
+  /** How long a message may wait for others to share a write with, in ms. Default 0: it goes at once. */
+  readonly lingerMs?: number | undefined
   /** Bytes that a plain stream starts with for whoever joins late, such as the header of an audio file. */
   readonly preamble?: Uint8Array | undefined
 }

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import type { Client, CloseReason, Connection, WriteResult } from '../core/connection.ts'
 import type { Codec } from '../core/message.ts'
+import { DirectWriter } from './direct-write.ts'
 import { tcpProbe } from './tcp-probe.ts'
 
 /** How long a peer may take to read the rest after a polite close, in ms. Then the socket is destroyed. */
@@ -26,14 +27,19 @@ export class NodeSocket implements Connection {
   readonly #socket: Socket
   readonly #farewell: (reason: CloseReason) => void
   #client: Client | undefined
+  readonly #direct: DirectWriter | undefined
   #corked = false
   #waiting = false
+  /** Writes of ours whose callback has not come. */
+  #uncalled = 0
   #closed = false
   readonly #onError = (): void => this.#client?.close('lost')
   readonly #onClose = (): void => this.#client?.close('peer')
   /** One function for all writes of this socket: a closure per write would be an allocation per delivery. */
-  readonly #written = (): void => {
-    if (!this.#waiting || this.#socket.writableLength > 0) return
+  readonly #written = (error?: unknown): void => {
+    this.#uncalled--
+    if (error) this.#fail()
+    if (error || !this.#waiting || this.#uncalled > 0) return
     this.#waiting = false
     this.#client?.drained()
   }
@@ -42,6 +48,7 @@ export class NodeSocket implements Connection {
     this.protocol = options.protocol
     this.codec = options.codec
     this.#socket = socket
+    this.#direct = DirectWriter.of(socket)
     this.#farewell = options.farewell
     socket.setNoDelay(true)
     socket.on('error', this.#onError)
@@ -74,6 +81,9 @@ export class NodeSocket implements Connection {
       socket.write(frame)
       return 'ok'
     }
+    const direct = this.#direct
+    if (direct?.ready && !this.#corked && socket.writableLength === 0) return this.#writeDirect(direct, frame)
+    this.#uncalled++
     socket.write(frame, this.#written)
     if (this.#corked) socket.uncork()
     this.#corked = false
@@ -81,10 +91,26 @@ export class NodeSocket implements Connection {
     return this.#waiting ? 'full' : 'ok'
   }
 
+  /** Below its stream the socket does not find out by itself; a peer that is not read from would stay for ever. */
+  #fail(): void {
+    this.#client?.close('lost')
+    this.#socket.destroy()
+  }
+
+  #writeDirect(direct: DirectWriter, frame: Uint8Array): WriteResult {
+    const result = direct.write(frame, this.#written)
+    if (result !== 'full') return result
+    this.#uncalled++
+    this.#waiting = true
+    return 'full'
+  }
+
   /** What waits in this process, and what the kernel has sent or will send. Undefined where the kernel cannot be asked. */
   unacknowledged(): number | undefined {
     const sent = tcpProbe()?.unacknowledged(this.#socket)
-    return sent === undefined ? undefined : sent + this.#socket.writableLength
+    if (sent === undefined) return undefined
+    // What the stream has handed down but not confirmed is in both.
+    return sent + Math.max(this.#socket.writableLength, this.#direct?.queued ?? 0)
   }
 
   roundTrip(): number | undefined {

@@ -1,0 +1,94 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { platform } from 'node:os'
+
+/** Every server and load generator of this run, so that none outlives it. */
+const running = new Set()
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
+
+export const canPin = platform() === 'linux' && spawnSync('taskset', ['--version']).status === 0
+
+/** The command, on these cores only. */
+export function pinned(cpu, command, args) {
+  return canPin && cpu?.length > 0 ? ['taskset', ['-c', cpu.join(','), command, ...args]] : [command, args]
+}
+
+/**
+ * Starts a server and waits until it listens: until `ready` matches what it prints (its first group is the port), or, without, until
+ * `port` accepts a connection.
+ * @returns {Promise<import('./peer.mjs').Server>}
+ */
+export async function startServer({ command, args, cpu, env = {}, port = 0, ready }) {
+  const [program, its] = pinned(cpu, command, args)
+  const child = spawn(program, its, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  running.add(child)
+  let said = ''
+  const ended = once(child, 'close').then(([code]) => {
+    running.delete(child)
+    throw new Error(`${command} ended with ${code}:\n${said.slice(-2000)}`)
+  })
+  ended.catch(() => {})
+  const listening = new Promise(resolve => {
+    const read = data => {
+      said = (said + data).slice(-20_000)
+      const match = ready?.exec(said)
+      if (match) resolve(Number(match[1]))
+    }
+    child.stdout.on('data', read)
+    child.stderr.on('data', read)
+    if (ready === undefined) void accepts(port).then(() => resolve(port))
+  })
+  const timeout = new Promise((_, reject) => {
+    setTimeout(() => reject(new Error(`${command} did not listen within 15 s:\n${said}`)), 15_000).unref()
+  })
+  const found = await Promise.race([listening, ended, timeout])
+  return {
+    pid: child.pid,
+    port: found,
+    async stop() {
+      if (child.exitCode !== null) return
+      child.kill('SIGKILL')
+      await ended.catch(() => {})
+    },
+  }
+}
+
+async function accepts(port) {
+  const { connect } = await import('node:net')
+  for (;;) {
+    const socket = connect(port, '127.0.0.1')
+    const open = await new Promise(resolve => {
+      socket.once('connect', () => resolve(true))
+      socket.once('error', () => resolve(false))
+    })
+    socket.destroy()
+    if (open) return
+    await new Promise(resolve => setTimeout(resolve, 50))
+  }
+}
+
+export async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address()
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+/** A server of ours in bench/peers/servers, run by Node. */
+export async function startNode(file, { cpu, args = [], nodeArgs = [] }) {
+  const server = await startServer({
+    command: process.execPath,
+    args: ['--expose-gc', ...nodeArgs, new URL(`servers/${file}`, import.meta.url).pathname, ...args],
+    cpu,
+    ready: /listening on (\d+)/,
+  })
+  return { ...server, collect: () => void process.kill(server.pid, 'SIGUSR2') }
+}
+
+/** `t0` of [0]; a request's path says first and last. */
+export const range = topics => `${topics[0]}-${topics.at(-1)}`
