@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import type { Client, CloseReason, Connection, WriteResult } from '../core/connection.ts'
 import type { Codec } from '../core/message.ts'
-import { DirectWriter } from './direct-write.ts'
+import { type Handle, handleOf, writeDirect } from './direct-write.ts'
 import { tcpProbe } from './tcp-probe.ts'
 
 /** How long a peer may take to read the rest after a polite close, in ms. Then the socket is destroyed. */
@@ -27,7 +27,8 @@ export class NodeSocket implements Connection {
   readonly #socket: Socket
   readonly #farewell: (reason: CloseReason) => void
   #client: Client | undefined
-  readonly #direct: DirectWriter | undefined
+  /** Once a write has gone through the stream and left nothing there. */
+  #handle: Handle | undefined
   #corked = false
   #waiting = false
   /** Writes of ours whose callback has not come. */
@@ -48,7 +49,6 @@ export class NodeSocket implements Connection {
     this.protocol = options.protocol
     this.codec = options.codec
     this.#socket = socket
-    this.#direct = DirectWriter.of(socket)
     this.#farewell = options.farewell
     socket.setNoDelay(true)
     socket.on('error', this.#onError)
@@ -73,22 +73,37 @@ export class NodeSocket implements Connection {
   }
 
   write(frame: Uint8Array, more: boolean): WriteResult {
+    if (this.#closed) return 'gone'
+    if (this.#handle === undefined || more || this.#corked) return this.#writeStream(frame, more)
+    const result = writeDirect(this.#handle, frame, this.#written)
+    if (result === 'full') this.#wait()
+    return result
+  }
+
+  #writeStream(frame: Uint8Array, more: boolean): WriteResult {
     const socket = this.#socket
-    if (!socket.writable || this.#closed) return 'gone'
+    if (!socket.writable) return 'gone'
     if (more) {
       if (!this.#corked) socket.cork()
       this.#corked = true
       socket.write(frame)
       return 'ok'
     }
-    const direct = this.#direct
-    if (direct?.ready && !this.#corked && socket.writableLength === 0) return this.#writeDirect(direct, frame)
+    const handle = handleOf(socket)
     this.#uncalled++
     socket.write(frame, this.#written)
     if (this.#corked) socket.uncork()
     this.#corked = false
     this.#waiting = socket.writableLength > 0
-    return this.#waiting ? 'full' : 'ok'
+    if (this.#waiting) return 'full'
+    // From here on the stream is only used for whole frames, of ws or of ours, which may be overtaken.
+    this.#handle = handle
+    return 'ok'
+  }
+
+  #wait(): void {
+    this.#uncalled++
+    this.#waiting = true
   }
 
   /** Below its stream the socket does not find out by itself; a peer that is not read from would stay for ever. */
@@ -97,20 +112,12 @@ export class NodeSocket implements Connection {
     this.#socket.destroy()
   }
 
-  #writeDirect(direct: DirectWriter, frame: Uint8Array): WriteResult {
-    const result = direct.write(frame, this.#written)
-    if (result !== 'full') return result
-    this.#uncalled++
-    this.#waiting = true
-    return 'full'
-  }
-
   /** What waits in this process, and what the kernel has sent or will send. Undefined where the kernel cannot be asked. */
   unacknowledged(): number | undefined {
     const sent = tcpProbe()?.unacknowledged(this.#socket)
     if (sent === undefined) return undefined
     // What the stream has handed down but not confirmed is in both.
-    return sent + Math.max(this.#socket.writableLength, this.#direct?.queued ?? 0)
+    return sent + Math.max(this.#socket.writableLength, this.#handle?.writeQueueSize ?? 0)
   }
 
   roundTrip(): number | undefined {
