@@ -54,6 +54,10 @@ export class Batch {
 }
 
 function encode(messages: readonly Message[], codec: Codec): Encoded {
+  if (messages.length === 1) {
+    const frame = encodeOne(messages[0]!, codec)
+    return frame === null ? { frames: [], bytes: 0, count: 0 } : { frames: [frame], bytes: frame.byteLength, count: 1 }
+  }
   const frames: Uint8Array[] = []
   let small: Uint8Array[] = []
   let smallBytes = 0

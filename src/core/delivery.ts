@@ -39,6 +39,7 @@ export class Delivery {
   #topics: Topic[] = []
   readonly #lingering = new Set<Topic>()
   #outboxes: Outbox[] = []
+  #spare: Outbox[] = []
   #ready: Outbox[] = []
   #condemned: [Outbox, CloseReason][] = []
   #told: [Link, Gap][] = []
@@ -106,9 +107,7 @@ export class Delivery {
       const topics = this.#topics
       this.#topics = []
       for (const topic of topics) this.seal(topic, now)
-      const outboxes = this.#outboxes
-      this.#outboxes = []
-      for (const outbox of outboxes) this.flush(outbox)
+      this.#flushAll()
     } finally {
       this.#ticking = false
     }
@@ -116,6 +115,15 @@ export class Delivery {
     this.#owner.relieve()
     this.#tell()
     if (this.#topics.length + this.#outboxes.length + this.#ready.length > 0) this.#arm()
+  }
+
+  /** The list is emptied and kept: growing a new one each tick would cost every client of a tick its share. */
+  #flushAll(): void {
+    const outboxes = this.#outboxes
+    this.#outboxes = this.#spare
+    for (let i = 0; i < outboxes.length; i++) this.flush(outboxes[i]!)
+    while (outboxes.length > 0) outboxes.pop()
+    this.#spare = outboxes
   }
 
   /** Turns what the topic gathered into a batch and offers it to every link. Also done before any change of membership (I2). */

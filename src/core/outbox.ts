@@ -135,12 +135,19 @@ export class Outbox {
       link = rest![i + 1] as Link | undefined
       i += 2
     }
+    if (rest !== undefined) this.#keep(rest)
     this.written += bytes
     this.wire?.wrote(bytes)
     // A re-entrant call may have ended the client inside the write.
     if (result === 'full' && !this.condemned) this.#wait(bytes, clock.now())
     else if (this.#behindSince !== undefined) this.#progress?.add(bytes, clock.now())
     return result
+  }
+
+  /** Who has messages of several topics in a tick will have them again: the list is emptied and kept. */
+  #keep(rest: (Item | Link | undefined)[]): void {
+    while (rest.length > 0) rest.pop()
+    this.#rest ??= rest
   }
 
   /** `before`: what the write before these said, which stands where there are none. */

@@ -89,6 +89,7 @@ export function topicInfo(topic: Topic): TopicInfo {
     name: topic.name,
     position: topic.position,
     contentType: topic.contentType,
+    lingerMs: topic.lingerMs,
     policy: topic.policy.describe(),
     subscribers: topic.links.length,
     behind: topic.links.length - topic.live,

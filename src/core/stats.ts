@@ -101,6 +101,8 @@ export interface TopicInfo {
   readonly name: TopicName
   readonly position: Position
   readonly contentType: string | undefined
+  /** How long a message may wait to share a write, in ms. */
+  readonly lingerMs: number
   readonly policy: PolicyDescription
   readonly subscribers: number
   readonly behind: number

@@ -28,6 +28,8 @@ const maxMessageBytes = z
   .int()
   .min(1)
   .max(64 * MIB)
+/** How long a message may wait for others to share a write with, in ms. */
+const lingerMs = z.int().min(0).max(1000)
 const topic = z.strictObject({
   policy: policySchema.optional(),
   allowedPolicies: z.array(z.enum(POLICY_NAMES)).optional(),
@@ -38,6 +40,7 @@ const topic = z.strictObject({
     .optional(),
   history: topicHistory.optional(),
   maxMessageBytes: maxMessageBytes.optional(),
+  lingerMs: lingerMs.optional(),
 })
 
 /** Every setting, with its range and its default. The environment's names are derived from it. */
@@ -55,6 +58,7 @@ export const configSchema = z.strictObject({
   policy: policySchema.default('buffered'),
   history: history.prefault({}),
   maxMessageBytes: maxMessageBytes.default(MIB),
+  lingerMs: lingerMs.default(0),
   limits: z
     .strictObject({
       maxClients: z.int().min(1).max(10_000_000).default(50_000),

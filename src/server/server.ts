@@ -37,7 +37,7 @@ export async function createApp(
   config: Config,
   options: ServerOptions = {},
 ): Promise<{ hub: Hub; app: FastifyInstance }> {
-  const { history, maxMessageBytes, limits, pingMs } = config
+  const { history, maxMessageBytes, lingerMs, limits, pingMs } = config
   const topics: Record<string, TopicDefaults> = { ...options.topics }
   for (const [name, { policy, ...spec }] of Object.entries(config.topics)) {
     topics[name] = {
@@ -48,7 +48,7 @@ export async function createApp(
     }
   }
   const hub = createHub({
-    topics: openTopics({ history, maxMessageBytes }, topics),
+    topics: openTopics({ history, maxMessageBytes, lingerMs }, topics),
     policy: parsePolicy(config.policy),
     limits,
   })

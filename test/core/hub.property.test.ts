@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import type { HubLimits } from '../../src/core/manager.ts'
 import type { DeliveryPolicy } from '../../src/core/policy.ts'
 import { createHub, type Hub } from '../../src/hub.ts'
+import { openTopics } from '../../src/open-topics.ts'
 import { bestEffort } from '../../src/policies/best-effort.ts'
 import { buffered } from '../../src/policies/buffered.ts'
 import { dropSlow } from '../../src/policies/drop-slow.ts'
@@ -84,7 +85,8 @@ class World {
   readonly inWrite = new Map<string, Basic[]>()
 
   constructor(limits: Partial<HubLimits>) {
-    this.hub = createHub({ scheduler: this.scheduler, limits })
+    const topics = openTopics({}, { b: { lingerMs: 20 } })
+    this.hub = createHub({ scheduler: this.scheduler, limits, topics })
     this.hub.events.on('fault', ({ error }) => this.faults.push(error))
     for (const id of CLIENTS) this.connect(id)
   }
