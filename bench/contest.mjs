@@ -2,8 +2,7 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as pause } from 'node:timers/promises'
-import { residentBytes } from './load/usage.mjs'
-import { processTree } from './load/usage.mjs'
+import { processTree, residentBytes } from './load/usage.mjs'
 import { peers } from './peers/all.mjs'
 import { pinned } from './peers/process.mjs'
 
@@ -11,7 +10,7 @@ import { pinned } from './peers/process.mjs'
 const SERVER = [0]
 const LOAD = [1]
 /** Rounds that are run and forgotten: compilers warm up, buffers grow. */
-const WARM_UP = 1
+const WARM_UP = 2
 const STALL_MS = 4000
 
 /** Who takes part: every peer that is there and speaks the wire, ours first. */
@@ -20,9 +19,12 @@ export function contestantsOf(scenario, names) {
     peer !== undefined &&
     names.includes(peer.name) &&
     (scenario.peers?.includes(peer.name) ?? true) &&
+    !scenario.without?.includes(peer.name) &&
     wireOf(peer, scenario.wire) !== undefined &&
     (!scenario.many || peer.many)
-  const own = Object.values(peers).filter(takesPart).map(({ name }) => ({ peer: name }))
+  const own = Object.values(peers)
+    .filter(takesPart)
+    .map(({ name }) => ({ peer: name }))
   return [...own, ...(scenario.more ?? []).filter(({ peer }) => takesPart(peers[peer]))]
 }
 
@@ -60,7 +62,16 @@ class Stand {
   connect(clients = this.scenario.clients, publishes = true) {
     const { topics, topicsEach, payloadBytes } = this.scenario
     const { port, publishPort } = this.server
-    const order = { peer: this.peer.name, wire: this.wire, port, publishPort, clients, topics, topicsEach, payloadBytes }
+    const order = {
+      peer: this.peer.name,
+      wire: this.wire,
+      port,
+      publishPort,
+      clients,
+      topics,
+      topicsEach,
+      payloadBytes,
+    }
     return this.ask({ order: 'connect', publishes, ...order })
   }
 
@@ -109,31 +120,37 @@ const sorted = numbers => numbers.toSorted((a, b) => a - b)
  */
 export async function contest(scenario, { names, rounds, say }) {
   const stands = contestantsOf(scenario, names).map(contestant => new Stand(contestant, scenario))
-  const told = ({ contestant: { peer, label } }) => (label ? `${peer} (${label})` : peer)
   try {
-    if (scenario.kind === 'memory') {
-      for (const stand of stands) {
-        say(`${told(stand)}: ${scenario.clients} connections`)
-        stand.rounds.push(await memory(stand))
-        await stand.close()
-      }
-    } else {
-      for (const stand of stands) {
-        say(`${told(stand)}: starting`)
-        await stand.open()
-        if (scenario.kind === 'fan-out') await prepare(stand)
-      }
-      for (let i = -WARM_UP; i < rounds; i++) {
-        for (const stand of stands) {
-          say(`${told(stand)}: ${i < 0 ? 'warming up' : `round ${i + 1} of ${rounds}`}`)
-          const round = scenario.kind === 'handshakes' ? await handshakes(stand) : await fanOut(stand)
-          if (i >= 0) stand.rounds.push(round)
-        }
-      }
-    }
+    if (scenario.kind === 'memory') await oneAfterTheOther(stands, say)
+    else await inTurn(stands, rounds, say)
     return stands.map(stand => stand.result(scenario.metric))
   } finally {
     for (const stand of stands) await stand.close()
+  }
+}
+
+const told = ({ contestant: { peer, label } }) => (label ? `${peer} (${label})` : peer)
+
+async function oneAfterTheOther(stands, say) {
+  for (const stand of stands) {
+    say(`${told(stand)}: ${stand.scenario.clients} connections`)
+    stand.rounds.push(await memory(stand))
+    await stand.close()
+  }
+}
+
+async function inTurn(stands, rounds, say) {
+  for (const stand of stands) {
+    say(`${told(stand)}: starting`)
+    await stand.open()
+    if (stand.scenario.kind === 'fan-out') await prepare(stand)
+  }
+  for (let i = -WARM_UP; i < rounds; i++) {
+    for (const stand of stands) {
+      say(`${told(stand)}: ${i < 0 ? 'warming up' : `round ${i + 1} of ${rounds}`}`)
+      const round = stand.scenario.kind === 'handshakes' ? await handshakes(stand) : await fanOut(stand)
+      if (i >= 0) stand.rounds.push(round)
+    }
   }
 }
 

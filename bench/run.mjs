@@ -5,8 +5,8 @@ import { cpus, release } from 'node:os'
 import { parseArgs } from 'node:util'
 import { contest, contestantsOf } from './contest.mjs'
 import { measureCore } from './core.mjs'
-import { canPin } from './peers/process.mjs'
 import { peers } from './peers/all.mjs'
+import { canPin } from './peers/process.mjs'
 import { writeReport } from './report/page.mjs'
 import { scenarioTable, targetsTable } from './report/table.mjs'
 import { measureScaling } from './scaling.mjs'
@@ -52,7 +52,9 @@ const asked = Object.values(peers).filter(({ name }) => name === 'hubline' || wa
 const skipped = asked.filter(peer => peer.missing() !== undefined)
 const present = asked.filter(peer => !skipped.includes(peer))
 const only = values.only?.split(',')
-const chosen = scenarios.filter(({ name, quick }) => only?.some(start => name.startsWith(start)) ?? (!values.quick || quick))
+const chosen = scenarios.filter(
+  ({ name, quick }) => only?.some(start => name.startsWith(start)) ?? (!values.quick || quick),
+)
 if (chosen.length === 0) fail(`--only: no scenario begins with ${values.only}; see --list`)
 const rounds = Number(values.rounds ?? (values.quick ? 1 : 5))
 if (!Number.isInteger(rounds) || rounds < 1) fail(`--rounds: a whole number from 1, not ${values.rounds}`)
@@ -116,7 +118,10 @@ function installPeers() {
   const lock = new URL('package-lock.json', folder)
   if (existsSync(done) && statSync(done).mtimeMs >= statSync(lock).mtimeMs) return
   console.error('Installing the peers into bench/peers (116 MB, most of it Bun) ...')
-  const { status } = spawnSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: folder, stdio: ['ignore', 2, 2] })
+  const { status } = spawnSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
+    cwd: folder,
+    stdio: ['ignore', 2, 2],
+  })
   if (status !== 0) console.error('That failed: only what is there already takes part.')
 }
 

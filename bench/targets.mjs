@@ -14,31 +14,60 @@ export function targetsOf({ scenarios, scaling, core }) {
   const best = (name, key) =>
     Math.min(...['uws', 'bun'].map(peer => figure(name, peer, key)).filter(value => value !== undefined))
   const pacedBest = key => figure('paced-1000-websocket', 'hubline', key) / best('paced-1000-websocket', key)
-  const steady = key => label => figure('stalled-websocket', 'hubline', key, label) / figure('stalled-websocket', 'hubline', key)
+  const steady = key => label =>
+    figure('stalled-websocket', 'hubline', key, label) / figure('stalled-websocket', 'hubline', key)
 
   return [
     atLeast('Flood: deliveries a second, of Bun', ratio('flood-websocket', 'bun', 'perSecond'), 1.5),
     atLeast('Flood: deliveries a second, of the plain ws loop', ratio('flood-websocket', 'ws', 'perSecond'), 25),
-    atLeast('1,000/s to 500: share of the 500,000/s', figure('paced-1000-websocket', 'hubline', 'perSecond') / 500_000, 0.98),
+    atLeast(
+      '1,000/s to 500: share of the 500,000/s',
+      figure('paced-1000-websocket', 'hubline', 'perSecond') / 500_000,
+      0.98,
+    ),
     atMost('1,000/s to 500: p99, of the better of Bun and uWebSockets.js', pacedBest('latencyMs.p99'), 1.5),
     atMost('1,000/s to 500: CPU, of the better of Bun and uWebSockets.js', pacedBest('cpuMicros'), 1),
     atMost('100/s to 500: CPU per delivery, of Bun', ratio('paced-100-websocket', 'bun', 'cpuMicros'), 1.15),
-    atMost('100/s to 500: CPU per delivery, of the plain ws loop', ratio('paced-100-websocket', 'ws', 'cpuMicros'), 0.8),
+    atMost(
+      '100/s to 500: CPU per delivery, of the plain ws loop',
+      ratio('paced-100-websocket', 'ws', 'cpuMicros'),
+      0.8,
+    ),
     atMost('10/s to 5,000: CPU per delivery, of Bun', ratio('paced-10-websocket', 'bun', 'cpuMicros'), 1.2),
     atMost('10/s to 5,000: p99, of Bun', ratio('paced-10-websocket', 'bun', 'latencyMs.p99'), 1.2),
     atMost('64 KB frames: CPU per MB, of Bun', ratio('frames-websocket', 'bun', 'cpuPerMegabyte'), 1.1),
     ...['buffered', 'drop-slow'].flatMap(policy => [
-      atMost(`One in ten stalled, ${policy}: p99 of the others, of no stall`, steady('latencyMs.p99')(`${policy}, 10 % stalled`), 1.1),
-      atLeast(`One in ten stalled, ${policy}: deliveries to the others, share`, shareOf(find, `${policy}, 10 % stalled`), 0.9),
+      atMost(
+        `One in ten stalled, ${policy}: p99 of the others, of no stall`,
+        steady('latencyMs.p99')(`${policy}, 10 % stalled`),
+        1.1,
+      ),
+      atLeast(
+        `One in ten stalled, ${policy}: deliveries to the others, share`,
+        shareOf(find, `${policy}, 10 % stalled`),
+        0.9,
+      ),
     ]),
     ...['sse', 'http'].flatMap(wire => [
-      atLeast(`Flood over ${wire}: deliveries a second, of our WebSocket`, own(`flood-${wire}`, 'flood-websocket', 'perSecond'), 0.85),
-      atMost(`100/s to 500 over ${wire}: CPU, of our WebSocket`, own(`paced-100-${wire}`, 'paced-100-websocket', 'cpuMicros'), 1.15),
+      atLeast(
+        `Flood over ${wire}: deliveries a second, of our WebSocket`,
+        own(`flood-${wire}`, 'flood-websocket', 'perSecond'),
+        0.85,
+      ),
+      atMost(
+        `100/s to 500 over ${wire}: CPU, of our WebSocket`,
+        own(`paced-100-${wire}`, 'paced-100-websocket', 'cpuMicros'),
+        1.15,
+      ),
     ]),
     atMost('Radio, lingerMs 25: CPU per delivery, of Icecast', radio(figure, 'cpuMicros'), 1),
     atMost('Radio, lingerMs 25: p99, of Icecast', radio(figure, 'latencyMs.p99'), 0.5),
     ...['websocket', 'sse', 'http'].map(wire =>
-      atMost(`Idle memory, ${wire}: KB a connection`, figure(`memory-${wire}`, 'hubline', 'bytesPerConnection') / PER_KB, 9),
+      atMost(
+        `Idle memory, ${wire}: KB a connection`,
+        figure(`memory-${wire}`, 'hubline', 'bytesPerConnection') / PER_KB,
+        9,
+      ),
     ),
     atLeast('Handshakes a second, of plain ws', ratio('handshakes-websocket', 'ws', 'handshakesPerSecond'), 0.75),
     atMost('Publish with no subscriber: microseconds', core?.publishMicros, 2),

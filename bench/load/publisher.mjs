@@ -8,9 +8,8 @@ import { clientMessage } from './ws-client.mjs'
 const ENCODERS = {
   /** A WebSocket text frame that is the payload: the server finds the topic in the marker, or has one topic only. */
   websocket: payload => clientMessage(payload),
-  /** A command of Hubline's client protocol. */
-  client: (payload, topic) =>
-    clientMessage(Buffer.from(`{"id":1,"publish":{"channel":"t${topic}","data":"${payload.latin1Slice()}"}}`, 'latin1')),
+  /** The same as a string of JSON, for protocols that carry nothing else. */
+  json: payload => clientMessage(Buffer.from(`"${payload.latin1Slice()}"`, 'latin1')),
   /** An event of Socket.IO. */
   'socket.io': payload => clientMessage(Buffer.from(`42["publish","${payload.latin1Slice()}"]`, 'latin1')),
   /** NATS over TCP. */
@@ -33,8 +32,8 @@ const ENCODERS = {
       Buffer.from(`POST /pub/t${topic} HTTP/1.1\r\nhost: a\r\ncontent-length: ${payload.length}\r\n\r\n`),
       payload,
     ]),
-  /** The body of an endless request. */
-  bytes: payload => Buffer.from(payload),
+  /** The body of an endless request. Icecast holds the last four bytes back until more come. */
+  bytes: payload => Buffer.concat([payload, Buffer.from('....')]),
 }
 
 /** One or more connections that publish to all topics, each message stamped as it is written. */

@@ -10,7 +10,12 @@ export class Tally {
   closed = 0
   /** Microseconds of the process's clock. */
   last = 0
-  #latency = build({ bitBucketSize: 32, lowestDiscernibleValue: 1, highestTrackableValue: 120_000_000, numberOfSignificantValueDigits: 2 })
+  #latency = build({
+    bitBucketSize: 32,
+    lowestDiscernibleValue: 1,
+    highestTrackableValue: 120_000_000,
+    numberOfSignificantValueDigits: 2,
+  })
   #value = -1
   #times = 0
 

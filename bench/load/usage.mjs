@@ -4,7 +4,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 export function processTree(pid) {
   const pids = [pid]
   for (const each of pids) {
-    for (const task of tasks(each)) pids.push(...(read(`/proc/${each}/task/${task}/children`)?.trim().split(' ').filter(Boolean).map(Number) ?? []))
+    for (const task of tasks(each))
+      pids.push(...(read(`/proc/${each}/task/${task}/children`)?.trim().split(' ').filter(Boolean).map(Number) ?? []))
   }
   return pids
 }

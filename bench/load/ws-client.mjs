@@ -8,6 +8,11 @@ export const UPGRADED = { until: '\r\n\r\n', head: 'HTTP/1.1 101' }
 /** A text frame as a client sends it; masked with zeros, which leaves the bytes as they are. */
 export function clientMessage(payload, opcode = 1) {
   const { length } = payload
-  const head = length < 126 ? [length | 0x80] : length < 65536 ? [0xfe, length >> 8, length & 255] : [0xff, 0, 0, 0, 0, (length / 2 ** 24) & 255, (length >> 16) & 255, (length >> 8) & 255, length & 255]
+  const head =
+    length < 126
+      ? [length | 0x80]
+      : length < 65536
+        ? [0xfe, length >> 8, length & 255]
+        : [0xff, 0, 0, 0, 0, (length / 2 ** 24) & 255, (length >> 16) & 255, (length >> 8) & 255, length & 255]
   return Buffer.concat([Buffer.from([0x80 | opcode, ...head, 0, 0, 0, 0]), payload])
 }

@@ -1,6 +1,5 @@
 import { createRequire } from 'node:module'
-import { upgrade } from '../load/ws-client.mjs'
-import { clientMessage } from '../load/ws-client.mjs'
+import { clientMessage, upgrade } from '../load/ws-client.mjs'
 import { startServer } from './process.mjs'
 
 const root = new URL('../../', import.meta.url)
@@ -24,29 +23,42 @@ export const hubline = {
       CONNECT,
       // Commands of one frame are answered in order: the last answer stands for all.
       {
-        send: frame(names(topics).map((channel, i) => `{"id":${i + 2},"subscribe":{"channel":"${channel}"}}`).join('\n')),
+        send: frame(
+          names(topics)
+            .map((channel, i) => `{"id":${i + 2},"subscribe":{"channel":"${channel}"}}`)
+            .join('\n'),
+        ),
         until: `{"id":${topics.length + 1},"subscribe"`,
       },
     ],
     sse: topics =>
       topics.length === 1
-        ? [{ send: `GET /topics/t${topics[0]} HTTP/1.1\r\nhost: a\r\naccept: text/event-stream\r\n\r\n`, until: '\r\n\r\n' }]
+        ? [
+            {
+              send: `GET /topics/t${topics[0]} HTTP/1.1\r\nhost: a\r\naccept: text/event-stream\r\n\r\n`,
+              until: '\r\n\r\n',
+            },
+          ]
         : [
             {
-              send: `GET /events?${names(topics).map(name => `topic=${name}`).join('&')} HTTP/1.1\r\nhost: a\r\n\r\n`,
+              send: `GET /events?${names(topics)
+                .map(name => `topic=${name}`)
+                .join('&')} HTTP/1.1\r\nhost: a\r\n\r\n`,
               until: '\r\n\r\n',
             },
           ],
     http: ([topic]) => [{ send: `GET /topics/t${topic} HTTP/1.1\r\nhost: a\r\n\r\n`, until: '\r\n\r\n' }],
   },
   // A publisher's socket has one topic.
-  publish: topics => ({
-    encoder: 'websocket',
+  publish: (topics, wire) => ({
+    encoder: wire === 'client' ? 'json' : 'websocket',
     connections: Array.from({ length: topics }, (_, topic) => [open(`/topics/t${topic}?role=publisher`)]),
   }),
-  async start({ cpu, topics, policy, lingerMs }) {
+  async start({ cpu, policy, lingerMs }) {
     const config = {
       HUBLINE_LOG_LEVEL: 'warn',
+      // The load generator answers no pings; the peers are asked for none either.
+      HUBLINE_PING_MS: '3600000',
       ...(policy && { HUBLINE_POLICY: policy }),
       ...(lingerMs && { HUBLINE_LINGER_MS: String(lingerMs) }),
     }
@@ -65,6 +77,6 @@ export const hubline = {
       env: config,
       ready: /http:\/\/127\.0\.0\.1:(\d+)/,
     })
-    return { ...server, collect: () => void process.kill(server.pid, 'SIGUSR2') }
+    return { ...server, collect: () => void process.kill(server.pid, 'SIGWINCH') }
   },
 }

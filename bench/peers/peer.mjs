@@ -33,7 +33,7 @@
  * @property {() => string} version
  * @property {() => string | undefined} missing   why it cannot run here, and what to do about it
  * @property {Partial<Record<Wire, (topics: readonly number[]) => Step[]>>} subscribe  the opening dialogue of a subscriber to these topics
- * @property {(topics: number) => { encoder: string, connections: Step[][] }} publish  the form of its messages (load/publisher.mjs) and its
+ * @property {(topics: number, wire: Wire) => { encoder: string, connections: Step[][] }} publish  the form of its messages (load/publisher.mjs) and its
  *   connections' dialogues; topics are spread over the connections
  * @property {boolean} [many]     a connection can have many topics
  * @property {(start: Start) => Promise<Server>} start

@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { platform } from 'node:os'
 
 /** Every server and load generator of this run, so that none outlives it. */
@@ -8,6 +8,7 @@ const running = new Set()
 process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL')
 })
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(130))
 
 export const canPin = platform() === 'linux' && spawnSync('taskset', ['--version']).status === 0
 
@@ -43,7 +44,7 @@ export async function startServer({ command, args, cpu, env = {}, port = 0, read
     }
     child.stdout.on('data', read)
     child.stderr.on('data', read)
-    if (ready === undefined) void accepts(port).then(() => resolve(port))
+    if (ready === undefined) void accepts(port, () => child.exitCode === null).then(() => resolve(port))
   })
   const timeout = new Promise((_, reject) => {
     setTimeout(() => reject(new Error(`${command} did not listen within 15 s:\n${said}`)), 15_000).unref()
@@ -60,9 +61,8 @@ export async function startServer({ command, args, cpu, env = {}, port = 0, read
   }
 }
 
-async function accepts(port) {
-  const { connect } = await import('node:net')
-  for (;;) {
+async function accepts(port, alive) {
+  while (alive()) {
     const socket = connect(port, '127.0.0.1')
     const open = await new Promise(resolve => {
       socket.once('connect', () => resolve(true))
@@ -91,7 +91,7 @@ export async function startNode(file, { cpu, args = [], nodeArgs = [] }) {
     cpu,
     ready: /listening on (\d+)/,
   })
-  return { ...server, collect: () => void process.kill(server.pid, 'SIGUSR2') }
+  return { ...server, collect: () => void process.kill(server.pid, 'SIGWINCH') }
 }
 
 /** `t0` of [0]; a request's path says first and last. */

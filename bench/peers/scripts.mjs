@@ -89,7 +89,7 @@ export const bun = {
       cpu,
       ready: /listening on (\d+)/,
     })
-    return { ...server, collect: () => void process.kill(server.pid, 'SIGUSR2') }
+    return { ...server, collect: () => void process.kill(server.pid, 'SIGWINCH') }
   },
 }
 

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage } from 'node:http'
 import { HubError } from '../core/errors.ts'
 import type { ConnectionManager, RouteOptions } from '../core/manager.ts'
@@ -7,6 +8,9 @@ import { LineSplitter } from '../wire/lines.ts'
 /** curl -d says so of whatever it sends; it means that nobody said what it is. */
 const UNSAID = /^(application\/x-www-form-urlencoded|application\/octet-stream)\b/i
 
+const SPACE = 0x20
+const JSON_BEGINS = /[[{"\-\dtfn]/
+
 /** What a publisher says its bytes are; where it says nothing, the topic's own type, or a look at the bytes. */
 export function contentTypeOf(said: string | undefined, known: string | undefined, body: Uint8Array): string {
   if (said !== undefined && !/^application\/x-www-form-urlencoded\b/i.test(said)) return said
@@ -14,10 +18,12 @@ export function contentTypeOf(said: string | undefined, known: string | undefine
 }
 
 function guess(body: Uint8Array): string {
-  const text = decodeUtf8(body)
-  if (text === null) return 'application/octet-stream'
+  if (!isUtf8(body)) return 'application/octet-stream'
+  // Most text that is no JSON says so with its first character; a string of all of it and a parser's error are dear.
+  const first = String.fromCharCode(body.find(byte => byte > SPACE) ?? SPACE)
+  if (!JSON_BEGINS.test(first)) return 'text/plain; charset=utf-8'
   try {
-    JSON.parse(text)
+    JSON.parse(decodeUtf8(body)!)
     return 'application/json'
   } catch {
     return 'text/plain; charset=utf-8'

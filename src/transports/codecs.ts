@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import type { Codec, Gap, Message } from '../core/message.ts'
 import { decodeUtf8, isText } from '../wire/content-type.ts'
 import { httpChunk, multipartPart } from '../wire/http-framing.ts'
@@ -18,7 +19,8 @@ function buffer(bytes: Uint8Array): Buffer {
 export const wsCodec: Codec = {
   name: 'websocket',
   encode({ payload, contentType }) {
-    const text = isText(contentType) && decodeUtf8(payload) !== null
+    // Looked at, not decoded: the text itself is nobody's business, and a string of each message would be garbage.
+    const text = isText(contentType) && isUtf8(payload)
     return buffer(wsFrame(text ? WS_TEXT : WS_BINARY, payload))
   },
   concat,

@@ -7,7 +7,10 @@ import { topicOf } from '../../load/marker.mjs'
 const responses = new Set()
 const server = createServer(({ url }, response) => {
   const sse = url.startsWith('/sse/')
-  response.writeHead(200, { 'content-type': sse ? 'text/event-stream' : 'application/octet-stream', 'cache-control': 'no-store' })
+  response.writeHead(200, {
+    'content-type': sse ? 'text/event-stream' : 'application/octet-stream',
+    'cache-control': 'no-store',
+  })
   response.flushHeaders()
   const subscriber = { response, sse, topic: Number(url.split('/')[2].split('-')[0]) }
   responses.add(subscriber)
