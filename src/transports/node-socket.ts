@@ -55,6 +55,11 @@ export class NodeSocket implements Connection {
     socket.on('close', this.#onClose)
   }
 
+  /** A system call at the first look, and undefined once the socket is closed. */
+  get address(): string | undefined {
+    return this.#socket.remoteAddress
+  }
+
   /** The registration is what the socket reports to from now on. */
   bind(client: Client): void {
     this.#client = client
