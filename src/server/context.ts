@@ -6,7 +6,7 @@ import type { WebSocket } from 'ws'
 import { HubError } from '../core/errors.ts'
 import type { ClientId, TopicName } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
-import type { Action, Handshake, Session, SessionManager } from '../core/sessions.ts'
+import { type Action, type Handshake, openSessions, type Session, type SessionManager } from '../core/sessions.ts'
 import { Heartbeat } from '../transports/transport.ts'
 import { releaseUpgrade } from './release.ts'
 import type { SubscriberRequest } from './subscriber.ts'
@@ -87,6 +87,8 @@ export class HubContext {
     topics: readonly TopicName[],
   ): Promise<void> | undefined {
     if (this.closing.aborted) throw new HubError('SHUTTING_DOWN', 'the hub is shutting down: try again in a moment')
+    // Nobody asks, so neither do we: the address alone is a system call.
+    if (this.sessions === openSessions) return undefined
     const asks = actions.flatMap(action => topics.map(topic => ({ action, topic })))
     const session = request.hubSession ?? this.sessions.authenticate(handshakeOf(request))
     if (isPromise(session)) return this.#enterLater(request, session, asks)
@@ -147,15 +149,8 @@ export class HubContext {
 /** Levels at which no line about a client is written, so that no log has to be kept for it. */
 const BELOW_INFO: ReadonlySet<string> = new Set(['silent', 'fatal', 'error', 'warn'])
 
-/** The address is a system call, for those who want to know it. */
 function handshakeOf(request: FastifyRequest): Handshake {
-  return {
-    protocol: request.ws ? 'websocket' : 'http',
-    get address() {
-      return request.ip
-    },
-    headers: request.headers,
-  }
+  return { protocol: request.ws ? 'websocket' : 'http', address: request.ip, headers: request.headers }
 }
 
 /** Behind a proxy, what it says; else undefined, and the connection itself is asked when somebody looks. */

@@ -4,7 +4,7 @@ import { HubError } from '../core/errors.ts'
 import { type ClientId, parseClientId } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
-import type { Session, SessionManager } from '../core/sessions.ts'
+import { openSessions, type Session, type SessionManager } from '../core/sessions.ts'
 import { commandLines, DISCONNECTS, type Disconnect, ERRORS, errorReply, resultReply } from '../wire/client-protocol.ts'
 import { CLIENT_CLOSE_CODES, clientCodec, PING_FRAME, PROTOBUF, textFrame } from './client-codec.ts'
 import { type Command, readCommand } from './client-commands.ts'
@@ -204,15 +204,10 @@ export class ClientSession implements Client {
   }
 
   #authenticate(token: string | undefined, { address }: Opening): Session | Promise<Session> {
-    const connection = this.#connection
-    return this.#context.sessions.authenticate({
-      protocol: clientCodec.name,
-      // A system call, for those who want to know.
-      get address() {
-        return address ?? connection.address
-      },
-      token,
-    })
+    const { sessions } = this.#context
+    // A system call, and nobody who wants to know.
+    const from = sessions === openSessions ? undefined : (address ?? this.#connection.address)
+    return sessions.authenticate({ protocol: clientCodec.name, address: from, token })
   }
 
   #register(id: number, session: Session, { address, topics, heartbeat }: Opening): void {

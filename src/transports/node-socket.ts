@@ -35,7 +35,12 @@ export class NodeSocket implements Connection {
   #uncalled = 0
   #closed = false
   readonly #onError = (): void => this.#client?.close('lost')
-  readonly #onClose = (): void => this.#client?.close('peer')
+  readonly #onClose = (): void => {
+    const client = this.#client
+    // A closed socket is kept by its handle until a full collection: it must not keep everything else of the connection until then.
+    this.#release()
+    client?.close('peer')
+  }
   /** One function for all writes of this socket: a closure per write would be an allocation per delivery. */
   readonly #written = (error?: unknown): void => {
     this.#uncalled--
@@ -68,6 +73,10 @@ export class NodeSocket implements Connection {
   /** Lets go of the socket, untouched: nobody was registered after all, and the peer is still to get an answer. */
   detach(): void {
     this.#closed = true
+    this.#release()
+  }
+
+  #release(): void {
     this.#client = undefined
     this.#socket.off('close', this.#onClose)
     this.#socket.off('error', this.#onError)
