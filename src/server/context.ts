@@ -104,7 +104,7 @@ export class HubContext {
   #permit(session: Session, [ask, ...rest]: readonly Ask[]): Promise<void> | undefined {
     if (ask === undefined) return undefined
     const allowed = this.sessions.authorize(session, ask.action, ask.topic)
-    if (isPromise(allowed)) return allowed.then(answer => this.#decide(answer, session, ask, rest))
+    if (isPromise(allowed)) return Promise.resolve(allowed).then(answer => this.#decide(answer, session, ask, rest))
     return this.#decide(allowed, session, ask, rest)
   }
 

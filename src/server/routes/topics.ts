@@ -13,7 +13,7 @@ import { isImage, isText } from '../../wire/content-type.ts'
 import { addressOf, type HubContext } from '../context.ts'
 import { toHubError } from '../errors.ts'
 import { contentTypeOf, publishSource, sourceContentType } from '../publisher.ts'
-import { releaseStream } from '../release.ts'
+import { isWatched, releaseStream } from '../release.ts'
 import { readSubscriber, type SubscriberRequest } from '../subscriber.ts'
 
 interface TopicPath {
@@ -68,9 +68,10 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
 
   function open(request: FastifyRequest, reply: FastifyReply, transport: typeof httpStream): void {
     const subscriber = request.subscriber!
+    const watched = isWatched(reply.raw)
     context.opening(request.log, subscriber.clientId, () => transport.open(reply.raw, opening(request, subscriber)))
     reply.hijack()
-    releaseStream(reply.raw)
+    releaseStream(reply.raw, watched)
   }
 
   function opening(request: FastifyRequest, subscriber: SubscriberRequest): Opening {
