@@ -51,7 +51,7 @@ export function readSubscriber(request: FastifyRequest, path?: string): Subscrib
     encoding: query.encoding,
     role: query.role,
     after: typeof lastId === 'string' && lastId !== '' ? (parseEventId(lastId) ?? NOWHERE) : undefined,
-    topics: [...new Set(names.map(parseTopicName))],
+    topics: names.length === 1 ? [parseTopicName(names[0]!)] : [...new Set(names.map(parseTopicName))],
   }
 }
 
