@@ -48,7 +48,7 @@ async function open(url: string, path: string): Promise<WebSocket> {
   sockets.push(socket)
   if (path.startsWith('/connection')) socket.on('open', () => socket.send(SUBSCRIBE))
   socket.on('error', () => {})
-  await until(() => hub.getTopic('a')?.subscribers === 1)
+  await until(() => socket.readyState === WebSocket.OPEN && hub.getTopic('a')?.subscribers === 1)
   return socket
 }
 
