@@ -4,25 +4,28 @@ import type { Outbox } from './outbox.ts'
 import type { DeliveryPolicy } from './policy.ts'
 import type { Session } from './sessions.ts'
 
-interface BackEdge {
-  drained(): void
-  send(frame: Uint8Array): boolean
-  close(reason: CloseReason): void
+/** What a client's transport may ask of the manager: one for all clients, for there are many. */
+export interface BackEdge {
+  drained(client: Registration): void
+  send(client: Registration, frame: Uint8Array): boolean
+  close(client: Registration, reason: CloseReason): void
 }
 
 interface Details {
   readonly protocols?: readonly string[]
-  readonly session?: Session
+  readonly session?: Session | undefined
   readonly address?: string | undefined
 }
+
+const NOBODY: Session = Object.freeze({})
 
 /** A client in the manager's books, and the handle that its transport holds. */
 export class Registration implements Client {
   readonly id: ClientId
   readonly outbox: Outbox
-  readonly protocols: readonly string[]
+  readonly #protocols: readonly string[] | undefined
   readonly session: Session
-  readonly address: string | undefined
+  readonly #address: string | undefined
   /** On the scheduler's clock, in ms. */
   readonly connectedAt: number
   /** The client's class: wins over the topics' policies. */
@@ -30,14 +33,21 @@ export class Registration implements Client {
   readonly #back: BackEdge
 
   constructor(outbox: Outbox, details: Details, now: number, back: BackEdge) {
-    const { id, connection } = outbox
-    this.id = id
+    this.id = outbox.id
     this.outbox = outbox
-    this.protocols = details.protocols ?? [connection.protocol]
-    this.session = details.session ?? {}
-    this.address = details.address
+    this.#protocols = details.protocols
+    this.session = details.session ?? NOBODY
+    this.#address = details.address
     this.connectedAt = now
     this.#back = back
+  }
+
+  get protocols(): readonly string[] {
+    return this.#protocols ?? [this.outbox.connection.protocol]
+  }
+
+  get address(): string | undefined {
+    return this.#address ?? this.outbox.connection.address
   }
 
   get closed(): boolean {
@@ -45,18 +55,18 @@ export class Registration implements Client {
   }
 
   drained(): void {
-    this.#back.drained()
+    this.#back.drained(this)
   }
 
   send(frame: Uint8Array): boolean {
-    return this.#back.send(frame)
+    return this.#back.send(this, frame)
   }
 
   close(reason: CloseReason): void {
-    this.#back.close(reason)
+    this.#back.close(this, reason)
   }
 
   [Symbol.dispose](): void {
-    this.#back.close('peer')
+    this.#back.close(this, 'peer')
   }
 }

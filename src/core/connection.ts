@@ -22,6 +22,8 @@ export type CloseReason =
 export interface Connection {
   readonly protocol: string
   readonly codec: Codec
+  /** The peer's address, for people to read: asked when somebody looks, where the registration said none. */
+  readonly address?: string | undefined
   /**
    * Only the outbox's flush calls this (I3). The frame is shared with other connections: it must not be changed.
    * `more`: another frame of the same tick follows, stay corked.

@@ -1,6 +1,6 @@
 import type { Broker, Publication, RouteResult } from './broker.ts'
 import { Budget } from './budget.ts'
-import { Registration } from './client.ts'
+import { type BackEdge, Registration } from './client.ts'
 import type { Client, CloseReason, Connection } from './connection.ts'
 import { Delivery } from './delivery.ts'
 import { HubError } from './errors.ts'
@@ -50,10 +50,10 @@ export interface ManagerOptions {
 
 export interface RegisterOptions {
   readonly protocols?: readonly string[]
-  readonly session?: Session
+  readonly session?: Session | undefined
   readonly address?: string | undefined
   /** The id is taken. replace (default): the older client is closed as `replaced`. refuse: CLIENT_EXISTS. */
-  readonly ifExists?: 'replace' | 'refuse'
+  readonly ifExists?: 'replace' | 'refuse' | undefined
 }
 
 export interface SubscribeOptions {
@@ -100,6 +100,13 @@ export class ConnectionManager {
   readonly #budget: Budget
   readonly #started: number
   readonly #housekeeping: Disposable
+  readonly #back: BackEdge = {
+    drained: ({ outbox }) => this.#delivery.drained(outbox),
+    send: ({ outbox }, frame) => this.#delivery.send(outbox, frame),
+    close: (client, reason) => {
+      if (this.#clients.get(client.id) === client) this.unregisterClient(client.id, reason)
+    },
+  }
   #epochs = 0
   #closed = false
 
@@ -143,13 +150,7 @@ export class ConnectionManager {
     if (this.#clients.has(clientId)) throw new HubError('CLIENT_EXISTS', `client: ${clientId} has just connected again`)
     if (this.#clients.size >= this.limits.maxClients) throw tooMany('clients', this.limits.maxClients)
     const outbox = new Outbox(clientId, connection, this.#budget, this.#delivery.stalls)
-    const client = new Registration(outbox, options, this.#options.scheduler.now(), {
-      drained: () => this.#delivery.drained(outbox),
-      send: frame => this.#delivery.send(outbox, frame),
-      close: reason => {
-        if (this.#clients.get(clientId) === client) this.unregisterClient(clientId, reason)
-      },
-    })
+    const client = new Registration(outbox, options, this.#options.scheduler.now(), this.#back)
     this.#clients.set(clientId, client)
     this.#counters.opened(connection.protocol)
     this.events.emit('register', { id: clientId, protocol: connection.protocol })

@@ -1,11 +1,14 @@
 import { setMaxListeners } from 'node:events'
+import type { ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
+import type { WebSocket } from 'ws'
 import { HubError } from '../core/errors.ts'
 import type { ClientId, TopicName } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
-import type { Action, Session, SessionManager } from '../core/sessions.ts'
+import { type Action, type Handshake, openSessions, type Session, type SessionManager } from '../core/sessions.ts'
 import { Heartbeat } from '../transports/transport.ts'
+import { releaseUpgrade } from './release.ts'
 import type { SubscriberRequest } from './subscriber.ts'
 
 declare module 'fastify' {
@@ -13,6 +16,8 @@ declare module 'fastify' {
     hubSession: Session | undefined
     subscriber: SubscriberRequest | undefined
     hubClientId: ClientId | undefined
+    /** Of an upgrade: to be let go once the socket is open. */
+    hubResponse: ServerResponse | undefined
   }
 }
 
@@ -25,6 +30,8 @@ export interface ContextOptions {
   readonly sessions: SessionManager
   readonly pingMs: number
   readonly maxMessageBytes: number
+  /** @fastify/websocket is ours and not the app's: no `errorHandler` but ours waits for the errors of our sockets. */
+  readonly ownSockets: boolean
 }
 
 /** What the routes share: the hub, who is allowed what, and the log lines of each connection. */
@@ -33,14 +40,16 @@ export class HubContext {
   readonly sessions: SessionManager
   readonly heartbeat: Heartbeat
   readonly maxMessageBytes: number
+  readonly #ownSockets: boolean
   readonly #closing = new AbortController()
   readonly #logs = new Map<ClientId, readonly FastifyBaseLogger[]>()
 
-  constructor({ hub, sessions, pingMs, maxMessageBytes }: ContextOptions) {
+  constructor({ hub, sessions, pingMs, maxMessageBytes, ownSockets }: ContextOptions) {
     this.hub = hub
     this.sessions = sessions
     this.heartbeat = new Heartbeat(pingMs)
     this.maxMessageBytes = maxMessageBytes
+    this.#ownSockets = ownSockets
     // Each live source listens to it while it runs.
     setMaxListeners(0, this.#closing.signal)
     hub.events.on('register', ({ id, protocol }) => {
@@ -68,35 +77,65 @@ export class HubContext {
     await this.hub.close()
   }
 
-  /** Throws PERMISSION_DENIED, and SHUTTING_DOWN while draining. */
-  async authorize(request: FastifyRequest, action: Action, topics: readonly TopicName[]): Promise<void> {
+  /**
+   * Throws or rejects with PERMISSION_DENIED, and SHUTTING_DOWN while draining. A promise only where the session manager has one: it would
+   * cost every connection several turns.
+   */
+  authorize(
+    request: FastifyRequest,
+    actions: readonly Action[],
+    topics: readonly TopicName[],
+  ): Promise<void> | undefined {
     if (this.closing.aborted) throw new HubError('SHUTTING_DOWN', 'the hub is shutting down: try again in a moment')
-    const { headers, ip } = request
-    request.hubSession ??= await this.sessions.authenticate({
-      protocol: request.ws ? 'websocket' : 'http',
-      address: ip,
-      headers,
-    })
-    for (const topic of topics) {
-      if (!(await this.sessions.authorize(request.hubSession, action, topic))) {
-        throw new HubError('PERMISSION_DENIED', `topic: this session may not ${action} to ${topic}`)
-      }
-    }
+    // Nobody asks, so neither do we: the address alone is a system call.
+    if (this.sessions === openSessions) return undefined
+    const asks = actions.flatMap(action => topics.map(topic => ({ action, topic })))
+    const session = request.hubSession ?? this.sessions.authenticate(handshakeOf(request))
+    if (isPromise(session)) return this.#enterLater(request, session, asks)
+    request.hubSession = session
+    return this.#permit(session, asks)
+  }
+
+  async #enterLater(request: FastifyRequest, entering: Promise<Session>, asks: readonly Ask[]): Promise<void> {
+    request.hubSession = await entering
+    await this.#permit(request.hubSession, asks)
+  }
+
+  #permit(session: Session, [ask, ...rest]: readonly Ask[]): Promise<void> | undefined {
+    if (ask === undefined) return undefined
+    const allowed = this.sessions.authorize(session, ask.action, ask.topic)
+    if (isPromise(allowed)) return Promise.resolve(allowed).then(answer => this.#decide(answer, session, ask, rest))
+    return this.#decide(allowed, session, ask, rest)
+  }
+
+  #decide(allowed: boolean, session: Session, { action, topic }: Ask, rest: readonly Ask[]): Promise<void> | undefined {
+    if (!allowed) throw new HubError('PERMISSION_DENIED', `topic: this session may not ${action} to ${topic}`)
+    return this.#permit(session, rest)
   }
 
   /**
    * Opens a client so that every line about it carries the id of the request that opened it. Two of one id may overlap, when the newer
    * replaces the older: the lines then go to the older first.
    */
-  opening<T>(request: FastifyRequest, id: ClientId, open: () => T): T {
-    const logs = this.#logs.get(id) ?? []
-    this.#logs.set(id, [...logs, request.log])
+  opening<T>(log: FastifyBaseLogger, id: ClientId, open: () => T): T {
+    if (BELOW_INFO.has(log.level)) return open()
+    this.#logs.set(id, [...(this.#logs.get(id) ?? []), log])
     try {
       return open()
     } catch (error) {
-      this.forget(id, request.log)
+      this.forget(id, log)
       throw error
     }
+  }
+
+  /** The first thing that is done with a WebSocket. */
+  release(webSocket: WebSocket, request: FastifyRequest): void {
+    if (this.#ownSockets && request.hubResponse) releaseUpgrade(webSocket, request.hubResponse, request.log)
+  }
+
+  /** Of a WebSocket that may close before it is a client. */
+  forgetOnClose(webSocket: WebSocket, id: ClientId, log: FastifyBaseLogger): void {
+    if (!BELOW_INFO.has(log.level)) webSocket.on('close', () => this.forget(id, log))
   }
 
   /** The request's channel is over, whether it ever became a client or not. */
@@ -105,4 +144,26 @@ export class HubContext {
     if (rest.length > 0) this.#logs.set(id, rest)
     else this.#logs.delete(id)
   }
+}
+
+/** Levels at which no line about a client is written, so that no log has to be kept for it. */
+const BELOW_INFO: ReadonlySet<string> = new Set(['silent', 'fatal', 'error', 'warn'])
+
+function handshakeOf(request: FastifyRequest): Handshake {
+  return { protocol: request.ws ? 'websocket' : 'http', address: request.ip, headers: request.headers }
+}
+
+/** Behind a proxy, what it says; else undefined, and the connection itself is asked when somebody looks. */
+export function addressOf(request: FastifyRequest): string | undefined {
+  return 'ips' in request ? request.ip : undefined
+}
+
+interface Ask {
+  readonly action: Action
+  readonly topic: TopicName
+}
+
+/** Whatever can be waited for: taken for an answer, it would be a yes. */
+function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
+  return typeof (value as Promise<T> | undefined)?.then === 'function'
 }

@@ -6,6 +6,7 @@ import { openSessions, type SessionManager } from '../core/sessions.ts'
 import { DEFAULT_MAX_MESSAGE_BYTES } from '../core/topics.ts'
 import { HubContext } from './context.ts'
 import { errorHandler } from './errors.ts'
+import { socketFailed } from './release.ts'
 import { apiRoutes } from './routes/api.ts'
 import { chooseSubprotocol, clientProtocolRoute } from './routes/client-protocol.ts'
 import { healthRoutes } from './routes/health.ts'
@@ -48,19 +49,17 @@ const WS_LIMITS = {
  */
 async function plugin(app: FastifyInstance, options: HublinePluginOptions): Promise<void> {
   const { hub, sessions = openSessions, pingMs = 25_000, maxMessageBytes = DEFAULT_MAX_MESSAGE_BYTES } = options
-  const context = new HubContext({ hub, sessions, pingMs, maxMessageBytes })
+  const ownSockets = !app.hasDecorator('websocketServer')
+  const context = new HubContext({ hub, sessions, pingMs, maxMessageBytes, ownSockets })
   app.decorate('hub', hub)
   app.decorate('hubContext', context)
   hub.events.on('fault', ({ error, where }) => app.log.error({ err: error, where }, 'fault'))
   // Before the plugin's own, which closes what is left (the app's sockets) without our codes.
   app.addHook('preClose', () => context.close())
-  if (!app.hasDecorator('websocketServer')) {
+  if (ownSockets) {
     await app.register(websocket, {
       options: { ...WS_LIMITS, maxPayload: maxMessageBytes + ENVELOPE_BYTES, handleProtocols: chooseSubprotocol },
-      errorHandler: (error, webSocket, request) => {
-        request.log.warn({ err: error }, 'websocket failed')
-        webSocket.terminate()
-      },
+      errorHandler: (error, webSocket, request) => socketFailed(webSocket, request.log, error),
     })
   }
   await app.register(surface, { context })
@@ -71,8 +70,13 @@ const surface: FastifyPluginAsync<{ context: HubContext }> = async (app, { conte
   app.decorateRequest('hubSession', undefined)
   app.decorateRequest('subscriber', undefined)
   app.decorateRequest('hubClientId', undefined)
+  app.decorateRequest('hubResponse', undefined)
   app.setErrorHandler(errorHandler(context.maxMessageBytes))
-  app.addHook('onRequest', async request => checkRequest(request))
+  // With a callback, as all hooks of the way to a subscription: a promise would cost every connection a turn.
+  app.addHook('onRequest', (request, _reply, done) => {
+    checkRequest(request)
+    done()
+  })
   topicRoutes(app, context)
   await publishRoutes(app, context)
   clientProtocolRoute(app, context)

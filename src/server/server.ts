@@ -12,6 +12,7 @@ import type { Config } from './config.ts'
 import { errorHandler, notFound } from './errors.ts'
 import { hubline } from './fastify.ts'
 import { guide } from './guide.ts'
+import { requestLog } from './request-log.ts'
 import { refuseUpgrade } from './upgrade.ts'
 
 /** How long a peer may take to send the head of its request, in ms. */
@@ -63,12 +64,16 @@ export async function createApp(
     forceCloseConnections: 'idle',
     exposeHeadRoutes: false,
     genReqId: () => randomUUID(),
+    childLoggerFactory: requestLog,
   })
   app.server.headersTimeout = HEADERS_TIMEOUT_MS
   app.setErrorHandler(errorHandler(maxMessageBytes))
   app.setNotFoundHandler(notFound)
   await app.register(hubline, { hub, pingMs, maxMessageBytes })
-  app.addHook('onRequest', async request => refuseUpgrade(request))
+  app.addHook('onRequest', (request, _reply, done) => {
+    refuseUpgrade(request)
+    done()
+  })
   const { plugins = [guide] } = options
   for (const plugin of plugins) await app.register(plugin, { hub })
   return { hub, app }
@@ -113,15 +118,20 @@ function tuneSockets(app: FastifyInstance, { notSentLowatBytes, sendBufferBytes 
     ...(notSentLowatBytes > 0 && { notSentLowatBytes }),
     ...(sendBufferBytes > 0 && { sendBufferBytes }),
   }
+  if (Object.keys(buffers).length === 0) return
   app.server.on('connection', (socket: Socket) => probe.tune(socket, buffers))
 }
 
 /** Node closes idle HTTP connections at best, and knows nothing of upgraded ones. */
 function trackSockets(app: FastifyInstance): ReadonlySet<Socket> {
   const sockets = new Set<Socket>()
+  // One function for all of them: a closure per socket would be there as long as the socket.
+  function forget(this: Socket): void {
+    sockets.delete(this)
+  }
   app.server.on('connection', (socket: Socket) => {
     sockets.add(socket)
-    socket.once('close', () => sockets.delete(socket))
+    socket.on('close', forget)
   })
   return sockets
 }

@@ -19,6 +19,9 @@ const subscriberQuery = z.strictObject({
   topic: z.union([one, z.array(one)]).optional(),
 })
 
+/** Of most requests. */
+const NO_QUERY = subscriberQuery.parse({})
+
 export interface SubscriberRequest {
   readonly clientId: ClientId
   readonly policy: DeliveryPolicy | undefined
@@ -33,7 +36,7 @@ const NOWHERE: Position = { epoch: '', seq: 0 }
 
 /** Reads a subscriber's request. `path`: the topic in the URL; without one, the topics are in the query. */
 export function readSubscriber(request: FastifyRequest, path?: string): SubscriberRequest {
-  const query = subscriberQuery.parse(request.query)
+  const query = Object.keys(request.query as object).length > 0 ? subscriberQuery.parse(request.query) : NO_QUERY
   if (path !== undefined && query.topic !== undefined) {
     throw new HubError('REQUEST_INVALID', 'topic: it is in the path already; /events takes several in the query')
   }
@@ -48,7 +51,7 @@ export function readSubscriber(request: FastifyRequest, path?: string): Subscrib
     encoding: query.encoding,
     role: query.role,
     after: typeof lastId === 'string' && lastId !== '' ? (parseEventId(lastId) ?? NOWHERE) : undefined,
-    topics: [...new Set(names.map(parseTopicName))],
+    topics: names.length === 1 ? [parseTopicName(names[0]!)] : [...new Set(names.map(parseTopicName))],
   }
 }
 

@@ -31,7 +31,7 @@ export function checkRequest(request: FastifyRequest): void {
     }
     return
   }
-  refuseUpgrade(request)
+  refuse(request, socket)
   if (raw.headers.upgrade?.toLowerCase() !== 'websocket') {
     throw new HubError('UPGRADE_INVALID', 'upgrade: only websocket is spoken here')
   }
@@ -51,7 +51,12 @@ export function checkRequest(request: FastifyRequest): void {
 
 /** @fastify/websocket would answer 101 to an upgrade of any GET route, and then close. */
 export function refuseUpgrade(request: FastifyRequest): void {
-  if (request.ws && request.routeOptions.config.socket === undefined) {
+  if (request.ws) refuse(request, request.routeOptions.config.socket)
+}
+
+/** `routeOptions` are made anew at each look, so the caller looks once. */
+function refuse(request: FastifyRequest, socket: 'only' | 'also' | undefined): void {
+  if (socket === undefined) {
     throw new HubError('NOT_FOUND', `there is no WebSocket at ${request.method} ${request.url.split('?')[0]}`)
   }
 }

@@ -1,6 +1,6 @@
 import type { CloseReason } from '../core/connection.ts'
 import type { Codec } from '../core/message.ts'
-import { DISCONNECTS, type Disconnect, publicationPush, push } from '../wire/client-protocol.ts'
+import { DISCONNECTS, type Disconnect, PING, publicationPush, push } from '../wire/client-protocol.ts'
 import { isJson } from '../wire/content-type.ts'
 import { WS_TEXT, wsFrame } from '../wire/ws-frame.ts'
 
@@ -13,6 +13,10 @@ function frame(payload: Uint8Array): Buffer {
 export function textFrame(text: string): Buffer {
   return frame(Buffer.from(text))
 }
+
+/** The other form of the protocol, by its subprotocol's name. */
+export const PROTOBUF = 'centrifuge-protobuf'
+export const PING_FRAME = textFrame(PING)
 
 /** Publications as pushes. One object for all clients: its identity is the key of the encode-once cache. */
 export const clientCodec: Codec = {

@@ -49,6 +49,8 @@ export class CommandQueue {
       bytes = 0
       await nextTurn()
     }
+    // An array that was emptied keeps the room that it had.
+    this.#waiting = []
     this.#running = false
   }
 }

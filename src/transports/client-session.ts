@@ -4,17 +4,9 @@ import { HubError } from '../core/errors.ts'
 import { type ClientId, parseClientId } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
-import type { Session, SessionManager } from '../core/sessions.ts'
-import {
-  commandLines,
-  DISCONNECTS,
-  type Disconnect,
-  ERRORS,
-  errorReply,
-  PING,
-  resultReply,
-} from '../wire/client-protocol.ts'
-import { CLIENT_CLOSE_CODES, clientCodec, textFrame } from './client-codec.ts'
+import { openSessions, type Session, type SessionManager } from '../core/sessions.ts'
+import { commandLines, DISCONNECTS, type Disconnect, ERRORS, errorReply, resultReply } from '../wire/client-protocol.ts'
+import { CLIENT_CLOSE_CODES, clientCodec, PING_FRAME, PROTOBUF, textFrame } from './client-codec.ts'
 import { type Command, readCommand } from './client-commands.ts'
 import { CommandQueue } from './client-queue.ts'
 import { ClientTopics, protocolError } from './client-topics.ts'
@@ -34,9 +26,6 @@ export interface SessionContext {
   readonly byId: Map<ClientId, ClientSession>
 }
 
-export const PROTOBUF = 'centrifuge-protobuf'
-const PING_FRAME = textFrame(PING)
-
 /**
  * One socket of the client protocol. It becomes a client of the hub with its connect command; until then it counts nowhere.
  * Nothing here throws on what a peer sends: it is answered with an error or a close code.
@@ -44,12 +33,14 @@ const PING_FRAME = textFrame(PING)
 export class ClientSession implements Client {
   readonly id: ClientId
   readonly #context: SessionContext
-  readonly #opening: Opening
+  /** Until it is a client. */
+  #opening: Opening | undefined
   readonly #webSocket: WebSocket
   readonly #connection: NodeSocket
-  /** This session's own, so that a close can carry the exact code. */
-  readonly #codes: Record<CloseReason, Disconnect> = { ...CLIENT_CLOSE_CODES }
-  readonly #stale: NodeJS.Timeout
+  /** What a close for `protocol` says, where that is known more exactly. */
+  #misdeed: Disconnect | undefined
+  /** Until it says connect. */
+  #stale: NodeJS.Timeout | undefined
   readonly #queue: CommandQueue
   #connecting = false
   #client: Client | undefined
@@ -68,12 +59,13 @@ export class ClientSession implements Client {
     this.#context = context
     this.#opening = opening
     this.#webSocket = channel.webSocket
-    this.#connection = webSocketConnection(channel, clientCodec, this.#codes)
+    this.#connection = webSocketConnection(channel, clientCodec, reason =>
+      reason === 'protocol' && this.#misdeed ? this.#misdeed : CLIENT_CLOSE_CODES[reason],
+    )
     this.#queue = new CommandQueue(context.maxCommands, command => this.#answer(command))
-    this.#stale = setTimeout(() => this.#disconnect(DISCONNECTS.stale), context.connectTimeoutMs)
-    this.#stale.unref()
-    channel.webSocket.on('message', (data, binary) => this.#guard(() => this.#receive(data, binary)))
-    channel.webSocket.once('close', () => this.close('peer'))
+    this.#stale = setTimeout(() => this.#disconnect(DISCONNECTS.stale), context.connectTimeoutMs).unref()
+    channel.webSocket.on('message', (data, binary) => this.#guard(data, binary))
+    channel.webSocket.on('close', () => this.close('peer'))
     if (channel.webSocket.protocol === PROTOBUF) this.#malformed('the Protobuf form is not there yet: use JSON')
   }
 
@@ -95,6 +87,11 @@ export class ClientSession implements Client {
     this.close('peer')
   }
 
+  /** The registration under this id is still ours: somebody else may have taken it over while we waited. */
+  get current(): boolean {
+    return this.#context.byId.get(this.id) === this
+  }
+
   /** The client's subscriptions; undefined until it has connected. */
   get topics(): ClientTopics | undefined {
     return this.#topics
@@ -104,7 +101,7 @@ export class ClientSession implements Client {
   end(): void {
     this.#ended = true
     this.#queue.clear()
-    clearTimeout(this.#stale)
+    this.#heard()
     this.#stopPings?.()
     if (this.#context.byId.get(this.id) === this) this.#context.byId.delete(this.id)
   }
@@ -139,21 +136,27 @@ export class ClientSession implements Client {
     }
     if (connect) {
       this.#connecting = true
-      clearTimeout(this.#stale)
+      this.#heard()
     }
     // The answer to a ping does not stand in line: it says that the peer is there now.
     if (command.method === 'pong') this.#ponged = true
     else if (!this.#queue.push(command, length)) this.#disconnect(DISCONNECTS.tooManyRequests)
   }
 
+  /** Its first word has come, or never will. */
+  #heard(): void {
+    clearTimeout(this.#stale)
+    this.#stale = undefined
+  }
+
   async #answer(command: Command): Promise<number> {
     try {
       const reply = await this.#perform(command)
-      return reply === undefined ? 0 : this.#send(reply)
+      return reply === undefined ? 0 : this.reply(reply)
     } catch (error) {
       const known = protocolError(error)
       if (known === undefined) this.#fault(error)
-      return 'id' in command ? this.#send(errorReply(command.id, known ?? ERRORS.internal)) : 0
+      return 'id' in command ? this.reply(errorReply(command.id, known ?? ERRORS.internal)) : 0
     }
   }
 
@@ -191,29 +194,27 @@ export class ClientSession implements Client {
 
   async #connect(id: number, token: string | undefined): Promise<undefined> {
     try {
-      const session = this.#opening.session ?? (await this.#authenticate(token))
-      if (!this.#ended) this.#register(id, session)
+      const opening = this.#opening!
+      const session = opening.session ?? (await this.#authenticate(token, opening))
+      if (!this.#ended) this.#register(id, session, opening)
+      this.#opening = undefined
     } catch (error) {
       this.#disconnect(this.#refusal(error, token))
     }
   }
 
-  #authenticate(token: string | undefined): Session | Promise<Session> {
-    return this.#context.sessions.authenticate({ protocol: clientCodec.name, address: this.#opening.address, token })
+  #authenticate(token: string | undefined, { address }: Opening): Session | Promise<Session> {
+    const { sessions } = this.#context
+    // A system call, and nobody who wants to know.
+    const from = sessions === openSessions ? undefined : (address ?? this.#connection.address)
+    return sessions.authenticate({ protocol: clientCodec.name, address: from, token })
   }
 
-  #register(id: number, session: Session): void {
+  #register(id: number, session: Session, { address, topics, heartbeat }: Opening): void {
     const { hub, byId } = this.#context
-    const { address, topics, heartbeat } = this.#opening
     this.#client = hub.registerClient(this.id, this.#connection, { session, address })
     this.#connection.bind(this.#client)
-    this.#topics = new ClientTopics({
-      ...this.#context,
-      id: this.id,
-      session,
-      send: text => this.#send(text),
-      isCurrent: () => byId.get(this.id) === this,
-    })
+    this.#topics = new ClientTopics(this.#context, this, session)
     for (const { name, options } of topics) hub.subscribe(this.id, name, options)
     // A handler of the hub's events may have subscribed it too, or ended it already: then it is not found.
     const subs = hub.getClient(this.id).subscriptions.map(({ topic }) => [topic, {}])
@@ -225,7 +226,7 @@ export class ClientSession implements Client {
     }
     byId.set(this.id, this)
     this.#stopPings = heartbeat?.add(() => this.#ping())
-    this.#send(resultReply(id, 'connect', result))
+    this.reply(resultReply(id, 'connect', result))
   }
 
   /** The close code of a connect that failed. */
@@ -253,8 +254,8 @@ export class ClientSession implements Client {
     else if (this.#connection.writable && this.send(PING_FRAME)) this.#ponged = false
   }
 
-  /** Answers with its bytes. */
-  #send(text: string): number {
+  /** Sends a text of the protocol, and answers with its bytes. */
+  reply(text: string): number {
     const frame = textFrame(text)
     this.send(frame)
     return frame.byteLength
@@ -266,14 +267,14 @@ export class ClientSession implements Client {
   }
 
   #disconnect(disconnect: Disconnect): void {
-    this.#codes.protocol = disconnect
+    this.#misdeed = disconnect
     this.close('protocol')
   }
 
   /** What a peer sends must never end the process, whatever we forgot. */
-  #guard(run: () => void): void {
+  #guard(data: RawData, binary: boolean): void {
     try {
-      run()
+      this.#receive(data, binary)
     } catch (error) {
       this.#fault(error)
       this.#disconnect(DISCONNECTS.serverError)

@@ -17,15 +17,19 @@ import type { Command } from './client-commands.ts'
 
 type CommandOf<M extends Command['method']> = Extract<Command, { method: M }>
 
-export interface ClientTopicsOptions {
+/** What all clients share. */
+export interface TopicsContext {
   readonly hub: ConnectionManager
   readonly sessions: SessionManager
   readonly parsePolicy: (input: unknown) => DeliveryPolicy
+}
+
+/** Whose subscriptions they are. */
+export interface TopicsOwner {
   readonly id: ClientId
-  readonly session: Session
-  readonly send: (text: string) => void
-  /** The registration under this id is still ours: somebody else may have taken it over while we waited. */
-  readonly isCurrent: () => boolean
+  /** The registration under this id is still its own: somebody else may have taken it over while we waited. */
+  readonly current: boolean
+  reply(text: string): void
 }
 
 /** What the hub's errors are in the client protocol. What is not here is 100. */
@@ -49,42 +53,43 @@ export function protocolError(error: unknown): ProtocolError | undefined {
 
 /** One client's subscriptions in the client protocol: what its commands do to them, and what it is told when others change them. */
 export class ClientTopics {
-  readonly #options: ClientTopicsOptions
+  readonly #context: TopicsContext
+  readonly #owner: TopicsOwner
+  readonly #session: Session
   /** Being changed by a command of the client: the hub's event about it is no news to the client. */
   #own: TopicName | undefined
 
-  constructor(options: ClientTopicsOptions) {
-    this.#options = options
+  constructor(context: TopicsContext, owner: TopicsOwner, session: Session) {
+    this.#context = context
+    this.#owner = owner
+    this.#session = session
   }
 
   /** Answers with the reply, undefined where nobody waits for it any more. Throws HubErrors. */
   async subscribe({ id, channel, policy }: CommandOf<'subscribe'>): Promise<string | undefined> {
-    const { hub, parsePolicy } = this.#options
+    const { hub, parsePolicy } = this.#context
+    const client = this.#owner.id
     const topic = topicOf(channel)
     if (!(await this.#authorized('subscribe', topic))) return undefined
     checkCarried(topic, hub.resolveTopic(topic).contentType ?? hub.getTopic(topic)?.contentType)
     const wish = policy === undefined ? undefined : parsePolicy(policy)
-    if (hub.getSubscription(this.#options.id, topic)) return errorReply(id, ERRORS.alreadySubscribed)
-    const { position } = this.#change(
-      topic,
-      (): Subscription => hub.subscribe(this.#options.id, topic, { policy: wish }),
-    )
+    if (hub.getSubscription(client, topic)) return errorReply(id, ERRORS.alreadySubscribed)
+    const { position } = this.#change(topic, (): Subscription => hub.subscribe(client, topic, { policy: wish }))
     // A handler of the hub's events may have ended it at once.
-    if (!hub.getSubscription(this.#options.id, topic)) return errorReply(id, ERRORS.permissionDenied)
+    if (!hub.getSubscription(client, topic)) return errorReply(id, ERRORS.permissionDenied)
     return resultReply(id, 'subscribe', { epoch: position.epoch, offset: position.seq })
   }
 
   /** Never an error: to the SDKs a failed unsubscribe is a broken connection. */
   unsubscribe({ id, channel }: CommandOf<'unsubscribe'>): string {
-    const { hub } = this.#options
     const topic = validTopic(channel)
-    if (topic !== undefined) this.#change(topic, () => hub.unsubscribe(this.#options.id, topic))
+    if (topic !== undefined) this.#change(topic, () => this.#context.hub.unsubscribe(this.#owner.id, topic))
     return resultReply(id, 'unsubscribe', {})
   }
 
   /** Replies once the broker has accepted it. */
   async publish({ id, channel, data }: CommandOf<'publish'>): Promise<string | undefined> {
-    const { hub } = this.#options
+    const { hub } = this.#context
     const topic = topicOf(channel)
     if (!(await this.#authorized('publish', topic))) return undefined
     const { contentType = 'application/json' } = hub.resolveTopic(topic)
@@ -95,11 +100,11 @@ export class ClientTopics {
 
   /** The hub subscribed the client to it, now or without being asked. */
   subscribed(topic: TopicName): void {
-    if (topic !== this.#own) this.#options.send(push(topic, 'subscribe', {}))
+    if (topic !== this.#own) this.#owner.reply(push(topic, 'subscribe', {}))
   }
 
   unsubscribed(topic: TopicName): void {
-    if (topic !== this.#own) this.#options.send(push(topic, 'unsubscribe', UNSUBSCRIBES.server))
+    if (topic !== this.#own) this.#owner.reply(push(topic, 'unsubscribe', UNSUBSCRIBES.server))
   }
 
   /**
@@ -107,19 +112,20 @@ export class ClientTopics {
    * message of a JSON topic is no such thing: the notice of the gap was all there is to say.
    */
   lost(topic: TopicName): void {
-    const { hub, id, send } = this.#options
+    const { hub } = this.#context
     const contentType = hub.getTopic(topic)?.contentType
     if (contentType === undefined || isJson(contentType)) return
-    if (!this.#change(topic, () => hub.unsubscribe(id, topic))) return
-    send(push(topic, 'unsubscribe', { ...UNSUBSCRIBES.unsupported, reason: notCarried(topic, contentType) }))
+    if (!this.#change(topic, () => hub.unsubscribe(this.#owner.id, topic))) return
+    this.#owner.reply(
+      push(topic, 'unsubscribe', { ...UNSUBSCRIBES.unsupported, reason: notCarried(topic, contentType) }),
+    )
   }
 
   async #authorized(action: Action, topic: TopicName): Promise<boolean> {
-    const { sessions, session, isCurrent } = this.#options
-    if ((await sessions.authorize(session, action, topic)) !== true) {
+    if ((await this.#context.sessions.authorize(this.#session, action, topic)) !== true) {
       throw new HubError('PERMISSION_DENIED', `this session may not ${action} to ${topic}`)
     }
-    return isCurrent()
+    return this.#owner.current
   }
 
   #change<T>(topic: TopicName, change: () => T): T {

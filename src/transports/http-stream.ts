@@ -15,7 +15,7 @@ export interface StreamHead {
   /** Bytes of the body that come before all messages. */
   readonly first?: Uint8Array | undefined
   /** Bytes of the body that come last, if the end is ours. */
-  last?(reason: CloseReason): Uint8Array
+  readonly last?: ((reason: CloseReason) => Uint8Array) | undefined
 }
 
 /** Of every endless response: no cache keeps it, and no proxy holds it back. */
@@ -27,8 +27,8 @@ export const STREAM_HEADERS = {
 
 /** The head goes first, also where a handler of `subscribe` publishes so much that it is flushed before the transport gets to it. */
 export class ResponseSocket extends NodeSocket {
-  readonly #begin: () => void
-  #begun = false
+  /** Undefined once the head is written: it holds on to the request. */
+  #begin: (() => void) | undefined
 
   /** @param begin writes the head */
   constructor(socket: Socket, options: NodeSocketOptions, begin: () => void) {
@@ -44,14 +44,29 @@ export class ResponseSocket extends NodeSocket {
 
   /** Once the client is registered. Idempotent. */
   begin(): void {
-    if (this.#begun) return
-    this.#begun = true
-    this.#begin()
+    const begin = this.#begin
+    this.#begin = undefined
+    begin?.()
   }
 
   override write(frame: Uint8Array, more: boolean): WriteResult {
     this.begin()
     return super.write(frame, more)
+  }
+}
+
+/** Is the body in chunks, or bare? */
+export function isChunked({ req }: ServerResponse): boolean {
+  return req.httpVersion !== '1.0'
+}
+
+/** In a function of its own: a closure keeps all that the closures of its function use, and this one lives as long as the stream. */
+function farewellOf(socket: Socket, chunks: boolean, last: StreamHead['last']): (reason: CloseReason) => void {
+  return reason => {
+    const bytes = last?.(reason)
+    if (bytes) socket.write(chunks ? httpChunk(bytes) : bytes)
+    if (chunks) socket.write(LAST_CHUNK)
+    socket.end()
   }
 }
 
@@ -72,17 +87,12 @@ export function openStream(
       'request: a stream cannot be pipelined behind another request of its connection',
     )
   }
-  const chunks = response.req.httpVersion !== '1.0'
+  const chunks = isChunked(response)
   const frame = (bytes: Uint8Array): Uint8Array => (chunks ? httpChunk(bytes) : bytes)
   const options = {
     protocol: head.protocol,
     codec: chunks ? head.codecs.chunked : head.codecs.bare,
-    farewell(reason: CloseReason) {
-      const last = head.last?.(reason)
-      if (last) socket.write(frame(last))
-      if (chunks) socket.write(LAST_CHUNK)
-      socket.end()
-    },
+    farewell: farewellOf(socket, chunks, head.last),
   }
   const connection = new ResponseSocket(socket, options, () => {
     response.writeHead(200, {

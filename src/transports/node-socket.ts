@@ -35,7 +35,12 @@ export class NodeSocket implements Connection {
   #uncalled = 0
   #closed = false
   readonly #onError = (): void => this.#client?.close('lost')
-  readonly #onClose = (): void => this.#client?.close('peer')
+  readonly #onClose = (): void => {
+    const client = this.#client
+    // A closed socket is kept by its handle until a full collection: it must not keep everything else of the connection until then.
+    this.#release()
+    client?.close('peer')
+  }
   /** One function for all writes of this socket: a closure per write would be an allocation per delivery. */
   readonly #written = (error?: unknown): void => {
     this.#uncalled--
@@ -55,6 +60,11 @@ export class NodeSocket implements Connection {
     socket.on('close', this.#onClose)
   }
 
+  /** A system call at the first look, and undefined once the socket is closed. */
+  get address(): string | undefined {
+    return this.#socket.remoteAddress
+  }
+
   /** The registration is what the socket reports to from now on. */
   bind(client: Client): void {
     this.#client = client
@@ -63,6 +73,10 @@ export class NodeSocket implements Connection {
   /** Lets go of the socket, untouched: nobody was registered after all, and the peer is still to get an answer. */
   detach(): void {
     this.#closed = true
+    this.#release()
+  }
+
+  #release(): void {
     this.#client = undefined
     this.#socket.off('close', this.#onClose)
     this.#socket.off('error', this.#onError)

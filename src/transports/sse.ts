@@ -1,10 +1,11 @@
 import type { ServerResponse } from 'node:http'
-import type { CloseReason } from '../core/connection.ts'
+import type { Client, CloseReason } from '../core/connection.ts'
 import type { Position } from '../core/ids.ts'
+import { httpChunk } from '../wire/http-framing.ts'
 import { sseComment, sseEvent, sseRetry } from '../wire/sse-event.ts'
 import { httpCodecs, type SseEncoding, type SseNaming } from './codecs.ts'
-import { openStream } from './http-stream.ts'
-import type { Transport } from './transport.ts'
+import { isChunked, openStream } from './http-stream.ts'
+import type { Heartbeat, Transport } from './transport.ts'
 
 /** How long a browser waits before it connects again, in ms. */
 const RETRY_MS = 2000
@@ -15,20 +16,35 @@ export function parseEventId(id: string): Position | undefined {
   return match ? { epoch: match[1]!, seq: Number(match[2]) } : undefined
 }
 
+const PING = sseComment('ping')
+const CHUNKED_PING = httpChunk(PING)
+
+function farewell(reason: CloseReason): Uint8Array {
+  return sseEvent({ event: 'close', data: JSON.stringify({ reason }) })
+}
+
+/** In functions of their own: what stays for as long as the stream is open must not keep what opened it. */
+function beatOf(client: Client, ping: Uint8Array): () => void {
+  return () => void client.send(ping)
+}
+
+function keepOpen(response: ServerResponse, client: Client, heartbeat: Heartbeat): void {
+  response.on('close', heartbeat.add(beatOf(client, isChunked(response) ? CHUNKED_PING : PING)))
+}
+
 /** Server-Sent Events (HTML Standard, section 9.2), for EventSource. Tells gaps, and why it ends. */
 export function sse(naming: SseNaming, encoding: SseEncoding): Transport<ServerResponse> {
   return {
     name: 'sse',
     open(response, opening) {
-      const { client, frame } = openStream(response, opening, {
+      const { client } = openStream(response, opening, {
         protocol: 'sse',
         codecs: httpCodecs.sse[naming][encoding],
         headers: { 'content-type': 'text/event-stream; charset=utf-8' },
         first: sseRetry(RETRY_MS),
-        last: (reason: CloseReason) => sseEvent({ event: 'close', data: JSON.stringify({ reason }) }),
+        last: farewell,
       })
-      const stop = opening.heartbeat?.add(() => client.send(frame(sseComment('ping'))))
-      if (stop) response.once('close', stop)
+      if (opening.heartbeat) keepOpen(response, client, opening.heartbeat)
       return client
     },
   }

@@ -9,7 +9,7 @@ export interface Opening {
   readonly clientId: string
   readonly topics: readonly { readonly name: string; readonly options?: SubscribeOptions }[]
   readonly session?: Session | undefined
-  /** The peer's address, for people to read. */
+  /** The peer's address, for people to read. Default: what the connection says. */
   readonly address?: string | undefined
   /** The id is taken. Default replace: the older client is closed. refuse: CLIENT_EXISTS. */
   readonly ifExists?: 'replace' | 'refuse' | undefined
@@ -37,8 +37,8 @@ export interface Bound extends Connection {
 
 /** Registers and subscribes, or neither. `first` is queued before any message. */
 export function join(connection: Bound, opening: Opening, first?: Uint8Array): Client {
-  const { hub, clientId, topics, session, address, ifExists = 'replace' } = opening
-  const client = hub.registerClient(clientId, connection, { ...(session && { session }), address, ifExists })
+  const { hub, clientId, topics } = opening
+  const client = hub.registerClient(clientId, connection, opening)
   connection.bind(client)
   try {
     if (first && first.byteLength > 0) client.send(first)

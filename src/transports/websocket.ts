@@ -32,16 +32,22 @@ export const CLOSE_CODES: Readonly<Record<CloseReason, readonly [code: number, t
 export function webSocketConnection(
   { webSocket, socket }: WebSocketChannel,
   codec: Codec,
-  codes: Readonly<Record<CloseReason, readonly [number, string]>> = CLOSE_CODES,
+  codeOf: (reason: CloseReason) => readonly [code: number, text: string] = closeCode,
 ): NodeSocket {
-  // ws reports here what a peer did wrong on the wire; it has answered with the right code already.
-  webSocket.on('error', () => {})
+  webSocket.on('error', ignore)
   return new NodeSocket(socket, {
     protocol: codec.name,
     codec,
-    farewell: reason => webSocket.close(...codes[reason]),
+    farewell: reason => webSocket.close(...codeOf(reason)),
   })
 }
+
+function closeCode(reason: CloseReason): readonly [code: number, text: string] {
+  return CLOSE_CODES[reason]
+}
+
+/** ws reports here what a peer did wrong on the wire; it has answered with the right code already. */
+function ignore(): void {}
 
 /**
  * Pings in stream order. The pong proves that everything before it was read; other traffic is no pong. A client without one since
@@ -66,7 +72,8 @@ export function keepAlive(
       webSocket.ping()
     }
   })
-  webSocket.once('close', stop)
+  // Never a second time, so `once` and what it wraps can be spared.
+  webSocket.on('close', stop)
 }
 
 /**
@@ -79,8 +86,6 @@ export const webSocketTopic: Transport<WebSocketChannel> = {
   open(channel: WebSocketChannel, opening: Opening) {
     const connection = webSocketConnection(channel, wsCodec)
     const client = join(connection, opening)
-    // The peer began to close: it is no subscriber any more, whatever is still in flight.
-    channel.webSocket.once('close', () => client.close('peer'))
     keepAlive(channel.webSocket, connection, client, opening.heartbeat)
     return client
   },

@@ -91,7 +91,10 @@ describe('a topic that lets its messages linger', () => {
 
   it('time in which the topic keeps a message waiting is not the client’s', () => {
     const scheduler = new ManualScheduler()
-    const topics = openTopics({ lingerMs: 100, policy: dropSlow({ timeoutMs: 250, floorRate: Number.POSITIVE_INFINITY }) })
+    const topics = openTopics({
+      lingerMs: 100,
+      policy: dropSlow({ timeoutMs: 250, floorRate: Number.POSITIVE_INFINITY }),
+    })
     const hub = createHub({ scheduler, topics })
     const connection = new FakeConnection({ window: 10 })
     connection.client = hub.registerClient('slow', connection)

@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { HubError } from '../../core/errors.ts'
 import { parsePolicy } from '../../policies/catalog.ts'
 import { clientProtocol, clientSubprotocol } from '../../transports/client-protocol.ts'
-import type { HubContext } from '../context.ts'
+import { addressOf, type HubContext } from '../context.ts'
 import { readConnection } from '../subscriber.ts'
 
 const PATH = '/connection/websocket'
@@ -17,8 +17,9 @@ export function clientProtocolRoute(app: FastifyInstance, context: HubContext): 
     url: PATH,
     config: { socket: 'only' },
     // Before the upgrade: what is wrong with the request must be a status, not a close code.
-    preHandler: async request => {
+    preHandler(request, reply, done) {
       request.hubClientId = readConnection(request)
+      request.hubResponse = reply.raw
       const offered = offeredBy(request.headers['sec-websocket-protocol'])
       if (clientSubprotocol(offered) === undefined) {
         throw new HubError(
@@ -26,15 +27,17 @@ export function clientProtocolRoute(app: FastifyInstance, context: HubContext): 
           'sec-websocket-protocol: only the JSON form is spoken here, centrifuge-json',
         )
       }
+      done()
     },
     // checkRequest has answered a plain GET already.
     handler: (_request, reply) => reply.code(426).send(),
     wsHandler: (webSocket, request) => {
       const clientId = request.hubClientId!
-      const opening = { hub, clientId, topics: [], address: request.ip, heartbeat }
-      // It may leave before it says connect: then there was no client.
-      webSocket.once('close', () => context.forget(clientId, request.log))
-      context.opening(request, clientId, () => protocol.open({ webSocket, socket: request.raw.socket }, opening))
+      const { log } = request
+      context.release(webSocket, request)
+      const opening = { hub, clientId, topics: [], address: addressOf(request), heartbeat }
+      context.opening(log, clientId, () => protocol.open({ webSocket, socket: request.raw.socket }, opening))
+      context.forgetOnClose(webSocket, clientId, log)
     },
   })
 }

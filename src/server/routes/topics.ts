@@ -1,17 +1,19 @@
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import type { WebSocket } from 'ws'
 import { z } from 'zod'
 import type { Client } from '../../core/connection.ts'
 import { HubError } from '../../core/errors.ts'
-import { parseTopicName } from '../../core/ids.ts'
+import { parseTopicName, type TopicName } from '../../core/ids.ts'
+import type { Action } from '../../core/sessions.ts'
 import { httpStream, multipart } from '../../transports/http-stream.ts'
 import { sse } from '../../transports/sse.ts'
 import type { Opening } from '../../transports/transport.ts'
 import { CLOSE_CODES, webSocketTopic } from '../../transports/websocket.ts'
 import { isImage, isText } from '../../wire/content-type.ts'
-import type { HubContext } from '../context.ts'
+import { addressOf, type HubContext } from '../context.ts'
 import { toHubError } from '../errors.ts'
 import { contentTypeOf, publishSource, sourceContentType } from '../publisher.ts'
+import { isWatched, releaseStream } from '../release.ts'
 import { readSubscriber, type SubscriberRequest } from '../subscriber.ts'
 
 interface TopicPath {
@@ -32,12 +34,10 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
     url: '/topics/*',
     config: { socket: 'also' },
     // Before the upgrade: what is wrong with the request must be a status, not a close code.
-    preHandler: async request => {
+    preHandler(request, reply, done) {
       const subscriber = readSubscriber(request, request.params['*'])
-      const { role, topics } = subscriber
-      if (role !== 'publisher') await context.authorize(request, 'subscribe', topics)
-      if (role !== 'subscriber') await context.authorize(request, 'publish', topics)
-      request.subscriber = subscriber
+      request.hubResponse = reply.raw
+      admit(request, subscriber, ACTIONS[subscriber.role], done)
     },
     handler(request, reply) {
       const subscriber = request.subscriber!
@@ -55,31 +55,40 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
     open(request, reply, sse('named', request.subscriber!.encoding))
   })
 
-  async function readEvents(request: FastifyRequest): Promise<void> {
-    const subscriber = readSubscriber(request)
-    await context.authorize(request, 'subscribe', subscriber.topics)
+  function readEvents(request: FastifyRequest, _reply: FastifyReply, done: Done): void {
+    admit(request, readSubscriber(request), ACTIONS.subscriber, done)
+  }
+
+  function admit(request: FastifyRequest, subscriber: SubscriberRequest, actions: readonly Action[], done: Done): void {
     request.subscriber = subscriber
+    const waiting = context.authorize(request, actions, subscriber.topics)
+    if (waiting === undefined) done()
+    else waiting.then(() => done(), done)
   }
 
   function open(request: FastifyRequest, reply: FastifyReply, transport: typeof httpStream): void {
     const subscriber = request.subscriber!
-    context.opening(request, subscriber.clientId, () => transport.open(reply.raw, opening(request, subscriber)))
+    const watched = isWatched(reply.raw)
+    context.opening(request.log, subscriber.clientId, () => transport.open(reply.raw, opening(request, subscriber)))
     reply.hijack()
+    releaseStream(reply.raw, watched)
   }
 
   function opening(request: FastifyRequest, subscriber: SubscriberRequest): Opening {
     const { clientId, policy, after } = subscriber
     const options = { policy, after }
     const topics = subscriber.role === 'publisher' ? [] : subscriber.topics.map(name => ({ name, options }))
-    return { hub, clientId, topics, session: request.hubSession, address: request.ip, heartbeat: context.heartbeat }
+    const { hubSession: session } = request
+    return { hub, clientId, topics, session, address: addressOf(request), heartbeat: context.heartbeat }
   }
 
   function openSocket(webSocket: WebSocket, request: FastifyRequest): void {
     const subscriber = request.subscriber!
     let client: Client
+    context.release(webSocket, request)
     try {
       const channel = { webSocket, socket: request.raw.socket }
-      client = context.opening(request, subscriber.clientId, () =>
+      client = context.opening(request.log, subscriber.clientId, () =>
         webSocketTopic.open(channel, opening(request, subscriber)),
       )
     } catch (error) {
@@ -92,25 +101,25 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
       )
       return
     }
-    webSocket.on('message', (data: Buffer, binary) => void receive(webSocket, request, client, { data, binary }))
+    const { log } = request
+    if (subscriber.role === 'subscriber') refuseFrames(webSocket, client)
+    else takeFrames({ webSocket, client, topic: subscriber.topics[0]!, log })
   }
 
-  /** A frame from the peer: a message, where the socket is a publisher's. */
-  async function receive(webSocket: WebSocket, request: FastifyRequest, client: Client, frame: Frame): Promise<void> {
-    const { role, topics } = request.subscriber!
-    if (role === 'subscriber') {
-      client.close('protocol')
-      return
-    }
-    const data = owned(frame.data)
+  /** The frames of a publisher are messages. */
+  function takeFrames(publisher: Publisher): void {
+    publisher.webSocket.on('message', (data: Buffer, binary) => void receive(publisher, data, binary))
+  }
+
+  async function receive({ webSocket, client, topic, log }: Publisher, frame: Buffer, binary: boolean): Promise<void> {
+    const data = owned(frame)
     try {
-      const known = hub.resolveTopic(topics[0]!).contentType
-      const contentType =
-        known ?? (frame.binary ? 'application/octet-stream' : contentTypeOf(undefined, undefined, data))
-      await hub.publish(topics[0]!, data, { contentType })
+      const known = hub.resolveTopic(topic).contentType
+      const contentType = known ?? (binary ? 'application/octet-stream' : contentTypeOf(undefined, undefined, data))
+      await hub.publish(topic, data, { contentType })
     } catch (error) {
       const { code, message } = toHubError(error)
-      request.log.warn({ client: client.id, reason: message }, 'publication refused')
+      log.warn({ client: client.id, reason: message }, 'publication refused')
       if (code === 'MESSAGE_TOO_LARGE') webSocket.close(TOO_BIG, message.slice(0, 120))
       else client.close(code === 'LIMIT_EXCEEDED' ? 'overloaded' : 'protocol')
     }
@@ -122,9 +131,25 @@ function owned(data: Buffer): Uint8Array {
   return data.byteLength === data.buffer.byteLength ? data : Uint8Array.prototype.slice.call(data)
 }
 
-interface Frame {
-  readonly data: Buffer
-  readonly binary: boolean
+type Done = (error?: Error) => void
+
+/** What a subscriber URL asks to be allowed. */
+const ACTIONS: Readonly<Record<SubscriberRequest['role'], readonly Action[]>> = {
+  subscriber: ['subscribe'],
+  publisher: ['publish'],
+  both: ['subscribe', 'publish'],
+}
+
+/** A function of its own, as all that leave a listener behind: what the listener keeps is this and not the request. */
+function refuseFrames(webSocket: WebSocket, client: Client): void {
+  webSocket.on('message', () => client.close('protocol'))
+}
+
+interface Publisher {
+  readonly webSocket: WebSocket
+  readonly client: Client
+  readonly topic: TopicName
+  readonly log: FastifyBaseLogger
 }
 
 /** RFC 6455, section 7.4.1: what ws itself answers to a frame over its own limit. */
@@ -147,7 +172,7 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
     )
     posts.post<TopicPath>('/topics/*', { bodyLimit: maxMessageBytes }, async (request, reply) => {
       const { topic, known, query } = read(request)
-      await context.authorize(request, 'publish', [topic])
+      await context.authorize(request, ACTIONS.publisher, [topic])
       const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
       const contentType = contentTypeOf(request.headers['content-type'], known, body)
       const result = await hub.publish(topic, body, { contentType, key: query.key })
@@ -160,7 +185,7 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
     sources.addContentTypeParser('*', (_request, _body, done) => done(null))
     sources.put<TopicPath>('/topics/*', { bodyLimit: Number.MAX_SAFE_INTEGER }, async (request, reply) => {
       const { topic, known, query } = read(request)
-      await context.authorize(request, 'publish', [topic])
+      await context.authorize(request, ACTIONS.publisher, [topic])
       const contentType = sourceContentType(request.headers['content-type'], known, query.split)
       if (query.split === 'lines' && !isText(contentType)) {
         throw new HubError(

@@ -1,0 +1,53 @@
+import type { ServerResponse } from 'node:http'
+import type { FastifyBaseLogger } from 'fastify'
+import type { WebSocket } from 'ws'
+
+/** What the server holds of a request lives as long as something points to it, and a subscription is open for days. */
+
+/** What is done about a WebSocket that fails. */
+export function socketFailed(webSocket: WebSocket, log: FastifyBaseLogger, error: Error): void {
+  log.warn({ err: error }, 'websocket failed')
+  webSocket.terminate()
+}
+
+/** In a function of its own, for a closure keeps whatever the closures of its function use. */
+function failing(webSocket: WebSocket, log: FastifyBaseLogger): (error: Error) => void {
+  return error => socketFailed(webSocket, log, error)
+}
+
+/**
+ * Lets go of the request of a WebSocket that has just been opened: @fastify/websocket keeps it to tell the `errorHandler`, and the socket
+ * keeps it for its response, which nobody will send. Who waits for the response to close still hears of it.
+ */
+export function releaseUpgrade(webSocket: WebSocket, response: ServerResponse, log: FastifyBaseLogger): void {
+  // Added right before the handler was called, so it is the last one.
+  const keeper = webSocket.listeners('error').at(-1)
+  webSocket.on('error', failing(webSocket, log))
+  if (keeper) webSocket.off('error', keeper as () => void)
+  if (response.socket && response.listenerCount('close') === 0) response.detachSocket(response.socket)
+}
+
+/**
+ * Lets go of Fastify's request and reply of a stream, which they are told the end of by `finish` or `error`: but a stream's response is
+ * written below, and never ends. Node's own are as small as they can be, and stay: they keep what is pipelined behind waiting.
+ */
+export function releaseStream(response: ServerResponse, watched: boolean): void {
+  const onError = response.listeners('error')
+  // First, for an emitter that once lost its last listener of a kind is larger.
+  response.on('error', ignore)
+  for (const listener of response.listeners('finish') as (() => void)[]) {
+    if (onError.includes(listener)) response.off('finish', listener).off('error', listener)
+  }
+  if (watched) return
+  // A browser's headers are a kilobyte, and Node keeps its request as long as the connection.
+  response.req.headers = {}
+  response.req.rawHeaders = []
+}
+
+/** Does anybody but the server itself wait for the exchange to end? They may want to read its headers then. */
+export function isWatched(response: ServerResponse): boolean {
+  return response.listenerCount('close') + response.req.listenerCount('close') > 0
+}
+
+/** An error that nobody listens to would end the process. */
+function ignore(): void {}
