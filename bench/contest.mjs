@@ -9,8 +9,6 @@ import { pinned } from './peers/process.mjs'
 /** The server has the first core, the load generator the second. */
 const SERVER = [0]
 const LOAD = [1]
-/** Rounds that are run and forgotten: compilers warm up, buffers grow. */
-const WARM_UP = 2
 const STALL_MS = 4000
 
 /** Who takes part: every peer that is there and speaks the wire, ours first. */
@@ -100,6 +98,9 @@ class Stand {
     return {
       peer: contestant.peer,
       ...(contestant.label && { label: contestant.label }),
+      ...(contestant.stalled && {
+        wantedPerSecond: wantedOf(this.scenario) * (1 - contestant.stalled / this.scenario.clients),
+      }),
       wire: this.wire,
       ...figures,
       ...(latencyMs && {
@@ -111,6 +112,10 @@ class Stand {
     }
   }
 }
+
+/** Deliveries a second that a paced publisher asks for. */
+export const wantedOf = ({ round, clients, topics, topicsEach }) =>
+  round.rate && (round.rate * clients * topicsEach) / topics
 
 const sorted = numbers => numbers.toSorted((a, b) => a - b)
 
@@ -145,7 +150,8 @@ async function inTurn(stands, rounds, say) {
     await stand.open()
     if (stand.scenario.kind === 'fan-out') await prepare(stand)
   }
-  for (let i = -WARM_UP; i < rounds; i++) {
+  // Rounds that are run and forgotten: compilers warm up, buffers grow.
+  for (let i = rounds > 1 ? -2 : -1; i < rounds; i++) {
     for (const stand of stands) {
       say(`${told(stand)}: ${i < 0 ? 'warming up' : `round ${i + 1} of ${rounds}`}`)
       const round = stand.scenario.kind === 'handshakes' ? await handshakes(stand) : await fanOut(stand)

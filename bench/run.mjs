@@ -1,9 +1,9 @@
 // Hubline beside its peers, in one run. `npm run bench -- --help`
 import { spawnSync } from 'node:child_process'
-import { existsSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { cpus, release } from 'node:os'
 import { parseArgs } from 'node:util'
-import { contest, contestantsOf } from './contest.mjs'
+import { contest, contestantsOf, wantedOf } from './contest.mjs'
 import { measureCore } from './core.mjs'
 import { peers } from './peers/all.mjs'
 import { canPin } from './peers/process.mjs'
@@ -16,13 +16,14 @@ import { targetsOf } from './targets.mjs'
 const HELP = `npm run bench -- [options]
 
 Measures Hubline beside ws, Socket.IO, uWebSockets.js, Bun and, where they are installed (scripts/install-bench-peers.sh),
-nchan, NATS, mosquitto and Icecast. The whole run takes about 40 minutes and rewrites docs/benchmarks.md.
+nchan, NATS, mosquitto and Icecast. The whole run takes about half an hour and rewrites docs/benchmarks.md.
 
   --quick            a taste of it: under a minute, fewer peers and scenarios, one round; writes nothing
   --only <names>     scenarios whose name begins with one of these, by comma; writes nothing
   --peers <names>    only these peers, by comma (ours is always there); writes nothing
   --rounds <n>       rounds of each contestant, of which the median counts (default 5)
   --json <file>      writes the results there as well
+  --from <file>      measures nothing: rewrites docs/benchmarks.md from such a file
   --list             names of the scenarios and of the peers, and which are missing
 `
 
@@ -33,12 +34,19 @@ const { values } = parseArgs({
     peers: { type: 'string' },
     rounds: { type: 'string' },
     json: { type: 'string' },
+    from: { type: 'string' },
     list: { type: 'boolean' },
     help: { type: 'boolean', short: 'h' },
   },
 })
 if (values.help) {
   console.log(HELP)
+  process.exit()
+}
+const docs = new URL('../docs/', import.meta.url)
+if (values.from) {
+  const known = JSON.parse(readFileSync(values.from, 'utf8'))
+  writeReport({ ...known, targets: targetsOf(known) }, docs)
   process.exit()
 }
 /** Of a quick run: the ones that come with npm, and of those the fastest and the one that everybody knows. */
@@ -85,8 +93,9 @@ const names = present.map(({ name }) => name)
 for (const [i, scenario] of chosen.entries()) {
   const say = what => progress(`[${i + 1}/${chosen.length}] ${scenario.title}: ${what}`)
   if (contestantsOf(scenario, names).length === 0) continue
+  progress(`[${i + 1}/${chosen.length}] ${scenario.title}`, true)
   const { name, title, text, wire, metric } = scenario
-  const wantedPerSecond = scenario.round.rate && wantedOf(scenario)
+  const wantedPerSecond = wantedOf(scenario)
   const shown = { name, title, text, wire, metric, ...(wantedPerSecond && { wantedPerSecond }) }
   results.scenarios.push({ ...shown, results: await contest(scenario, { names, rounds, say }) })
   progress('')
@@ -98,18 +107,14 @@ if (!values.quick && only === undefined) {
 }
 results.targets = targetsOf(results)
 progress('')
-for (const line of targetsTable(results.targets)) console.log(line)
+for (const line of targetsTable(results.targets.filter(({ met }) => met !== null))) console.log(line)
 console.log(`${Math.round((performance.now() - began) / 1000)} s`)
 if (values.json) writeFileSync(values.json, JSON.stringify(results, null, 2))
 if (!values.quick && only === undefined && values.peers === undefined) {
-  writeReport(results, new URL('../docs/', import.meta.url))
+  writeReport(results, docs)
   console.log('docs/benchmarks.md and its charts are rewritten.')
 }
 process.exit()
-
-function wantedOf({ round, clients, topics, topicsEach }) {
-  return (round.rate * clients * topicsEach) / topics
-}
 
 /** What the peers need is not what the hub needs: it is installed here and not by `npm install`. */
 function installPeers() {
@@ -125,9 +130,10 @@ function installPeers() {
   if (status !== 0) console.error('That failed: only what is there already takes part.')
 }
 
-function progress(line) {
+/** On a terminal one line that changes; in a file a line for each scenario. */
+function progress(line, always = process.stderr.isTTY) {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line}`)
-  else if (line) process.stderr.write(`${line}\n`)
+  else if (line && always) process.stderr.write(`${line}\n`)
 }
 
 function fail(message) {

@@ -2,7 +2,7 @@
 
 const PER_KB = 1024
 
-/** @returns {{ text: string, measured: string, wanted: string, met: boolean | null }[]} */
+/** @returns {import('./report/results.mjs').Target[]} */
 export function targetsOf({ scenarios, scaling, core }) {
   const find = name => scenarios.find(scenario => scenario.name === name)?.results
   const figure = (name, peer, key, label) => {
@@ -94,13 +94,20 @@ function flatness(scaling) {
   return costs.length > 0 ? Math.max(...costs) / Math.min(...costs) : undefined
 }
 
-const atLeast = (text, value, limit) => target(text, value, `at least ${limit}`, value >= limit)
-const atMost = (text, value, limit) => target(text, value, `at most ${limit}`, value <= limit)
+const atLeast = (text, value, limit, why) => target({ text, value, wanted: `at least ${limit}`, why }, value >= limit)
+const atMost = (text, value, limit, why) => target({ text, value, wanted: `at most ${limit}`, why }, value <= limit)
 
 /** Not measured where a peer or a scenario was left out. */
-function target(text, value, wanted, met) {
+function target({ text, value, wanted, why }, met) {
   const known = Number.isFinite(value)
-  return { text, measured: known ? shown(value) : 'not measured', wanted, met: known ? met : null }
+  const missed = known && !met
+  return {
+    text,
+    measured: known ? shown(value) : 'not measured',
+    wanted,
+    met: known ? met : null,
+    ...(missed && why && { why }),
+  }
 }
 
 function shown(value) {

@@ -63,10 +63,13 @@ function targetsIn(targets) {
       .map(plain)
       .concat(target.met === false ? `**${verdict}**` : verdict)
   })
-  return markdownTable(
+  const table = markdownTable(
     [{ head: 'what' }, { head: 'measured', number: true }, { head: 'wanted', number: true }, { head: '' }],
     rows,
   )
+  const missed = targets.filter(({ met, why }) => met === false && why !== undefined)
+  const reasons = missed.map(({ text, why }) => `- **${plain(text)}**: ${why}`)
+  return reasons.length === 0 ? table : [table, 'Why not, as far as the profiles say:', reasons.join('\n')].join('\n\n')
 }
 
 /**

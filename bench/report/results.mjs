@@ -51,6 +51,7 @@
  * @property {string} measured
  * @property {string} wanted
  * @property {boolean | null} met  null: not measured in this run
+ * @property {string} [why]       where it is not met, as Markdown
  */
 
 /**
