@@ -11,10 +11,14 @@ export interface Handle {
 
 /** Looked at only where a write has to wait. */
 interface WriteRequest {
+  /** UNUSED until a write takes it, which then owns it: to hand it to a second one ends the process. */
+  getAsyncId(): number
   oncomplete?: (status: number) => void
   /** Kept from the garbage collector until the write is done. */
   buffer?: Uint8Array
 }
+
+const UNUSED = -1
 
 /** Node does not export it: the first write of the process that goes through a stream shows it. */
 let Request: (new () => WriteRequest) | undefined
@@ -39,7 +43,8 @@ function learn(handle: Handle): void {
   const { writeBuffer } = handle
   handle.writeBuffer = (request, bytes) => {
     Reflect.deleteProperty(handle, 'writeBuffer')
-    if (request?.constructor.name === 'WriteWrap') Request = request.constructor as new () => WriteRequest
+    const known = request?.constructor.name === 'WriteWrap' && request.getAsyncId?.() === UNUSED
+    if (known) Request = request.constructor as new () => WriteRequest
     return writeBuffer.call(handle, request, bytes)
   }
 }
@@ -49,11 +54,15 @@ function learn(handle: Handle): void {
  * 0, or with an error.
  */
 export function writeDirect(handle: Handle, bytes: Uint8Array, done: (status: number) => void): 'ok' | 'full' | 'gone' {
-  spare ??= new Request!()
-  if (handle.writeBuffer(spare, bytes) !== 0) return 'gone'
-  if (handle.writeQueueSize === 0) return 'ok'
-  spare.oncomplete = done
-  spare.buffer = bytes
+  const request = spare ?? new Request!()
   spare = undefined
+  if (handle.writeBuffer(request, bytes) !== 0) return 'gone'
+  // Not `writeQueueSize`: a second attempt within the call may have emptied the queue, and the request is in use all the same.
+  if (request.getAsyncId() === UNUSED) {
+    spare = request
+    return 'ok'
+  }
+  request.oncomplete = done
+  request.buffer = bytes
   return 'full'
 }
