@@ -166,6 +166,8 @@ function share(before, seconds) {
   return (user + system) / 1e6 / seconds
 }
 
+// Whoever gave the orders has gone.
+process.on('disconnect', () => process.exit())
 process.on('message', async ({ order, ...details }) => {
   try {
     process.send({ ok: await orders[order](details) })
