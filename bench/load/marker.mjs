@@ -34,6 +34,12 @@ export function stamp(payload, topic, seq, time) {
   digits(payload, at, TIME, time)
 }
 
+/**
+ * @param {Buffer} payload
+ * @param {number} at
+ * @param {number} count
+ * @param {number} value
+ */
 function digits(payload, at, count, value) {
   for (let i = count - 1; i >= 0; i--) {
     payload[at + i] = ZERO + (value % 32)
@@ -42,12 +48,23 @@ function digits(payload, at, count, value) {
   return at + count
 }
 
-const value = (bytes, at, count) => {
+/**
+ * @param {Uint8Array} bytes
+ * @param {number} at
+ * @param {number} count
+ */
+function value(bytes, at, count) {
   let sum = 0
-  for (let i = 0; i < count; i++) sum = sum * 32 + (bytes[at + i] - ZERO)
+  for (let i = 0; i < count; i++) sum = sum * 32 + (bytes[at + i] ?? 0) - ZERO
   return sum
 }
+
+/** @typedef {(bytes: Uint8Array, at: number) => number} Field */
+/** @type {(bytes: Uint8Array, at: number) => boolean} */
 export const isMarker = (bytes, at) => bytes[at] === 126 && bytes[at + 1] === 33 && bytes[at + 2] === 126
+/** @type {Field} */
 export const topicOf = (bytes, at) => value(bytes, at + MAGIC.length, TOPIC)
+/** @type {Field} */
 export const seqOf = (bytes, at) => value(bytes, at + MAGIC.length + TOPIC, SEQ)
+/** @type {Field} */
 export const timeOf = (bytes, at) => value(bytes, at + MAGIC.length + TOPIC + SEQ, TIME)

@@ -54,7 +54,7 @@ export class Tally {
     this.#record()
     this.#value = -1
     const { deliveries, bytes, lost, disordered, closed } = this
-    const at = percentile => this.#latency.getValueAtPercentile(percentile) / 1000
+    const at = (/** @type {number} */ percentile) => this.#latency.getValueAtPercentile(percentile) / 1000
     const latencyMs = { p50: at(50), p99: at(99), p999: at(99.9), max: this.#latency.maxValue / 1000 }
     return { deliveries, bytes, lost, disordered, closed, latencyMs }
   }
