@@ -19,10 +19,11 @@ Measures Hubline beside ws, Socket.IO, uWebSockets.js, Bun and, where they are i
 nchan, NATS, mosquitto and Icecast. The whole run takes about half an hour and rewrites docs/benchmarks.md.
 
   --quick            a taste of it: under a minute, fewer peers and scenarios, one round; writes nothing
-  --only <names>     scenarios whose name begins with one of these, by comma; writes nothing
+  --only <names>     scenarios whose name begins with one of these, by comma, also scaling and core; writes nothing
   --peers <names>    only these peers, by comma (ours is always there); writes nothing
   --rounds <n>       rounds of each contestant, of which the median counts (default 5)
   --json <file>      writes the results there as well
+  --merge <file>     puts the scenarios measured now into such a file's results, and rewrites docs/benchmarks.md; each scenario says when
   --from <file>      measures nothing: rewrites docs/benchmarks.md from such a file
   --list             names of the scenarios and of the peers, and which are missing
 `
@@ -35,6 +36,7 @@ const { values } = parseArgs({
     rounds: { type: 'string' },
     json: { type: 'string' },
     from: { type: 'string' },
+    merge: { type: 'string' },
     list: { type: 'boolean' },
     help: { type: 'boolean', short: 'h' },
   },
@@ -63,7 +65,8 @@ const only = values.only?.split(',')
 const chosen = scenarios.filter(
   ({ name, quick }) => only?.some(start => name.startsWith(start)) ?? (!values.quick || quick),
 )
-if (chosen.length === 0) fail(`--only: no scenario begins with ${values.only}; see --list`)
+if (chosen.length === 0 && !only?.some(name => name === 'scaling' || name === 'core'))
+  fail(`--only: no scenario begins with ${values.only}; see --list`)
 const rounds = Number(values.rounds ?? (values.quick ? 1 : 5))
 if (!Number.isInteger(rounds) || rounds < 1) fail(`--rounds: a whole number from 1, not ${values.rounds}`)
 
@@ -77,9 +80,11 @@ if (!canPin) console.error('Nothing is pinned to a core here (no taskset): serve
 if (cpus().length < 2) console.error('There is one core only: the load generator takes its time from the server.')
 
 const began = performance.now()
+const date = new Date().toISOString().slice(0, 10)
+const command = ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' ')
 const results = {
-  date: new Date().toISOString().slice(0, 10),
-  command: ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' '),
+  date,
+  command,
   quick: values.quick,
   rounds,
   machine: { cpu: cpus()[0].model, cores: cpus().length, system: `Linux ${release()}`, node: process.version },
@@ -98,23 +103,42 @@ for (const [i, scenario] of chosen.entries()) {
   const wantedPerSecond = wantedOf(scenario)
   const shown = { name, title, text, wire, metric, ...(wantedPerSecond && { wantedPerSecond }) }
   results.scenarios.push({ ...shown, results: await contest(scenario, { names, rounds, say }) })
+  keep()
   progress('')
   for (const line of scenarioTable(results.scenarios.at(-1), results.peers)) console.log(line)
 }
-if (!values.quick && only === undefined) {
+if (only?.includes('scaling') ?? !values.quick) {
+  progress('What a delivery costs, by the number of subscribers', true)
   results.scaling = await measureScaling(rounds, what => progress(`What a delivery costs: ${what}`))
+}
+if (only?.includes('core') ?? !values.quick) {
   results.core = await measureCore(what => progress(`In one process: ${what}`))
 }
+keep()
+if (values.merge) merge(JSON.parse(readFileSync(values.merge, 'utf8')))
 results.targets = targetsOf(results)
 progress('')
 for (const line of targetsTable(results.targets.filter(({ met }) => met !== null))) console.log(line)
 console.log(`${Math.round((performance.now() - began) / 1000)} s`)
 if (values.json) writeFileSync(values.json, JSON.stringify(results, null, 2))
-if (!values.quick && only === undefined && values.peers === undefined) {
+if (values.merge || (!values.quick && only === undefined && values.peers === undefined)) {
   writeReport(results, docs)
   console.log('docs/benchmarks.md and its charts are rewritten.')
 }
 process.exit()
+
+/** A run is long, and what it has found so far is not to be lost with it: `--from` makes a page of it. */
+function keep() {
+  writeFileSync(new URL('last-run.json', import.meta.url), JSON.stringify(results, null, 2))
+}
+
+/** A scenario is measured whole, all its contestants in turn, so it may stand beside others of another hour. */
+function merge(earlier) {
+  const again = new Map(results.scenarios.map(scenario => [scenario.name, { ...scenario, command, date }]))
+  const { scaling, core } = results
+  Object.assign(results, earlier, scaling.length > 0 && { scaling }, core && { core })
+  results.scenarios = earlier.scenarios.map(scenario => again.get(scenario.name) ?? scenario)
+}
 
 /** What the peers need is not what the hub needs: it is installed here and not by `npm install`. */
 function installPeers() {

@@ -1,12 +1,14 @@
 // What a delivery costs by the number of subscribers: one message at a time, as many a second as give the same number of deliveries.
 import { contest } from './contest.mjs'
+import { mostConnections } from './peers/process.mjs'
 import { SCALING } from './scenarios.mjs'
 
 const DELIVERIES = 20_000
 
 export async function measureScaling(rounds, say) {
   const costs = []
-  for (const subscribers of SCALING) {
+  for (const wanted of SCALING) {
+    const subscribers = Math.min(wanted, mostConnections())
     const scenario = {
       kind: 'fan-out',
       wire: 'websocket',

@@ -178,5 +178,5 @@ export const scenarios = [
   }),
 ]
 
-/** Subscribers of one topic, for the chart of what a delivery costs. */
+/** Subscribers of one topic, for the chart of what a delivery costs; the most may be fewer where the system limits open files. */
 export const SCALING = [10, 100, 1000, 5000, 20_000]

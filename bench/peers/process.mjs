@@ -12,6 +12,13 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => p
 
 export const canPin = platform() === 'linux' && spawnSync('taskset', ['--version']).status === 0
 
+/** How many connections a server and a load generator can have here. */
+export function mostConnections() {
+  const { stdout } = spawnSync('/bin/sh', ['-c', 'ulimit -n 65536 2>/dev/null; ulimit -n'], { encoding: 'utf8' })
+  return (Number(stdout) || Number.POSITIVE_INFINITY) - FILES_OF_ITS_OWN
+}
+const FILES_OF_ITS_OWN = 200
+
 /** As many open files as 20,000 connections need, where the system lets us. */
 const FILES = 'ulimit -n 65536 2>/dev/null; exec "$@"'
 

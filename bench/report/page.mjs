@@ -77,7 +77,7 @@ function targetsIn(targets) {
  * @param {readonly PeerInfo[]} peers
  */
 function sectionOf(scenario, peers) {
-  const { title, text, metric, wantedPerSecond } = scenario
+  const { title, text, metric, wantedPerSecond, command } = scenario
   const rows = ranked(scenario, peers)
   const columns = columnsOf(scenario, rows, { spread: true })
   const cells = rows.map(row => {
@@ -86,9 +86,10 @@ function sectionOf(scenario, peers) {
   })
   const wanted =
     wantedPerSecond === undefined ? '' : ` Wanted: ${wantedPerSecond.toLocaleString('en-US')} deliveries/s.`
+  const again = command === undefined ? '' : ` Measured again, whole, with \`${command}\`.`
   return [
     `## ${plain(title)}`,
-    `${plain(text)}${wanted} Sorted by ${METRICS[metric].long}: ${direction(metric)}.`,
+    `${plain(text)}${wanted} Sorted by ${METRICS[metric].long}: ${direction(metric)}.${again}`,
     image(`${title}: ${METRICS[metric].long}`, chartOf(scenario)),
     markdownTable([{ head: 'peer' }, ...columns], cells),
   ]

@@ -36,6 +36,7 @@
  * @property {string} title
  * @property {string} text        one sentence
  * @property {string} wire
+ * @property {string} [command]   where it was measured again by itself
  * @property {Metric} metric      what the peers are sorted by
  * @property {number} [wantedPerSecond]  deliveries, where the publisher is paced
  * @property {PeerResult[]} results

@@ -12,26 +12,30 @@ import { WireClock } from './wire-clock.ts'
  * topic's log (or its newest values, or its own `held` list) after its cursor when there is room again.
  */
 export class Link implements PolicyLink {
+  // In the order of use, as in the outbox: what the fan-out and the flush touch comes first.
   readonly outbox: Outbox
   readonly topic: Topic
+  policy!: DeliveryPolicy
+  /** The last message that is settled: sent, dropped, or taken into `held`. */
+  cursor: Seq
+  /** Reads its own list first; the fan-out goes on adding to the list. */
+  holding = false
+  gapCount: number | null = 0
+  /** Messages in the outbox, not flushed yet. */
+  queued = 0
+  delivered = 0
+  /** Place in topic.links; -1 once the link has left. */
+  index = -1
+  /** Reads the topic's log or newest values after its cursor; the fan-out does not see it. */
+  behind = false
   /** What the subscriber asked for, if anything; set through the manager only. */
   wish: DeliveryPolicy | undefined
-  policy!: DeliveryPolicy
   state: unknown
   tally!: DropTally
   wakeAt = 0
-  /** The last message that is settled: sent, dropped, or taken into `held`. */
-  cursor: Seq
   /** The last message before this link's time; what it is owed is everything after. */
   base: Seq
-  delivered = 0
   dropped = 0
-  /** Messages in the outbox, not flushed yet. */
-  queued = 0
-  /** Reads the topic's log or newest values after its cursor; the fan-out does not see it. */
-  behind = false
-  /** Reads its own list first; the fan-out goes on adding to the list. */
-  holding = false
   /** What waits for a link that holds, oldest first: references, the payloads are shared. */
   held: Message[] = []
   heldBytes = 0
@@ -40,11 +44,8 @@ export class Link implements PolicyLink {
   #allowedBytes = 0
   /** It was replayed: the payloads are the history's, which all who replay share, and which are counted there. */
   #shared = false
-  /** Place in topic.links; -1 once the link has left. */
-  index = -1
   gapFrom: Seq = 0
   gapTo: Seq = 0
-  gapCount: number | null = 0
   gapReason: GapReason = 'behind'
 
   constructor(outbox: Outbox, topic: Topic, cursor: Seq, wish: DeliveryPolicy | undefined) {

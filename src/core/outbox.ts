@@ -17,10 +17,35 @@ type Item = Batch | Uint8Array
  * Filled during a tick, emptied by `flush`, the only place that writes (I3).
  */
 export class Outbox {
-  readonly id: ClientId
+  // In the order of use: what each message of each client touches lies together, for memory is read by the line.
   readonly connection: Connection
   /** Has the connection taken everything so far? */
   writable = true
+  condemned = false
+  /** On the list of outboxes to flush in this tick. */
+  dirty = false
+  /** What the next flush writes, and whose it is. Nearly always one batch, for which a list per client would be waste. */
+  #first: Item | undefined
+  #firstLink: Link | undefined
+  /** What follows: items and their links in turn. */
+  #rest: (Item | Link | undefined)[] | undefined
+  /** Payload bytes that this tick has put in. */
+  queuedBytes = 0
+  /** Bytes of protocol frames that wait. */
+  controlBytes = 0
+  /** Where a policy measures on the wire and the connection can. */
+  wire: WireClock | undefined
+  /** Since when it has not been wholly caught up; undefined while it is. */
+  #behindSince: number | undefined
+  /** Links with a gap to tell. */
+  untold = 0
+  /** A read of a link that is behind stopped for lack of room, not of messages. */
+  more = false
+  /** On the list of those that may read on in the next tick. */
+  ready = false
+  /** Links that are behind or hold. */
+  behind = 0
+  readonly id: ClientId
   /**
    * While not writable: since when the oldest message of the outstanding write waits for the client, in ms on the scheduler's clock.
    * Since it was routed, but not since before the client fell behind: until then it was we who kept the message waiting.
@@ -28,40 +53,16 @@ export class Outbox {
   waitingSince = 0
   /** While not writable: bytes of the outstanding write; at most one flush. */
   waitingBytes = 0
-  /** Payload bytes that this tick has put in. */
-  queuedBytes = 0
-  /** Bytes of protocol frames that wait. */
-  controlBytes = 0
-  /** Links with a gap to tell. */
-  untold = 0
-  /** Links that are behind or hold. */
-  behind = 0
-  /** On the list of outboxes to flush in this tick. */
-  dirty = false
-  /** A read of a link that is behind stopped for lack of room, not of messages. */
-  more = false
-  /** On the list of those that may read on in the next tick. */
-  ready = false
-  condemned = false
-  /** Bytes of all frames that the connection was given. */
-  written = 0
-  /** Where a policy measures on the wire and the connection can. */
-  wire: WireClock | undefined
+  /** Bytes of all frames that the connection was given, since it is measured on the wire. */
+  #written = 0
+  /** When the oldest frame of the protocol was put in. */
+  #controlAt = 0
   /** Losses of all its links by reason; made with the first one. */
   drops: Partial<Record<DropReason, number>> | undefined
-  /** Since when it has not been wholly caught up; undefined while it is. */
-  #behindSince: number | undefined
   #progress: Progress | undefined
   readonly #budget: Budget
   readonly #stalls: Stalls
   readonly links = new Map<TopicName, Link>()
-  /** What the next flush writes, and whose it is. Nearly always one batch, for which a list per client would be waste. */
-  #first: Item | undefined
-  #firstLink: Link | undefined
-  /** What follows: items and their links in turn. */
-  #rest: (Item | Link | undefined)[] | undefined
-  /** Since when the oldest message of those waits. */
-  #oldest = 0
 
   constructor(id: ClientId, connection: Connection, budget: Budget, stalls: Stalls) {
     this.id = id
@@ -75,16 +76,13 @@ export class Outbox {
   }
 
   push(link: Link, batch: Batch): void {
-    // While a topic lets its messages linger it is not the client that keeps them waiting.
-    const at = batch.messages[0]!.at + link.topic.lingerMs
-    if (this.queuedBytes === 0 || at < this.#oldest) this.#oldest = at
     this.#add(batch, link)
     this.queuedBytes += batch.bytes
     link.queued += batch.count
   }
 
   pushControl(frame: Uint8Array, now: number): void {
-    if (this.empty) this.#oldest = now
+    if (this.controlBytes === 0) this.#controlAt = now
     this.#add(frame, undefined)
     this.controlBytes += frame.byteLength
   }
@@ -114,7 +112,10 @@ export class Outbox {
   flush(clock: Pick<Scheduler, 'now'>): WriteResult {
     let item = this.#first!
     let link = this.#firstLink
+    const first = item
+    const firstLink = link
     const rest = this.#rest
+    const controlAt = this.#controlAt
     this.#clear()
     const count = rest === undefined ? 0 : rest.length
     const last = rest === undefined ? 0 : lastWritten(rest, this.connection.codec)
@@ -135,13 +136,19 @@ export class Outbox {
       link = rest![i + 1] as Link | undefined
       i += 2
     }
-    if (rest !== undefined) this.#keep(rest)
-    this.written += bytes
-    this.wire?.wrote(bytes)
+    this.#onWire(bytes)
     // A re-entrant call may have ended the client inside the write.
-    if (result === 'full' && !this.condemned) this.#wait(bytes, clock.now())
-    else if (this.#behindSince !== undefined) this.#progress?.add(bytes, clock.now())
+    if (result === 'full' && !this.condemned) {
+      this.#wait(bytes, clock.now(), oldest(rest, controlAt, waitsSince(first, firstLink, controlAt)))
+    } else if (this.#behindSince !== undefined) this.#progress?.add(bytes, clock.now())
+    if (rest !== undefined) this.#keep(rest)
     return result
+  }
+
+  #onWire(bytes: number): void {
+    if (this.wire === undefined) return
+    this.#written += bytes
+    this.wire.wrote(bytes)
   }
 
   /** Who has messages of several topics in a tick will have them again: the list is emptied and kept. */
@@ -159,10 +166,10 @@ export class Outbox {
     return result
   }
 
-  #wait(bytes: number, now: number): void {
+  #wait(bytes: number, now: number, oldest: number): void {
     this.#behindSince ??= now
     this.writable = false
-    this.waitingSince = Math.max(this.#oldest, this.#behindSince)
+    this.waitingSince = Math.max(oldest, this.#behindSince)
     this.#count(bytes)
   }
 
@@ -211,7 +218,7 @@ export class Outbox {
 
   /** Asks the connection what is not confirmed: a system call. */
   sample(now: number): void {
-    this.wire?.sample(this.written, this.connection.unacknowledged?.() ?? 0, now)
+    this.wire?.sample(this.#written, this.connection.unacknowledged?.() ?? 0, now)
   }
 
   /** The same for the oldest byte that the peer's host has not confirmed. */
@@ -251,6 +258,19 @@ function lastWritten(rest: readonly (Item | Link | undefined)[], codec: Codec): 
     if (item instanceof Uint8Array || item.encoded(codec).frames.length > 0) return i + 2
   }
   return 0
+}
+
+/** While a topic lets its messages linger it is not the client that keeps them waiting. */
+function waitsSince(item: Item, link: Link | undefined, controlAt: number): number {
+  return link === undefined ? controlAt : (item as Batch).messages[0]!.at + link.topic.lingerMs
+}
+
+function oldest(rest: readonly (Item | Link | undefined)[] = [], controlAt: number, first: number): number {
+  let since = first
+  for (let i = 0; i < rest.length; i += 2) {
+    since = Math.min(since, waitsSince(rest[i] as Item, rest[i + 1] as Link | undefined, controlAt))
+  }
+  return since
 }
 
 function settle(link: Link, batch: Batch, sent: number, result: WriteResult): void {
