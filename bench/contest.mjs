@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { setTimeout as pause } from 'node:timers/promises'
 import { processTree, residentBytes } from './load/usage.mjs'
 import { peers } from './peers/all.mjs'
-import { pinned } from './peers/process.mjs'
+import { pinned, started } from './peers/process.mjs'
 
 /** The server has the first core, the load generator the second. */
 const SERVER = [0]
@@ -47,12 +47,16 @@ class Stand {
     const { policy, lingerMs } = this.contestant
     this.server = await this.peer.start({ cpu: SERVER, topics, wire: this.wire, policy, lingerMs })
     const [command, args] = pinned(LOAD, process.execPath, [])
-    this.load = fork(new URL('load/load.mjs', import.meta.url), [], { execPath: command, execArgv: args })
+    this.load = started(fork(new URL('load/load.mjs', import.meta.url), [], { execPath: command, execArgv: args }))
   }
 
   async ask(order) {
     this.load.send(order)
-    const [answer] = await once(this.load, 'message')
+    const died = once(this.load, 'exit').then(([code]) => {
+      throw new Error(`the load generator of ${this.peer.name} ended with ${code}`)
+    })
+    const [answer] = await Promise.race([once(this.load, 'message'), died])
+    died.catch(() => {})
     if (answer.error) throw new Error(`${this.peer.name}: ${answer.error}`)
     return answer.ok
   }
@@ -174,7 +178,8 @@ async function fanOut(stand, round = stand.scenario.round) {
   const megabytes = (report.deliveries * stand.scenario.payloadBytes) / 1e6
   return {
     ...report,
-    missing: report.expected - report.deliveries - report.lost,
+    // What came a round late is not made up for by it.
+    missing: Math.max(0, report.expected - report.deliveries - report.lost),
     cpuPerMegabyte: (report.cpuMicros * report.deliveries) / megabytes,
   }
 }

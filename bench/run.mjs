@@ -28,7 +28,7 @@ nchan, NATS, mosquitto and Icecast. The whole run takes about half an hour and r
   --list             names of the scenarios and of the peers, and which are missing
 `
 
-const { values } = parseArgs({
+const values = options({
   options: {
     quick: { type: 'boolean', default: false },
     only: { type: 'string' },
@@ -47,17 +47,17 @@ if (values.help) {
 }
 const docs = new URL('../docs/', import.meta.url)
 if (values.from) {
-  const known = JSON.parse(readFileSync(values.from, 'utf8'))
+  const known = earlier(values.from)
   writeReport({ ...known, targets: targetsOf(known) }, docs)
   process.exit()
 }
 /** Of a quick run: the ones that come with npm, and of those the fastest and the one that everybody knows. */
 const QUICK_PEERS = ['ws', 'bun']
 
-installPeers()
 const wanted = values.peers?.split(',') ?? (values.quick ? QUICK_PEERS : Object.keys(peers))
 const unknown = wanted.filter(name => !peers[name])
 if (unknown.length > 0) fail(`--peers: there is no ${unknown.join(', ')}; there are ${Object.keys(peers).join(', ')}`)
+if (!values.list) installPeers()
 const asked = Object.values(peers).filter(({ name }) => name === 'hubline' || wanted.includes(name))
 const skipped = asked.filter(peer => peer.missing() !== undefined)
 const present = asked.filter(peer => !skipped.includes(peer))
@@ -115,7 +115,7 @@ if (only?.includes('core') ?? !values.quick) {
   results.core = await measureCore(what => progress(`In one process: ${what}`))
 }
 keep()
-if (values.merge) merge(JSON.parse(readFileSync(values.merge, 'utf8')))
+if (values.merge) merge(earlier(values.merge))
 results.targets = targetsOf(results)
 progress('')
 for (const line of targetsTable(results.targets.filter(({ met }) => met !== null))) console.log(line)
@@ -133,11 +133,11 @@ function keep() {
 }
 
 /** A scenario is measured whole, all its contestants in turn, so it may stand beside others of another hour. */
-function merge(earlier) {
+function merge(known) {
   const again = new Map(results.scenarios.map(scenario => [scenario.name, { ...scenario, command, date }]))
   const { scaling, core } = results
-  Object.assign(results, earlier, scaling.length > 0 && { scaling }, core && { core })
-  results.scenarios = earlier.scenarios.map(scenario => again.get(scenario.name) ?? scenario)
+  Object.assign(results, known, scaling.length > 0 && { scaling }, core && { core })
+  results.scenarios = known.scenarios.map(scenario => again.get(scenario.name) ?? scenario)
 }
 
 /** What the peers need is not what the hub needs: it is installed here and not by `npm install`. */
@@ -152,6 +152,23 @@ function installPeers() {
     stdio: ['ignore', 2, 2],
   })
   if (status !== 0) console.error('That failed: only what is there already takes part.')
+}
+
+function options(settings) {
+  try {
+    return parseArgs(settings).values
+  } catch (error) {
+    return fail(`${error.message}; see --help`)
+  }
+}
+
+/** The results that an earlier run has written. */
+function earlier(file) {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'))
+  } catch (error) {
+    return fail(`${file}: no results of a run can be read there (${error.code ?? error.message})`)
+  }
 }
 
 /** On a terminal one line that changes; in a file a line for each scenario. */

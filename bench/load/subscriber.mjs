@@ -5,6 +5,9 @@ import { MarkerReader } from './marker-reader.mjs'
 /** One for all sockets: what was read is counted before the next read. */
 const shared = Buffer.allocUnsafe(64 * 1024)
 
+/** Any answer but a stream or an open WebSocket. */
+const REFUSED = /^HTTP\/1\.[01] (?!101 |200 )\d{3}/
+
 /**
  * @typedef {{ send: string, until?: string }} Step   Both in latin1. `until` is waited for; without it the next step follows at once.
  */
@@ -70,6 +73,10 @@ export class Subscriber {
 
   #handshake(text) {
     this.#seen += text
+    if (this.#step === 0 && REFUSED.test(this.#seen)) {
+      this.#end(new Error(`refused: ${this.#seen.slice(0, 300)}`))
+      return
+    }
     for (let step = this.#steps[this.#step]; step?.until !== undefined; step = this.#steps[this.#step]) {
       const at = this.#seen.indexOf(step.until)
       if (at === -1) {

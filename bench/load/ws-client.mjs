@@ -3,8 +3,6 @@ export const upgrade = (path, extra = '') =>
   `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n` +
   `Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n${extra}\r\n`
 
-export const UPGRADED = { until: '\r\n\r\n', head: 'HTTP/1.1 101' }
-
 /** A text frame as a client sends it; masked with zeros, which leaves the bytes as they are. */
 export function clientMessage(payload, opcode = 1) {
   const { length } = payload

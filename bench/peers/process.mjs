@@ -5,6 +5,14 @@ import { platform } from 'node:os'
 
 /** Every server and load generator of this run, so that none outlives it. */
 const running = new Set()
+
+/** Ends with this process, however that ends. */
+export function started(child) {
+  running.add(child)
+  child.once('close', () => running.delete(child))
+  return child
+}
+
 process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL')
 })

@@ -121,6 +121,8 @@ export class Delivery {
   #flushAll(): void {
     const outboxes = this.#outboxes
     this.#outboxes = this.#spare
+    // Never the same list twice, whatever is thrown meanwhile.
+    this.#spare = []
     for (let i = 0; i < outboxes.length; i++) this.flush(outboxes[i]!)
     while (outboxes.length > 0) outboxes.pop()
     this.#spare = outboxes

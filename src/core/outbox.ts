@@ -169,7 +169,8 @@ export class Outbox {
   #wait(bytes: number, now: number, oldest: number): void {
     this.#behindSince ??= now
     this.writable = false
-    this.waitingSince = Math.max(oldest, this.#behindSince)
+    // Not in the future, where a topic that lets its messages linger was sealed early.
+    this.waitingSince = Math.min(now, Math.max(oldest, this.#behindSince))
     this.#count(bytes)
   }
 

@@ -31,7 +31,8 @@ let spare: WriteRequest | undefined
  * Undefined where there is only the stream: TLS, pipes, sockets made by others, another Node, and until the first write has shown how.
  */
 export function handleOf(socket: Socket): Handle | undefined {
-  if (socket instanceof TLSSocket) return undefined
+  // Only what goes through the stream counts as activity for a timeout that somebody has set.
+  if (socket instanceof TLSSocket || socket.timeout) return undefined
   const { _handle: handle } = socket as Socket & { _handle?: Handle | null }
   if (handle?.constructor.name !== 'TCP' || typeof handle.writeQueueSize !== 'number') return undefined
   if (Request !== undefined) return handle

@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
-import type { Client, CloseReason } from '../core/connection.ts'
+import type { Client, CloseReason, WriteResult } from '../core/connection.ts'
 import type { Codec } from '../core/message.ts'
 import { wsCodec } from './codecs.ts'
-import { NodeSocket } from './node-socket.ts'
+import { NodeSocket, type NodeSocketOptions } from './node-socket.ts'
 import { type Heartbeat, join, type Opening, type Transport } from './transport.ts'
 
 /** A WebSocket that ws has opened, and the socket below it, which our own frames go to. */
@@ -35,11 +35,25 @@ export function webSocketConnection(
   codeOf: (reason: CloseReason) => readonly [code: number, text: string] = closeCode,
 ): NodeSocket {
   webSocket.on('error', ignore)
-  return new NodeSocket(socket, {
+  return new FrameSocket(webSocket, socket, {
     protocol: codec.name,
     codec,
     farewell: reason => webSocket.close(...codeOf(reason)),
   })
+}
+
+/** No data after a close frame (RFC 6455, section 5.5.1), whoever began; ws ends the socket, and that ends the client. */
+class FrameSocket extends NodeSocket {
+  readonly #webSocket: WebSocket
+
+  constructor(webSocket: WebSocket, socket: Socket, options: NodeSocketOptions) {
+    super(socket, options)
+    this.#webSocket = webSocket
+  }
+
+  override write(frame: Uint8Array, more: boolean): WriteResult {
+    return this.#webSocket.readyState === this.#webSocket.OPEN ? super.write(frame, more) : 'full'
+  }
 }
 
 function closeCode(reason: CloseReason): readonly [code: number, text: string] {

@@ -113,6 +113,33 @@ describe.each(PATHS)('a hook of the app, at an upgrade to %s', path => {
   })
 })
 
+const nothing: unknown = undefined
+describe('a session manager that fails with nothing lets nobody in', () => {
+  const cases: Record<string, SessionManager> = {
+    'authenticate rejects undefined': { authenticate: () => Promise.reject(nothing), authorize: () => true },
+    'authenticate throws null': {
+      authenticate: () => {
+        throw null
+      },
+      authorize: () => true,
+    },
+    'authorize rejects undefined': { authenticate: () => ({}), authorize: () => Promise.reject(nothing) },
+    'authorize throws null': {
+      authenticate: () => ({}),
+      authorize: () => {
+        throw null
+      },
+    },
+  }
+  it.each(Object.entries(cases))('%s', async (_name, sessions) => {
+    const url = await start(() => {}, { sessions })
+    expect((await fetch(`${url}/topics/a`)).status).toBe(403)
+    expect((await fetch(`${url}/events?topic=a`)).status).toBe(403)
+    expect((await rawRequest(url, upgradeRequest('/topics/a'))).status).toBe(403)
+    expect(hub.getConnectionStats().clientsTotal).toBe(0)
+  })
+})
+
 describe('who may do what', () => {
   const asked: string[] = []
   const sessions = (wait: <T>(answer: T) => T | Promise<T>): SessionManager => ({

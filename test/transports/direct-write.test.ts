@@ -85,6 +85,12 @@ describe('writing below the stream', () => {
     expect(writeDirect(handle, bytes, never)).toBe('gone')
   })
 
+  it('a socket with a timeout keeps its stream, whose writes alone count as activity', () => {
+    const { tcp } = shown()
+    expect(handleOf({ _handle: tcp, timeout: 0 } as unknown as Socket)).toBe(tcp)
+    expect(handleOf({ _handle: tcp, timeout: 1000 } as unknown as Socket)).toBeUndefined()
+  })
+
   it('whatever is no TCP handle of the known kind keeps its stream', () => {
     shown()
     expect(handleOf({} as Socket)).toBeUndefined()

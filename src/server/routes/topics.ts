@@ -61,9 +61,19 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
 
   function admit(request: FastifyRequest, subscriber: SubscriberRequest, actions: readonly Action[], done: Done): void {
     request.subscriber = subscriber
-    const waiting = context.authorize(request, actions, subscriber.topics)
+    let waiting: Promise<void> | undefined
+    try {
+      waiting = context.authorize(request, actions, subscriber.topics)
+    } catch (error) {
+      done(refusal(error))
+      return
+    }
     if (waiting === undefined) done()
-    else waiting.then(() => done(), done)
+    else
+      waiting.then(
+        () => done(),
+        (error: unknown) => done(refusal(error)),
+      )
   }
 
   function open(request: FastifyRequest, reply: FastifyReply, transport: typeof httpStream): void {
@@ -132,6 +142,11 @@ function owned(data: Buffer): Uint8Array {
 }
 
 type Done = (error?: Error) => void
+
+/** Fastify takes a hook that fails with nothing (`Promise.reject()`, `throw null`) for one that is content, and would let the peer in. */
+function refusal(error: unknown): Error {
+  return error instanceof Error ? error : new HubError('PERMISSION_DENIED', 'session: refused')
+}
 
 /** What a subscriber URL asks to be allowed. */
 const ACTIONS: Readonly<Record<SubscriberRequest['role'], readonly Action[]>> = {
