@@ -22,6 +22,7 @@ export function benchmarksPage(results) {
     ...(quick ? [QUICK] : []),
     introduction(results),
     circumstances(results),
+    ...(results.note ? [results.note] : []),
     ...(targets.length > 0 ? ['## What Hubline must reach', targetsIn(targets)] : []),
     ...scenarios.flatMap(scenario => sectionOf(scenario, peers)),
     ...(scaling.length > 0

@@ -67,6 +67,7 @@
  * @property {Scenario[]} scenarios
  * @property {ScalingPoint[]} scaling
  * @property {Target[]} targets
+ * @property {string} [note]      what a reader should know of this run, as Markdown
  * @property {object} [core]      what the hub costs without sockets
  */
 export {}
