@@ -48,15 +48,16 @@ class Stand {
     this.server = await this.peer.start({ cpu: SERVER, topics, wire: this.wire, policy, lingerMs })
     const [command, args] = pinned(LOAD, process.execPath, [])
     this.load = started(fork(new URL('load/load.mjs', import.meta.url), [], { execPath: command, execArgv: args }))
+    this.died = once(this.load, 'exit').then(([code]) => {
+      throw new Error(`the load generator of ${this.peer.name} ended with ${code}`)
+    })
+    // At the end it is killed, and nobody waits any more.
+    this.died.catch(() => {})
   }
 
   async ask(order) {
     this.load.send(order)
-    const died = once(this.load, 'exit').then(([code]) => {
-      throw new Error(`the load generator of ${this.peer.name} ended with ${code}`)
-    })
-    const [answer] = await Promise.race([once(this.load, 'message'), died])
-    died.catch(() => {})
+    const [answer] = await Promise.race([once(this.load, 'message'), this.died])
     if (answer.error) throw new Error(`${this.peer.name}: ${answer.error}`)
     return answer.ok
   }

@@ -1,8 +1,8 @@
-// What the hub costs by itself, without sockets: measured in a process of its own, by `node --expose-gc bench/core.mjs`.
+// What the hub costs by itself, without sockets: measured in a process of its own: `node --expose-gc bench/core.mjs measure`.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { pinned } from './peers/process.mjs'
+import { pinned, started } from './peers/process.mjs'
 
 const TOPICS = 100_000
 const PUBLICATIONS = 1_000_000
@@ -11,7 +11,7 @@ const PUBLICATIONS = 1_000_000
 export async function measureCore(say) {
   say('publishing to nobody, 100,000 topics')
   const [command, args] = pinned([0], process.execPath, ['--expose-gc', fileURLToPath(import.meta.url), 'measure'])
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = started(spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] }))
   let said = ''
   child.stdout.on('data', data => {
     said += data

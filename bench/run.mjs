@@ -18,13 +18,14 @@ const HELP = `npm run bench -- [options]
 Measures Hubline beside ws, Socket.IO, uWebSockets.js, Bun and, where they are installed (scripts/install-bench-peers.sh),
 nchan, NATS, mosquitto and Icecast. The whole run takes about half an hour and rewrites docs/benchmarks.md.
 
-  --quick            a taste of it: under a minute, fewer peers and scenarios, one round; writes nothing
-  --only <names>     scenarios whose name begins with one of these, by comma, also scaling and core; writes nothing
-  --peers <names>    only these peers, by comma (ours is always there); writes nothing
+  --quick            a taste of it: under a minute, fewer peers and scenarios, one round; documents nothing
+  --only <names>     scenarios whose name begins with one of these, by comma, also scaling and core; documents nothing
+  --peers <names>    only these peers, by comma (ours is always there); documents nothing
   --rounds <n>       rounds of each contestant, of which the median counts (default 5)
   --json <file>      writes the results there as well
-  --merge <file>     puts the scenarios measured now into such a file's results, and rewrites docs/benchmarks.md; each scenario says when
+  --merge <file>     puts the scenarios measured now into such a file's results, and rewrites docs/benchmarks.md; each of them says so
   --from <file>      measures nothing: rewrites docs/benchmarks.md from such a file
+  (Every run leaves what it has found so far in bench/last-run.json, for --from and --merge.)
   --list             names of the scenarios and of the peers, and which are missing
 `
 
@@ -80,10 +81,9 @@ if (!canPin) console.error('Nothing is pinned to a core here (no taskset): serve
 if (cpus().length < 2) console.error('There is one core only: the load generator takes its time from the server.')
 
 const began = performance.now()
-const date = new Date().toISOString().slice(0, 10)
 const command = ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' ')
 const results = {
-  date,
+  date: new Date().toISOString().slice(0, 10),
   command,
   quick: values.quick,
   rounds,
@@ -134,7 +134,7 @@ function keep() {
 
 /** A scenario is measured whole, all its contestants in turn, so it may stand beside others of another hour. */
 function merge(known) {
-  const again = new Map(results.scenarios.map(scenario => [scenario.name, { ...scenario, command, date }]))
+  const again = new Map(results.scenarios.map(scenario => [scenario.name, { ...scenario, command }]))
   const { scaling, core } = results
   Object.assign(results, known, scaling.length > 0 && { scaling }, core && { core })
   results.scenarios = known.scenarios.map(scenario => again.get(scenario.name) ?? scenario)

@@ -7,7 +7,7 @@ const WHY = {
   saturated:
     'all that keep up fill their core at this rate, and a core divided by 500,000 deliveries is 2 µs: the first four differ by 2 %, which is less than one run differs from the next.',
   oneByOne:
-    'about 5 µs of a delivery are the kernel’s (the write system call, for all servers alike). What is left is half a microsecond in Bun and 1 to 1.5 here: the call from JavaScript into Node and libuv, and presumably memory of another client, which has left the cache since its last message ([decision 9](decisions/0009-below-the-stream.md)).',
+    'about 5 µs of a delivery are the kernel’s (the write system call, for all servers alike). What is left is half a microsecond in Bun and 1 to 2 here: the call from JavaScript into Node and libuv, and presumably memory of another client, which has left the cache since its last message ([decision 9](decisions/0009-below-the-stream.md)).',
   crowd:
     'presumably memory (the counters that would show it are not to be had on this machine): with thousands of clients that of each has left the cache by its next message, and a client is more memory here (its link, outbox, connection, Node’s socket) than in Bun.',
   frames:

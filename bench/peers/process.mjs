@@ -43,11 +43,9 @@ export function pinned(cpu, command, args) {
  */
 export async function startServer({ command, args, cpu, env = {}, port = 0, ready }) {
   const [program, its] = pinned(cpu, command, args)
-  const child = spawn(program, its, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
-  running.add(child)
+  const child = started(spawn(program, its, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] }))
   let said = ''
   const ended = once(child, 'close').then(([code]) => {
-    running.delete(child)
     throw new Error(`${command} ended with ${code}:\n${said.slice(-2000)}`)
   })
   ended.catch(() => {})

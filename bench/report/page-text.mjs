@@ -27,7 +27,8 @@ export const READING = `\
   says how much it had left.
 - **CPU µs/delivery** is server CPU divided by deliveries. A server that is flooded writes many messages at once and is cheaper per delivery than
   one at a steady pace; compare within a scenario only.
-- **Latency** is from publish to arrival, over all receivers. In a flood it is mostly the time in queues.
+- **Latency** is from publish to arrival, over all receivers. A message is stamped when it is sent and not when it was due, so what a load
+  generator near 100 % was late with is not in it. In a flood it is mostly the time in queues.
 - **remark**: *lost* are numbers that were skipped; *missing* never came, beside those; *out of order* came after a later one, or twice; *closed*
   are connections that ended; *could not keep up* delivered less than 98 % of the wanted rate. The counts are those of all rounds together.
 - **In brackets** is a configuration, where a peer has more than one, or the protocol, where it is not that of the heading.

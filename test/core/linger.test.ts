@@ -113,4 +113,18 @@ describe('a topic that lets its messages linger', () => {
     scheduler.advance(100)
     expect(connection.closedFor).toBe('slow')
   })
+
+  it('what was sealed early waits from then on, and not from a time that is still to come', () => {
+    const { scheduler, hub, publish } = setUp()
+    const full = new FakeConnection({ window: 0 })
+    full.client = hub.registerClient('full', full)
+    hub.subscribe('full', 'radio')
+    publish('radio')
+    hub.registerClient('late', new FakeConnection())
+    hub.subscribe('late', 'radio')
+    scheduler.settle()
+    expect(hub.getClient('full')).toMatchObject({ writable: false, waitedMs: 0 })
+    scheduler.advance(10)
+    expect(hub.getClient('full').waitedMs).toBe(10)
+  })
 })

@@ -17,9 +17,11 @@ describe('the configuration', () => {
   it('a topic keeps as much as the hub says, where it does not say otherwise', async () => {
     const server = await startTestServer({
       history: { messages: 10, bytes: 2000, ageMs: 3000 },
-      topics: { a: { history: { messages: 5 } }, b: { contentType: 'text/plain' } },
+      lingerMs: 40,
+      topics: { a: { history: { messages: 5 }, lingerMs: 5 }, b: { contentType: 'text/plain' } },
     })
     expect(server.hub.resolveTopic('a').history).toEqual({ messages: 5, bytes: 2000, ageMs: 3000 })
+    expect([server.hub.resolveTopic('a').lingerMs, server.hub.resolveTopic('b').lingerMs]).toEqual([5, 40])
     expect(server.hub.resolveTopic('b').history).toEqual({ messages: 10, bytes: 2000, ageMs: 3000 })
     await server.close()
   })
