@@ -9,6 +9,8 @@ export interface Message {
   readonly contentType: string
   /** What this message is the newest value of: the `latest` policy keeps one message per key. */
   readonly key: string | undefined
+  /** What the publisher calls the work that it belongs to. Not sent to sockets; requests and log lines about it carry it. */
+  readonly correlationId: string | undefined
   /** When it was routed, in ms on the scheduler's clock. */
   readonly at: number
 }
