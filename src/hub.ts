@@ -1,15 +1,20 @@
 import { randomBytes } from 'node:crypto'
 import { memoryBroker } from './brokers/memory.ts'
 import type { Broker } from './core/broker.ts'
-import { ConnectionManager, type HubLimits } from './core/manager.ts'
+import { HubError } from './core/errors.ts'
+import { type ClientFilter, ConnectionManager, type HubLimits } from './core/manager.ts'
 import type { DeliveryPolicy } from './core/policy.ts'
 import type { Scheduler } from './core/scheduler.ts'
-import type { TopicRegistry } from './core/topics.ts'
+import { DEFAULT_MAX_MESSAGE_BYTES, type TopicRegistry } from './core/topics.ts'
 import { eventLoop } from './event-loop.ts'
 import { openTopics } from './open-topics.ts'
 import { buffered } from './policies/buffered.ts'
-
-export type Hub = ConnectionManager
+import { type BroadcastResult, broadcast } from './sending/broadcast.ts'
+import { type HubMetrics, hubMetrics, type OperationName } from './sending/metrics.ts'
+import { Operation } from './sending/operation.ts'
+import type { SendResult } from './sending/pending-send.ts'
+import { Sender, type SendOptions } from './sending/sender.ts'
+import { type ShutdownOptions, type ShutdownReport, shutdown } from './sending/shutdown.ts'
 
 export interface HubOptions {
   /** Default: memory, a hub of one node. */
@@ -19,18 +24,120 @@ export interface HubOptions {
   /** For topics that have none of their own. Default: buffered, 1 MiB, then closed as slow. */
   readonly policy?: DeliveryPolicy
   readonly limits?: Partial<HubLimits>
+  /** Largest message to single clients, in bytes. Default 1 MiB; topics have limits of their own. */
+  readonly maxMessageBytes?: number
   /** Default: the event loop. Tests give a manual one. */
   readonly scheduler?: Scheduler
 }
 
+export interface BroadcastOptions extends SendOptions {
+  /** Requests to clients that are URLs that may be under way at once. Default 10. */
+  readonly concurrency?: number | undefined
+}
+
+const DEFAULT_CONCURRENCY = 10
+
+/**
+ * The connection manager of seed 3 with what seed 4 has beside it: sends to single clients that know how they ended, metrics, and a
+ * shutdown that loses nothing it need not lose.
+ */
+export class Hub extends ConnectionManager {
+  /** What is counted and timed. Transports whose messages are requests add to `callback`. */
+  readonly operations: Readonly<Record<OperationName, Operation>>
+  readonly scheduler: Scheduler
+  readonly #sender: Sender
+  #shutdown: Promise<ShutdownReport> | undefined
+
+  constructor(options: HubOptions = {}) {
+    const scheduler = options.scheduler ?? eventLoop
+    const route = new Operation()
+    super({
+      scheduler,
+      broker: options.broker ?? memoryBroker(),
+      topics: options.topics ?? openTopics(),
+      policy: options.policy ?? buffered(),
+      limits: options.limits ?? {},
+      epoch: randomBytes(4).toString('hex'),
+      onHanded: ms => route.record(ms),
+    })
+    this.scheduler = scheduler
+    this.operations = { send: new Operation(), broadcast: new Operation(), route, callback: new Operation() }
+    this.#sender = new Sender(this, scheduler, this.operations.send, options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES)
+  }
+
+  /**
+   * Sends to one client, in order with what it gets from its topics. Bytes go as they are, a string as text, anything else as JSON.
+   * Resolves when its transport took the message, or its peer confirmed it, where the protocol can say and `confirm` asks for it; a client
+   * that is a URL always confirms. Rejects with CONNECTION_NOT_FOUND, CONNECTION_STALE (it went meanwhile, or said 410 and was removed),
+   * INVALID_MESSAGE, MESSAGE_TOO_LARGE, UNSUPPORTED_PAYLOAD, LIMIT_EXCEEDED, SEND_FAILED, SEND_TIMEOUT, SEND_ABORTED, CIRCUIT_OPEN,
+   * SHUTTING_DOWN.
+   */
+  async send(clientId: string, message: unknown, options: SendOptions = {}): Promise<SendResult> {
+    return this.#sender.begin(clientId, this.#prepare(this.operations.send, message, options)).result
+  }
+
+  /**
+   * Sends to many clients, by their ids or by what they have in common. Goes on after failures: resolves with what came of it at each, and
+   * as `error` with BROADCAST_PARTIAL_FAILURE, which carries the failures. Rejects only where nothing was sent: with INVALID_MESSAGE,
+   * MESSAGE_TOO_LARGE, REQUEST_INVALID, TOPIC_INVALID, SHUTTING_DOWN.
+   */
+  async broadcast(
+    targets: Iterable<string> | ClientFilter,
+    message: unknown,
+    options: BroadcastOptions = {},
+  ): Promise<BroadcastResult> {
+    const operation = this.operations.broadcast
+    const outgoing = this.#prepare(operation, message, options)
+    const { concurrency = DEFAULT_CONCURRENCY } = options
+    if (!Number.isInteger(concurrency) || concurrency < 1) {
+      throw new HubError('REQUEST_INVALID', `concurrency: it is a whole number from 1, not ${concurrency}`)
+    }
+    const ids = isIterable(targets) ? [...targets] : this.selectClients(targets)
+    const startedAt = this.scheduler.now()
+    operation.begin()
+    const result = await broadcast(this.#sender, this.scheduler, ids, outgoing, concurrency)
+    operation.end(this.scheduler.now() - startedAt, result.error?.code)
+    return result
+  }
+
+  /**
+   * Is this client there? Its peer is asked where the protocol can ask (a WebSocket by a ping, an API Gateway connection by its GET), and
+   * has `timeoutMs` (default 5,000) to answer; elsewhere: is it registered? Rejects with SEND_ABORTED.
+   */
+  isActive(clientId: string, options: Pick<SendOptions, 'timeoutMs' | 'signal'> = {}): Promise<boolean> {
+    return this.#sender.isActive(clientId, options)
+  }
+
+  /** Counts, times and states: plain numbers at this moment. */
+  getMetrics(): HubMetrics {
+    return hubMetrics(this.operations, this.getConnectionStats())
+  }
+
+  /**
+   * Refuses new work with SHUTTING_DOWN, waits for what is under way, empties the queues, closes every client, and ends within the deadline
+   * with a report of what was left. Whoever calls it again waits for the same end.
+   */
+  shutdown(options: ShutdownOptions = {}): Promise<ShutdownReport> {
+    const ending = { hub: this, sender: this.#sender, scheduler: this.scheduler, random: Math.random }
+    this.#shutdown ??= shutdown(ending, options)
+    return this.#shutdown
+  }
+
+  #prepare(operation: Operation, message: unknown, options: SendOptions) {
+    try {
+      return this.#sender.prepare(message, options)
+    } catch (error) {
+      operation.record(0, (error as HubError).code)
+      throw error
+    }
+  }
+}
+
 /** A hub without a server: give it connections, or put transports on top (`hubline/transports`, `hubline/fastify`). */
 export function createHub(options: HubOptions = {}): Hub {
-  return new ConnectionManager({
-    scheduler: options.scheduler ?? eventLoop,
-    broker: options.broker ?? memoryBroker(),
-    topics: options.topics ?? openTopics(),
-    policy: options.policy ?? buffered(),
-    limits: options.limits ?? {},
-    epoch: randomBytes(4).toString('hex'),
-  })
+  return new Hub(options)
+}
+
+function isIterable(targets: Iterable<string> | ClientFilter): targets is Iterable<string> {
+  return typeof (targets as Iterable<string>)[Symbol.iterator] === 'function'
 }

@@ -38,6 +38,12 @@ export class Batch {
     this.bytes = bytes
   }
 
+  /** Those of the messages that the codec's protocol can carry. */
+  carriedBy(codec: Codec): readonly Message[] {
+    if (this.encoded(codec).count === this.count) return this.messages
+    return this.messages.filter(message => encodeOne(message, codec) !== null)
+  }
+
   /** Encoded on first use, once per codec. */
   encoded(codec: Codec): Encoded {
     if (codec === this.#codec) return this.#last!

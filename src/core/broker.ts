@@ -5,6 +5,7 @@ export interface Publication {
   readonly data: Uint8Array
   readonly contentType: string
   readonly key: string | undefined
+  readonly correlationId: string | undefined
 }
 
 /** What routing a message came to. What happens to it at each link is decided in the tick that follows: see the stats. */

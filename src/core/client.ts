@@ -1,5 +1,5 @@
 import type { Client, CloseReason } from './connection.ts'
-import type { ClientId } from './ids.ts'
+import type { ClientId, Seq } from './ids.ts'
 import type { Outbox } from './outbox.ts'
 import type { DeliveryPolicy } from './policy.ts'
 import type { Session } from './sessions.ts'
@@ -8,6 +8,8 @@ import type { Session } from './sessions.ts'
 export interface BackEdge {
   drained(client: Registration): void
   send(client: Registration, frame: Uint8Array): boolean
+  confirmed(client: Registration, topic: string, seq: Seq): number
+  failed(client: Registration, topic: string, seq: Seq): boolean
   close(client: Registration, reason: CloseReason): void
 }
 
@@ -30,6 +32,8 @@ export class Registration implements Client {
   readonly connectedAt: number
   /** The client's class: wins over the topics' policies. */
   policy: DeliveryPolicy | undefined
+  /** When it last took, or confirmed, something that the hub waited for; on the scheduler's clock, in ms. */
+  lastSendAt: number | undefined
   readonly #back: BackEdge
 
   constructor(outbox: Outbox, details: Details, now: number, back: BackEdge) {
@@ -60,6 +64,14 @@ export class Registration implements Client {
 
   send(frame: Uint8Array): boolean {
     return this.#back.send(this, frame)
+  }
+
+  confirmed(topic: string, seq: Seq): number {
+    return this.#back.confirmed(this, topic, seq)
+  }
+
+  failed(topic: string, seq: Seq): boolean {
+    return this.#back.failed(this, topic, seq)
   }
 
   close(reason: CloseReason): void {

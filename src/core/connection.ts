@@ -1,5 +1,6 @@
-import type { ClientId } from './ids.ts'
+import type { ClientId, Seq } from './ids.ts'
 import type { Codec } from './message.ts'
+import type { Parcel } from './parcel.ts'
 
 /**
  * ok: everything so far is out of this process. full: taken, but it waits here; say `drained` when it is gone.
@@ -18,6 +19,9 @@ export type CloseReason =
   | 'overloaded'
   | 'shutdown'
 
+/** closed: everything goes through. open: nothing does, for it has failed too often. half-open: one goes, to see. */
+export type Circuit = 'closed' | 'open' | 'half-open'
+
 /** The whole seam between the core and a transport: one open channel to a peer. It knows bytes and nothing of topics. */
 export interface Connection {
   readonly protocol: string
@@ -29,8 +33,16 @@ export interface Connection {
    * `more`: another frame of the same tick follows, stay corked.
    */
   write(frame: Uint8Array, more: boolean): WriteResult
-  /** Idempotent, never throws, may be called from inside `write`. */
-  close(reason: CloseReason): void
+  /** Idempotent, never throws, may be called from inside `write`. `reconnectMs`: when the peer had better come back, as a hint. */
+  close(reason: CloseReason, reconnectMs?: number): void
+  /** true: taking a message is not yet its delivery; the connection says `confirmed` or `failed` of each message it took. */
+  readonly confirms?: boolean
+  /** Of a connection whose messages are requests. Undefined: it has no breaker. */
+  readonly circuit?: Circuit | undefined
+  /** Takes a direct message in place of `write`, in order with it, and settles it. Absent: its frame is written. */
+  send?(parcel: Parcel): WriteResult
+  /** Asks the peer whether it is there, and says once what came of it. Absent: this protocol cannot ask. */
+  readonly ping?: ((answer: (active: boolean) => void) => void) | undefined
   /** Bytes written that the peer's host has not confirmed, those that wait in this process included. Undefined: nobody can tell. */
   unacknowledged?(): number | undefined
   /** The shortest time that a byte and its confirmation took so far, in ms: so late is any peer. Asked only about one that seems slow. */
@@ -49,6 +61,13 @@ export interface Client extends Disposable {
    * than the limit of such frames waits for it, in which case it is closed as slow.
    */
   send(frame: Uint8Array): boolean
+  /** The receiver has everything of the topic that it was sent up to `seq`. Answers how many messages that settles. */
+  confirmed(topic: string, seq: Seq): number
+  /**
+   * The receiver did not get this message, and the connection will not try again. true: the hub will send it again, and what of the same
+   * topic was taken after it as well, so the connection must forget those. false: it is lost, and counted; go on.
+   */
+  failed(topic: string, seq: Seq): boolean
   /** The peer has gone, or must go: ends this registration, not one that took over the same id since. */
   close(reason: CloseReason): void
 }

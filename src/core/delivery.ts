@@ -4,6 +4,7 @@ import type { Events } from './events.ts'
 import type { Link } from './link.ts'
 import type { Gap, Message } from './message.ts'
 import type { Outbox } from './outbox.ts'
+import type { Parcel } from './parcel.ts'
 import type { Verdict } from './policy.ts'
 import type { Scheduler } from './scheduler.ts'
 import { Stalls } from './stalls.ts'
@@ -23,6 +24,8 @@ interface Owner {
   reap(outbox: Outbox, reason: CloseReason): void
   /** Frees memory if too much is kept. */
   relieve(): void
+  /** A tick has handed over what was routed since; the oldest of it took so long, in ms. */
+  handed(ms: number): void
 }
 
 /**
@@ -106,8 +109,10 @@ export class Delivery {
       for (const outbox of ready) this.#readOn(outbox, now)
       const topics = this.#topics
       this.#topics = []
+      const oldest = topics[0]?.pending[0]?.at
       for (const topic of topics) this.seal(topic, now)
       this.#flushAll()
+      if (oldest !== undefined) this.#owner.handed(this.#scheduler.now() - oldest)
     } finally {
       this.#ticking = false
     }
@@ -159,7 +164,7 @@ export class Delivery {
     else if (outbox.more) this.wake(outbox)
     else outbox.caughtUp()
     // What its protocol could not carry is found out only here.
-    if (outbox.untold > 0) this.sweeper.watch(outbox)
+    if (outbox.untold + outbox.unconfirmed > 0) this.sweeper.watch(outbox)
     if (outbox.wire !== undefined) this.sweeper.watchFlight(outbox)
   }
 
@@ -187,6 +192,12 @@ export class Delivery {
     }
     this.#touch(outbox)
     return true
+  }
+
+  /** Puts a direct message in order with everything else that the client is owed. */
+  post(outbox: Outbox, parcel: Parcel): void {
+    outbox.pushParcel(parcel, this.#scheduler.now())
+    this.#touch(outbox)
   }
 
   /** Takes the link off its topic, now or when the walk is over. What it still waits for is dropped as closed. */

@@ -5,11 +5,14 @@ export type ErrorCode =
   | 'CLIENT_ID_INVALID'
   | 'CLIENT_EXISTS'
   | 'CONNECTION_NOT_FOUND'
+  | 'CONNECTION_STALE'
   | 'LIMIT_EXCEEDED'
   | 'MESSAGE_TOO_LARGE'
-  | 'MESSAGE_INVALID'
+  | 'INVALID_MESSAGE'
   | 'POLICY_INVALID'
   | 'POLICY_DENIED'
+  | 'NOT_SUBSCRIBED'
+  | 'POSITION_INVALID'
   | 'PERMISSION_DENIED'
   | 'UNSUPPORTED_PAYLOAD'
   | 'REQUEST_INVALID'
@@ -20,6 +23,11 @@ export type ErrorCode =
   | 'CONFIG_INVALID'
   | 'PORT_IN_USE'
   | 'BIND_REFUSED'
+  | 'SEND_FAILED'
+  | 'SEND_TIMEOUT'
+  | 'SEND_ABORTED'
+  | 'CIRCUIT_OPEN'
+  | 'BROADCAST_PARTIAL_FAILURE'
   | 'SHUTTING_DOWN'
   | 'INTERNAL'
 
@@ -29,10 +37,18 @@ export type ErrorCode =
  */
 export class HubError extends Error {
   readonly code: ErrorCode
+  /** Of BROADCAST_PARTIAL_FAILURE: who did not get it, and why. */
+  readonly failures: readonly ClientFailure[] | undefined
 
-  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions & { failures?: readonly ClientFailure[] }) {
     super(message, options)
     this.name = 'HubError'
     this.code = code
+    this.failures = options?.failures
   }
+}
+
+export interface ClientFailure {
+  readonly clientId: string
+  readonly error: HubError
 }

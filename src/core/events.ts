@@ -1,5 +1,5 @@
 import { EventEmitter } from 'eventemitter3'
-import type { CloseReason } from './connection.ts'
+import type { Circuit, CloseReason } from './connection.ts'
 import type { ClientId, TopicName } from './ids.ts'
 import type { Gap } from './message.ts'
 
@@ -8,14 +8,32 @@ import type { Gap } from './message.ts'
  * anything on the hub. Never once per message.
  */
 export interface HubEvents {
-  register: [client: { id: ClientId; protocol: string }]
+  register: [client: { id: ClientId; protocol: string; user: string | undefined; restore: unknown }]
   unregister: [client: { id: ClientId; protocol: string; reason: CloseReason }]
   subscribe: [subscription: { id: ClientId; topic: TopicName }]
   unsubscribe: [subscription: { id: ClientId; topic: TopicName }]
   /** A loss was told to the client, or would have been if its protocol could carry the notice. */
   gap: [loss: { id: ClientId; gap: Gap; policy: string }]
+  /** A request to a client that is a URL failed and is made again in `waitMs`. */
+  retry: [retry: RequestFailure & { waitMs: number }]
+  /** A message to a client that is a URL was given up. */
+  undelivered: [failure: RequestFailure]
+  /** The circuit breaker of a client that is a URL. */
+  circuit: [change: { id: ClientId; circuit: Circuit; why: string | undefined }]
   /** A handler, a policy or a broker threw. Unheard, it goes nowhere: give the hub a listener. */
   fault: [fault: { error: unknown; where: string }]
+}
+
+/** One request that failed. `why` is one phrase, without anything that the receiver said. */
+export interface RequestFailure {
+  readonly id: ClientId
+  /** Of the message: the same for all its attempts. */
+  readonly messageId: string
+  readonly topic: string | undefined
+  readonly correlationId: string | undefined
+  /** Attempts so far. */
+  readonly attempts: number
+  readonly why: string
 }
 
 /** A typed emitter of which no listener can hurt the hub or another listener. */

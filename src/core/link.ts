@@ -1,6 +1,7 @@
+import { Acks } from './acks.ts'
 import type { Batch } from './batch.ts'
 import type { ClientId, Seq, TopicName } from './ids.ts'
-import type { DropReason, Gap, GapReason, Message } from './message.ts'
+import type { Codec, DropReason, Gap, GapReason, Message } from './message.ts'
 import type { Outbox } from './outbox.ts'
 import type { DeliveryPolicy, PolicyLink } from './policy.ts'
 import type { DropTally } from './stats.ts'
@@ -24,6 +25,8 @@ export class Link implements PolicyLink {
   /** Messages in the outbox, not flushed yet. */
   queued = 0
   delivered = 0
+  /** What was sent and not confirmed; only where the policy or the connection waits for confirmations. */
+  acks: Acks | undefined
   /** Place in topic.links; -1 once the link has left. */
   index = -1
   /** Reads the topic's log or newest values after its cursor; the fan-out does not see it. */
@@ -74,7 +77,15 @@ export class Link implements PolicyLink {
 
   /** Messages that are neither delivered nor dropped yet (I6). */
   get pending(): number {
-    return this.topic.seq - this.cursor + this.held.length + this.queued
+    return this.topic.seq - this.cursor + this.held.length + this.queued + (this.acks?.messages ?? 0)
+  }
+
+  get inFlight(): number {
+    return this.queued + (this.acks?.messages ?? 0)
+  }
+
+  get unconfirmed(): Acks | undefined {
+    return this.acks
   }
 
   waited(now: number): number {
@@ -101,9 +112,87 @@ export class Link implements PolicyLink {
     if (policy.measure === 'wire' && this.outbox.connection.unacknowledged?.() !== undefined) {
       this.outbox.wire ??= new WireClock()
     }
+    if (policy.confirm || this.outbox.connection.confirms) this.acks ??= new Acks(this.topic.unsettled)
+    else this.#stopWaiting()
     this.wakeAt = 0
     this.state = policy.open(this)
     this.tally = this.topic.counters.tallyOf(policy.name)
+  }
+
+  /** Nobody waits for confirmations any more: what was sent counts as delivered, as everything does from now on. */
+  #stopWaiting(): void {
+    if (this.acks === undefined) return
+    const sent = this.#takeSent()
+    this.acks = undefined
+    this.#deliver(sent.length)
+  }
+
+  #deliver(count: number): void {
+    this.delivered += count
+    this.topic.counters.deliver(count)
+  }
+
+  #takeSent(): Message[] {
+    const sent = this.acks!.take()
+    this.outbox.unconfirmed -= sent.length
+    return sent
+  }
+
+  /** The connection took the batch; each message is delivered when it is confirmed. What the protocol cannot carry is lost. */
+  sent(batch: Batch, codec: Codec, now: number): void {
+    const carried = batch.carriedBy(codec)
+    this.queued -= batch.count
+    const known = this.acks!.add(carried, now)
+    this.outbox.unconfirmed += carried.length - known
+    this.#deliver(known)
+    this.drop(batch.first, batch.last, batch.count - carried.length, 'unsupported')
+  }
+
+  /** The receiver has everything up to `seq` that it was sent. Answers how many messages that settles. */
+  confirm(seq: Seq, now: number): number {
+    const { acks } = this
+    if (acks === undefined || seq > acks.last) return 0
+    let count = acks.confirm(seq, now)
+    this.outbox.unconfirmed -= count
+    // What waits to be sent once more need not be.
+    const again = this.held.findIndex(message => message.seq > seq)
+    const spared = this.held.splice(0, again === -1 ? this.held.length : again)
+    for (const { payload } of spared) this.#countHeld(-payload.byteLength)
+    if (this.held.length === 0) this.release()
+    count += spared.length
+    this.#deliver(count)
+    return count
+  }
+
+  /** See Client.failed. */
+  fail(seq: Seq): boolean {
+    if (this.policy.confirm) return this.acks!.messages > 0
+    if (!this.acks?.remove(seq)) return false
+    this.outbox.unconfirmed--
+    this.drop(seq, seq, 1, 'failed')
+    return false
+  }
+
+  /** Everything that is not confirmed waits again, before all else. Never while some of the link's messages are in the outbox. */
+  redeliver(): void {
+    const again = this.#takeSent()
+    if (again.length === 0) return
+    this.acks!.tries++
+    this.held = [...again, ...this.held]
+    for (const { payload } of again) this.#countHeld(payload.byteLength)
+    this.#allowedMessages = Math.max(this.#allowedMessages, this.held.length)
+    this.#allowedBytes = Math.max(this.#allowedBytes, this.heldBytes)
+    if (this.holding) return
+    this.holding = true
+    this.outbox.behind++
+  }
+
+  /** The oldest that is not confirmed will not be sent again. */
+  giveUp(): void {
+    const { oldest } = this.acks!
+    if (oldest === undefined || !this.acks!.remove(oldest.seq)) return
+    this.outbox.unconfirmed--
+    this.drop(oldest.seq, oldest.seq, 1, 'unconfirmed')
   }
 
   /** Counts `count` messages within from..to as dropped and remembers to tell it. Hot for best-effort: no allocation. */
@@ -270,6 +359,8 @@ export class Link implements PolicyLink {
   /** The link has ended: what waits is lost. Messages in the outbox stay: flush settles them. */
   abandon(): void {
     this.giveUpHeld('closed')
+    const sent = this.acks === undefined ? [] : this.#takeSent()
+    if (sent.length > 0) this.drop(sent[0]!.seq, sent.at(-1)!.seq, sent.length, 'closed')
     const { seq } = this.topic
     this.drop(this.cursor + 1, seq, seq - this.cursor, 'closed')
     this.cursor = seq

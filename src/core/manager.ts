@@ -9,6 +9,7 @@ import { type ClientId, type Position, parseClientId, parseTopicName, type Topic
 import { Link } from './link.ts'
 import type { Message } from './message.ts'
 import { Outbox } from './outbox.ts'
+import { type Direct, Parcel } from './parcel.ts'
 import type { DeliveryPolicy, PolicyDescription } from './policy.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { Session } from './sessions.ts'
@@ -46,6 +47,8 @@ export interface ManagerOptions {
   readonly limits?: Partial<HubLimits>
   /** Unique to this life of the hub: positions of an earlier one must not fit. */
   readonly epoch: string
+  /** Once a tick: how long the oldest of its messages took from being routed to being handed over, in ms. */
+  readonly onHanded?: ((ms: number) => void) | undefined
 }
 
 export interface RegisterOptions {
@@ -54,6 +57,8 @@ export interface RegisterOptions {
   readonly address?: string | undefined
   /** The id is taken. replace (default): the older client is closed as `replaced`. refuse: CLIENT_EXISTS. */
   readonly ifExists?: 'replace' | 'refuse' | undefined
+  /** What another process needs to have this client again: for a connection store. May hold a secret. */
+  readonly restore?: unknown
 }
 
 export interface SubscribeOptions {
@@ -77,6 +82,25 @@ export interface Subscription {
 export interface RouteOptions {
   readonly contentType?: string | undefined
   readonly key?: string | undefined
+  /** The publisher's name for the work that this belongs to. */
+  readonly correlationId?: string | undefined
+}
+
+/** Who is meant. What is not named does not matter; nothing at all means everybody. */
+export interface ClientFilter {
+  readonly topic?: string | undefined
+  readonly user?: string | undefined
+  readonly protocol?: string | undefined
+  /** Ids that are not meant. */
+  readonly except?: readonly string[] | undefined
+}
+
+/** What `post` answers: a message on its way to one client. */
+export interface PostedMessage {
+  /** `settled` without an error says that the receiver has it, and not only the transport. */
+  readonly confirms: boolean
+  /** Nobody waits for it any longer: `settled` is told the error, unless it was told already. What is on the wire may still arrive. */
+  cancel(error: HubError): void
 }
 
 /** How often topics are looked through for messages past their age, in ms. */
@@ -103,11 +127,14 @@ export class ConnectionManager {
   readonly #back: BackEdge = {
     drained: ({ outbox }) => this.#delivery.drained(outbox),
     send: ({ outbox }, frame) => this.#delivery.send(outbox, frame),
+    confirmed: (client, topic, seq) => this.#confirmed(client, topic, seq),
+    failed: ({ outbox }, topic, seq) => outbox.links.get(topic as TopicName)?.fail(seq) ?? false,
     close: (client, reason) => {
       if (this.#clients.get(client.id) === client) this.unregisterClient(client.id, reason)
     },
   }
   #epochs = 0
+  #draining = false
   #closed = false
 
   constructor(options: ManagerOptions) {
@@ -123,6 +150,7 @@ export class ConnectionManager {
         if (!this.#budget.exceeded) return
         this.#budget.relieve(this.#topics.values(), this.#clients.values(), client => this.#remove(client, 'slow'))
       },
+      handed: ms => options.onHanded?.(ms),
     })
     this.#started = options.scheduler.now()
     this.#housekeeping = options.scheduler.every(HOUSEKEEPING_MS, () => this.#tidy())
@@ -153,12 +181,13 @@ export class ConnectionManager {
     const client = new Registration(outbox, options, this.#options.scheduler.now(), this.#back)
     this.#clients.set(clientId, client)
     this.#counters.opened(connection.protocol)
-    this.events.emit('register', { id: clientId, protocol: connection.protocol })
+    const { restore } = options
+    this.events.emit('register', { id: clientId, protocol: connection.protocol, user: client.session.user, restore })
     return client
   }
 
   /** Ends a client: what was published before is flushed as far as its connection takes it, every subscription is gone on return. */
-  unregisterClient(id: string, reason: CloseReason = 'peer'): boolean {
+  unregisterClient(id: string, reason: CloseReason = 'peer', reconnectMs?: number): boolean {
     const client = this.#clients.get(id as ClientId)
     if (client === undefined) return false
     if (reason !== 'slow' && reason !== 'lost' && reason !== 'peer') {
@@ -166,7 +195,7 @@ export class ConnectionManager {
       this.#delivery.flush(client.outbox)
     }
     // An event handler may have ended it meanwhile.
-    if (this.#clients.get(client.id) === client) this.#remove(client, reason)
+    if (this.#clients.get(client.id) === client) this.#remove(client, reason, reconnectMs)
     return true
   }
 
@@ -175,9 +204,26 @@ export class ConnectionManager {
     for (const client of this.#clients.values()) yield clientInfo(client, now)
   }
 
+  /** Ids of the clients that are on the topic, are of the user and speak the protocol, as far as these are named. Throws TOPIC_INVALID. */
+  selectClients({ topic, user, protocol, except }: ClientFilter = {}): ClientId[] {
+    const links = topic === undefined ? undefined : (this.#topics.get(parseTopicName(topic))?.links ?? [])
+    const clients = links ? links.flatMap(({ clientId }) => this.#clients.get(clientId) ?? []) : [...this.#clients.values()]
+    const out = new Set<string>(except)
+    return clients
+      .filter(client => user === undefined || client.session.user === user)
+      .filter(client => protocol === undefined || client.outbox.connection.protocol === protocol)
+      .flatMap(({ id }) => (out.has(id) ? [] : [id]))
+  }
+
   /** Throws CONNECTION_NOT_FOUND. */
   getClient(id: string): ClientInfo {
     return clientInfo(this.#client(id), this.#options.scheduler.now())
+  }
+
+  /** How long ago the client last took, or confirmed, something that the hub waited for, in ms. Undefined: never, or no such client. */
+  sinceSend(id: string): number | undefined {
+    const at = this.#clients.get(id as ClientId)?.lastSendAt
+    return at === undefined ? undefined : this.#options.scheduler.now() - at
   }
 
   // ---- subscriptions
@@ -242,7 +288,7 @@ export class ConnectionManager {
 
   /**
    * Publishes through the broker: to subscribers here and on other nodes. The bytes belong to the hub from now on (I5).
-   * A promise only where the broker needs one. Throws TOPIC_INVALID, TOPIC_UNKNOWN, MESSAGE_TOO_LARGE, MESSAGE_INVALID, SHUTTING_DOWN.
+   * A promise only where the broker needs one. Throws TOPIC_INVALID, TOPIC_UNKNOWN, MESSAGE_TOO_LARGE, INVALID_MESSAGE, SHUTTING_DOWN.
    */
   publish(
     topicName: string,
@@ -255,6 +301,62 @@ export class ConnectionManager {
   /** Routes to the subscribers of this node only, without the broker. Same checks and errors as `publish`. */
   routeData(topicName: string, data: Uint8Array, options: RouteOptions = {}): RouteResult {
     return this.#route(this.#publication(topicName, data, options))
+  }
+
+  /**
+   * Puts a message for one client into its outbox, in order with what it gets from its topics. `settled` is told once, never from
+   * inside: nothing when the connection took it, or why it did not. Throws CONNECTION_NOT_FOUND, UNSUPPORTED_PAYLOAD, LIMIT_EXCEEDED,
+   * CIRCUIT_OPEN.
+   */
+  post(id: string, direct: Direct, settled: (error: HubError | undefined) => void): PostedMessage {
+    const client = this.#client(id)
+    const { outbox } = client
+    const { connection } = outbox
+    if (connection.circuit === 'open') throw circuitOpen(outbox.id)
+    const frame = connection.send === undefined ? direct.encoded(connection.codec) : undefined
+    if (frame === null) throw notCarried(outbox.id, connection.protocol, direct.message.contentType)
+    const parcel = new Parcel(direct.message, frame, error => {
+      if (error === undefined) client.lastSendAt = this.#options.scheduler.now()
+      settled(error)
+    })
+    if (outbox.parcelBytes > 0 && outbox.parcelBytes + parcel.bytes > this.limits.maxQueuedBytesPerClient) {
+      throw tooMany(`bytes of messages sent to ${outbox.id} alone that wait`, this.limits.maxQueuedBytesPerClient)
+    }
+    this.#delivery.post(outbox, parcel)
+    return {
+      confirms: connection.confirms === true,
+      cancel(error) {
+        outbox.withdraw(parcel)
+        parcel.cancel(error)
+      },
+    }
+  }
+
+  /**
+   * Asks the peer whether it is there, after everything that it is owed already. `answer` comes once, if at all: who asks waits no longer
+   * than suits him. False: its protocol cannot ask. Throws CONNECTION_NOT_FOUND.
+   */
+  ping(id: string, answer: (active: boolean) => void): boolean {
+    const { connection } = this.#client(id).outbox
+    connection.ping?.(answer)
+    return connection.ping !== undefined
+  }
+
+  /**
+   * The client has everything of the topic up to `position`, and need not be sent it again. Answers how many messages that settles: 0 where
+   * nothing was waited for. Throws CONNECTION_NOT_FOUND, NOT_SUBSCRIBED, POSITION_INVALID.
+   */
+  acknowledge(id: string, topicName: string, position: Position): number {
+    const client = this.#client(id)
+    const name = parseTopicName(topicName)
+    const link = client.outbox.links.get(name)
+    if (link === undefined) throw new HubError('NOT_SUBSCRIBED', `topic: ${client.id} is not subscribed to ${name}`)
+    const { acks, topic } = link
+    if (position.epoch !== topic.epoch || (acks !== undefined && position.seq > acks.last)) {
+      const last = `${topic.epoch}-${acks?.last ?? topic.sealed}`
+      throw new HubError('POSITION_INVALID', `position: ${client.id} was sent nothing of ${name} after ${last}`)
+    }
+    return this.#confirmed(client, name, position.seq)
   }
 
   // ---- policies
@@ -316,10 +418,20 @@ export class ConnectionManager {
     return this.#options.topics.resolve(topicName)
   }
 
+  /** From now on new clients, subscriptions and publications are refused with SHUTTING_DOWN; what is under way goes on. Idempotent. */
+  drain(): void {
+    this.#draining = true
+  }
+
+  get draining(): boolean {
+    return this.#draining
+  }
+
   /** Refuses new work, hands over what it can, closes every client as `shutdown`. Idempotent. */
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    this.#draining = true
     this.#delivery.hasten()
     for (const client of [...this.#clients.values()]) this.#remove(client, 'shutdown')
     this.#housekeeping[Symbol.dispose]()
@@ -337,7 +449,7 @@ export class ConnectionManager {
     this.#checkOpen()
     const topic = parseTopicName(topicName)
     if (!(data instanceof Uint8Array)) {
-      throw new HubError('MESSAGE_INVALID', `data: a message is a Uint8Array or Buffer, not ${typeof data}`)
+      throw new HubError('INVALID_MESSAGE', `data: a message is a Uint8Array or Buffer, not ${typeof data}`)
     }
     const spec = this.#topics.get(topic)?.spec ?? this.#options.topics.resolve(topic)
     if (data.byteLength > spec.maxMessageBytes) {
@@ -346,15 +458,15 @@ export class ConnectionManager {
         `data: ${data.byteLength} bytes are more than the ${spec.maxMessageBytes} that ${topic} takes in one message`,
       )
     }
-    return { topic, data, contentType: options.contentType ?? spec.contentType ?? OCTETS, key: options.key }
+    return { topic, data, contentType: options.contentType ?? spec.contentType ?? OCTETS, key: options.key, correlationId: options.correlationId }
   }
 
-  #route({ topic: name, data, contentType, key }: Publication): RouteResult {
+  #route({ topic: name, data, contentType, key, correlationId }: Publication): RouteResult {
     const topic = this.#topic(name)
     const at = this.#options.scheduler.now()
     const seq = ++topic.seq
     topic.contentType = contentType
-    const message: Message = { topic: name, epoch: topic.epoch, seq, payload: data, contentType, key, at }
+    const message: Message = { topic: name, epoch: topic.epoch, seq, payload: data, contentType, key, correlationId, at }
     const result = {
       position: { epoch: topic.epoch, seq },
       matched: topic.links.length,
@@ -428,19 +540,29 @@ export class ConnectionManager {
     this.#delivery.wake(link.outbox)
   }
 
-  #remove(client: Registration, reason: CloseReason): void {
+  /** The receiver may have room for more now. */
+  #confirmed(client: Registration, topic: string, seq: number): number {
+    const now = this.#options.scheduler.now()
+    client.lastSendAt = now
+    const link = client.outbox.links.get(topic as TopicName)
+    const count = link?.confirm(seq, now) ?? 0
+    if (count > 0 && link!.behind) this.#delivery.wake(client.outbox)
+    return count
+  }
+
+  #remove(client: Registration, reason: CloseReason, reconnectMs?: number): void {
     // A handler of another one's end may have been quicker.
     if (this.#clients.get(client.id) !== client) return
     client.outbox.condemned = true
     this.#clients.delete(client.id)
     this.#delivery.sweeper.forget(client.outbox)
-    client.outbox.discard()
+    client.outbox.discard(reason)
     const { protocol } = client.outbox.connection
     this.#counters.ended(protocol, reason)
     const topics = [...client.outbox.links.keys()]
     for (const link of [...client.outbox.links.values()]) this.#unlink(client, link)
     try {
-      client.outbox.connection.close(reason)
+      client.outbox.connection.close(reason, reconnectMs)
     } catch (error) {
       this.events.emit('fault', { error, where: `close of ${protocol}` })
     }
@@ -470,12 +592,21 @@ export class ConnectionManager {
   }
 
   #checkOpen(): void {
-    if (this.#closed) throw new HubError('SHUTTING_DOWN', 'the hub is shutting down')
+    if (this.#draining) throw new HubError('SHUTTING_DOWN', 'the hub is shutting down')
   }
 }
 
 function tooMany(what: string, limit: number): HubError {
   return new HubError('LIMIT_EXCEEDED', `limit: there may be at most ${limit} ${what}`)
+}
+
+/** Also for what was on its way when the breaker opened. */
+export function circuitOpen(id: string): HubError {
+  return new HubError('CIRCUIT_OPEN', `client: ${id} has failed too often; nothing is sent to it until its breaker has cooled down`)
+}
+
+function notCarried(id: ClientId, protocol: string, contentType: string): HubError {
+  return new HubError('UNSUPPORTED_PAYLOAD', `message: ${id} speaks ${protocol}, which cannot carry ${contentType} to one client`)
 }
 
 function checkAllowed({ name, spec }: Topic, policy: DeliveryPolicy | undefined): void {

@@ -1,4 +1,5 @@
 import type { Seq, TopicName } from './ids.ts'
+import type { DirectMessage } from './parcel.ts'
 
 /** One publication. Made once, shared by every receiver; its bytes never change again (I5). */
 export interface Message {
@@ -27,9 +28,19 @@ export interface Gap {
 /**
  * behind: it could not take the message when it came (best-effort). conflated: a newer value of the same key replaced it.
  * overflow: the link's backlog was full. rate: over its rate limit. trimmed: asked for, but no longer kept.
- * unsupported: its protocol cannot carry the payload.  closed: the link ended first.
+ * unsupported: its protocol cannot carry the payload. failed: its receiver refused it, or every attempt failed.
+ * unconfirmed: sent as often as the policy tries, and never confirmed. closed: the link ended first.
  */
-export type DropReason = 'behind' | 'conflated' | 'overflow' | 'rate' | 'trimmed' | 'unsupported' | 'closed'
+export type DropReason =
+  | 'behind'
+  | 'conflated'
+  | 'overflow'
+  | 'rate'
+  | 'trimmed'
+  | 'unsupported'
+  | 'failed'
+  | 'unconfirmed'
+  | 'closed'
 
 /** epoch: the reader's position belongs to an older life of the topic, so what it missed is unknown. */
 export type GapReason = DropReason | 'epoch'
@@ -42,6 +53,8 @@ export interface Codec {
   readonly name: string
   /** null: this protocol cannot carry this message; it is then counted as dropped, reason `unsupported`. */
   encode(message: Message): Uint8Array | null
+  /** What is for one client alone, in the same stream; absent or null: this protocol cannot carry it. */
+  direct?(message: DirectMessage): Uint8Array | null
   /** The in-band notice of a loss; absent where the protocol has no room for one. */
   gap?(gap: Gap): Uint8Array
   /** Joins small frames into one buffer of the runtime's own kind. */

@@ -1,16 +1,18 @@
 import type { Batch } from './batch.ts'
 import type { Budget } from './budget.ts'
-import type { Connection, WriteResult } from './connection.ts'
+import type { CloseReason, Connection, WriteResult } from './connection.ts'
+import { HubError } from './errors.ts'
 import type { ClientId, TopicName } from './ids.ts'
 import type { Link } from './link.ts'
 import type { Codec, DropReason } from './message.ts'
+import { Parcel } from './parcel.ts'
 import { Progress } from './progress.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { Stalls } from './stalls.ts'
 import type { WireClock } from './wire-clock.ts'
 
-/** Messages of a topic, or a frame of the protocol itself. */
-type Item = Batch | Uint8Array
+/** Messages of a topic, a frame of the protocol itself, or something for this client alone. */
+type Item = Batch | Uint8Array | Parcel
 
 /**
  * What one client is about to be sent, and how slow its connection is: a socket is slow, not a subscription.
@@ -45,6 +47,8 @@ export class Outbox {
   ready = false
   /** Links that are behind or hold. */
   behind = 0
+  /** Messages of all its links that were sent and not confirmed. */
+  unconfirmed = 0
   readonly id: ClientId
   /**
    * While not writable: since when the oldest message of the outstanding write waits for the client, in ms on the scheduler's clock.
@@ -56,7 +60,11 @@ export class Outbox {
   /** Bytes of all frames that the connection was given, since it is measured on the wire. */
   #written = 0
   /** When the oldest frame of the protocol was put in. */
-  #controlAt = 0
+  #controlAt = -1
+  /** What direct messages count that wait here. */
+  parcelBytes = 0
+  /** Those that were written, until the connection has taken everything. */
+  #handed: Parcel[] | undefined
   /** Losses of all its links by reason; made with the first one. */
   drops: Partial<Record<DropReason, number>> | undefined
   #progress: Progress | undefined
@@ -82,9 +90,38 @@ export class Outbox {
   }
 
   pushControl(frame: Uint8Array, now: number): void {
-    if (this.controlBytes === 0) this.#controlAt = now
+    this.#noteControl(now)
     this.#add(frame, undefined)
     this.controlBytes += frame.byteLength
+  }
+
+  pushParcel(parcel: Parcel, now: number): void {
+    this.#noteControl(now)
+    this.#add(parcel, undefined)
+    this.#countParcel(parcel.bytes)
+  }
+
+  /** Nobody waits for it any more. Nothing happens if it is not waiting here. */
+  withdraw(parcel: Parcel): void {
+    if (this.#first === parcel) {
+      const [next, link] = this.#rest?.splice(0, 2) ?? []
+      this.#first = next as Item | undefined
+      this.#firstLink = link as Link | undefined
+    } else {
+      const at = this.#rest?.indexOf(parcel) ?? -1
+      if (at === -1) return
+      this.#rest!.splice(at, 2)
+    }
+    this.#countParcel(-parcel.bytes)
+  }
+
+  #countParcel(bytes: number): void {
+    this.parcelBytes += bytes
+    this.#budget.used += bytes
+  }
+
+  #noteControl(now: number): void {
+    if (this.#controlAt === -1) this.#controlAt = now
   }
 
   #add(item: Item, link: Link | undefined): void {
@@ -103,6 +140,8 @@ export class Outbox {
     this.#rest = undefined
     this.queuedBytes = 0
     this.controlBytes = 0
+    this.#controlAt = -1
+    if (this.parcelBytes > 0) this.#countParcel(-this.parcelBytes)
   }
 
   /**
@@ -122,14 +161,19 @@ export class Outbox {
     let result: WriteResult = 'ok'
     let bytes = 0
     for (let i = 0; ; ) {
-      if (link === undefined) {
-        if (result !== 'gone') result = this.#write(item as Uint8Array, i < last)
-        bytes += (item as Uint8Array).byteLength
-      } else {
+      if (link !== undefined) {
         const encoded = (item as Batch).encoded(this.connection.codec)
         if (result !== 'gone') result = this.#writeAll(encoded.frames, i < last, result)
         bytes += encoded.bytes
-        settle(link, item as Batch, result === 'gone' ? 0 : encoded.count, result)
+        if (link.acks !== undefined && result !== 'gone' && !link.closed) {
+          link.sent(item as Batch, this.connection.codec, clock.now())
+        } else settle(link, item as Batch, result === 'gone' ? 0 : encoded.count, result)
+      } else if (item instanceof Parcel) {
+        if (!item.over) bytes += item.bytes
+        result = this.#hand(item, i < last, result)
+      } else {
+        if (result !== 'gone') result = this.#write(item as Uint8Array, i < last)
+        bytes += (item as Uint8Array).byteLength
       }
       if (i === count) break
       item = rest![i] as Item
@@ -141,8 +185,32 @@ export class Outbox {
     if (result === 'full' && !this.condemned) {
       this.#wait(bytes, clock.now(), oldest(rest, controlAt, waitsSince(first, firstLink, controlAt)))
     } else if (this.#behindSince !== undefined) this.#progress?.add(bytes, clock.now())
+    if (this.#handed !== undefined && result === 'ok') this.#settleHanded()
     if (rest !== undefined) this.#keep(rest)
     return result
+  }
+
+  /** Nothing of a parcel that is over is written any more. */
+  #hand(parcel: Parcel, more: boolean, before: WriteResult): WriteResult {
+    if (parcel.over) return before
+    const { connection } = this
+    if (parcel.frame !== undefined || before === 'gone') {
+      // Settled with the write that it is part of; after `gone`, when the client is discarded.
+      this.#handed ??= []
+      this.#handed.push(parcel)
+      return before === 'gone' ? before : this.#write(parcel.frame!, more)
+    }
+    try {
+      const result = connection.send!(parcel)
+      if (result === 'ok' || result === 'full') return result
+    } catch {}
+    return this.#hand(parcel, more, 'gone')
+  }
+
+  #settleHanded(error?: HubError): void {
+    const handed = this.#handed ?? []
+    this.#handed = undefined
+    for (const parcel of handed) parcel.settle(error)
   }
 
   #onWire(bytes: number): void {
@@ -180,6 +248,7 @@ export class Outbox {
     this.#progress ??= new Progress()
     this.#progress.add(this.waitingBytes, now)
     this.#count(-this.waitingBytes)
+    if (this.#handed !== undefined) this.#settleHanded()
   }
 
   /** The connection has taken all there is: what comes from now on waits from when it is written. */
@@ -206,6 +275,7 @@ export class Outbox {
   /** What waits for this client: in its connection's hand, in this tick, in lists of its own and in the topics' logs. */
   get backlogBytes(): number {
     let bytes = this.waitingBytes + this.controlBytes + this.queuedBytes
+    // Direct messages have a bound of their own: no topic gives way to them.
     for (const link of this.links.values()) bytes += link.backlogBytes
     return bytes
   }
@@ -231,13 +301,18 @@ export class Outbox {
   }
 
   /** The client has gone: what was not flushed is given up. */
-  discard(): void {
-    if (this.#firstLink) settle(this.#firstLink, this.#first as Batch, 0, 'gone')
-    for (let i = 0; i < (this.#rest?.length ?? 0); i += 2) {
-      const link = this.#rest![i + 1] as Link | undefined
-      if (link) settle(link, this.#rest![i] as Batch, 0, 'gone')
-    }
+  discard(reason: CloseReason): void {
+    const items = [this.#first, this.#firstLink, ...(this.#rest ?? [])]
     this.#clear()
+    // An error has a stack, which most clients that leave need not pay for.
+    let error: HubError | undefined
+    for (let i = 0; i < items.length; i += 2) {
+      const item = items[i] as Item | undefined
+      const link = items[i + 1] as Link | undefined
+      if (link !== undefined) settle(link, item as Batch, 0, 'gone')
+      else if (item instanceof Parcel) item.settle((error ??= departed(this.id, reason)))
+    }
+    if (this.#handed !== undefined) this.#settleHanded(error ?? departed(this.id, reason))
     this.#count(-this.waitingBytes)
   }
 
@@ -256,9 +331,20 @@ export class Outbox {
 function lastWritten(rest: readonly (Item | Link | undefined)[], codec: Codec): number {
   for (let i = rest.length - 2; i >= 0; i -= 2) {
     const item = rest[i] as Item
-    if (item instanceof Uint8Array || item.encoded(codec).frames.length > 0) return i + 2
+    if (isWritten(item, codec)) return i + 2
   }
   return 0
+}
+
+function isWritten(item: Item, codec: Codec): boolean {
+  if (item instanceof Uint8Array) return true
+  return item instanceof Parcel ? !item.over : item.encoded(codec).frames.length > 0
+}
+
+/** Why a direct message did not reach a client that has gone. */
+export function departed(id: ClientId, reason: CloseReason): HubError {
+  if (reason === 'shutdown') return new HubError('SHUTTING_DOWN', 'the hub shut down before the client took the message')
+  return new HubError('CONNECTION_STALE', `client: ${id} has gone (${reason}) before it took the message`)
 }
 
 /** While a topic lets its messages linger it is not the client that keeps them waiting. */

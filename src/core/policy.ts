@@ -1,8 +1,11 @@
+import type { Unconfirmed } from './acks.ts'
 import type { Batch } from './batch.ts'
 import type { ClientId, TopicName } from './ids.ts'
 
 /** send: into the outbox now. defer: it waits in the backlog. drop: this link never gets it. close: the client is slow. */
 export type Verdict = 'send' | 'defer' | 'drop' | 'close'
+
+export type Waking = 'wait' | 'pull' | 'redeliver' | 'skip' | 'close'
 
 /**
  * What may wait for a link that is behind.
@@ -33,6 +36,10 @@ export interface PolicyLink<S = unknown> {
    * which our own event loop was blocked. Where the policy's `measure` is wire, the oldest unconfirmed byte counts as well.
    */
   overdue(now: number, rate: number): number
+  /** Messages that were sent, or will be in this tick, and are not confirmed. */
+  readonly inFlight: number
+  /** What was sent and is not confirmed; undefined where neither the policy nor the connection waits for it. */
+  readonly unconfirmed: Unconfirmed | undefined
   /** The policy's own slot, made by `open`. */
   state: S
   /** Not before this time, on the scheduler's clock, should the sweep call `wake`; 0: at every sweep. */
@@ -51,13 +58,21 @@ export interface DeliveryPolicy<S = unknown> {
    * is in flight. Default queue: only what waits in this process.
    */
   readonly measure?: 'queue' | 'wire'
+  /**
+   * true: a message is delivered when its receiver confirms it, and until then it is kept, and can be sent again. Its backlog must be a log
+   * that closes on overflow. Default: a message is delivered when the connection has taken it.
+   */
+  readonly confirm?: boolean
   /** true: a link that is behind is offered one message at a time, so that `admit` can stop between any two. */
   readonly stepwise?: boolean
   open(link: PolicyLink): S
   /** Hot: once per link and batch. No allocation, no I/O. `defer` and `drop` must leave the state as if nothing was offered. */
   admit(link: PolicyLink<S>, batch: Batch, now: number): Verdict
-  /** Called by the sweep while the client waits for something. wait: go on. pull: read on. close: the client is slow. */
-  wake?(link: PolicyLink<S>, now: number): 'wait' | 'pull' | 'close'
+  /**
+   * Called by the sweep while the client waits for something. wait: go on. pull: read on. redeliver: what is not confirmed is sent again, in
+   * its order. skip: the oldest that is not confirmed is given up, and the rest sent again. close: the client is slow.
+   */
+  wake?(link: PolicyLink<S>, now: number): Waking
   /** The form in which the API shows it and takes it. */
   describe(): PolicyDescription
 }

@@ -7,6 +7,8 @@ export interface Scheduler {
   now(): number
   /** Runs once, after the work that is already queued (setImmediate, not a microtask: it must gather). */
   defer(run: () => void): void
+  /** Runs once, `ms` from now, unless disposed of. Somebody waits for it: it may keep the process alive. */
+  after(ms: number, run: () => void): Disposable
   /** Runs every `ms` until disposed. Must not keep the process alive. */
   every(ms: number, run: () => void): Disposable
 }

@@ -30,9 +30,13 @@ export function connectionStats(
   keptBytes: number,
   uptimeMs: number,
 ): ConnectionStats {
-  const sum = { subscriptions: 0, behind: 0, pending: 0, queuedBytes: 0, retainedBytes: 0 }
+  const sum = { subscriptions: 0, behind: 0, pending: 0, unconfirmed: 0, queuedBytes: 0, retainedBytes: 0 }
+  const circuits = { closed: 0, open: 0, 'half-open': 0 }
   for (const client of clients.values()) {
+    const { circuit } = client.outbox.connection
+    if (circuit !== undefined) circuits[circuit]++
     sum.behind += client.outbox.behind
+    sum.unconfirmed += client.outbox.unconfirmed
     sum.queuedBytes += queuedBytes(client)
   }
   for (const topic of topics.values()) {
@@ -46,6 +50,7 @@ export function connectionStats(
     ...sum,
     ...{ clients: clients.size, topics: topics.size, keptBytes, uptimeMs },
     ...{ clientsTotal, published, publishedBytes, delivered, dropped, drops },
+    circuits,
     ...{ closes: { ...closes }, clientsByProtocol: { ...clientsByProtocol } },
   }
 }
@@ -62,9 +67,11 @@ export function clientInfo(client: Registration, now: number): ClientInfo {
     address: client.address,
     connectedMs: now - client.connectedAt,
     writable: outbox.writable,
-    queuedBytes: outbox.backlogBytes,
+    queuedBytes: outbox.backlogBytes + outbox.parcelBytes,
     waitedMs,
     unacknowledged: outbox.connection.unacknowledged?.(),
+    circuit: outbox.connection.circuit,
+    sinceSendMs: client.lastSendAt === undefined ? undefined : now - client.lastSendAt,
     drops: { ...outbox.drops },
     subscriptions: [...outbox.links.values()].map(subscriptionInfo),
   }
@@ -74,11 +81,13 @@ export function subscriptionInfo(link: Link): SubscriptionInfo {
   return {
     topic: link.topic.name,
     policy: link.policy.describe(),
+    wish: link.wish?.describe(),
     state: link.behind || link.holding ? 'behind' : 'live',
     published: link.topic.seq - link.base,
     delivered: link.delivered,
     dropped: link.dropped,
     pending: link.pending,
+    unconfirmed: link.acks?.messages ?? 0,
     pendingBytes: link.backlogBytes,
     measured: link.policy.measure === 'wire' && link.outbox.wire !== undefined ? 'wire' : 'queue',
   }
@@ -101,7 +110,7 @@ export function topicInfo(topic: Topic): TopicInfo {
 }
 
 function queuedBytes({ outbox }: Registration): number {
-  let bytes = outbox.waitingBytes + outbox.controlBytes + outbox.queuedBytes
+  let bytes = outbox.waitingBytes + outbox.controlBytes + outbox.queuedBytes + outbox.parcelBytes
   for (const link of outbox.links.values()) bytes += link.heldBytes
   return bytes
 }

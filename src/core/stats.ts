@@ -1,4 +1,4 @@
-import type { CloseReason } from './connection.ts'
+import type { Circuit, CloseReason } from './connection.ts'
 import type { ClientId, Position, Seq, TopicName } from './ids.ts'
 import type { DropReason } from './message.ts'
 import type { PolicyDescription } from './policy.ts'
@@ -12,6 +12,8 @@ export class DropTally {
     rate: 0,
     trimmed: 0,
     unsupported: 0,
+    failed: 0,
+    unconfirmed: 0,
     closed: 0,
   }
   readonly #whole: DropTally | undefined
@@ -66,12 +68,16 @@ export interface DropCount {
 export interface SubscriptionInfo {
   readonly topic: TopicName
   readonly policy: PolicyDescription
+  /** What the subscriber asked for, if anything. */
+  readonly wish: PolicyDescription | undefined
   readonly state: 'live' | 'behind'
   /** Messages published to it since it subscribed (or since the position that it resumed from). */
   readonly published: number
   readonly delivered: number
   readonly dropped: number
   readonly pending: number
+  /** Those of them that were sent and not confirmed, where the policy or the connection waits for confirmations. */
+  readonly unconfirmed: number
   /** Payload bytes of those, but for what this tick will write. `latest` keeps none of its own. */
   readonly pendingBytes: number
   /** What its slowness is judged by; queue also where the policy asks for wire and the platform cannot tell. */
@@ -92,6 +98,10 @@ export interface ClientInfo {
   readonly waitedMs: number
   /** Bytes that the peer's host has not confirmed; undefined where the platform cannot tell. */
   readonly unacknowledged: number | undefined
+  /** Of a client that is a URL: what its circuit breaker lets through. */
+  readonly circuit: Circuit | undefined
+  /** How long ago it last took, or confirmed, something that the hub waited for, in ms. */
+  readonly sinceSendMs: number | undefined
   /** Messages that it lost, on all its topics since it connected, by reason. */
   readonly drops: Readonly<Partial<Record<DropReason, number>>>
   readonly subscriptions: readonly SubscriptionInfo[]
@@ -127,6 +137,10 @@ export interface ConnectionStats {
   readonly delivered: number
   readonly dropped: number
   readonly pending: number
+  /** Those of them that were sent and are not confirmed. */
+  readonly unconfirmed: number
+  /** Clients whose messages are requests, by what their circuit breaker lets through. */
+  readonly circuits: Readonly<Record<Circuit, number>>
   /** In-process bytes that wait for single clients. */
   readonly queuedBytes: number
   /** In-process bytes that the topics keep, shared by all clients. */

@@ -74,7 +74,7 @@ export class Sweeper {
       this.#unpolled = false
     })
     for (const outbox of this.#waiting) {
-      const idle = outbox.writable && outbox.behind === 0 && outbox.untold === 0
+      const idle = outbox.writable && outbox.behind + outbox.untold + outbox.unconfirmed === 0
       this.#look(outbox, now)
       if (outbox.condemned || (idle && !outbox.wire?.unconfirmed)) this.#waiting.delete(outbox)
     }
@@ -110,10 +110,19 @@ export class Sweeper {
     try {
       const verdict = link.policy.wake!(link, now)
       if (verdict === 'close') this.#delivery.condemn(link.outbox, 'slow')
+      else if (verdict === 'redeliver' || verdict === 'skip') this.#redeliver(link, verdict === 'skip')
       else if (verdict === 'pull') this.#delivery.wake(link.outbox)
     } catch (error) {
       this.#delivery.fault(`policy '${link.policy.name}'`, error)
     }
+  }
+
+  /** Not while newer messages of the link are about to be written: the older ones would come after them. */
+  #redeliver(link: Link, skip: boolean): void {
+    if (link.acks === undefined || link.queued > 0) return
+    if (skip) link.giveUp()
+    link.redeliver()
+    this.#delivery.wake(link.outbox)
   }
 
   /** Each link keeps its own bounds; this is the one over all links of a client. The largest backlog gives way first. */

@@ -1,3 +1,4 @@
+import { Unsettled } from './acks.ts'
 import { Batch } from './batch.ts'
 import type { Budget } from './budget.ts'
 import type { Position, Seq, TopicName } from './ids.ts'
@@ -43,6 +44,7 @@ export class Topic {
   /** The newest message of each key, in order of seq; only while a link that reads it is behind. */
   newest: Map<string, Message> | undefined
   newestBytes = 0
+  #unsettled: Unsettled | undefined
   #slice: Batch | undefined
   #bounds: LogBounds
   readonly #budget: Budget
@@ -62,6 +64,12 @@ export class Topic {
 
   get position(): Position {
     return { epoch: this.epoch, seq: this.seq }
+  }
+
+  /** Made with the first link that waits for confirmations. */
+  get unsettled(): Unsettled {
+    this.#unsettled ??= new Unsettled(this.#budget)
+    return this.#unsettled
   }
 
   get retainedBytes(): number {

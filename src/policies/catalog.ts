@@ -7,6 +7,7 @@ import { buffered } from './buffered.ts'
 import { type DropSlowOptions, dropSlow } from './drop-slow.ts'
 import { latest } from './latest.ts'
 import { rateLimit } from './rate-limit.ts'
+import { MAX_ACK_MS, reliable } from './reliable.ts'
 
 const MAX_BYTES = 256 * 1024 * 1024
 const bytes = z.int().min(1).max(MAX_BYTES)
@@ -30,6 +31,14 @@ const SHAPES = {
     /** none: the strict rule, the timeout whatever the size. */
     floorRate: z.union([z.number().min(1).max(1_000_000_000_000), z.literal('none')]).optional(),
     measure: z.enum(['queue', 'wire']).optional(),
+  }),
+  reliable: z.strictObject({
+    name: z.literal('reliable'),
+    window: z.int().min(1).max(100_000).optional(),
+    ackMs: z.int().min(100).max(MAX_ACK_MS).optional(),
+    tries: z.int().min(0).max(100).optional(),
+    giveUp: z.enum(['close', 'skip']).optional(),
+    bytes: bytes.optional(),
   }),
   'rate-limit': z
     .strictObject({
@@ -83,6 +92,8 @@ function parse(input: unknown, path: string): DeliveryPolicy {
       return buffered(defined(check('buffered', input, path)))
     case 'drop-slow':
       return dropSlow(dropSlowOptions(check('drop-slow', input, path)))
+    case 'reliable':
+      return reliable(defined(check('reliable', input, path)))
     case 'rate-limit': {
       const { inner, name: _, ...limits } = check('rate-limit', input, path)
       return rateLimit(defined(limits), parse(limited(inner, `${path}.inner`), `${path}.inner`))

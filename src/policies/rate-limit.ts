@@ -42,6 +42,7 @@ export function rateLimit(options: RateLimitOptions, inner: DeliveryPolicy): Del
     name: `rate-limit+${inner.name}`,
     backlog: inner.backlog,
     ...(inner.measure && { measure: inner.measure }),
+    ...(inner.confirm && { confirm: true }),
     stepwise: true,
     open: link => ({ inner: inner.open(link), ...most, filledAt: 0 }),
     admit(link, batch, now) {
@@ -64,7 +65,7 @@ export function rateLimit(options: RateLimitOptions, inner: DeliveryPolicy): Del
       link.state = state
       // The inner policy may want to sleep; what the rate lets go is for each sweep to see.
       if (link.writable) link.wakeAt = 0
-      return verdict === 'close' || !link.writable ? (verdict ?? 'pull') : 'pull'
+      return verdict === undefined || (verdict === 'wait' && link.writable) ? 'pull' : verdict
     },
     describe: () => ({ name: 'rate-limit', ...options, inner: inner.describe() }),
   } satisfies DeliveryPolicy<State>)

@@ -1,12 +1,12 @@
 import { setMaxListeners } from 'node:events'
 import type { ServerResponse } from 'node:http'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { WebSocket } from 'ws'
 import { HubError } from '../core/errors.ts'
 import type { ClientId, TopicName } from '../core/ids.ts'
-import type { ConnectionManager } from '../core/manager.ts'
 import { type Action, type Handshake, openSessions, type Session, type SessionManager } from '../core/sessions.ts'
+import type { Hub } from '../hub.ts'
+import type { ShutdownOptions, ShutdownReport } from '../sending/shutdown.ts'
 import { Heartbeat } from '../transports/transport.ts'
 import { releaseUpgrade } from './release.ts'
 import type { SubscriberRequest } from './subscriber.ts'
@@ -21,12 +21,13 @@ declare module 'fastify' {
   }
 }
 
-/** How long a shutdown waits for clients that are behind, in ms, and how often it looks. A stalled one must not cost more. */
+/** How long a shutdown waits for clients that are behind, in ms. A stalled one must not cost more. */
 const FLUSH_MS = 3000
-const FLUSH_LOOK_MS = 20
 
 export interface ContextOptions {
-  readonly hub: ConnectionManager
+  readonly hub: Hub
+  /** How the hub ends when the app closes. */
+  readonly ending: ShutdownOptions
   readonly sessions: SessionManager
   readonly pingMs: number
   readonly maxMessageBytes: number
@@ -36,16 +37,19 @@ export interface ContextOptions {
 
 /** What the routes share: the hub, who is allowed what, and the log lines of each connection. */
 export class HubContext {
-  readonly hub: ConnectionManager
+  readonly hub: Hub
   readonly sessions: SessionManager
   readonly heartbeat: Heartbeat
   readonly maxMessageBytes: number
   readonly #ownSockets: boolean
+  readonly #ending: ShutdownOptions
+  #report: ShutdownReport | undefined
   readonly #closing = new AbortController()
   readonly #logs = new Map<ClientId, readonly FastifyBaseLogger[]>()
 
-  constructor({ hub, sessions, pingMs, maxMessageBytes, ownSockets }: ContextOptions) {
+  constructor({ hub, sessions, pingMs, maxMessageBytes, ownSockets, ending }: ContextOptions) {
     this.hub = hub
+    this.#ending = ending
     this.sessions = sessions
     this.heartbeat = new Heartbeat(pingMs)
     this.maxMessageBytes = maxMessageBytes
@@ -72,9 +76,12 @@ export class HubContext {
   async close(): Promise<void> {
     this.#closing.abort()
     this.heartbeat[Symbol.dispose]()
-    const deadline = performance.now() + FLUSH_MS
-    while (this.hub.getConnectionStats().pending > 0 && performance.now() < deadline) await sleep(FLUSH_LOOK_MS)
-    await this.hub.close()
+    this.#report = await this.hub.shutdown({ drainMs: FLUSH_MS, ...this.#ending })
+  }
+
+  /** Of the shutdown; undefined until it is over. */
+  get report(): ShutdownReport | undefined {
+    return this.#report
   }
 
   /**

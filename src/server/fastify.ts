@@ -1,9 +1,10 @@
 import websocket from '@fastify/websocket'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import type { ConnectionManager } from '../core/manager.ts'
 import { openSessions, type SessionManager } from '../core/sessions.ts'
 import { DEFAULT_MAX_MESSAGE_BYTES } from '../core/topics.ts'
+import type { Hub } from '../hub.ts'
+import type { ShutdownOptions } from '../sending/shutdown.ts'
 import { HubContext } from './context.ts'
 import { errorHandler } from './errors.ts'
 import { socketFailed } from './release.ts'
@@ -14,7 +15,9 @@ import { publishRoutes, topicRoutes } from './routes/topics.ts'
 import { checkRequest } from './upgrade.ts'
 
 export interface HublinePluginOptions {
-  readonly hub: ConnectionManager
+  readonly hub: Hub
+  /** How the hub ends when the app closes. Default: within 30 s, 3 s of them for clients that are behind. */
+  readonly shutdown?: ShutdownOptions
   /** Default: everybody may do everything. */
   readonly sessions?: SessionManager
   /** Between two pings of a client, in ms. Default 25,000. */
@@ -25,7 +28,7 @@ export interface HublinePluginOptions {
 
 declare module 'fastify' {
   interface FastifyInstance {
-    hub: ConnectionManager
+    hub: Hub
     hubContext: HubContext
   }
 }
@@ -50,7 +53,8 @@ const WS_LIMITS = {
 async function plugin(app: FastifyInstance, options: HublinePluginOptions): Promise<void> {
   const { hub, sessions = openSessions, pingMs = 25_000, maxMessageBytes = DEFAULT_MAX_MESSAGE_BYTES } = options
   const ownSockets = !app.hasDecorator('websocketServer')
-  const context = new HubContext({ hub, sessions, pingMs, maxMessageBytes, ownSockets })
+  const { shutdown: ending = {} } = options
+  const context = new HubContext({ hub, sessions, pingMs, maxMessageBytes, ownSockets, ending })
   app.decorate('hub', hub)
   app.decorate('hubContext', context)
   hub.events.on('fault', ({ error, where }) => app.log.error({ err: error, where }, 'fault'))

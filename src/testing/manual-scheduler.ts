@@ -3,6 +3,7 @@ import type { Scheduler } from '../core/scheduler.ts'
 interface Timer {
   readonly ms: number
   readonly run: () => void
+  readonly once: boolean
   due: number
 }
 
@@ -21,9 +22,22 @@ export class ManualScheduler implements Scheduler {
   }
 
   every(ms: number, run: () => void): Disposable {
-    const timer: Timer = { ms, run, due: this.#now + ms }
+    return this.#add({ ms, run, once: false, due: this.#now + ms })
+  }
+
+  after(ms: number, run: () => void): Disposable {
+    return this.#add({ ms, run, once: true, due: this.#now + ms })
+  }
+
+  #add(timer: Timer): Disposable {
     this.#timers.add(timer)
     return { [Symbol.dispose]: () => void this.#timers.delete(timer) }
+  }
+
+  #fire(timer: Timer): void {
+    if (timer.once) this.#timers.delete(timer)
+    else timer.due = this.#now + timer.ms
+    timer.run()
   }
 
   /** Timers that are armed: a hub at rest has no more than its housekeeping. */
@@ -55,8 +69,7 @@ export class ManualScheduler implements Scheduler {
       for (const timer of this.#timers) if (timer.due <= end && (!next || timer.due < next.due)) next = timer
       if (next === undefined) break
       this.#now = Math.max(this.#now, next.due)
-      next.due = this.#now + next.ms
-      next.run()
+      this.#fire(next)
       this.settle()
     }
     this.#now = end
@@ -67,9 +80,7 @@ export class ManualScheduler implements Scheduler {
   sweepOnly(ms: number): void {
     for (const end = this.#now + ms; this.#now < end; this.#now++) {
       for (const timer of [...this.#timers]) {
-        if (timer.due > this.#now) continue
-        timer.due = this.#now + timer.ms
-        timer.run()
+        if (timer.due <= this.#now) this.#fire(timer)
       }
     }
   }
@@ -84,8 +95,7 @@ export class ManualScheduler implements Scheduler {
     this.elapse(ms)
     for (const timer of [...this.#timers]) {
       if (timer.due > this.#now) continue
-      timer.due = this.#now + timer.ms
-      timer.run()
+      this.#fire(timer)
       this.settle()
     }
     this.settle()

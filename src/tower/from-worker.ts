@@ -98,7 +98,7 @@ export function fromWorker(port: MessagePort): WorkerTower {
   return {
     async broadcast(data) {
       if (!(data instanceof Uint8Array)) {
-        throw new HubError('MESSAGE_INVALID', `data: give a Uint8Array or Buffer, not ${typeof data}`)
+        throw new HubError('INVALID_MESSAGE', `data: give a Uint8Array or Buffer, not ${typeof data}`)
       }
       const copy = copyOf(data)
       return call(number => ({ type: 'broadcast', call: number, data: copy }), [copy.buffer])

@@ -134,7 +134,7 @@ export class HTTPConnectionManager implements AsyncDisposable {
 
   /**
    * Sends the same bytes to every listener, and waits for none of them [H2][H6][H7]. The bytes are the tower's from now on and must not
-   * change. Empty: nothing happens. Throws MESSAGE_INVALID, MESSAGE_TOO_LARGE, SHUTTING_DOWN, never for a listener's sake.
+   * change. Empty: nothing happens. Throws INVALID_MESSAGE, MESSAGE_TOO_LARGE, SHUTTING_DOWN, never for a listener's sake.
    */
   broadcast(data: Uint8Array): RouteResult | undefined {
     this.#checkOpen()

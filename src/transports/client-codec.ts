@@ -1,6 +1,6 @@
 import type { CloseReason } from '../core/connection.ts'
 import type { Codec } from '../core/message.ts'
-import { DISCONNECTS, type Disconnect, PING, publicationPush, push } from '../wire/client-protocol.ts'
+import { DISCONNECTS, type Disconnect, messagePush, PING, publicationPush, push } from '../wire/client-protocol.ts'
 import { isJson } from '../wire/content-type.ts'
 import { WS_TEXT, wsFrame } from '../wire/ws-frame.ts'
 
@@ -23,6 +23,10 @@ export const clientCodec: Codec = {
   name: 'centrifuge',
   encode({ topic, seq, payload, contentType }) {
     const push = isJson(contentType) ? publicationPush(topic, seq, payload) : null
+    return push && frame(push)
+  },
+  direct({ payload, contentType }) {
+    const push = isJson(contentType) ? messagePush(payload) : null
     return push && frame(push)
   },
   gap: ({ topic, from, to, count, reason }) => textFrame(push(topic, 'gap', { from, to, count, reason })),

@@ -77,6 +77,14 @@ export class ClientSession implements Client {
     return this.#client?.send(frame) ?? false
   }
 
+  confirmed(topic: string, seq: number): number {
+    return this.#client?.confirmed(topic, seq) ?? 0
+  }
+
+  failed(topic: string, seq: number): boolean {
+    return this.#client?.failed(topic, seq) ?? false
+  }
+
   close(reason: CloseReason): void {
     this.end()
     if (this.#client) this.#client.close(reason)

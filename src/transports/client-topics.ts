@@ -41,7 +41,7 @@ const ERROR_OF: Readonly<Partial<Record<ErrorCode, ErrorName>>> = {
   POLICY_DENIED: 'permissionDenied',
   LIMIT_EXCEEDED: 'limitExceeded',
   MESSAGE_TOO_LARGE: 'limitExceeded',
-  MESSAGE_INVALID: 'badRequest',
+  INVALID_MESSAGE: 'badRequest',
   UNSUPPORTED_PAYLOAD: 'notAvailable',
 }
 

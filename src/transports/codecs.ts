@@ -8,6 +8,9 @@ import { WS_BINARY, WS_TEXT, wsFrame } from '../wire/ws-frame.ts'
 /** Separates the pictures of a multipart stream. */
 export const BOUNDARY = 'hubline-frame'
 
+/** What a message of a topic and one for a single client have in common. */
+type Data = Pick<Message, 'payload' | 'contentType'>
+
 const concat = (frames: readonly Uint8Array[], bytes: number): Uint8Array => Buffer.concat(frames, bytes)
 
 /** Node's streams wrap any other Uint8Array in a Buffer at every write: once here is once for all connections. */
@@ -18,22 +21,35 @@ function buffer(bytes: Uint8Array): Buffer {
 /** The messages as published: text frames for text, binary frames for the rest (and for text that is not UTF-8). */
 export const wsCodec: Codec = {
   name: 'websocket',
-  encode({ payload, contentType }) {
-    // Looked at, not decoded: the text itself is nobody's business, and a string of each message would be garbage.
-    const text = isText(contentType) && isUtf8(payload)
-    return buffer(wsFrame(text ? WS_TEXT : WS_BINARY, payload))
-  },
+  encode: message => wsDataFrame(message),
+  direct: message => wsDataFrame(message),
   concat,
 }
 
+function wsDataFrame({ payload, contentType }: Data): Uint8Array {
+  // Looked at, not decoded: the text itself is nobody's business, and a string of each message would be garbage.
+  const text = isText(contentType) && isUtf8(payload)
+  return buffer(wsFrame(text ? WS_TEXT : WS_BINARY, payload))
+}
+
 /** The bytes as published and nothing else. */
-export const rawCodec: Codec = { name: 'raw', encode: ({ payload }) => buffer(payload), concat }
+export const rawCodec: Codec = {
+  name: 'raw',
+  encode: ({ payload }) => buffer(payload),
+  direct: ({ payload }) => buffer(payload),
+  concat,
+}
 
 /** One picture after the other, each replacing the one before. */
 export const multipartCodec: Codec = {
   name: 'multipart',
-  encode: ({ payload, contentType }) => buffer(multipartPart(BOUNDARY, contentType, payload)),
+  encode: message => part(message),
+  direct: message => part(message),
   concat,
+}
+
+function part({ payload, contentType }: Data): Uint8Array {
+  return buffer(multipartPart(BOUNDARY, contentType, payload))
 }
 
 export type SseNaming = 'single' | 'named'
@@ -42,7 +58,8 @@ export type SseEncoding = 'text' | 'base64'
 /**
  * single: one topic a stream, the events are `message`. named: each event is named `/` + topic, which cannot be mistaken for
  * one of ours. What is not text comes as base64: under the event `base64` (named: topic + `;base64`), or, where the reader asked
- * for base64 throughout, under the plain name.
+ * for base64 throughout, under the plain name. What is for one client alone is `direct` or `direct;base64`, without an id: to resume
+ * after it means nothing.
  */
 function sseCodec(naming: SseNaming, encoding: SseEncoding): Codec {
   const plain = (message: Message) => (naming === 'named' ? { event: `/${message.topic}` } : {})
@@ -56,6 +73,12 @@ function sseCodec(naming: SseNaming, encoding: SseEncoding): Codec {
       if (encoding === 'base64') return buffer(sseEvent({ id, ...plain(message), data }))
       return buffer(sseEvent({ id, event: naming === 'named' ? `/${message.topic};base64` : 'base64', data }))
     },
+    direct({ payload, contentType }) {
+      const text = encoding === 'text' && isText(contentType) ? decodeUtf8(payload) : null
+      if (text !== null) return buffer(sseEvent({ event: 'direct', data: text }))
+      const event = encoding === 'base64' ? 'direct' : 'direct;base64'
+      return buffer(sseEvent({ event, data: buffer(payload).toString('base64') }))
+    },
     gap: (gap: Gap) => buffer(sseEvent({ event: 'gap', data: JSON.stringify(gap) })),
     concat,
   }
@@ -63,13 +86,12 @@ function sseCodec(naming: SseNaming, encoding: SseEncoding): Codec {
 
 /** The same, as chunks of an HTTP/1.1 body. The framing is shared with the message: one buffer serves all readers. */
 export function chunked(codec: Codec): Codec {
-  const { gap } = codec
+  const { gap, direct } = codec
+  const chunk = (frame: Uint8Array | null): Uint8Array | null => frame && buffer(httpChunk(frame))
   return {
     name: `${codec.name}-chunked`,
-    encode(message) {
-      const frame = codec.encode(message)
-      return frame && buffer(httpChunk(frame))
-    },
+    encode: message => chunk(codec.encode(message)),
+    ...(direct && { direct: message => chunk(direct(message)) }),
     ...(gap && { gap: (loss: Gap) => buffer(httpChunk(gap(loss))) }),
     concat,
   }

@@ -22,7 +22,7 @@ export interface Envelope {
  */
 export type Outcome =
   | { readonly kind: 'ok' }
-  | { readonly kind: 'retry'; readonly why: string; readonly afterMs?: number | undefined }
+  | { readonly kind: 'retry'; readonly why: string; readonly afterMs?: number | undefined; readonly timedOut?: boolean }
   | { readonly kind: 'gone'; readonly why: string }
   | { readonly kind: 'refused'; readonly why: string }
 

@@ -15,7 +15,7 @@ export interface StreamHead {
   /** Bytes of the body that come before all messages. */
   readonly first?: Uint8Array | undefined
   /** Bytes of the body that come last, if the end is ours. */
-  readonly last?: ((reason: CloseReason) => Uint8Array) | undefined
+  readonly last?: ((reason: CloseReason, reconnectMs: number | undefined) => Uint8Array) | undefined
 }
 
 /** Of every endless response: no cache keeps it, and no proxy holds it back. */
@@ -34,9 +34,9 @@ export class ResponseSocket extends NodeSocket {
   constructor(socket: Socket, options: NodeSocketOptions, begin: () => void) {
     super(socket, {
       ...options,
-      farewell: reason => {
+      farewell: (reason, reconnectMs) => {
         this.begin()
-        options.farewell(reason)
+        options.farewell(reason, reconnectMs)
       },
     })
     this.#begin = begin
@@ -61,9 +61,9 @@ export function isChunked({ req }: ServerResponse): boolean {
 }
 
 /** In a function of its own: a closure keeps all that the closures of its function use, and this one lives as long as the stream. */
-function farewellOf(socket: Socket, chunks: boolean, last: StreamHead['last']): (reason: CloseReason) => void {
-  return reason => {
-    const bytes = last?.(reason)
+function farewellOf(socket: Socket, chunks: boolean, last: StreamHead['last']): NodeSocketOptions['farewell'] {
+  return (reason, reconnectMs) => {
+    const bytes = last?.(reason, reconnectMs)
     if (bytes) socket.write(chunks ? httpChunk(bytes) : bytes)
     if (chunks) socket.write(LAST_CHUNK)
     socket.end()

@@ -11,8 +11,8 @@ const LINGER_MS = 2000
 export interface NodeSocketOptions {
   readonly protocol: string
   readonly codec: Codec
-  /** Says goodbye in the protocol and ends its side. Not called for a peer that is gone, lost or slow. */
-  farewell(reason: CloseReason): void
+  /** Says goodbye in the protocol and ends its side. Not called for a peer that is gone, lost or slow. `reconnectMs`: see Connection. */
+  farewell(reason: CloseReason, reconnectMs: number | undefined): void
 }
 
 /**
@@ -25,7 +25,7 @@ export class NodeSocket implements Connection {
   readonly protocol: string
   readonly codec: Codec
   readonly #socket: Socket
-  readonly #farewell: (reason: CloseReason) => void
+  readonly #farewell: NodeSocketOptions['farewell']
   #client: Client | undefined
   /** Once a write has gone through the stream and left nothing there. */
   #handle: Handle | undefined
@@ -68,6 +68,11 @@ export class NodeSocket implements Connection {
   /** The registration is what the socket reports to from now on. */
   bind(client: Client): void {
     this.#client = client
+  }
+
+  /** The registration; undefined once the channel is over. */
+  protected get client(): Client | undefined {
+    return this.#client
   }
 
   /** Lets go of the socket, untouched: nobody was registered after all, and the peer is still to get an answer. */
@@ -138,7 +143,7 @@ export class NodeSocket implements Connection {
     return tcpProbe()?.roundTrip(this.#socket)
   }
 
-  close(reason: CloseReason): void {
+  close(reason: CloseReason, reconnectMs?: number): void {
     if (this.#closed) return
     this.#closed = true
     const socket = this.#socket
@@ -146,11 +151,11 @@ export class NodeSocket implements Connection {
     if (socket.destroyed) return
     if (reason === 'slow') reset(socket)
     else if (reason === 'peer' || reason === 'lost') socket.destroy()
-    else this.#leavePolitely(reason)
+    else this.#leavePolitely(reason, reconnectMs)
   }
 
-  #leavePolitely(reason: CloseReason): void {
-    this.#farewell(reason)
+  #leavePolitely(reason: CloseReason, reconnectMs: number | undefined): void {
+    this.#farewell(reason, reconnectMs)
     const timer = setTimeout(() => reset(this.#socket), LINGER_MS)
     timer.unref()
     this.#socket.once('close', () => clearTimeout(timer))

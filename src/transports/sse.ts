@@ -19,8 +19,10 @@ export function parseEventId(id: string): Position | undefined {
 const PING = sseComment('ping')
 const CHUNKED_PING = httpChunk(PING)
 
-function farewell(reason: CloseReason): Uint8Array {
-  return sseEvent({ event: 'close', data: JSON.stringify({ reason }) })
+/** The time to come back in replaces the one of the beginning: EventSource keeps to it by itself. */
+function farewell(reason: CloseReason, reconnectMs: number | undefined): Uint8Array {
+  const close = sseEvent({ event: 'close', data: JSON.stringify({ reason, reconnectMs }) })
+  return reconnectMs === undefined ? close : Buffer.concat([sseRetry(reconnectMs), close])
 }
 
 /** In functions of their own: what stays for as long as the stream is open must not keep what opened it. */

@@ -14,6 +14,8 @@ export interface Opening {
   /** The id is taken. Default replace: the older client is closed. refuse: CLIENT_EXISTS. */
   readonly ifExists?: 'replace' | 'refuse' | undefined
   readonly heartbeat?: Heartbeat | undefined
+  /** What another process needs to have the client again. */
+  readonly restore?: unknown
 }
 
 /**

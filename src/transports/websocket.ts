@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import type { Client, CloseReason, WriteResult } from '../core/connection.ts'
 import type { Codec } from '../core/message.ts'
+import { WS_PING, wsFrame } from '../wire/ws-frame.ts'
 import { wsCodec } from './codecs.ts'
 import { NodeSocket, type NodeSocketOptions } from './node-socket.ts'
 import { type Heartbeat, join, type Opening, type Transport } from './transport.ts'
@@ -32,23 +33,54 @@ export const CLOSE_CODES: Readonly<Record<CloseReason, readonly [code: number, t
 export function webSocketConnection(
   { webSocket, socket }: WebSocketChannel,
   codec: Codec,
-  codeOf: (reason: CloseReason) => readonly [code: number, text: string] = closeCode,
+  codeOf: (reason: CloseReason, reconnectMs?: number) => readonly [code: number, text: string] = closeCode,
 ): NodeSocket {
   webSocket.on('error', ignore)
   return new FrameSocket(webSocket, socket, {
     protocol: codec.name,
     codec,
-    farewell: reason => webSocket.close(...codeOf(reason)),
+    farewell: (reason, reconnectMs) => webSocket.close(...codeOf(reason, reconnectMs)),
   })
 }
+
+/** Of a ping that somebody waits for. Those of the heartbeat are empty. */
+const PING_BYTES = 8
 
 /** No data after a close frame (RFC 6455, section 5.5.1), whoever began; ws ends the socket, and that ends the client. */
 class FrameSocket extends NodeSocket {
   readonly #webSocket: WebSocket
+  #pings = 0
+  /** Pings that somebody waits for, by their payload; made with the first. */
+  #pongs: Map<string, (active: boolean) => void> | undefined
 
   constructor(webSocket: WebSocket, socket: Socket, options: NodeSocketOptions) {
     super(socket, options)
     this.#webSocket = webSocket
+  }
+
+  /** In stream order: whoever answers has read everything before it. */
+  ping(answer: (active: boolean) => void): void {
+    this.#pongs ??= this.#listen()
+    const payload = new Uint8Array(PING_BYTES)
+    new DataView(payload.buffer).setFloat64(0, ++this.#pings)
+    this.#pongs.set(Buffer.from(payload).toString('latin1'), answer)
+    if (!this.client?.send(Buffer.from(wsFrame(WS_PING, payload)))) this.#answer(payload, false)
+  }
+
+  #listen(): Map<string, (active: boolean) => void> {
+    this.#webSocket.on('pong', (data: Buffer) => this.#answer(data, true))
+    this.#webSocket.on('close', () => {
+      for (const answer of this.#pongs!.values()) answer(false)
+      this.#pongs!.clear()
+    })
+    return new Map()
+  }
+
+  #answer(payload: Uint8Array, active: boolean): void {
+    const key = Buffer.from(payload).toString('latin1')
+    const answer = this.#pongs!.get(key)
+    this.#pongs!.delete(key)
+    answer?.(active)
   }
 
   override write(frame: Uint8Array, more: boolean): WriteResult {
@@ -56,8 +88,10 @@ class FrameSocket extends NodeSocket {
   }
 }
 
-function closeCode(reason: CloseReason): readonly [code: number, text: string] {
-  return CLOSE_CODES[reason]
+/** The hint goes into the text, where people and programs can read it: the protocol has no field for it. */
+function closeCode(reason: CloseReason, reconnectMs?: number): readonly [code: number, text: string] {
+  const [code, text] = CLOSE_CODES[reason]
+  return [code, reconnectMs === undefined ? text : `${reason}: come back in ${reconnectMs} ms`]
 }
 
 /** ws reports here what a peer did wrong on the wire; it has answered with the right code already. */

@@ -106,10 +106,20 @@ const encoder = new TextEncoder()
  * end the frame's line: it becomes a space. `channel` needs no escaping: it is a topic name.
  */
 export function publicationPush(channel: string, offset: number, data: Uint8Array): Uint8Array | null {
+  return aroundJson(`{"push":{"channel":"${channel}","pub":{"data":`, data, `,"offset":${offset}}}}`)
+}
+
+/** What is for one client alone and belongs to no channel. Null where the data is not JSON text. */
+export function messagePush(data: Uint8Array): Uint8Array | null {
+  return aroundJson('{"push":{"message":{"data":', data, '}}}')
+}
+
+/** JSON as published, within ours, on one line. */
+function aroundJson(before: string, data: Uint8Array, after: string): Uint8Array | null {
   const text = decodeUtf8(data)
   if (text === null || parseJson(text) === undefined) return null
-  const head = encoder.encode(`{"push":{"channel":"${channel}","pub":{"data":`)
-  const tail = encoder.encode(`,"offset":${offset}}}}`)
+  const head = encoder.encode(before)
+  const tail = encoder.encode(after)
   const bytes = new Uint8Array(head.byteLength + data.byteLength + tail.byteLength)
   bytes.set(head)
   bytes.set(data, head.byteLength)

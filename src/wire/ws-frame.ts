@@ -1,6 +1,7 @@
 /** Opcodes of the frames that we build ourselves (RFC 6455, section 5.2). */
 export const WS_TEXT = 0x1
 export const WS_BINARY = 0x2
+export const WS_PING = 0x9
 
 /**
  * One unfragmented, unmasked frame as a server sends it (RFC 6455, section 5.2). It carries nothing of a connection, so that all

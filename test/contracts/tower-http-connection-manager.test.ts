@@ -531,7 +531,7 @@ describe('[H4] the interface', () => {
     expect(socket.offered).toEqual([])
     for (const data of ['text', 5, null, undefined, [1], {}]) {
       expect(codeOf(() => tower.broadcast(data as never))).toMatch(
-        new RegExp(`^MESSAGE_INVALID: data: .* not ${typeof data}`),
+        new RegExp(`^INVALID_MESSAGE: data: .* not ${typeof data}`),
       )
     }
     expect(tower.stats().broadcasts).toBe(0)
@@ -996,7 +996,7 @@ describe('[H5] the port of a worker', () => {
     open.push(() => port2.close())
     tower.accept(port1)
     const remote = fromWorker(port2)
-    await expect(remote.broadcast('text' as never)).rejects.toMatchObject({ code: 'MESSAGE_INVALID' })
+    await expect(remote.broadcast('text' as never)).rejects.toMatchObject({ code: 'INVALID_MESSAGE' })
     await expect(remote.broadcast(Buffer.alloc(17 * MIB))).rejects.toMatchObject({ code: 'MESSAGE_TOO_LARGE' })
     await expect(remote.addClient({} as never, 'a')).rejects.toMatchObject({ code: 'REQUEST_INVALID' })
     await expect(remote.addClient(new FakeSocket(), 'a b')).rejects.toMatchObject({ code: 'CLIENT_ID_INVALID' })

@@ -876,7 +876,7 @@ describe('bad input', () => {
     expect(codeOf(() => hub.subscribe('one', 'b'))).toBe('LIMIT_EXCEEDED')
     expect(codeOf(() => hub.subscribe('nobody', 'a'))).toBe('CONNECTION_NOT_FOUND')
     expect(codeOf(() => hub.setClientPolicy('nobody', latest))).toBe('CONNECTION_NOT_FOUND')
-    expect(codeOf(() => hub.routeData('a', 'text' as never))).toBe('MESSAGE_INVALID')
+    expect(codeOf(() => hub.routeData('a', 'text' as never))).toBe('INVALID_MESSAGE')
     expect(codeOf(() => hub.routeData('a', new Uint8Array(1024 * 1024 + 1)))).toBe('MESSAGE_TOO_LARGE')
     hub.routeData('b', new Uint8Array(1))
     expect(codeOf(() => hub.routeData('c', new Uint8Array(1)))).toBe('LIMIT_EXCEEDED')

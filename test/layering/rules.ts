@@ -13,11 +13,14 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   wire: [],
   policies: ['core'],
   brokers: ['core'],
-  transports: ['core', 'wire', 'node:', 'koffi', 'ws', 'zod'],
+  stores: ['core', 'node:'],
+  sending: ['core', 'node:'],
+  transports: ['core', 'wire', 'node:', '@aws-sdk', 'ipaddr.js', 'koffi', 'undici', 'ws', 'zod'],
   tower: ['core', 'wire', 'policies', 'transports', 'hub.ts', 'open-topics.ts', 'event-loop.ts', 'node:', 'zod'],
-  testing: ['core', 'wire', 'transports/transport.ts', 'node:', 'koffi'],
+  testing: ['core', 'wire', 'sending', 'stores/connection-store.ts', 'transports/transport.ts', 'node:', 'koffi'],
   server: [
-    ...['core', 'wire', 'policies', 'brokers', 'transports', 'event-loop.ts', 'open-topics.ts', 'hub.ts', 'node:'],
+    ...['core', 'wire', 'policies', 'brokers', 'sending', 'stores', 'transports'],
+    ...['event-loop.ts', 'open-topics.ts', 'hub.ts', 'node:'],
     ...['@fastify', 'fast-png', 'fastest-levenshtein', 'fastify', 'fastify-plugin', 'pino', 'prom-client', 'ws'],
     ...['yaml', 'zod'],
   ],
@@ -26,7 +29,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
     ...['cli-table3', 'close-with-grace', 'commander'],
   ],
   // The files at the root of src: the composition root, its scheduler, the public entry.
-  '.': ['core', 'policies', 'brokers', 'node:'],
+  '.': ['core', 'policies', 'brokers', 'sending', 'node:'],
 }
 
 /** What one file may import beyond its layer. */

@@ -202,6 +202,7 @@ describe('a simulated client', () => {
     const clock: Scheduler = {
       now: () => scheduler.now() * 1.000_37,
       defer: run => scheduler.defer(run),
+      after: (ms, run) => scheduler.after(ms, run),
       every: (ms, run) => scheduler.every(ms, run),
     }
     hub = createHub({ scheduler: clock, topics: openTopics({}, demoTopics) })

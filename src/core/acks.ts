@@ -1,0 +1,122 @@
+import type { Budget } from './budget.ts'
+import type { Seq } from './ids.ts'
+import type { Message } from './message.ts'
+
+/** What a policy may know of messages that were sent and that the receiver has not confirmed. */
+export interface Unconfirmed {
+  readonly messages: number
+  /** Payload bytes. */
+  readonly bytes: number
+  /** When the oldest of them was sent last, in ms on the scheduler's clock; later, if something before it was confirmed since. */
+  readonly since: number
+  /** How often the oldest was sent again. */
+  readonly tries: number
+}
+
+/** The messages of one topic that any link waits to have confirmed: kept once, however many links do, and so counted once. */
+export class Unsettled {
+  readonly #budget: Budget
+  readonly #links = new Map<Seq, number>()
+
+  constructor(budget: Budget) {
+    this.#budget = budget
+  }
+
+  keep({ seq, payload }: Message): void {
+    const links = this.#links.get(seq) ?? 0
+    this.#links.set(seq, links + 1)
+    if (links === 0) this.#budget.used += payload.byteLength
+  }
+
+  release({ seq, payload }: Message): void {
+    const links = this.#links.get(seq)! - 1
+    if (links > 0) {
+      this.#links.set(seq, links)
+    } else {
+      this.#links.delete(seq)
+      this.#budget.used -= payload.byteLength
+    }
+  }
+}
+
+/**
+ * What one link was sent and its receiver has not confirmed: pending, not delivered (I6). Only there where the policy or the
+ * connection waits for confirmations. Confirming is cumulative: whoever has message 7 has all up to 7 that it was sent.
+ */
+export class Acks implements Unconfirmed {
+  readonly #unsettled: Unsettled
+  /** Oldest first. References: the payloads are shared. */
+  #sent: Message[] = []
+  bytes = 0
+  since = 0
+  tries = 0
+  /** The last message that was ever sent: nobody can confirm more. */
+  last: Seq = 0
+  /** The last message that was confirmed. */
+  confirmed: Seq = 0
+
+  constructor(unsettled: Unsettled) {
+    this.#unsettled = unsettled
+  }
+
+  get messages(): number {
+    return this.#sent.length
+  }
+
+  /** Sent, in order. What was confirmed while it was sent once more is not waited for again: answers how many of them. */
+  add(messages: readonly Message[], now: number): number {
+    if (this.#sent.length === 0) this.since = now
+    let known = 0
+    for (const message of messages) {
+      this.last = Math.max(this.last, message.seq)
+      if (message.seq <= this.confirmed) {
+        known++
+      } else {
+        this.#sent.push(message)
+        this.bytes += message.payload.byteLength
+        this.#unsettled.keep(message)
+      }
+    }
+    return known
+  }
+
+  /** Everything up to `seq` has arrived. Answers how many messages that settles. */
+  confirm(seq: Seq, now: number): number {
+    this.confirmed = Math.max(this.confirmed, seq)
+    let count = 0
+    while (count < this.#sent.length && this.#sent[count]!.seq <= seq) this.#forget(this.#sent[count++]!)
+    if (count > 0) {
+      this.#sent.splice(0, count)
+      this.tries = 0
+      this.since = now
+    }
+    return count
+  }
+
+  /** This one is given up, wherever it stands. False: it is not waited for. */
+  remove(seq: Seq): boolean {
+    const at = this.#sent.findIndex(message => message.seq === seq)
+    if (at === -1) return false
+    this.#forget(this.#sent[at]!)
+    this.#sent.splice(at, 1)
+    if (at === 0) this.tries = 0
+    return true
+  }
+
+  get oldest(): Message | undefined {
+    return this.#sent[0]
+  }
+
+  /** All of them, which are no longer waited for: they will be sent again, or are given up. */
+  take(): Message[] {
+    const sent = this.#sent
+    this.#sent = []
+    for (const message of sent) this.#forget(message)
+    return sent
+  }
+
+  #forget(message: Message): void {
+    this.bytes -= message.payload.byteLength
+    this.#unsettled.release(message)
+  }
+}

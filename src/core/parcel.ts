@@ -1,0 +1,78 @@
+import type { HubError } from './errors.ts'
+import type { Codec } from './message.ts'
+
+/** Something for one client alone, whatever its topics. */
+export interface DirectMessage {
+  /** The same whenever the same thing is sent again. */
+  readonly id: string
+  readonly payload: Uint8Array
+  readonly contentType: string
+  readonly correlationId: string | undefined
+}
+
+/** What a parcel counts beside its payload, in bytes: so that empty ones are bounded as well. */
+const PARCEL_BYTES = 256
+
+/** A direct message for any number of clients: encoded once per codec, as a batch is. */
+export class Direct {
+  readonly message: DirectMessage
+  readonly #frames = new Map<Codec, Uint8Array | null>()
+
+  constructor(message: DirectMessage) {
+    this.message = message
+  }
+
+  /** Null: the protocol cannot carry it, or has nothing that is for one client alone. */
+  encoded(codec: Codec): Uint8Array | null {
+    let frame = this.#frames.get(codec)
+    if (frame === undefined) {
+      frame = codec.direct?.(this.message) ?? null
+      this.#frames.set(codec, frame)
+    }
+    return frame
+  }
+}
+
+/**
+ * One direct message on its way to one client. Settled once; whoever comes later is not heard. It owns no timer: who waits for it
+ * decides for how long.
+ */
+export class Parcel {
+  readonly message: DirectMessage
+  /** Undefined where the connection takes the message as it is (Connection.send). */
+  readonly frame: Uint8Array | undefined
+  /** Set by a connection that can still stop it. */
+  oncancel: (() => void) | undefined
+  #settled: ((error: HubError | undefined) => void) | undefined
+
+  /** @param settled is told once: nothing, or why not. It must not call the hub */
+  constructor(message: DirectMessage, frame: Uint8Array | undefined, settled: (error: HubError | undefined) => void) {
+    this.message = message
+    this.frame = frame
+    this.#settled = settled
+  }
+
+  /** It is over: nobody waits for it, and what is not written yet must not be. */
+  get over(): boolean {
+    return this.#settled === undefined
+  }
+
+  /** What it counts while it waits. */
+  get bytes(): number {
+    return (this.frame ?? this.message.payload).byteLength + PARCEL_BYTES
+  }
+
+  settle(error?: HubError): void {
+    const settled = this.#settled
+    this.#settled = undefined
+    this.oncancel = undefined
+    settled?.(error)
+  }
+
+  /** Nobody waits any longer. What is on the wire already may still arrive. */
+  cancel(error: HubError): void {
+    const { oncancel } = this
+    this.settle(error)
+    oncancel?.()
+  }
+}

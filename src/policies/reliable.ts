@@ -1,0 +1,50 @@
+import type { DeliveryPolicy } from '../core/policy.ts'
+import { DEFAULT_BUFFER_BYTES, DEFAULT_BUFFER_MESSAGES } from './buffered.ts'
+
+export interface ReliableOptions {
+  /** Messages that may be sent and not confirmed. Default 256. */
+  readonly window?: number
+  /** How long a confirmation may take before everything unconfirmed is sent again, in ms; doubled at each further try. Default 30,000. */
+  readonly ackMs?: number
+  /** How often a message is sent again. Default 5. */
+  readonly tries?: number
+  /** What follows the last try. Default close: the client is slow. skip: the message is lost, counted and told, and the rest goes on. */
+  readonly giveUp?: 'close' | 'skip'
+  /** Payload bytes that may be unconfirmed; and, as much again, that may wait to be sent: more closes the client as slow. Default 1 MiB. */
+  readonly bytes?: number
+}
+
+/** No wait for a confirmation is longer, however often it was tried; in ms. */
+export const MAX_ACK_MS = 300_000
+
+/** At least once: what the receiver does not confirm is sent again, in order and under the same position. */
+export function reliable(options: ReliableOptions = {}): DeliveryPolicy<undefined> {
+  const { window = 256, ackMs = 30_000, tries = 5, giveUp = 'close', bytes = DEFAULT_BUFFER_BYTES } = options
+  return Object.freeze({
+    name: 'reliable',
+    backlog: { kind: 'log', bytes, messages: DEFAULT_BUFFER_MESSAGES, overflow: 'close' },
+    confirm: true,
+    stepwise: true,
+    open: () => undefined,
+    admit(link, batch) {
+      if (!link.writable) return 'defer'
+      // One larger message goes alone.
+      const fits = link.inFlight === 0 || (link.unconfirmed?.bytes ?? 0) + batch.bytes <= bytes
+      return fits && link.inFlight + batch.count <= window ? 'send' : 'defer'
+    },
+    wake(link, now) {
+      const { unconfirmed } = link
+      // What is still in our own hands is not the receiver's to confirm.
+      if (unconfirmed === undefined || unconfirmed.messages === 0 || !link.writable) return 'wait'
+      const due = unconfirmed.since + Math.min(ackMs * 2 ** unconfirmed.tries, MAX_ACK_MS)
+      if (now < due) {
+        // Not at `due`: a confirmation meanwhile may bring the next one nearer.
+        link.wakeAt = Math.min(due, now + ackMs)
+        return 'wait'
+      }
+      link.wakeAt = 0
+      return unconfirmed.tries < tries ? 'redeliver' : giveUp
+    },
+    describe: () => ({ name: 'reliable', window, ackMs, tries, giveUp, bytes }),
+  } satisfies DeliveryPolicy<undefined>)
+}

@@ -1,0 +1,64 @@
+import { HubError } from '../core/errors.ts'
+import type { Scheduler } from '../core/scheduler.ts'
+import type { SendResult } from './pending-send.ts'
+import type { Outgoing, Sender } from './sender.ts'
+
+/** What came of the message at one client. */
+export type ClientOutcome =
+  | ({ readonly clientId: string; readonly ok: true } & SendResult)
+  | { readonly clientId: string; readonly ok: false; readonly error: HubError }
+
+export interface BroadcastResult {
+  /** In the order of the ids. */
+  readonly results: readonly ClientOutcome[]
+  readonly sent: number
+  readonly failed: number
+  /** BROADCAST_PARTIAL_FAILURE with the failures, if there are any. */
+  readonly error: HubError | undefined
+}
+
+/** Clients after which the event loop gets its turn. */
+const CLIENTS_PER_TURN = 500
+
+/**
+ * One message to many clients. Requests (clients that are URLs) run at most `concurrency` at a time; writes to sockets, which wait for
+ * nobody, are not counted. Goes on after failures and never rejects for one.
+ */
+export async function broadcast(
+  sender: Sender,
+  scheduler: Scheduler,
+  ids: readonly string[],
+  outgoing: Outgoing,
+  concurrency: number,
+): Promise<BroadcastResult> {
+  const results = new Array<ClientOutcome>(ids.length)
+  const writes: Promise<void>[] = []
+  let next = 0
+
+  async function work(): Promise<void> {
+    while (next < ids.length) {
+      const index = next++
+      const clientId = ids[index]!
+      const { result, slow } = sender.begin(clientId, outgoing)
+      const settled = result.then(
+        sent => void (results[index] = { clientId, ok: true, ...sent }),
+        (error: HubError) => void (results[index] = { clientId, ok: false, error }),
+      )
+      if (slow) await settled
+      else writes.push(settled)
+      if (index % CLIENTS_PER_TURN === CLIENTS_PER_TURN - 1) await new Promise<void>(turn => scheduler.defer(turn))
+    }
+  }
+
+  await Promise.all(Array.from({ length: Math.min(concurrency, ids.length) }, work))
+  await Promise.all(writes)
+  return summary(results)
+}
+
+function summary(results: readonly ClientOutcome[]): BroadcastResult {
+  const failures = results.flatMap(result => (result.ok ? [] : [{ clientId: result.clientId, error: result.error }]))
+  const failed = failures.length
+  const message = `broadcast: ${failed} of ${results.length} clients did not get it; see failures`
+  const error = failed === 0 ? undefined : new HubError('BROADCAST_PARTIAL_FAILURE', message, { failures })
+  return { results, sent: results.length - failed, failed, error }
+}

@@ -1,0 +1,117 @@
+import { HubError } from '../core/errors.ts'
+import type { ConnectionManager } from '../core/manager.ts'
+import type { Scheduler } from '../core/scheduler.ts'
+import type { Sender } from './sender.ts'
+
+export interface ShutdownOptions {
+  /** Ends all waiting at once: what is left is given up. */
+  readonly signal?: AbortSignal | undefined
+  /** How long all of it may take, in ms. Default 30,000. */
+  readonly deadlineMs?: number | undefined
+  /** How long what is under way, and what waits for clients that are behind, may take, in ms. Default: half of the deadline. */
+  readonly drainMs?: number | undefined
+  /** The clients are closed one after the other over this time, so that they do not all come back at once; in ms. Default 0: at once. */
+  readonly spreadMs?: number | undefined
+  /** Each client is told, where its protocol can, to come back after a random time of at most this, in ms. Default 5,000. */
+  readonly reconnectMs?: number | undefined
+}
+
+export interface ShutdownReport {
+  /** drained: nothing was left. deadline, aborted: what ended the waiting. */
+  readonly outcome: 'drained' | 'deadline' | 'aborted'
+  readonly ms: number
+  /** Sends that were under way: those that came to an end of their own, and those that were given up. */
+  readonly sends: { readonly finished: number; readonly abandoned: number }
+  /** Messages that waited for a client or its confirmation, once per subscription: handed over or lost meanwhile, and given up. */
+  readonly messages: { readonly settled: number; readonly abandoned: number }
+  /** Clients that were closed, and those of them that were still owed something. */
+  readonly clients: { readonly closed: number; readonly behind: number }
+}
+
+const DEADLINE_MS = 30_000
+const RECONNECT_MS = 5000
+/** How often it is looked whether all is done, in ms. */
+const LOOK_MS = 20
+
+/** What the ending of a hub needs of it. */
+interface Ending {
+  readonly hub: ConnectionManager
+  readonly sender: Sender
+  readonly scheduler: Scheduler
+  readonly random: () => number
+}
+
+/**
+ * Refuses new work, waits for what is under way, empties the queues, closes the clients spread over a window, and closes the hub: within
+ * the deadline, whatever a client does.
+ */
+export async function shutdown(ending: Ending, options: ShutdownOptions): Promise<ShutdownReport> {
+  const { hub, sender, scheduler } = ending
+  const { signal, deadlineMs = DEADLINE_MS, drainMs = deadlineMs / 2, spreadMs = 0, reconnectMs = RECONNECT_MS } = options
+  const startedAt = scheduler.now()
+  const deadline = startedAt + deadlineMs
+  hub.drain()
+  const sends = sender.active
+  const owed = hub.getConnectionStats().pending
+  const idle = (): boolean => sender.active === 0 && hub.getConnectionStats().pending === 0
+  const drained = await waitUntil(idle, scheduler, Math.min(deadline, startedAt + drainMs), signal)
+  const left = hub.getConnectionStats()
+  const behind = [...hub.getActiveClients()].filter(client => owes(client.subscriptions)).length
+  const abandoned = sender.abandon(new HubError('SHUTTING_DOWN', 'the hub shut down before it was sent'))
+  const until = Math.min(deadline, scheduler.now() + spreadMs)
+  await closeSpread(ending, until, reconnectMs, signal)
+  await hub.close()
+  return {
+    outcome: drained ? 'drained' : signal?.aborted ? 'aborted' : 'deadline',
+    ms: scheduler.now() - startedAt,
+    sends: { finished: sends - abandoned, abandoned },
+    messages: { settled: Math.max(0, owed - left.pending), abandoned: left.pending },
+    clients: { closed: left.clients, behind },
+  }
+}
+
+function owes(subscriptions: readonly { readonly pending: number }[]): boolean {
+  return subscriptions.some(({ pending }) => pending > 0)
+}
+
+/** Closes every client by `until`, evenly; all that are left at once when the signal says so. */
+async function closeSpread(
+  { hub, scheduler, random }: Ending,
+  until: number,
+  reconnectMs: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const ids = hub.selectClients()
+  const startedAt = scheduler.now()
+  const window = until - startedAt
+  let closed = 0
+  const closeDue = (): boolean => {
+    const elapsed = scheduler.now() - startedAt
+    const due = signal?.aborted || elapsed >= window ? ids.length : Math.ceil((ids.length * elapsed) / window)
+    while (closed < due) hub.unregisterClient(ids[closed++]!, 'shutdown', Math.ceil(random() * reconnectMs))
+    return closed === ids.length
+  }
+  await waitUntil(closeDue, scheduler, Number.POSITIVE_INFINITY, undefined)
+}
+
+/** Looks until it is so (true), the time has come or the signal says so (false). */
+async function waitUntil(
+  done: () => boolean,
+  scheduler: Scheduler,
+  until: number,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  while (!done()) {
+    if (signal?.aborted || scheduler.now() >= until) return false
+    await new Promise<void>(look => {
+      const timer = scheduler.after(LOOK_MS, end)
+      function end(): void {
+        timer[Symbol.dispose]()
+        signal?.removeEventListener('abort', end)
+        look()
+      }
+      signal?.addEventListener('abort', end, { once: true })
+    })
+  }
+  return true
+}

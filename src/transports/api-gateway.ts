@@ -1,0 +1,176 @@
+import { Agent as HttpAgent } from 'node:http'
+import { Agent as HttpsAgent } from 'node:https'
+import type { Client, CloseReason } from '../core/connection.ts'
+import { HubError } from '../core/errors.ts'
+import { Egress } from './egress.ts'
+import type { Envelope, Outcome } from './envelope.ts'
+import { openReceiver, type RequestHub, type RequestOpening, type RequestRules } from './request-clients.ts'
+
+/** The part of @aws-sdk/client-apigatewaymanagementapi that is used. */
+export interface GatewaySdk {
+  readonly ApiGatewayManagementApiClient: new (config: object) => GatewayApi
+  readonly PostToConnectionCommand: new (input: { ConnectionId: string; Data: Uint8Array }) => object
+  readonly GetConnectionCommand: new (input: { ConnectionId: string }) => object
+  readonly DeleteConnectionCommand: new (input: { ConnectionId: string }) => object
+}
+
+interface GatewayApi {
+  send(command: object, options?: { abortSignal?: AbortSignal }): Promise<unknown>
+  destroy(): void
+}
+
+export interface ApiGatewayOptions extends RequestRules {
+  /**
+   * Of the APIs, such as https://abc123.execute-api.eu-west-1.amazonaws.com/prod. Only these: requests to them are signed with the
+   * process's credentials.
+   */
+  readonly endpoints: readonly string[]
+  /** Default: what the SDK finds. */
+  readonly region?: string | undefined
+  /** Default: what the SDK finds. */
+  readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string } | undefined
+  /** Addresses beside the public ones that an endpoint may have. Default: none. */
+  readonly allow?: readonly string[] | undefined
+  /** How long one attempt may take, in ms. Default 5,000. */
+  readonly timeoutMs?: number | undefined
+}
+
+export interface ApiGatewayOpening extends RequestOpening {
+  /** One of the endpoints. */
+  readonly endpoint: string
+  /** As API Gateway gives it to the backend with $connect. */
+  readonly connectionId: string
+}
+
+interface Restorable {
+  readonly transport: 'api-gateway'
+  readonly endpoint: string
+  readonly connectionId: string
+}
+
+const TIMEOUT_MS = 5000
+const MAX_CONNECTION_ID_LENGTH = 128
+
+/** Loaded when it is needed, for it is an optional package. Throws CONFIG_INVALID where it is not installed. */
+export async function loadGatewaySdk(): Promise<GatewaySdk> {
+  try {
+    return (await import('@aws-sdk/client-apigatewaymanagementapi')) as unknown as GatewaySdk
+  } catch (error) {
+    const how = 'npm install @aws-sdk/client-apigatewaymanagementapi'
+    throw new HubError('CONFIG_INVALID', `apiGateway: its SDK is not installed: ${how}`, { cause: error })
+  }
+}
+
+/** Clients that are WebSocket connections of an AWS API Gateway: messages become `POST {endpoint}/@connections/{id}`, signed by AWS's SDK. */
+export class ApiGatewayClients {
+  readonly #hub: RequestHub
+  readonly #options: ApiGatewayOptions
+  readonly #sdk: GatewaySdk
+  readonly #apis = new Map<string, GatewayApi>()
+
+  /** Throws CALLBACK_URL_INVALID where an endpoint is not to be posted to. */
+  constructor(hub: RequestHub, sdk: GatewaySdk, options: ApiGatewayOptions) {
+    this.#hub = hub
+    this.#sdk = sdk
+    this.#options = options
+    const egress = new Egress(options.allow)
+    for (const endpoint of options.endpoints) this.#apis.set(endpointKey(egress.checkUrl(endpoint)), this.#api(endpoint, egress))
+  }
+
+  /** Throws REQUEST_INVALID and the HubErrors of registerClient and subscribe. */
+  register(opening: ApiGatewayOpening): Client {
+    const { connectionId } = opening
+    const api = this.#apis.get(URL.canParse(opening.endpoint) ? endpointKey(new URL(opening.endpoint)) : '')
+    if (api === undefined) {
+      throw new HubError('REQUEST_INVALID', `endpoint: it is none of the configured ones: ${[...this.#apis.keys()].join(', ')}`)
+    }
+    if (typeof connectionId !== 'string' || connectionId === '' || connectionId.length > MAX_CONNECTION_ID_LENGTH) {
+      throw new HubError('REQUEST_INVALID', `connectionId: it has 1 to ${MAX_CONNECTION_ID_LENGTH} characters`)
+    }
+    const { href: endpoint, host } = new URL(opening.endpoint)
+    const restore: Restorable = { transport: 'api-gateway', endpoint, connectionId }
+    const receiver = {
+      protocol: 'api-gateway',
+      address: host,
+      restore,
+      attempt: (envelope: Envelope, signal: AbortSignal) => this.#post(api, connectionId, envelope, signal),
+      ping: (signal: AbortSignal) => this.#get(api, connectionId, signal),
+      farewell: (reason: CloseReason) => this.#delete(api, connectionId, reason),
+    }
+    return openReceiver(this.#hub, receiver, opening, this.#options)
+  }
+
+  /** Registers again what `register` gave a store to keep. */
+  restore(restorable: unknown, opening: RequestOpening): Client {
+    const { endpoint = '', connectionId = '' } = (restorable ?? {}) as Partial<Restorable>
+    return this.register({ ...opening, endpoint, connectionId })
+  }
+
+  close(): void {
+    for (const api of this.#apis.values()) api.destroy()
+  }
+
+  #api(endpoint: string, egress: Egress): GatewayApi {
+    const { region, credentials } = this.#options
+    const agent = { keepAlive: true, lookup: egress.lookup }
+    return new this.#sdk.ApiGatewayManagementApiClient({
+      endpoint: endpoint.replace(/\/$/, ''),
+      // We retry ourselves, in order and as the breaker says.
+      maxAttempts: 1,
+      requestHandler: { httpAgent: new HttpAgent(agent), httpsAgent: new HttpsAgent(agent) },
+      ...(region !== undefined && { region }),
+      ...(credentials && { credentials }),
+    })
+  }
+
+  #limit(signal: AbortSignal): AbortSignal {
+    return AbortSignal.any([signal, AbortSignal.timeout(this.#options.timeoutMs ?? TIMEOUT_MS)])
+  }
+
+  async #post(api: GatewayApi, connectionId: string, { payload }: Envelope, signal: AbortSignal): Promise<Outcome> {
+    const command = new this.#sdk.PostToConnectionCommand({ ConnectionId: connectionId, Data: payload })
+    const limit = this.#limit(signal)
+    try {
+      await api.send(command, { abortSignal: limit })
+      return { kind: 'ok' }
+    } catch (error) {
+      return outcomeOf(error, !signal.aborted && limit.aborted)
+    }
+  }
+
+  async #get(api: GatewayApi, connectionId: string, signal: AbortSignal): Promise<'there' | 'gone' | 'unknown'> {
+    try {
+      const command = new this.#sdk.GetConnectionCommand({ ConnectionId: connectionId })
+      await api.send(command, { abortSignal: this.#limit(signal) })
+      return 'there'
+    } catch (error) {
+      return statusOf(error) === 410 ? 'gone' : 'unknown'
+    }
+  }
+
+  /** The registration has ended for our reasons. At a shutdown the connection stays: it will be found again in the store. */
+  #delete(api: GatewayApi, connectionId: string, reason: CloseReason): void {
+    if (reason === 'shutdown' || reason === 'replaced') return
+    const command = new this.#sdk.DeleteConnectionCommand({ ConnectionId: connectionId })
+    // Nobody waits for it; what it says is only that the connection is there no more.
+    api.send(command, { abortSignal: AbortSignal.timeout(this.#options.timeoutMs ?? TIMEOUT_MS) }).catch(() => {})
+  }
+}
+
+function endpointKey({ origin, pathname }: URL): string {
+  return `${origin}${pathname.replace(/\/$/, '')}`
+}
+
+/** GoneException is there only where the answer names it; a bare 410 is as final. */
+function outcomeOf(error: unknown, timedOut: boolean): Outcome {
+  const status = statusOf(error)
+  if (timedOut) return { kind: 'retry', why: 'no answer in time', timedOut: true }
+  if (status === undefined) return { kind: 'retry', why: (error as Error).name }
+  if (status === 410) return { kind: 'gone', why: '410' }
+  const retry = status === 429 || status >= 500
+  return { kind: retry ? 'retry' : 'refused', why: `${status}` }
+}
+
+function statusOf(error: unknown): number | undefined {
+  return (error as { $metadata?: { httpStatusCode?: number } } | undefined)?.$metadata?.httpStatusCode
+}

@@ -1,0 +1,78 @@
+import type { Client } from '../core/connection.ts'
+import { HubError } from '../core/errors.ts'
+import { CallbackRequests } from './callback-request.ts'
+import { Egress } from './egress.ts'
+import { openReceiver, type RequestHub, type RequestOpening, type RequestRules } from './request-clients.ts'
+import { newClientId } from './transport.ts'
+import { parseSecret } from './webhook-signature.ts'
+
+export interface CallbackOptions extends RequestRules {
+  /** Addresses and networks (CIDR) beside the public ones that may be posted to, such as 127.0.0.1/32. Default: none. */
+  readonly allow?: readonly string[] | undefined
+  /** How long one attempt may take, in ms. Default 5,000. */
+  readonly timeoutMs?: number | undefined
+  /** Signs the requests to clients that bring no secret of their own. `whsec_` and base64. */
+  readonly secret?: string | undefined
+}
+
+export interface CallbackOpening extends RequestOpening {
+  /** http: or https:, on an address that may be posted to. */
+  readonly url: string
+  /** Signs its requests, as Standard Webhooks says. `whsec_` and base64. */
+  readonly secret?: string | undefined
+}
+
+/** What a store keeps of such a client. */
+interface Restorable {
+  readonly transport: 'callback'
+  readonly url: string
+  readonly secret?: string | undefined
+}
+
+/**
+ * Clients that are URLs: what they subscribe to, and what is sent to them, becomes POSTs (docs/sending.md). All of them share one pool of
+ * kept-alive connections.
+ */
+export class CallbackClients {
+  readonly #hub: RequestHub
+  readonly #options: CallbackOptions
+  readonly #egress: Egress
+  readonly #requests: CallbackRequests
+
+  /** Throws CONFIG_INVALID where an entry of `allow` is no address, REQUEST_INVALID where the secret is none. */
+  constructor(hub: RequestHub, options: CallbackOptions = {}) {
+    this.#hub = hub
+    this.#options = options
+    if (options.secret !== undefined) parseSecret(options.secret)
+    this.#egress = new Egress(options.allow)
+    this.#requests = new CallbackRequests({ egress: this.#egress, timeoutMs: options.timeoutMs })
+  }
+
+  /**
+   * Registers the URL as a client and subscribes it, or neither; posts nothing yet. Throws CALLBACK_URL_INVALID, REQUEST_INVALID, and the
+   * HubErrors of registerClient and subscribe.
+   */
+  register(opening: CallbackOpening): Client {
+    const url = this.#egress.checkUrl(opening.url)
+    const { secret, id = newClientId() } = opening
+    if (secret !== undefined) parseSecret(secret)
+    const restore: Restorable = { transport: 'callback', url: url.href, ...(secret !== undefined && { secret }) }
+    const attempt = this.#requests.attempt({ url, clientId: id, secret: secret ?? this.#options.secret })
+    const receiver = { protocol: 'callback', address: url.origin, attempt, restore }
+    return openReceiver(this.#hub, receiver, { ...opening, id }, this.#options)
+  }
+
+  /** Registers again what `register` gave a store to keep. Throws what `register` throws, and REQUEST_INVALID where it is no such thing. */
+  restore(restorable: unknown, opening: RequestOpening): Client {
+    const { url, secret } = (restorable ?? {}) as Partial<Restorable>
+    if (typeof url !== 'string' || (secret !== undefined && typeof secret !== 'string')) {
+      throw new HubError('REQUEST_INVALID', 'restore: it is not what a callback client was stored as')
+    }
+    return this.register({ ...opening, url, secret })
+  }
+
+  /** Closes the pool; after the hub. */
+  close(): Promise<void> {
+    return this.#requests.close()
+  }
+}

@@ -1,0 +1,70 @@
+import type { Client, CloseReason } from '../core/connection.ts'
+import type { ConnectionManager } from '../core/manager.ts'
+import type { DeliveryPolicy } from '../core/policy.ts'
+import type { Scheduler } from '../core/scheduler.ts'
+import type { Session } from '../core/sessions.ts'
+import { DEFAULT_RETRY, type RetryRules } from './backoff.ts'
+import { type BreakerRules, DEFAULT_BREAKER } from './circuit-breaker.ts'
+import type { Attempt } from './envelope.ts'
+import { RequestConnection, type RequestConnectionOptions, type RequestMeter } from './request-connection.ts'
+import { join, newClientId } from './transport.ts'
+
+/** A hub with a clock and counters for requests, as `createHub` makes it. */
+export interface RequestHub extends ConnectionManager {
+  readonly scheduler: Scheduler
+  readonly operations: { readonly callback: RequestMeter }
+}
+
+/** How all clients of one kind are treated. */
+export interface RequestRules {
+  /** Default: 3 retries, 100 ms base, 5 s at most. */
+  readonly retry?: Partial<RetryRules> | undefined
+  /** Default: opens after 5 failures in a row, for 10 s. */
+  readonly breaker?: Partial<BreakerRules> | undefined
+  /** Between 0 and 1. Default: Math.random. */
+  readonly random?: (() => number) | undefined
+}
+
+/** Who is registered, whatever is behind it. */
+export interface RequestOpening {
+  /** Default: random. */
+  readonly id?: string | undefined
+  readonly topics?: readonly { readonly name: string; readonly policy?: DeliveryPolicy | undefined }[] | undefined
+  readonly session?: Session | undefined
+  /** The id is taken. Default replace: the older client is closed. refuse: CLIENT_EXISTS. */
+  readonly ifExists?: 'replace' | 'refuse' | undefined
+}
+
+/** What a client of requests is made of. */
+export interface Receiver {
+  readonly protocol: string
+  /** For people to read. */
+  readonly address: string
+  readonly attempt: Attempt
+  readonly ping?: RequestConnectionOptions['ping']
+  readonly farewell?: ((reason: CloseReason) => void) | undefined
+  /** All that is needed to have it again after a restart: plain JSON. */
+  readonly restore: unknown
+}
+
+/** Registers and subscribes, or neither. Throws the HubErrors of registerClient and subscribe. */
+export function openReceiver(hub: RequestHub, receiver: Receiver, opening: RequestOpening, rules: RequestRules): Client {
+  const connection = new RequestConnection({
+    ...receiver,
+    retry: { ...DEFAULT_RETRY, ...rules.retry },
+    breaker: { ...DEFAULT_BREAKER, ...rules.breaker },
+    random: rules.random ?? Math.random,
+    scheduler: hub.scheduler,
+    events: hub.events,
+    meter: hub.operations.callback,
+  })
+  const { id = newClientId(), topics = [], session, ifExists } = opening
+  return join(connection, {
+    hub,
+    clientId: id,
+    topics: topics.map(({ name, policy }) => ({ name, options: { policy } })),
+    session,
+    ifExists,
+    restore: receiver.restore,
+  })
+}

@@ -1,0 +1,260 @@
+import type { Circuit, Client, CloseReason, WriteResult } from '../core/connection.ts'
+import { HubError } from '../core/errors.ts'
+import type { Events, RequestFailure } from '../core/events.ts'
+import type { Parcel } from '../core/parcel.ts'
+import type { Scheduler } from '../core/scheduler.ts'
+import { backoffMs, type RetryRules } from './backoff.ts'
+import { type BreakerRules, CircuitBreaker } from './circuit-breaker.ts'
+import { type Attempt, type Envelope, envelopeCodec, envelopes, type Outcome } from './envelope.ts'
+import type { Bound } from './transport.ts'
+
+/** What a connection of requests counts. See Operation. */
+export interface RequestMeter {
+  begin(): void
+  end(ms: number, error?: HubError['code']): void
+  retried(): void
+}
+
+export interface RequestConnectionOptions {
+  readonly protocol: string
+  /** The receiver, for people to read. */
+  readonly address: string
+  readonly attempt: Attempt
+  readonly retry: RetryRules
+  readonly breaker: BreakerRules
+  readonly scheduler: Scheduler
+  readonly random: () => number
+  readonly events: Events
+  readonly meter: RequestMeter
+  /** Asks the receiver whether it is there. */
+  readonly ping?: ((signal: AbortSignal) => Promise<'there' | 'gone' | 'unknown'>) | undefined
+  /** Tells the receiver that the hub has ended it. */
+  readonly farewell?: ((reason: CloseReason) => void) | undefined
+}
+
+/** Something to deliver; with a parcel, somebody waits for it. */
+interface Item {
+  readonly envelope: Envelope
+  readonly parcel: Parcel | undefined
+}
+
+/**
+ * A connection each of whose messages is a request that somebody answers. One at a time, in order, tried again as the rules say; while one
+ * is under way the connection is not writable, so what waits is the policy's business, as with a socket that does not drain. Owns what it
+ * has in hand: at most one flush. While its breaker is open topic messages wait, and what was sent to it alone fails at once.
+ */
+export class RequestConnection implements Bound {
+  readonly protocol: string
+  readonly codec = envelopeCodec
+  readonly confirms = true
+  readonly address: string
+  /** Absent where the receiver cannot be asked. */
+  readonly ping: ((answer: (active: boolean) => void) => void) | undefined
+  readonly #options: RequestConnectionOptions
+  readonly #breaker: CircuitBreaker
+  readonly #closing = new AbortController()
+  #client: Client | undefined
+  #hand: Item[] = []
+  #running = false
+  /** Of the attempts: why the breaker opened. */
+  #why: string | undefined
+  /** Ends the wait or the attempt that is under way. */
+  #interrupt: AbortController | undefined
+
+  constructor(options: RequestConnectionOptions) {
+    this.#options = options
+    this.protocol = options.protocol
+    this.address = options.address
+    this.#breaker = new CircuitBreaker(options.breaker, circuit => this.#changed(circuit))
+    const { ping } = options
+    this.ping = ping && (answer => this.#ask(ping, answer))
+  }
+
+  get circuit(): Circuit {
+    return this.#breaker.circuit
+  }
+
+  bind(client: Client): void {
+    this.#client = client
+  }
+
+  detach(): void {
+    this.#client = undefined
+    this.#closing.abort()
+  }
+
+  write(frame: Uint8Array): WriteResult {
+    if (this.#closing.signal.aborted) return 'gone'
+    for (const envelope of envelopes(frame)) this.#hand.push({ envelope, parcel: undefined })
+    void this.#run()
+    return 'full'
+  }
+
+  send(parcel: Parcel): WriteResult {
+    if (this.#closing.signal.aborted) return 'gone'
+    this.#hand.push({ envelope: { kind: 'send', ...parcel.message }, parcel })
+    void this.#run()
+    return 'full'
+  }
+
+  #ask(ping: NonNullable<RequestConnectionOptions['ping']>, answer: (active: boolean) => void): void {
+    void ping(this.#closing.signal).then(state => {
+      answer(state !== 'gone' && !this.#closing.signal.aborted)
+      if (state === 'gone') this.#client?.close('peer')
+    })
+  }
+
+  close(reason: CloseReason): void {
+    if (this.#closing.signal.aborted) return
+    this.#closing.abort()
+    this.#interrupt?.abort()
+    this.#client = undefined
+    const hand = this.#hand
+    this.#hand = []
+    const error = departure(this.address, reason)
+    for (const { parcel } of hand) parcel?.settle(error)
+    if (reason !== 'peer') this.#options.farewell?.(reason)
+  }
+
+  /** Works until its hand is empty, and then lets the hub go on. Never rejects. */
+  async #run(): Promise<void> {
+    if (this.#running) return
+    this.#running = true
+    // What the flush that brought the first still has to give comes along.
+    await undefined
+    while (this.#hand.length > 0) {
+      const [item] = this.#hand as [Item]
+      if (item.parcel?.over) this.#hand.shift()
+      else await this.#deliver(item)
+    }
+    this.#running = false
+    this.#client?.drained()
+  }
+
+  async #deliver(item: Item): Promise<void> {
+    const { meter, scheduler } = this.#options
+    const startedAt = scheduler.now()
+    meter.begin()
+    const error = await this.#deliverWithRetries(item)
+    meter.end(scheduler.now() - startedAt, error?.code)
+    if (this.#closing.signal.aborted) {
+      item.parcel?.settle(error)
+      return
+    }
+    // It may have been forgotten meanwhile, with all of its topic.
+    if (this.#hand[0] === item) this.#hand.shift()
+    if (item.parcel) item.parcel.settle(error)
+    else this.#tell(item.envelope, error)
+  }
+
+  /** A topic's message has arrived, or has been given up. */
+  #tell({ kind, topic, seq }: Envelope, error: HubError | undefined): void {
+    if (kind !== 'message') return
+    if (error === undefined) this.#client?.confirmed(topic!, seq!)
+    else if (this.#client?.failed(topic!, seq!)) {
+      this.#hand = this.#hand.filter(({ envelope }) => envelope.kind !== 'message' || envelope.topic !== topic)
+    }
+  }
+
+  /** Answers with nothing, or with why it was given up. */
+  async #deliverWithRetries(item: Item): Promise<HubError | undefined> {
+    const { retry, random, meter } = this.#options
+    for (let attempts = 1; ; attempts++) {
+      const outcome = await this.#attempt(item)
+      if (outcome === undefined) return item.parcel?.over ? interrupted() : departure(this.address, 'peer')
+      if (outcome.kind === 'ok') return undefined
+      if (outcome.kind === 'gone') return this.#gone(outcome.why, item.parcel)
+      // It waits for its receiver to come back, and begins anew then. Who sent to this client alone was told already.
+      if (this.#breaker.circuit === 'open') {
+        attempts = 0
+        continue
+      }
+      const failure = this.#failure(item, attempts, outcome.why)
+      if (outcome.kind === 'refused' || attempts > retry.retries) return this.#giveUp(failure, outcome)
+      const waitMs = Math.max(backoffMs(retry, attempts, random), outcome.kind === 'retry' ? (outcome.afterMs ?? 0) : 0)
+      meter.retried()
+      this.#options.events.emit('retry', { ...failure, waitMs })
+      await this.#wait(waitMs, item.parcel)
+    }
+  }
+
+  /** Undefined: nobody waits for it any longer, or the connection has ended. */
+  async #attempt(item: Item): Promise<Outcome | undefined> {
+    const { scheduler, attempt } = this.#options
+    for (let wait = this.#breaker.waitMs(scheduler.now()); wait > 0; wait = this.#breaker.waitMs(scheduler.now())) {
+      await this.#wait(wait, item.parcel)
+      if (this.#closing.signal.aborted || item.parcel?.over) return undefined
+    }
+    if (this.#closing.signal.aborted || item.parcel?.over) return undefined
+    const outcome = await this.#interruptible(item.parcel, signal => attempt(item.envelope, signal))
+    if (this.#closing.signal.aborted || item.parcel?.over) return undefined
+    this.#learn(outcome)
+    return item.parcel?.over ? undefined : outcome
+  }
+
+  /** Whoever answers is there, whatever the answer: only what may be tried again says that the receiver is in trouble. */
+  #learn(outcome: Outcome): void {
+    this.#why = outcome.kind === 'ok' ? undefined : outcome.why
+    if (outcome.kind === 'retry') this.#breaker.failed(this.#options.scheduler.now())
+    else this.#breaker.succeeded()
+  }
+
+  #gone(why: string, parcel: Parcel | undefined): HubError {
+    const error = new HubError('CONNECTION_STALE', `client: ${this.address} has gone (${why}) and was removed`)
+    parcel?.settle(error)
+    this.#client?.close('peer')
+    return error
+  }
+
+  #giveUp(failure: RequestFailure, outcome: Outcome): HubError {
+    this.#options.events.emit('undelivered', failure)
+    const times = failure.attempts === 1 ? 'once' : `${failure.attempts} times`
+    const code = outcome.kind === 'retry' && outcome.timedOut ? 'SEND_TIMEOUT' : 'SEND_FAILED'
+    return new HubError(code, `client: ${this.address} was tried ${times}, at last: ${failure.why}`)
+  }
+
+  #failure({ envelope: { id, topic, correlationId } }: Item, attempts: number, why: string): RequestFailure {
+    return { id: this.#client!.id, messageId: id, topic, correlationId, attempts, why }
+  }
+
+  /** Whoever waits for something that was sent to this client alone hears of it now, and gives it up. */
+  #changed(circuit: Circuit): void {
+    const client = this.#client
+    if (client === undefined) return
+    this.#options.events.emit('circuit', { id: client.id, circuit, why: circuit === 'open' ? this.#why : undefined })
+  }
+
+  #wait(ms: number, parcel: Parcel | undefined): Promise<void> {
+    return this.#interruptible(
+      parcel,
+      signal =>
+        new Promise(resolve => {
+          const timer = this.#options.scheduler.after(ms, resolve)
+          signal.addEventListener('abort', () => {
+            timer[Symbol.dispose]()
+            resolve()
+          })
+        }),
+    )
+  }
+
+  /** The end of the connection, and of the parcel, end what is done meanwhile. */
+  async #interruptible<T>(parcel: Parcel | undefined, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const interrupt = new AbortController()
+    this.#interrupt = interrupt
+    if (parcel) parcel.oncancel = () => interrupt.abort()
+    const result = await work(interrupt.signal)
+    if (parcel) parcel.oncancel = undefined
+    this.#interrupt = undefined
+    return result
+  }
+}
+
+function interrupted(): HubError {
+  return new HubError('SEND_ABORTED', 'nobody waits for the message any longer')
+}
+
+function departure(address: string, reason: CloseReason): HubError {
+  if (reason === 'shutdown') return new HubError('SHUTTING_DOWN', 'the hub shut down before the message was delivered')
+  return new HubError('CONNECTION_STALE', `client: ${address} has gone (${reason}) before it took the message`)
+}
