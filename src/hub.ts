@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { memoryBroker } from './brokers/memory.ts'
 import type { Broker } from './core/broker.ts'
+import type { ClientFilter, HubLimits } from './core/contract.ts'
 import { HubError } from './core/errors.ts'
-import { type ClientFilter, ConnectionManager, type HubLimits } from './core/manager.ts'
+import { ConnectionManager } from './core/manager.ts'
 import type { DeliveryPolicy } from './core/policy.ts'
 import type { Scheduler } from './core/scheduler.ts'
 import { DEFAULT_MAX_MESSAGE_BYTES, type TopicRegistry } from './core/topics.ts'
@@ -62,7 +63,12 @@ export class Hub extends ConnectionManager {
     })
     this.scheduler = scheduler
     this.operations = { send: new Operation(), broadcast: new Operation(), route, callback: new Operation() }
-    this.#sender = new Sender(this, scheduler, this.operations.send, options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES)
+    this.#sender = new Sender(
+      this,
+      scheduler,
+      this.operations.send,
+      options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES,
+    )
   }
 
   /**

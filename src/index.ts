@@ -3,21 +3,21 @@ export { memoryBroker } from './brokers/memory.ts'
 export { Batch, type Encoded } from './core/batch.ts'
 export type { Broker, Publication, RouteResult, Sink } from './core/broker.ts'
 export type { Circuit, Client, CloseReason, Connection, WriteResult } from './core/connection.ts'
+export type {
+  ClientFilter,
+  HubLimits,
+  PostedMessage,
+  RegisterOptions,
+  RouteOptions,
+  SubscribeOptions,
+  Subscription,
+} from './core/contract.ts'
 export { type ClientFailure, type ErrorCode, HubError } from './core/errors.ts'
 export type { Events, HubEvents, RequestFailure } from './core/events.ts'
 export { type ClientId, type Position, parseClientId, parseTopicName, type Seq, type TopicName } from './core/ids.ts'
-export {
-  type ClientFilter,
-  ConnectionManager,
-  type HubLimits,
-  type PostedMessage,
-  type RegisterOptions,
-  type RouteOptions,
-  type SubscribeOptions,
-  type Subscription,
-} from './core/manager.ts'
-export { Direct, type DirectMessage, type Parcel } from './core/parcel.ts'
+export { ConnectionManager } from './core/manager.ts'
 export type { Codec, DropReason, Gap, GapReason, Message } from './core/message.ts'
+export { Direct, type DirectMessage, type Parcel } from './core/parcel.ts'
 export type { Backlog, DeliveryPolicy, PolicyDescription, PolicyLink, Verdict } from './core/policy.ts'
 export type { Scheduler } from './core/scheduler.ts'
 export { type Action, type Handshake, openSessions, type Session, type SessionManager } from './core/sessions.ts'
@@ -31,11 +31,11 @@ export { type BufferedOptions, buffered } from './policies/buffered.ts'
 export { parsePolicy } from './policies/catalog.ts'
 export { type DropSlowOptions, dropSlow } from './policies/drop-slow.ts'
 export { latest } from './policies/latest.ts'
+export { type RateLimitOptions, rateLimit } from './policies/rate-limit.ts'
+export { type ReliableOptions, reliable } from './policies/reliable.ts'
 export type { BroadcastResult, ClientOutcome } from './sending/broadcast.ts'
 export type { HubMetrics, OperationName } from './sending/metrics.ts'
 export type { Operation, OperationMetrics } from './sending/operation.ts'
 export type { SendResult } from './sending/pending-send.ts'
 export type { SendOptions } from './sending/sender.ts'
 export type { ShutdownOptions, ShutdownReport } from './sending/shutdown.ts'
-export { type ReliableOptions, reliable } from './policies/reliable.ts'
-export { type RateLimitOptions, rateLimit } from './policies/rate-limit.ts'

@@ -8,12 +8,16 @@ import { codeLines, importsOf, onlyCode } from './layering/source-text.ts'
 const ROOT = join(import.meta.dirname, '..')
 const PUBLIC_NAMES = Object.keys(manifest.exports).map(entry => entry.replace(/^\./, 'hubline'))
 
-const CORE_LINES = 2050
+const CORE_LINES = 2500
 const FILE_LINES = 300
 
 /** Files that may be longer, and why. */
 const LONG: Readonly<Record<string, string>> = {
   'src/core/manager.ts': 'the whole interface of the hub, most of it documentation',
+  'src/core/link.ts':
+    'one client on one topic: every way in which a message can be settled, which together must add up',
+  'src/core/outbox.ts':
+    'one flush, and what it must keep apart: messages, frames of the protocol, direct messages, time and bytes',
   'src/core/delivery.ts': 'the whole way of a message, which is easier to follow in one place',
 }
 

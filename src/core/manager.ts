@@ -1,7 +1,18 @@
-import type { Broker, Publication, RouteResult } from './broker.ts'
+import type { Publication, RouteResult } from './broker.ts'
 import { Budget } from './budget.ts'
 import { type BackEdge, Registration } from './client.ts'
 import type { Client, CloseReason, Connection } from './connection.ts'
+import {
+  type ClientFilter,
+  DEFAULT_LIMITS,
+  type HubLimits,
+  type ManagerOptions,
+  type PostedMessage,
+  type RegisterOptions,
+  type RouteOptions,
+  type SubscribeOptions,
+  type Subscription,
+} from './contract.ts'
 import { Delivery } from './delivery.ts'
 import { HubError } from './errors.ts'
 import { Events } from './events.ts'
@@ -10,98 +21,11 @@ import { Link } from './link.ts'
 import type { Message } from './message.ts'
 import { Outbox } from './outbox.ts'
 import { type Direct, Parcel } from './parcel.ts'
-import type { DeliveryPolicy, PolicyDescription } from './policy.ts'
-import type { Scheduler } from './scheduler.ts'
-import type { Session } from './sessions.ts'
+import type { DeliveryPolicy } from './policy.ts'
+import { checkAllowed, circuitOpen, notCarried, tooMany } from './refusals.ts'
 import { clientInfo, connectionStats, HubCounters, subscriptionInfo, topicInfo } from './snapshot.ts'
 import type { ClientInfo, ConnectionStats, SubscriptionInfo, TopicInfo } from './stats.ts'
 import { Topic } from './topic.ts'
-import type { TopicRegistry } from './topics.ts'
-
-export interface HubLimits {
-  readonly maxClients: number
-  readonly maxTopics: number
-  readonly maxSubscriptionsPerClient: number
-  /** Bytes that may wait for one client, over all its topics. A policy that allows more on one topic widens it for its client. */
-  readonly maxQueuedBytesPerClient: number
-  /** Bytes that the hub keeps in all: histories and whatever waits. Beyond it histories go, then the clients with most waiting. */
-  readonly maxRetainedBytes: number
-}
-
-const MIB = 1024 * 1024
-
-export const DEFAULT_LIMITS: HubLimits = {
-  maxClients: 50_000,
-  maxTopics: 100_000,
-  maxSubscriptionsPerClient: 128,
-  maxQueuedBytesPerClient: MIB,
-  maxRetainedBytes: 256 * MIB,
-}
-
-/** What the core needs from outside; `createHub` fills it in. */
-export interface ManagerOptions {
-  readonly scheduler: Scheduler
-  readonly broker: Broker
-  readonly topics: TopicRegistry
-  readonly policy: DeliveryPolicy
-  readonly limits?: Partial<HubLimits>
-  /** Unique to this life of the hub: positions of an earlier one must not fit. */
-  readonly epoch: string
-  /** Once a tick: how long the oldest of its messages took from being routed to being handed over, in ms. */
-  readonly onHanded?: ((ms: number) => void) | undefined
-}
-
-export interface RegisterOptions {
-  readonly protocols?: readonly string[]
-  readonly session?: Session | undefined
-  readonly address?: string | undefined
-  /** The id is taken. replace (default): the older client is closed as `replaced`. refuse: CLIENT_EXISTS. */
-  readonly ifExists?: 'replace' | 'refuse' | undefined
-  /** What another process needs to have this client again: for a connection store. May hold a secret. */
-  readonly restore?: unknown
-}
-
-export interface SubscribeOptions {
-  /** The subscriber's own wish; it wins over the client's policy and the topic's, if the topic allows it. */
-  readonly policy?: DeliveryPolicy | undefined
-  /**
-   * Resume after this position: what the topic still keeps is replayed first, what it does not is told as a gap.
-   * oldest: begin with everything that the topic keeps.
-   */
-  readonly after?: Position | 'oldest' | undefined
-}
-
-export interface Subscription {
-  readonly topic: TopicName
-  /** Everything after this position will be delivered, or counted and told. */
-  readonly position: Position
-  /** Was the asked position found? False where none was asked for. */
-  readonly recovered: boolean
-}
-
-export interface RouteOptions {
-  readonly contentType?: string | undefined
-  readonly key?: string | undefined
-  /** The publisher's name for the work that this belongs to. */
-  readonly correlationId?: string | undefined
-}
-
-/** Who is meant. What is not named does not matter; nothing at all means everybody. */
-export interface ClientFilter {
-  readonly topic?: string | undefined
-  readonly user?: string | undefined
-  readonly protocol?: string | undefined
-  /** Ids that are not meant. */
-  readonly except?: readonly string[] | undefined
-}
-
-/** What `post` answers: a message on its way to one client. */
-export interface PostedMessage {
-  /** `settled` without an error says that the receiver has it, and not only the transport. */
-  readonly confirms: boolean
-  /** Nobody waits for it any longer: `settled` is told the error, unless it was told already. What is on the wire may still arrive. */
-  cancel(error: HubError): void
-}
 
 /** How often topics are looked through for messages past their age, in ms. */
 const HOUSEKEEPING_MS = 1000
@@ -207,7 +131,9 @@ export class ConnectionManager {
   /** Ids of the clients that are on the topic, are of the user and speak the protocol, as far as these are named. Throws TOPIC_INVALID. */
   selectClients({ topic, user, protocol, except }: ClientFilter = {}): ClientId[] {
     const links = topic === undefined ? undefined : (this.#topics.get(parseTopicName(topic))?.links ?? [])
-    const clients = links ? links.flatMap(({ clientId }) => this.#clients.get(clientId) ?? []) : [...this.#clients.values()]
+    const clients = links
+      ? links.flatMap(({ clientId }) => this.#clients.get(clientId) ?? [])
+      : [...this.#clients.values()]
     const out = new Set<string>(except)
     return clients
       .filter(client => user === undefined || client.session.user === user)
@@ -311,6 +237,8 @@ export class ConnectionManager {
   post(id: string, direct: Direct, settled: (error: HubError | undefined) => void): PostedMessage {
     const client = this.#client(id)
     const { outbox } = client
+    // What was published before comes before.
+    for (const { topic } of outbox.links.values()) this.#delivery.seal(topic)
     const { connection } = outbox
     if (connection.circuit === 'open') throw circuitOpen(outbox.id)
     const frame = connection.send === undefined ? direct.encoded(connection.codec) : undefined
@@ -458,7 +386,13 @@ export class ConnectionManager {
         `data: ${data.byteLength} bytes are more than the ${spec.maxMessageBytes} that ${topic} takes in one message`,
       )
     }
-    return { topic, data, contentType: options.contentType ?? spec.contentType ?? OCTETS, key: options.key, correlationId: options.correlationId }
+    return {
+      topic,
+      data,
+      contentType: options.contentType ?? spec.contentType ?? OCTETS,
+      key: options.key,
+      correlationId: options.correlationId,
+    }
   }
 
   #route({ topic: name, data, contentType, key, correlationId }: Publication): RouteResult {
@@ -466,7 +400,16 @@ export class ConnectionManager {
     const at = this.#options.scheduler.now()
     const seq = ++topic.seq
     topic.contentType = contentType
-    const message: Message = { topic: name, epoch: topic.epoch, seq, payload: data, contentType, key, correlationId, at }
+    const message: Message = {
+      topic: name,
+      epoch: topic.epoch,
+      seq,
+      payload: data,
+      contentType,
+      key,
+      correlationId,
+      at,
+    }
     const result = {
       position: { epoch: topic.epoch, seq },
       matched: topic.links.length,
@@ -593,29 +536,5 @@ export class ConnectionManager {
 
   #checkOpen(): void {
     if (this.#draining) throw new HubError('SHUTTING_DOWN', 'the hub is shutting down')
-  }
-}
-
-function tooMany(what: string, limit: number): HubError {
-  return new HubError('LIMIT_EXCEEDED', `limit: there may be at most ${limit} ${what}`)
-}
-
-/** Also for what was on its way when the breaker opened. */
-export function circuitOpen(id: string): HubError {
-  return new HubError('CIRCUIT_OPEN', `client: ${id} has failed too often; nothing is sent to it until its breaker has cooled down`)
-}
-
-function notCarried(id: ClientId, protocol: string, contentType: string): HubError {
-  return new HubError('UNSUPPORTED_PAYLOAD', `message: ${id} speaks ${protocol}, which cannot carry ${contentType} to one client`)
-}
-
-function checkAllowed({ name, spec }: Topic, policy: DeliveryPolicy | undefined): void {
-  const allowed = spec.allowedPolicies
-  if (policy === undefined || allowed === undefined) return
-  // A decorator is allowed if what it is made of is.
-  for (let part = policy.describe(); part !== undefined; part = part.inner as PolicyDescription) {
-    if (allowed.includes(part.name)) continue
-    const names = allowed.join(', ') || 'no other policy'
-    throw new HubError('POLICY_DENIED', `policy: ${name} allows ${names}, not ${part.name}`)
   }
 }

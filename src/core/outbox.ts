@@ -1,18 +1,25 @@
 import type { Batch } from './batch.ts'
 import type { Budget } from './budget.ts'
 import type { CloseReason, Connection, WriteResult } from './connection.ts'
-import { HubError } from './errors.ts'
+import type { HubError } from './errors.ts'
 import type { ClientId, TopicName } from './ids.ts'
 import type { Link } from './link.ts'
-import type { Codec, DropReason } from './message.ts'
+import type { DropReason } from './message.ts'
+import {
+  departed,
+  type Item,
+  lastWritten,
+  oldest,
+  ownBytes,
+  settle,
+  settleUnconfirmed,
+  waitsSince,
+} from './outbox-items.ts'
 import { Parcel } from './parcel.ts'
 import { Progress } from './progress.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { Stalls } from './stalls.ts'
 import type { WireClock } from './wire-clock.ts'
-
-/** Messages of a topic, a frame of the protocol itself, or something for this client alone. */
-type Item = Batch | Uint8Array | Parcel
 
 /**
  * What one client is about to be sent, and how slow its connection is: a socket is slow, not a subscription.
@@ -161,19 +168,12 @@ export class Outbox {
     let result: WriteResult = 'ok'
     let bytes = 0
     for (let i = 0; ; ) {
-      if (link !== undefined) {
-        const encoded = (item as Batch).encoded(this.connection.codec)
-        if (result !== 'gone') result = this.#writeAll(encoded.frames, i < last, result)
-        bytes += encoded.bytes
-        if (link.acks !== undefined && result !== 'gone' && !link.closed) {
-          link.sent(item as Batch, this.connection.codec, clock.now())
-        } else settle(link, item as Batch, result === 'gone' ? 0 : encoded.count, result)
-      } else if (item instanceof Parcel) {
-        if (!item.over) bytes += item.bytes
-        result = this.#hand(item, i < last, result)
+      if (link === undefined) {
+        bytes += ownBytes(item as Uint8Array | Parcel)
+        result = this.#writeOwn(item as Uint8Array | Parcel, i < last, result)
       } else {
-        if (result !== 'gone') result = this.#write(item as Uint8Array, i < last)
-        bytes += (item as Uint8Array).byteLength
+        bytes += (item as Batch).encoded(this.connection.codec).bytes
+        result = this.#writeBatch(item as Batch, link, i < last, result, clock)
       }
       if (i === count) break
       item = rest![i] as Item
@@ -190,9 +190,27 @@ export class Outbox {
     return result
   }
 
-  /** Nothing of a parcel that is over is written any more. */
+  #writeBatch(
+    batch: Batch,
+    link: Link,
+    more: boolean,
+    before: WriteResult,
+    clock: Pick<Scheduler, 'now'>,
+  ): WriteResult {
+    const { frames, count } = batch.encoded(this.connection.codec)
+    const result = before === 'gone' ? before : this.#writeAll(frames, more, before)
+    if (link.acks === undefined) settle(link, batch, result === 'gone' ? 0 : count, result)
+    else settleUnconfirmed(link, batch, this.connection.codec, result, clock.now())
+    return result
+  }
+
+  /** What belongs to no topic. Nothing of a parcel that is over is written any more. */
+  #writeOwn(item: Uint8Array | Parcel, more: boolean, before: WriteResult): WriteResult {
+    if (item instanceof Parcel) return item.over ? before : this.#hand(item, more, before)
+    return before === 'gone' ? before : this.#write(item, more)
+  }
+
   #hand(parcel: Parcel, more: boolean, before: WriteResult): WriteResult {
-    if (parcel.over) return before
     const { connection } = this
     if (parcel.frame !== undefined || before === 'gone') {
       // Settled with the write that it is part of; after `gone`, when the client is discarded.
@@ -304,15 +322,16 @@ export class Outbox {
   discard(reason: CloseReason): void {
     const items = [this.#first, this.#firstLink, ...(this.#rest ?? [])]
     this.#clear()
-    // An error has a stack, which most clients that leave need not pay for.
-    let error: HubError | undefined
     for (let i = 0; i < items.length; i += 2) {
       const item = items[i] as Item | undefined
       const link = items[i + 1] as Link | undefined
       if (link !== undefined) settle(link, item as Batch, 0, 'gone')
-      else if (item instanceof Parcel) item.settle((error ??= departed(this.id, reason)))
+      else if (item instanceof Parcel) {
+        this.#handed ??= []
+        this.#handed.push(item)
+      }
     }
-    if (this.#handed !== undefined) this.#settleHanded(error ?? departed(this.id, reason))
+    if (this.#handed !== undefined) this.#settleHanded(departed(this.id, reason))
     this.#count(-this.waitingBytes)
   }
 
@@ -325,45 +344,4 @@ export class Outbox {
       return 'gone'
     }
   }
-}
-
-/** How far into `rest` (0: not at all, the first item) the last item with a frame is: after it the connection may uncork. */
-function lastWritten(rest: readonly (Item | Link | undefined)[], codec: Codec): number {
-  for (let i = rest.length - 2; i >= 0; i -= 2) {
-    const item = rest[i] as Item
-    if (isWritten(item, codec)) return i + 2
-  }
-  return 0
-}
-
-function isWritten(item: Item, codec: Codec): boolean {
-  if (item instanceof Uint8Array) return true
-  return item instanceof Parcel ? !item.over : item.encoded(codec).frames.length > 0
-}
-
-/** Why a direct message did not reach a client that has gone. */
-export function departed(id: ClientId, reason: CloseReason): HubError {
-  if (reason === 'shutdown') return new HubError('SHUTTING_DOWN', 'the hub shut down before the client took the message')
-  return new HubError('CONNECTION_STALE', `client: ${id} has gone (${reason}) before it took the message`)
-}
-
-/** While a topic lets its messages linger it is not the client that keeps them waiting. */
-function waitsSince(item: Item, link: Link | undefined, controlAt: number): number {
-  return link === undefined ? controlAt : (item as Batch).messages[0]!.at + link.topic.lingerMs
-}
-
-function oldest(rest: readonly (Item | Link | undefined)[] = [], controlAt: number, first: number): number {
-  let since = first
-  for (let i = 0; i < rest.length; i += 2) {
-    since = Math.min(since, waitsSince(rest[i] as Item, rest[i + 1] as Link | undefined, controlAt))
-  }
-  return since
-}
-
-function settle(link: Link, batch: Batch, sent: number, result: WriteResult): void {
-  link.queued -= batch.count
-  link.delivered += sent
-  link.topic.counters.deliver(sent)
-  const lost = batch.count - sent
-  if (lost > 0) link.drop(batch.first, batch.last, lost, result === 'gone' ? 'closed' : 'unsupported')
 }

@@ -41,8 +41,12 @@ export async function broadcast(
       const clientId = ids[index]!
       const { result, slow } = sender.begin(clientId, outgoing)
       const settled = result.then(
-        sent => void (results[index] = { clientId, ok: true, ...sent }),
-        (error: HubError) => void (results[index] = { clientId, ok: false, error }),
+        sent => {
+          results[index] = { clientId, ok: true, ...sent }
+        },
+        (error: HubError) => {
+          results[index] = { clientId, ok: false, error }
+        },
       )
       if (slow) await settled
       else writes.push(settled)

@@ -1,5 +1,5 @@
+import type { PostedMessage } from '../core/contract.ts'
 import { HubError } from '../core/errors.ts'
-import type { PostedMessage } from '../core/manager.ts'
 import type { Scheduler } from '../core/scheduler.ts'
 
 /** What came of a send that went well. */
@@ -90,5 +90,8 @@ function aborted(): HubError {
 }
 
 function timedOut(timeoutMs: number): HubError {
-  return new HubError('SEND_TIMEOUT', `timeoutMs: nothing was heard within ${timeoutMs} ms; the message may still arrive`)
+  return new HubError(
+    'SEND_TIMEOUT',
+    `timeoutMs: nothing was heard within ${timeoutMs} ms; the message may still arrive`,
+  )
 }

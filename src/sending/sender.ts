@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { HubError } from '../core/errors.ts'
 import type { ClientId } from '../core/ids.ts'
-import { type ConnectionManager, circuitOpen } from '../core/manager.ts'
+import type { ConnectionManager } from '../core/manager.ts'
 import { Direct } from '../core/parcel.ts'
+import { circuitOpen } from '../core/refusals.ts'
 import type { Scheduler } from '../core/scheduler.ts'
 import type { Operation } from './operation.ts'
 import { PendingSend, type SendResult } from './pending-send.ts'
@@ -69,7 +70,12 @@ export class Sender {
       )
     }
     const id = checkKey('id', options.id) ?? randomUUID()
-    const direct = new Direct({ id, payload, contentType, correlationId: checkKey('correlationId', options.correlationId) })
+    const direct = new Direct({
+      id,
+      payload,
+      contentType,
+      correlationId: checkKey('correlationId', options.correlationId),
+    })
     const { timeoutMs = DEFAULT_SEND_TIMEOUT_MS, confirm = false, signal } = options
     return { direct, timeoutMs, confirm, signal }
   }
@@ -111,13 +117,17 @@ export class Sender {
   #confirm(clientId: string, posted: ReturnType<ConnectionManager['post']>, pending: PendingSend): void {
     const asked = this.#hub.ping(clientId, active => {
       if (active) pending.taken(true)
-      else pending.fail(new HubError('CONNECTION_STALE', `client: ${clientId} has gone before it confirmed the message`))
+      else
+        pending.fail(new HubError('CONNECTION_STALE', `client: ${clientId} has gone before it confirmed the message`))
     })
     if (asked) pending.posted(posted, 2)
   }
 
   /** See Hub.isActive. */
-  isActive(clientId: string, { timeoutMs = PING_TIMEOUT_MS, signal }: Pick<SendOptions, 'timeoutMs' | 'signal'>): Promise<boolean> {
+  isActive(
+    clientId: string,
+    { timeoutMs = PING_TIMEOUT_MS, signal }: Pick<SendOptions, 'timeoutMs' | 'signal'>,
+  ): Promise<boolean> {
     return new Promise((resolve, reject) => {
       const end = (): void => {
         timer[Symbol.dispose]()
@@ -174,5 +184,8 @@ export class Sender {
 
 function checkKey(field: 'id' | 'correlationId', value: string | undefined): string | undefined {
   if (value === undefined || (value.length <= MAX_KEY_LENGTH && KEY.test(value))) return value
-  throw new HubError('REQUEST_INVALID', `${field}: it is 1 to ${MAX_KEY_LENGTH} printable ASCII characters without spaces`)
+  throw new HubError(
+    'REQUEST_INVALID',
+    `${field}: it is 1 to ${MAX_KEY_LENGTH} printable ASCII characters without spaces`,
+  )
 }

@@ -29,5 +29,8 @@ function json(message: unknown): string {
     throw new HubError('INVALID_MESSAGE', `message: it has no form in JSON: ${why}`, { cause: error })
   }
   if (text !== undefined) return text
-  throw new HubError('INVALID_MESSAGE', `message: ${typeof message} has no form in JSON; give bytes, text or plain data`)
+  throw new HubError(
+    'INVALID_MESSAGE',
+    `message: ${typeof message} has no form in JSON; give bytes, text or plain data`,
+  )
 }

@@ -47,7 +47,13 @@ interface Ending {
  */
 export async function shutdown(ending: Ending, options: ShutdownOptions): Promise<ShutdownReport> {
   const { hub, sender, scheduler } = ending
-  const { signal, deadlineMs = DEADLINE_MS, drainMs = deadlineMs / 2, spreadMs = 0, reconnectMs = RECONNECT_MS } = options
+  const {
+    signal,
+    deadlineMs = DEADLINE_MS,
+    drainMs = deadlineMs / 2,
+    spreadMs = 0,
+    reconnectMs = RECONNECT_MS,
+  } = options
   const startedAt = scheduler.now()
   const deadline = startedAt + deadlineMs
   hub.drain()

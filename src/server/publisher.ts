@@ -1,7 +1,8 @@
 import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage } from 'node:http'
+import type { RouteOptions } from '../core/contract.ts'
 import { HubError } from '../core/errors.ts'
-import type { ConnectionManager, RouteOptions } from '../core/manager.ts'
+import type { ConnectionManager } from '../core/manager.ts'
 import { decodeUtf8 } from '../wire/content-type.ts'
 import { LineSplitter } from '../wire/lines.ts'
 

@@ -39,11 +39,19 @@ export class ConnectionBook {
   readonly #hub: ConnectionManager
   readonly #store: ConnectionStore
   readonly #options: BookOptions
-  readonly #kept = new Map<string, { restore: unknown; connectedAt: number; lastSendAt: number | undefined; writing: Promise<void> }>()
+  readonly #kept = new Map<
+    string,
+    { restore: unknown; connectedAt: number; lastSendAt: number | undefined; writing: Promise<void> }
+  >()
   readonly #timer: Disposable
   #writes = 0
 
-  constructor(hub: ConnectionManager, store: ConnectionStore, every: (ms: number, run: () => void) => Disposable, options: BookOptions) {
+  constructor(
+    hub: ConnectionManager,
+    store: ConnectionStore,
+    every: (ms: number, run: () => void) => Disposable,
+    options: BookOptions,
+  ) {
     this.#hub = hub
     this.#store = store
     this.#options = options
@@ -88,7 +96,10 @@ export class ConnectionBook {
     this.#write(id, () => this.#store.put(record), 'put')
   }
 
-  #record(client: ClientInfo, kept: { restore: unknown; connectedAt: number; lastSendAt: number | undefined }): ConnectionRecord {
+  #record(
+    client: ClientInfo,
+    kept: { restore: unknown; connectedAt: number; lastSendAt: number | undefined },
+  ): ConnectionRecord {
     const { id, user, protocol } = client
     const { node, now } = this.#options
     const topics = client.subscriptions.map(({ topic, wish }) => ({ name: topic, ...(wish && { policy: wish }) }))
@@ -103,7 +114,8 @@ export class ConnectionBook {
   #ended(id: string, shutdown: boolean): void {
     const kept = this.#kept.get(id)
     if (kept === undefined) return
-    if (!(shutdown && kept.restore !== undefined)) this.#write(id, async () => void (await this.#store.delete(id)), 'delete')
+    if (!(shutdown && kept.restore !== undefined))
+      this.#write(id, async () => void (await this.#store.delete(id)), 'delete')
     void kept.writing.then(() => {
       if (this.#kept.get(id) === kept) this.#kept.delete(id)
     })

@@ -13,7 +13,13 @@ export interface BrokerHarness {
 const topic = parseTopicName('contract/broker')
 
 function publication(number: number): Publication {
-  return { topic, data: new TextEncoder().encode(`${number}`), contentType: 'text/plain', key: `k${number}`, correlationId: undefined }
+  return {
+    topic,
+    data: new TextEncoder().encode(`${number}`),
+    contentType: 'text/plain',
+    key: `k${number}`,
+    correlationId: undefined,
+  }
 }
 
 /** What every broker must keep: own messages come back once, in order, unchanged. */

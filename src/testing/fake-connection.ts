@@ -1,7 +1,7 @@
 import type { Client, CloseReason, Connection, WriteResult } from '../core/connection.ts'
 import type { Codec, Gap, Message } from '../core/message.ts'
 
-/** What a fake connection received: a message, a notice of loss, or a frame of the protocol itself. */
+/** What a fake connection received: a message, something for it alone, a notice of loss, or a frame of the protocol itself. */
 export type Received =
   | {
       readonly kind: 'message'
@@ -11,6 +11,7 @@ export type Received =
       readonly text: string
       readonly bytes: number
     }
+  | { readonly kind: 'direct'; readonly id: string; readonly text: string }
   | { readonly kind: 'gap'; readonly gap: Gap }
   | { readonly kind: 'frame'; readonly text: string }
 
@@ -22,6 +23,7 @@ export const fakeCodec: Codec = {
   name: 'fake',
   encode: ({ topic, epoch, seq, payload }: Message) =>
     line({ kind: 'message', topic, epoch, seq, text: decoder.decode(payload), bytes: payload.byteLength }),
+  direct: ({ id, payload }) => line({ kind: 'direct', id, text: decoder.decode(payload) }),
   gap: gap => line({ kind: 'gap', gap }),
   concat: (frames, bytes) => Buffer.concat(frames, bytes),
 }
@@ -126,6 +128,11 @@ export class FakeConnection implements Connection {
 
   texts(): string[] {
     return this.received.flatMap(r => (r.kind === 'message' ? [r.text] : []))
+  }
+
+  /** What was sent to it alone, in order. */
+  directs(): string[] {
+    return this.received.flatMap(r => (r.kind === 'direct' ? [r.text] : []))
   }
 
   gaps(): Gap[] {

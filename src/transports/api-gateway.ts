@@ -74,7 +74,8 @@ export class ApiGatewayClients {
     this.#sdk = sdk
     this.#options = options
     const egress = new Egress(options.allow)
-    for (const endpoint of options.endpoints) this.#apis.set(endpointKey(egress.checkUrl(endpoint)), this.#api(endpoint, egress))
+    for (const endpoint of options.endpoints)
+      this.#apis.set(endpointKey(egress.checkUrl(endpoint)), this.#api(endpoint, egress))
   }
 
   /** Throws REQUEST_INVALID and the HubErrors of registerClient and subscribe. */
@@ -82,7 +83,10 @@ export class ApiGatewayClients {
     const { connectionId } = opening
     const api = this.#apis.get(URL.canParse(opening.endpoint) ? endpointKey(new URL(opening.endpoint)) : '')
     if (api === undefined) {
-      throw new HubError('REQUEST_INVALID', `endpoint: it is none of the configured ones: ${[...this.#apis.keys()].join(', ')}`)
+      throw new HubError(
+        'REQUEST_INVALID',
+        `endpoint: it is none of the configured ones: ${[...this.#apis.keys()].join(', ')}`,
+      )
     }
     if (typeof connectionId !== 'string' || connectionId === '' || connectionId.length > MAX_CONNECTION_ID_LENGTH) {
       throw new HubError('REQUEST_INVALID', `connectionId: it has 1 to ${MAX_CONNECTION_ID_LENGTH} characters`)

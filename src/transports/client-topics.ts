@@ -1,6 +1,7 @@
+import type { Subscription } from '../core/contract.ts'
 import { type ErrorCode, HubError } from '../core/errors.ts'
 import { type ClientId, parseTopicName, type TopicName } from '../core/ids.ts'
-import type { ConnectionManager, Subscription } from '../core/manager.ts'
+import type { ConnectionManager } from '../core/manager.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import type { Action, Session, SessionManager } from '../core/sessions.ts'
 import {

@@ -1,8 +1,26 @@
 /** `hubline/transports`: what turns an accepted HTTP exchange into a client of a hub. */
 
+export {
+  ApiGatewayClients,
+  type ApiGatewayOpening,
+  type ApiGatewayOptions,
+  type GatewaySdk,
+  loadGatewaySdk,
+} from './api-gateway.ts'
+export type { RetryRules } from './backoff.ts'
+export { CallbackClients, type CallbackOpening, type CallbackOptions } from './callback.ts'
+export type { BreakerRules } from './circuit-breaker.ts'
 export { type ClientProtocolOptions, clientProtocol, clientSubprotocol } from './client-protocol.ts'
+export type { Attempt, Envelope, Outcome } from './envelope.ts'
 export { httpStream, multipart, openStream, type StreamHead } from './http-stream.ts'
 export { NodeSocket, type NodeSocketOptions } from './node-socket.ts'
+export {
+  openReceiver,
+  type Receiver,
+  type RequestHub,
+  type RequestOpening,
+  type RequestRules,
+} from './request-clients.ts'
 export { parseEventId, sse } from './sse.ts'
 export { missingTcpProbe, type TcpBuffers, type TcpProbe, tcpProbe } from './tcp-probe.ts'
 export { Heartbeat, join, newClientId, type Opening, type Transport } from './transport.ts'

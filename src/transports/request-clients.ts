@@ -48,7 +48,12 @@ export interface Receiver {
 }
 
 /** Registers and subscribes, or neither. Throws the HubErrors of registerClient and subscribe. */
-export function openReceiver(hub: RequestHub, receiver: Receiver, opening: RequestOpening, rules: RequestRules): Client {
+export function openReceiver(
+  hub: RequestHub,
+  receiver: Receiver,
+  opening: RequestOpening,
+  rules: RequestRules,
+): Client {
   const connection = new RequestConnection({
     ...receiver,
     retry: { ...DEFAULT_RETRY, ...rules.retry },

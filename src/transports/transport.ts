@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Client, Connection } from '../core/connection.ts'
-import type { ConnectionManager, SubscribeOptions } from '../core/manager.ts'
+import type { SubscribeOptions } from '../core/contract.ts'
+import type { ConnectionManager } from '../core/manager.ts'
 import type { Session } from '../core/sessions.ts'
 
 /** Who opens a channel, and what for. */

@@ -7,7 +7,16 @@ import type { Message } from '../../src/core/message.ts'
 
 const topic = parseTopicName('t')
 const message = (seq: number, bytes: number): Message => ({
-  ...{ topic, epoch: 'e', seq, payload: new Uint8Array(bytes), contentType: 'x', key: undefined, correlationId: undefined, at: 0 },
+  ...{
+    topic,
+    epoch: 'e',
+    seq,
+    payload: new Uint8Array(bytes),
+    contentType: 'x',
+    key: undefined,
+    correlationId: undefined,
+    at: 0,
+  },
 })
 const sum = (messages: readonly Message[]) => messages.reduce((total, { payload }) => total + payload.byteLength, 0)
 

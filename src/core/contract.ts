@@ -1,0 +1,92 @@
+import type { Broker } from './broker.ts'
+import type { HubError } from './errors.ts'
+import type { Position, TopicName } from './ids.ts'
+import type { DeliveryPolicy } from './policy.ts'
+import type { Scheduler } from './scheduler.ts'
+import type { Session } from './sessions.ts'
+import type { TopicRegistry } from './topics.ts'
+
+export interface HubLimits {
+  readonly maxClients: number
+  readonly maxTopics: number
+  readonly maxSubscriptionsPerClient: number
+  /** Bytes that may wait for one client, over all its topics. A policy that allows more on one topic widens it for its client. */
+  readonly maxQueuedBytesPerClient: number
+  /** Bytes that the hub keeps in all: histories and whatever waits. Beyond it histories go, then the clients with most waiting. */
+  readonly maxRetainedBytes: number
+}
+
+const MIB = 1024 * 1024
+
+export const DEFAULT_LIMITS: HubLimits = {
+  maxClients: 50_000,
+  maxTopics: 100_000,
+  maxSubscriptionsPerClient: 128,
+  maxQueuedBytesPerClient: MIB,
+  maxRetainedBytes: 256 * MIB,
+}
+
+/** What the core needs from outside; `createHub` fills it in. */
+export interface ManagerOptions {
+  readonly scheduler: Scheduler
+  readonly broker: Broker
+  readonly topics: TopicRegistry
+  readonly policy: DeliveryPolicy
+  readonly limits?: Partial<HubLimits>
+  /** Unique to this life of the hub: positions of an earlier one must not fit. */
+  readonly epoch: string
+  /** Once a tick: how long the oldest of its messages took from being routed to being handed over, in ms. */
+  readonly onHanded?: ((ms: number) => void) | undefined
+}
+
+export interface RegisterOptions {
+  readonly protocols?: readonly string[]
+  readonly session?: Session | undefined
+  readonly address?: string | undefined
+  /** The id is taken. replace (default): the older client is closed as `replaced`. refuse: CLIENT_EXISTS. */
+  readonly ifExists?: 'replace' | 'refuse' | undefined
+  /** What another process needs to have this client again: for a connection store. May hold a secret. */
+  readonly restore?: unknown
+}
+
+export interface SubscribeOptions {
+  /** The subscriber's own wish; it wins over the client's policy and the topic's, if the topic allows it. */
+  readonly policy?: DeliveryPolicy | undefined
+  /**
+   * Resume after this position: what the topic still keeps is replayed first, what it does not is told as a gap.
+   * oldest: begin with everything that the topic keeps.
+   */
+  readonly after?: Position | 'oldest' | undefined
+}
+
+export interface Subscription {
+  readonly topic: TopicName
+  /** Everything after this position will be delivered, or counted and told. */
+  readonly position: Position
+  /** Was the asked position found? False where none was asked for. */
+  readonly recovered: boolean
+}
+
+export interface RouteOptions {
+  readonly contentType?: string | undefined
+  readonly key?: string | undefined
+  /** The publisher's name for the work that this belongs to. */
+  readonly correlationId?: string | undefined
+}
+
+/** Who is meant. What is not named does not matter; nothing at all means everybody. */
+export interface ClientFilter {
+  readonly topic?: string | undefined
+  readonly user?: string | undefined
+  readonly protocol?: string | undefined
+  /** Ids that are not meant. */
+  readonly except?: readonly string[] | undefined
+}
+
+/** What `post` answers: a message on its way to one client. */
+export interface PostedMessage {
+  /** `settled` without an error says that the receiver has it, and not only the transport. */
+  readonly confirms: boolean
+  /** Nobody waits for it any longer: `settled` is told the error, unless it was told already. What is on the wire may still arrive. */
+  cancel(error: HubError): void
+}

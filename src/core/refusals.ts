@@ -1,0 +1,34 @@
+import { HubError } from './errors.ts'
+import type { ClientId } from './ids.ts'
+import type { DeliveryPolicy, PolicyDescription } from './policy.ts'
+import type { Topic } from './topic.ts'
+
+export function tooMany(what: string, limit: number): HubError {
+  return new HubError('LIMIT_EXCEEDED', `limit: there may be at most ${limit} ${what}`)
+}
+
+/** Also for what was on its way when the breaker opened. */
+export function circuitOpen(id: string): HubError {
+  return new HubError(
+    'CIRCUIT_OPEN',
+    `client: ${id} has failed too often; nothing is sent to it until its breaker has cooled down`,
+  )
+}
+
+export function notCarried(id: ClientId, protocol: string, contentType: string): HubError {
+  return new HubError(
+    'UNSUPPORTED_PAYLOAD',
+    `message: ${id} speaks ${protocol}, which cannot carry ${contentType} to one client`,
+  )
+}
+
+export function checkAllowed({ name, spec }: Topic, policy: DeliveryPolicy | undefined): void {
+  const allowed = spec.allowedPolicies
+  if (policy === undefined || allowed === undefined) return
+  // A decorator is allowed if what it is made of is.
+  for (let part = policy.describe(); part !== undefined; part = part.inner as PolicyDescription) {
+    if (allowed.includes(part.name)) continue
+    const names = allowed.join(', ') || 'no other policy'
+    throw new HubError('POLICY_DENIED', `policy: ${name} allows ${names}, not ${part.name}`)
+  }
+}

@@ -1,0 +1,53 @@
+import { validateHeaderValue } from 'node:http'
+import type { Envelope } from './envelope.ts'
+import { webhookSignature } from './webhook-signature.ts'
+
+/**
+ * The head of one attempt. What publishers wrote may have any characters: a value that would break the head is left away.
+ * @param key what the target's secret stands for
+ * @param timestamp when this attempt is made, in seconds since 1970
+ */
+export function callbackHeaders(
+  envelope: Envelope,
+  clientId: string,
+  key: Uint8Array | undefined,
+  timestamp: number,
+): Record<string, string> {
+  const { kind, topic, epoch, seq, contentType, correlationId, payload } = envelope
+  const id = webhookId(envelope.id)
+  const headers: Record<string, string> = {
+    'user-agent': 'hubline',
+    'content-type': isHeaderValue(contentType) ? contentType : 'application/octet-stream',
+    'idempotency-key': id,
+    'webhook-id': id,
+    'webhook-timestamp': `${timestamp}`,
+    'hubline-event': kind,
+  }
+  if (key) headers['webhook-signature'] = webhookSignature(key, id, timestamp, payload)
+  const known = {
+    'hubline-client': clientId,
+    'hubline-topic': topic,
+    'hubline-seq': seq,
+    'hubline-epoch': epoch,
+    'x-correlation-id': correlationId,
+  }
+  for (const [name, value] of Object.entries(known)) {
+    if (value !== undefined && isHeaderValue(`${value}`)) headers[name] = `${value}`
+  }
+  return headers
+}
+
+/** Topics have dots, and an id of a gap has its topic; a signed id may have none. No id has a percent sign, so they stay distinct. */
+function webhookId(id: string): string {
+  return id.replaceAll('.', '%2E')
+}
+
+function isHeaderValue(value: string): boolean {
+  if (value.trim() === '') return false
+  try {
+    validateHeaderValue('value', value)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,48 @@
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+
+const ROOT = join(import.meta.dirname, '..')
+/** Inside the package, so that the examples find it by its name. */
+const FOLDER = join(ROOT, 'coverage', 'docs-examples')
+const PAGES = ['sending.md']
+
+interface Example {
+  readonly program: string
+  /** What the page says it prints. */
+  readonly prints: string
+}
+
+/** Programs of a page, each with the output that follows it. */
+function examples(text: string): Example[] {
+  return [...text.matchAll(/```js\n([\s\S]*?)```\s*\n```text\n([\s\S]*?)```/g)].map(([, program, prints]) => ({
+    program: program!,
+    prints: prints!,
+  }))
+}
+
+afterAll(() => rmSync(FOLDER, { recursive: true, force: true }))
+
+describe.each(PAGES)('docs/%s', page => {
+  const text = readFileSync(join(ROOT, 'docs', page), 'utf8')
+  const all = examples(text)
+
+  it('shows what each of its programs prints', () => {
+    expect(all.length).toBeGreaterThan(0)
+    expect(all.length).toBe(text.match(/^```js$/gm)!.length)
+  })
+
+  it.each(all.map((example, index) => [index + 1, example] as const))(
+    'program %i prints what it says',
+    (index, example) => {
+      mkdirSync(FOLDER, { recursive: true })
+      const file = join(FOLDER, `${page}-${index}.mjs`)
+      writeFileSync(file, example.program)
+      const { status, stdout, stderr } = spawnSync(process.execPath, [file], { encoding: 'utf8', timeout: 15_000 })
+      expect(stderr).toBe('')
+      expect(stdout).toBe(example.prints)
+      expect(status).toBe(0)
+    },
+  )
+})
