@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { setMaxListeners } from 'node:events'
 import { HubError } from '../core/errors.ts'
 import type { ClientId } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
@@ -77,6 +78,8 @@ export class Sender {
       correlationId: checkKey('correlationId', options.correlationId),
     })
     const { timeoutMs = DEFAULT_SEND_TIMEOUT_MS, confirm = false, signal } = options
+    // One signal may end thousands of sends.
+    if (signal) setMaxListeners(0, signal)
     return { direct, timeoutMs, confirm, signal }
   }
 
