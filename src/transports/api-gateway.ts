@@ -5,6 +5,7 @@ import { HubError } from '../core/errors.ts'
 import { Egress } from './egress.ts'
 import type { Envelope, Outcome } from './envelope.ts'
 import { openReceiver, type RequestHub, type RequestOpening, type RequestRules } from './request-clients.ts'
+import { TimeLimit } from './time-limit.ts'
 
 /** The part of @aws-sdk/client-apigatewaymanagementapi that is used. */
 export interface GatewaySdk {
@@ -66,6 +67,7 @@ export class ApiGatewayClients {
   readonly #hub: RequestHub
   readonly #options: ApiGatewayOptions
   readonly #sdk: GatewaySdk
+  readonly #timeoutMs: number
   readonly #apis = new Map<string, GatewayApi>()
 
   /** Throws CALLBACK_URL_INVALID where an endpoint is not to be posted to. */
@@ -73,6 +75,7 @@ export class ApiGatewayClients {
     this.#hub = hub
     this.#sdk = sdk
     this.#options = options
+    this.#timeoutMs = options.timeoutMs ?? TIMEOUT_MS
     const egress = new Egress(options.allow)
     for (const endpoint of options.endpoints)
       this.#apis.set(endpointKey(egress.checkUrl(endpoint)), this.#api(endpoint, egress))
@@ -127,28 +130,29 @@ export class ApiGatewayClients {
     })
   }
 
-  #limit(signal: AbortSignal): AbortSignal {
-    return AbortSignal.any([signal, AbortSignal.timeout(this.#options.timeoutMs ?? TIMEOUT_MS)])
-  }
-
   async #post(api: GatewayApi, connectionId: string, { payload }: Envelope, signal: AbortSignal): Promise<Outcome> {
     const command = new this.#sdk.PostToConnectionCommand({ ConnectionId: connectionId, Data: payload })
-    const limit = this.#limit(signal)
+    const limit = new TimeLimit(this.#timeoutMs, signal)
     try {
-      await api.send(command, { abortSignal: limit })
+      await limit.wait(api.send(command, { abortSignal: limit.signal }))
       return { kind: 'ok' }
     } catch (error) {
-      return outcomeOf(error, !signal.aborted && limit.aborted)
+      return outcomeOf(error, limit.signal.aborted)
+    } finally {
+      limit.clear()
     }
   }
 
   async #get(api: GatewayApi, connectionId: string, signal: AbortSignal): Promise<'there' | 'gone' | 'unknown'> {
+    const command = new this.#sdk.GetConnectionCommand({ ConnectionId: connectionId })
+    const limit = new TimeLimit(this.#timeoutMs, signal)
     try {
-      const command = new this.#sdk.GetConnectionCommand({ ConnectionId: connectionId })
-      await api.send(command, { abortSignal: this.#limit(signal) })
+      await limit.wait(api.send(command, { abortSignal: limit.signal }))
       return 'there'
     } catch (error) {
       return statusOf(error) === 410 ? 'gone' : 'unknown'
+    } finally {
+      limit.clear()
     }
   }
 
@@ -157,7 +161,7 @@ export class ApiGatewayClients {
     if (reason === 'shutdown' || reason === 'replaced') return
     const command = new this.#sdk.DeleteConnectionCommand({ ConnectionId: connectionId })
     // Nobody waits for it; what it says is only that the connection is there no more.
-    api.send(command, { abortSignal: AbortSignal.timeout(this.#options.timeoutMs ?? TIMEOUT_MS) }).catch(() => {})
+    api.send(command, { abortSignal: AbortSignal.timeout(this.#timeoutMs) }).catch(() => {})
   }
 }
 

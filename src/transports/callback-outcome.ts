@@ -7,6 +7,7 @@ const HTTP_DATE = /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} G
 
 /** What its codes mean, for people who do not know undici. Others are told as they are: ECONNREFUSED, CERT_HAS_EXPIRED. */
 const PHRASES: Readonly<Record<string, string>> = {
+  HTTPParserError: 'it is not HTTP',
   UND_ERR_SOCKET: 'the receiver closed the connection',
   UND_ERR_HEADERS_OVERFLOW: 'the head of the answer is too large',
   UND_ERR_CLOSED: 'the hub is closing',
@@ -30,7 +31,7 @@ export function outcomeOfError(error: unknown): Outcome {
   // Neither gets better by itself: an address that may not be connected to, and a request that cannot be written.
   if (codeOf(error) === 'EGRESS_REFUSED') return { kind: 'refused', why: (error as Error).message }
   if (codeOf(error) === 'UND_ERR_INVALID_ARG') return { kind: 'refused', why: (error as Error).message }
-  return { kind: 'retry', why: phraseOf(error) }
+  return retry(phraseOf(error), error)
 }
 
 /**
@@ -41,17 +42,22 @@ export function outcomeOfError(error: unknown): Outcome {
  */
 export function outcomeOfBody(status: number, error: unknown): Outcome {
   if (codeOf(error) === 'UND_ERR_RES_EXCEEDED_MAX_SIZE') return { kind: 'ok' }
-  return { kind: 'retry', why: `status ${status}, but the answer broke off: ${phraseOf(error)}` }
+  return retry(`status ${status}, but the answer broke off: ${phraseOf(error)}`, error)
+}
+
+function retry(why: string, error: unknown): Outcome {
+  return (error as Error).name === 'TimeoutError' ? { kind: 'retry', why, timedOut: true } : { kind: 'retry', why }
 }
 
 function codeOf(error: unknown): string | undefined {
   return (error as NodeJS.ErrnoException).code
 }
 
-/** Never the error's own message: of a parser it may have a piece of the body. */
+/** Never the error's own message, which may have a piece of the body. */
 function phraseOf(error: unknown): string {
-  const name = codeOf(error) ?? (error as Error).name
-  return PHRASES[name] ?? name
+  const { name } = error as Error
+  const code = codeOf(error) ?? name
+  return PHRASES[code] ?? PHRASES[name] ?? code
 }
 
 /** In ms from `now`; undefined where the header is absent or neither seconds nor a date. */

@@ -87,11 +87,11 @@ export class CallbackRequests {
     const limit = new TimeLimit(this.#timeoutMs, owner)
     try {
       const { signal } = limit
-      // Of undici, only what is on its way listens to a signal.
+      // undici would open a socket for it first.
       signal.throwIfAborted()
       const headers = callbackHeaders(envelope, clientId, key, Math.floor(this.#now() / 1000))
       const request = { origin, path, method: 'POST', headers, body: envelope.payload, signal } as const
-      return await this.#read(await limit.wait(this.#agent.request(request)), limit)
+      return await this.#read(await limit.wait(this.#agent.request(request)))
     } catch (error) {
       return outcomeOfError(error)
     } finally {
@@ -99,12 +99,15 @@ export class CallbackRequests {
     }
   }
 
-  /** Reads the answer to its end even where its status says it all: only then can the socket be used again. */
-  async #read({ statusCode, headers, body }: Dispatcher.ResponseData, limit: TimeLimit): Promise<Outcome> {
+  /**
+   * Reads the answer to its end even where its status says it all: only then can the socket be used again. Of an answer undici listens to
+   * the signal of the request.
+   */
+  async #read({ statusCode, headers, body }: Dispatcher.ResponseData): Promise<Outcome> {
     const { 'retry-after': header } = headers
     const outcome = outcomeOfStatus(statusCode, Array.isArray(header) ? header[0] : header, this.#now())
     try {
-      await limit.wait(finished(body.resume()))
+      await finished(body.resume())
       return outcome
     } catch (error) {
       return outcome.kind === 'ok' ? outcomeOfBody(statusCode, error) : outcome

@@ -9,7 +9,7 @@ export class TimeLimit {
   readonly #owner: AbortSignal
   readonly #timer: NodeJS.Timeout
   readonly #over: Promise<never>
-  readonly #cancel = (): void => this.#end('cancelled')
+  readonly #cancel = (): void => this.#end('AbortError', 'cancelled')
 
   constructor(ms: number, owner: AbortSignal) {
     this.#owner = owner
@@ -17,12 +17,12 @@ export class TimeLimit {
     this.#over = new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
     // It may come when nothing is waited for.
     this.#over.catch(() => {})
-    this.#timer = setTimeout(() => this.#end(`timeout after ${ms} ms`), ms)
+    this.#timer = setTimeout(() => this.#end('TimeoutError', `timeout after ${ms} ms`), ms)
     owner.addEventListener('abort', this.#cancel)
     if (owner.aborted) this.#cancel()
   }
 
-  /** For work that listens. Its reason says why, as `code`. */
+  /** For work that listens. Its reason is a TimeoutError or an AbortError, whose `code` says why in words. */
   get signal(): AbortSignal {
     return this.#cut.signal
   }
@@ -37,7 +37,8 @@ export class TimeLimit {
     this.#owner.removeEventListener('abort', this.#cancel)
   }
 
-  #end(why: string): void {
-    this.#cut.abort(Object.assign(new Error(why), { code: why }))
+  /** @param name as the platform calls it; the DOMException that it would make has a number for a code */
+  #end(name: 'AbortError' | 'TimeoutError', why: string): void {
+    this.#cut.abort(Object.assign(new Error(why), { name, code: why }))
   }
 }
