@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { Codec, Gap, Message } from '../core/message.ts'
 
 /** One request's worth for a client that is a URL: a message of a topic, a notice of loss, or something sent to this client alone. */
@@ -43,7 +44,8 @@ export const envelopeCodec: Codec = {
     frame({ kind: 'message', id: messageId(epoch, seq), topic, epoch, seq, contentType, correlationId }, payload),
   gap(gap: Gap) {
     const { topic, from, to, count, reason } = gap
-    const id = `gap-${topic}-${from}-${to}`
+    // Not made of the gap: after a restart the same numbers are another loss.
+    const id = `gap-${randomUUID()}`
     const payload = encoder.encode(JSON.stringify({ topic, from, to, count, reason }))
     return frame({ kind: 'gap', id, topic, contentType: 'application/json' }, payload)
   },
