@@ -54,12 +54,16 @@ describe('layers are folders', () => {
     ['src/wire/x.ts', "import { parseTopicName } from '../core/ids.ts'"],
     ['src/policies/latest.ts', "import { z } from 'zod'"],
     ['src/brokers/x.ts', "import { EventEmitter } from 'node:events'"],
+    ['src/stores/memory.ts', "import { Redis } from 'ioredis'"],
+    ['src/stores/x.ts', "import { latest } from '../policies/latest.ts'"],
     ['src/transports/x.ts', "import Fastify from 'fastify'"],
     ['src/transports/x.ts', "import { latest } from '../policies/latest.ts'"],
     ['src/testing/x.ts', "import { sse } from '../transports/sse.ts'"],
+    ['src/testing/x.ts', "import { redisStore } from '../stores/redis.ts'"],
     ['src/cli/x.ts', "import Fastify from 'fastify'"],
     ['src/server/x.ts', "import { serveCommand } from '../cli/serve.ts'"],
     ['src/index.ts', "export { hubline } from './server/fastify.ts'"],
+    ['src/index.ts', "export { redisStore } from './stores/redis.ts'"],
     ['src/tools/x.ts', ''],
   ])('sees what %s must not have: %s', (path, text) => {
     expect(violations({ path, text })).toHaveLength(1)
@@ -71,6 +75,10 @@ describe('layers are folders', () => {
     ['src/core/x.ts', "const quote = /['\"]/\nconst type = 'text/*'\nconst other = '*/*'"],
     ['src/policies/catalog.ts', "import { z } from 'zod'\nimport { latest } from './latest.ts'"],
     ['src/server/routes/x.ts', "import type { FastifyInstance } from 'fastify'\nimport { a } from '../../core/ids.ts'"],
+    [
+      'src/stores/redis.ts',
+      "import { Redis } from 'ioredis'\nimport { z } from 'zod'\nimport { memoryStore } from './memory.ts'",
+    ],
     ['src/hub.ts', "import { eventLoop } from './event-loop.ts'\nimport { randomBytes } from 'node:crypto'"],
   ])('has nothing against %s: %s', (path, text) => {
     expect(violations({ path, text })).toEqual([])

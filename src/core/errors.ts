@@ -29,6 +29,7 @@ export type ErrorCode =
   | 'SEND_ABORTED'
   | 'CIRCUIT_OPEN'
   | 'BROADCAST_PARTIAL_FAILURE'
+  | 'STORE_UNAVAILABLE'
   | 'SHUTTING_DOWN'
   | 'INTERNAL'
 

@@ -24,6 +24,8 @@ export interface Restorable {
   readonly topics: readonly { readonly name: string; readonly policy?: PolicyDescription | undefined }[]
 }
 
+/** A store does them in one go, and somebody else waits meanwhile. */
+const TOUCHES = 1000
 /** How long the record of a socket outlives the last sign of life of its hub, in ms. */
 export const SOCKET_TTL_MS = 120_000
 /** How often what has changed since is written, in ms. */
@@ -139,8 +141,10 @@ export class ConnectionBook {
       const expiresAt = extend && kept.restore === undefined ? this.#options.now() + SOCKET_TTL_MS : undefined
       if (news || expiresAt !== undefined) touches.push({ id, lastSendAt: kept.lastSendAt, expiresAt })
     }
-    if (touches.length === 0) return
-    this.#store.touch(touches).catch(error => this.#options.onFault(error, 'connection store: touch'))
+    for (let from = 0; from < touches.length; from += TOUCHES) {
+      const some = touches.slice(from, from + TOUCHES)
+      this.#store.touch(some).catch(error => this.#options.onFault(error, 'connection store: touch'))
+    }
   }
 
   #find(id: string): ClientInfo | undefined {

@@ -11,11 +11,11 @@ export interface ConnectionRecord {
   readonly lastSendAt?: number | undefined
   /** The record is worth nothing from then on; absent: until it is deleted. */
   readonly expiresAt?: number | undefined
-  /** Of a client that is a URL: all that is needed to have it again. May hold a secret: never logged. */
+  /** Of a client that is a URL: all that is needed to have it again, as plain JSON. May hold a secret: never logged. */
   readonly restore?: unknown
 }
 
-/** What `touch` changes. */
+/** What `touch` changes; what is not named stays as it is. */
 export interface ConnectionTouch {
   readonly id: string
   readonly lastSendAt?: number | undefined
@@ -23,8 +23,9 @@ export interface ConnectionTouch {
 }
 
 /**
- * Remembers connections. Every method may be called at any time and in any order, also for ids that are not there. Records whose time
- * has come are not found by any of them. Rejects with what its driver says where the store is out of reach, and within `timeoutMs`.
+ * Remembers connections. Every method may be called at any time, also for ids that are not there; calls take effect in the order in which
+ * they were made, awaited or not. Records whose time has come are not found by any of them. Rejects with what its driver says where the
+ * store is out of reach, within its time limit, and with REQUEST_INVALID where a time is no finite number.
  */
 export interface ConnectionStore {
   readonly name: string

@@ -1,8 +1,9 @@
-/** `hubline/testing`: fakes on a clock of your own, and the contracts that every policy, transport and broker must keep. */
+/** `hubline/testing`: fakes on a clock of your own, and the contracts that every policy, transport, broker and store must keep. */
 export { type BrokerHarness, brokerContract } from './broker-contract.ts'
 export { FakeConnection, type FakeConnectionOptions, fakeCodec, type Received } from './fake-connection.ts'
 export { ManualScheduler } from './manual-scheduler.ts'
 export { mayRead, type Pace, PacedReader } from './pace.ts'
 export { type ContractCase, type PolicyHarness, policyContract } from './policy-contract.ts'
 export { type PeerEnd, SlowPeer, type SlowPeerOptions } from './slow-peer.ts'
+export { type StoreHarness, storeContract } from './store-contract.ts'
 export { type TransportHarness, type TransportPeer, transportContract } from './transport-contract.ts'
