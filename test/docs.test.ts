@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import type { z } from 'zod'
-import { configSchema } from '../src/server/config.ts'
+import { configSchema } from '../src/server/config-schema.ts'
+import { readEnvironment } from '../src/server/environment.ts'
 import { HTTP_STATUS } from '../src/server/errors.ts'
 import { CLOSE_CODES } from '../src/transports/websocket.ts'
 import { DISCONNECTS, ERRORS } from '../src/wire/client-protocol.ts'
@@ -51,16 +52,29 @@ describe('the tables say what the code does', () => {
         .slice(1)
         .map(([key, , , value]) => [key!.replaceAll('`', ''), value!.replaceAll('`', '')]),
     )
-    const defaults = flatten(configSchema.parse({}))
-    expect([...told.keys()].sort()).toEqual([...Object.keys(defaults), 'topics'].sort())
-    for (const [key, value] of Object.entries(defaults)) expect([key, told.get(key)]).toEqual([key, `${value}`])
+    const defaults = defaultsOf(configSchema, configSchema.parse({}))
+    expect([...told.keys()].sort()).toEqual([...defaults.keys()].sort())
+    for (const [key, value] of defaults) expect([key, told.get(key)]).toEqual([key, value])
+  })
+
+  it('configuration.md: every variable sets its key', () => {
+    for (const [key, variable] of rows('configuration.md').slice(1)) {
+      const config = readEnvironment({ [variable!.replaceAll('`', '')]: '1' }, configSchema)
+      const path = key!.replaceAll('`', '').split('.')
+      const set = path.reduce<unknown>((at, name) => (at as Record<string, unknown> | undefined)?.[name], config)
+      expect([key, set]).not.toEqual([key, undefined])
+    }
   })
 })
 
-function flatten(config: z.infer<typeof configSchema>): Record<string, unknown> {
-  const { history, limits, tcp, topics: _, ...flat } = config
-  const under = (name: string, values: object) =>
-    Object.entries(values).map(([key, value]) => [`${name}.${key}`, value])
-  const nested = [...under('history', history), ...under('limits', limits), ...under('tcp', tcp)]
-  return { ...flat, ...Object.fromEntries(nested) }
+/** Every key of the schema, also those without a default, with what the page says of it. */
+function defaultsOf(schema: z.ZodObject, defaults: object, within = ''): Map<string, string> {
+  const all = Object.keys(schema.shape).flatMap((name): [string, string][] => {
+    const value = (defaults as Record<string, unknown>)[name]
+    const inner = (schema.shape[name] as { unwrap?: () => { shape?: object } }).unwrap?.()
+    if (inner?.shape) return [...defaultsOf(inner as z.ZodObject, value as object, `${within}${name}.`)]
+    const none = value === undefined || (typeof value === 'object' && Object.keys(value as object).length === 0)
+    return [[within + name, none ? 'none' : `${value}`]]
+  })
+  return new Map(all)
 }

@@ -42,7 +42,7 @@ Examples:
   $ hubline serve --port 8000
   $ HUBLINE_POLICY=latest hubline serve --config hubline.yaml
 
-SIGTERM drains: no new connections, what was published is handed over, clients are closed with the reason.`,
+SIGTERM drains: no new connections, what was published is handed over, clients are closed with the reason. A second one ends at once.`,
     )
     .action(async (flags: ServeFlags) => {
       const server = await serve(readConfig(flags))
@@ -54,14 +54,17 @@ export function readConfig({ config: file, ...flags }: ServeFlags, defaults: Par
   return loadConfig({ file, env: process.env, flags, defaults })
 }
 
-/** Starts the server and lets SIGTERM and SIGINT drain it. A second signal ends at once. */
+/** Starts the server and lets SIGTERM and SIGINT drain it: exit code 0. A second signal ends it at once: exit code 1. */
 export async function serve(config: Config, options: ServerOptions = {}): Promise<RunningServer> {
   const server = await startServer(config, options)
+  const { log } = server.app
   const delay = Math.min(config.drainMs + MARGIN_MS, MAX_EXIT_MS)
-  closeWithGrace({ delay, logger: false }, async ({ err, signal }) => {
-    if (err) server.app.log.fatal({ err }, 'ended by a fault')
-    else server.app.log.info({ signal }, 'draining')
-    await server.close()
+  const onSecondSignal = (signal: string): void => log.warn({ signal }, 'ended at once by a second signal')
+  closeWithGrace({ delay, logger: false, onSecondSignal }, async ({ err, signal }) => {
+    if (err) log.fatal({ err }, 'ended by a fault')
+    else log.info({ signal }, 'draining')
+    const report = await server.close()
+    log.info({ report }, 'shut down')
   })
   return server
 }

@@ -2,97 +2,11 @@ import { readFileSync } from 'node:fs'
 import { isIPv4 } from 'node:net'
 import { closest } from 'fastest-levenshtein'
 import { parse as parseYaml, type YAMLParseError } from 'yaml'
-import { z } from 'zod'
+import type { z } from 'zod'
 import { HubError } from '../core/errors.ts'
 import { parseTopicName } from '../core/ids.ts'
-import { POLICY_NAMES, policySchema } from '../policies/catalog.ts'
+import { configSchema, holdsSecret, keysAt } from './config-schema.ts'
 import { readEnvironment } from './environment.ts'
-
-const MIB = 1024 * 1024
-const history = z.strictObject({
-  messages: z.int().min(0).max(1_000_000).default(256),
-  bytes: z
-    .int()
-    .min(0)
-    .max(256 * MIB)
-    .default(256 * 1024),
-  ageMs: z.int().min(0).max(86_400_000).default(60_000),
-})
-/** Of one topic: what it does not say is as the hub's. */
-const topicHistory = z.strictObject({
-  messages: history.shape.messages.unwrap().optional(),
-  bytes: history.shape.bytes.unwrap().optional(),
-  ageMs: history.shape.ageMs.unwrap().optional(),
-})
-const maxMessageBytes = z
-  .int()
-  .min(1)
-  .max(64 * MIB)
-/** How long a message may wait for others to share a write with, in ms. */
-const lingerMs = z.int().min(0).max(1000)
-const topic = z.strictObject({
-  policy: policySchema.optional(),
-  allowedPolicies: z.array(z.enum(POLICY_NAMES)).optional(),
-  /** It goes into a response's head as it is. */
-  contentType: z
-    .string()
-    .regex(/^[\x20-\x7e]+$/, 'it must be printable ASCII, such as text/plain')
-    .optional(),
-  history: topicHistory.optional(),
-  maxMessageBytes: maxMessageBytes.optional(),
-  lingerMs: lingerMs.optional(),
-})
-
-/** Every setting, with its range and its default. The environment's names are derived from it. */
-export const configSchema = z.strictObject({
-  host: z.string().min(1).default('127.0.0.1'),
-  /** 0: any free port. */
-  port: z.int().min(0).max(65_535).default(8000),
-  /** Allows to listen on other than loopback addresses, where everybody may then do everything. */
-  insecure: z.boolean().default(false),
-  logLevel: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
-  /** How long a shutdown may take before what is left is cut, in ms: the process must be gone within 10 s. */
-  drainMs: z.int().min(0).max(8000).default(8000),
-  /** Between two pings of a client, in ms. */
-  pingMs: z.int().min(100).max(3_600_000).default(25_000),
-  policy: policySchema.default('buffered'),
-  history: history.prefault({}),
-  maxMessageBytes: maxMessageBytes.default(MIB),
-  lingerMs: lingerMs.default(0),
-  limits: z
-    .strictObject({
-      maxClients: z.int().min(1).max(10_000_000).default(50_000),
-      maxTopics: z.int().min(1).max(10_000_000).default(100_000),
-      maxSubscriptionsPerClient: z.int().min(1).max(100_000).default(128),
-      maxQueuedBytesPerClient: z
-        .int()
-        .min(1024)
-        .max(1024 * MIB)
-        .default(MIB),
-      maxRetainedBytes: z
-        .int()
-        .min(MIB)
-        .max(1024 * 1024 * MIB)
-        .default(256 * MIB),
-    })
-    .prefault({}),
-  /** What the kernel may hide of a connection, in bytes; 0: as the system has it. Linux only. */
-  tcp: z
-    .strictObject({
-      notSentLowatBytes: z
-        .int()
-        .min(0)
-        .max(64 * MIB)
-        .default(0),
-      sendBufferBytes: z
-        .int()
-        .min(0)
-        .max(64 * MIB)
-        .default(0),
-    })
-    .prefault({}),
-  topics: z.record(z.string(), topic).default({}),
-})
 
 export type Config = z.infer<typeof configSchema>
 
@@ -175,16 +89,8 @@ function describe(issue: z.core.$ZodIssue, value: unknown): string {
   }
   const given = path.reduce<unknown>((at, key) => (at as Record<string, unknown> | undefined)?.[key], value)
   const shown = typeof given === 'string' ? JSON.stringify(given) : String(given)
-  const told = given === undefined || typeof given === 'object' || issue.message.includes(shown)
+  const told = holdsSecret(path.join('.')) || given === undefined || typeof given === 'object' || issue.message.includes(shown)
   return `${path.join('.')}: ${issue.message}${told ? '' : ` (given: ${shown})`}`
-}
-
-/** What may stand at a place of the configuration. */
-function keysAt(path: readonly string[]): string[] {
-  if (path[0] === 'topics') return Object.keys((path[2] === 'history' ? history : topic).shape)
-  const { limits, tcp } = configSchema.shape
-  const shapes = { limits: limits.unwrap(), tcp: tcp.unwrap(), history } as Record<string, { shape: object }>
-  return Object.keys(shapes[path[0] ?? '']?.shape ?? configSchema.shape)
 }
 
 function checkTopics(names: readonly string[]): void {

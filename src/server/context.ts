@@ -8,8 +8,10 @@ import { type Action, type Handshake, openSessions, type Session, type SessionMa
 import type { Hub } from '../hub.ts'
 import type { ShutdownOptions, ShutdownReport } from '../sending/shutdown.ts'
 import { Heartbeat } from '../transports/transport.ts'
+import type { Receivers } from './receivers.ts'
 import { releaseUpgrade } from './release.ts'
 import type { SubscriberRequest } from './subscriber.ts'
+import { UserAgents } from './user-agents.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -31,6 +33,11 @@ export interface ContextOptions {
   readonly sessions: SessionManager
   readonly pingMs: number
   readonly maxMessageBytes: number
+  readonly receivers: Receivers
+  /** What /@connections lets through. */
+  readonly requestsPerSecond: number
+  /** What does not work, though the hub does: for /health/ready. */
+  readonly degraded: () => string | undefined
   /** @fastify/websocket is ours and not the app's: no `errorHandler` but ours waits for the errors of our sockets. */
   readonly ownSockets: boolean
 }
@@ -41,19 +48,28 @@ export class HubContext {
   readonly sessions: SessionManager
   readonly heartbeat: Heartbeat
   readonly maxMessageBytes: number
+  readonly receivers: Receivers
+  readonly requestsPerSecond: number
+  readonly degraded: () => string | undefined
+  readonly userAgents: UserAgents
   readonly #ownSockets: boolean
   readonly #ending: ShutdownOptions
   #report: ShutdownReport | undefined
   readonly #closing = new AbortController()
   readonly #logs = new Map<ClientId, readonly FastifyBaseLogger[]>()
 
-  constructor({ hub, sessions, pingMs, maxMessageBytes, ownSockets, ending }: ContextOptions) {
+  constructor(options: ContextOptions) {
+    const { hub } = options
     this.hub = hub
-    this.#ending = ending
-    this.sessions = sessions
-    this.heartbeat = new Heartbeat(pingMs)
-    this.maxMessageBytes = maxMessageBytes
-    this.#ownSockets = ownSockets
+    this.#ending = options.ending
+    this.sessions = options.sessions
+    this.heartbeat = new Heartbeat(options.pingMs)
+    this.maxMessageBytes = options.maxMessageBytes
+    this.receivers = options.receivers
+    this.requestsPerSecond = options.requestsPerSecond
+    this.degraded = options.degraded
+    this.userAgents = new UserAgents(hub.events)
+    this.#ownSockets = options.ownSockets
     // Each live source listens to it while it runs.
     setMaxListeners(0, this.#closing.signal)
     hub.events.on('register', ({ id, protocol }) => {
@@ -124,7 +140,8 @@ export class HubContext {
    * Opens a client so that every line about it carries the id of the request that opened it. Two of one id may overlap, when the newer
    * replaces the older: the lines then go to the older first.
    */
-  opening<T>(log: FastifyBaseLogger, id: ClientId, open: () => T): T {
+  opening<T>({ log, headers }: FastifyRequest, id: ClientId, open: () => T): T {
+    this.userAgents.expect(id, headers['user-agent'])
     if (BELOW_INFO.has(log.level)) return open()
     this.#logs.set(id, [...(this.#logs.get(id) ?? []), log])
     try {

@@ -8,12 +8,12 @@ const OTHERS = /^HUBLINE_(CONFIG|DEBUG|TEST_\w+|PROPERTY_\w+)$/
 
 interface Setting {
   readonly path: readonly string[]
-  readonly kind: 'string' | 'number' | 'boolean' | 'json'
+  readonly kind: 'string' | 'number' | 'boolean' | 'list' | 'json'
 }
 
 /**
- * Reads HUBLINE_PORT, HUBLINE_LIMITS_MAX_CLIENTS and so on: the names are the schema's keys. Policies and topics are JSON (a policy may
- * be a name). Throws CONFIG_INVALID for a name that is none, with the nearest.
+ * Reads HUBLINE_PORT, HUBLINE_LIMITS_MAX_CLIENTS and so on: the names are the schema's keys. Lists have commas; policies and topics are
+ * JSON (a policy may be a name). Throws CONFIG_INVALID for a name that is none, with the nearest.
  */
 export function readEnvironment(
   env: Readonly<Record<string, string | undefined>>,
@@ -57,6 +57,7 @@ function bare(schema: z.ZodType): { type: string } {
 function kindOf(type: string): Setting['kind'] {
   if (type === 'number' || type === 'int') return 'number'
   if (type === 'boolean') return 'boolean'
+  if (type === 'array') return 'list'
   return type === 'string' || type === 'enum' ? 'string' : 'json'
 }
 
@@ -64,6 +65,7 @@ function convert(name: string, text: string, kind: Setting['kind']): unknown {
   if (kind === 'number') return text.trim() === '' || Number.isNaN(Number(text)) ? text : Number(text)
   if (kind === 'boolean')
     return text === 'true' || text === '1' ? true : text === 'false' || text === '0' ? false : text
+  if (kind === 'list') return text.split(',').flatMap(entry => entry.trim() || [])
   if (kind === 'string' || !/^\s*[{[]/.test(text)) return text
   try {
     return JSON.parse(text)

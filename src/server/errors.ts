@@ -47,12 +47,14 @@ export function errorBody({ code, message }: HubError): ErrorBody {
   return { error: { code, message } }
 }
 
+const TOO_LARGE = 'FST_ERR_CTP_BODY_TOO_LARGE'
+
 /** Turns whatever was thrown into one of our codes. What we did not expect is told as INTERNAL, without its text. */
 export function toHubError(error: unknown): HubError {
   if (error instanceof HubError) return error
   if (error instanceof ZodError) return new HubError('REQUEST_INVALID', describeIssues(error))
   const { code, statusCode, message } = error as FastifyError
-  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new HubError('MESSAGE_TOO_LARGE', message)
+  if (code === TOO_LARGE) return new HubError('MESSAGE_TOO_LARGE', message)
   if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return new HubError('UNSUPPORTED_PAYLOAD', `content-type: ${message}`)
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) return new HubError('REQUEST_INVALID', message)
   return new HubError('INTERNAL', 'something went wrong here; the log has the details')
@@ -64,15 +66,16 @@ function describeIssues({ issues }: ZodError): string {
   return path === '' ? first.message : `${path}: ${first.message}`
 }
 
-/** Fastify's error handler. `limit` is what a body may have, in bytes: the error must name it. */
-export function errorHandler(limit: number) {
+/** Fastify's error handler. `maxMessageBytes` is what most bodies may have: the error must name it, or the route's own. */
+export function errorHandler(maxMessageBytes: number) {
   return (error: unknown, request: FastifyRequest, reply: FastifyReply): void => {
     const known = toHubError(error)
+    const limit = (error as FastifyError).code === TOO_LARGE ? request.routeOptions.bodyLimit : maxMessageBytes
     const status = HTTP_STATUS[known.code]
     if (status >= 500 && known.code === 'INTERNAL') request.log.error({ err: error }, 'request failed')
     const told =
       known.code === 'MESSAGE_TOO_LARGE' && !known.message.includes(String(limit))
-        ? new HubError(known.code, `body: it is larger than the ${limit} bytes that one message may have`)
+        ? new HubError(known.code, `body: it is larger than the ${limit} bytes that it may have`)
         : known
     if (status === 503) reply.header('retry-after', '1')
     if (status === 426) reply.header('upgrade', 'websocket').header('connection', 'upgrade')

@@ -5,12 +5,19 @@ import { openSessions, type SessionManager } from '../core/sessions.ts'
 import { DEFAULT_MAX_MESSAGE_BYTES } from '../core/topics.ts'
 import type { Hub } from '../hub.ts'
 import type { ShutdownOptions } from '../sending/shutdown.ts'
+import type { ApiGatewayClients } from '../transports/api-gateway.ts'
+import type { CallbackClients } from '../transports/callback.ts'
 import { HubContext } from './context.ts'
+import { logDeliveries } from './delivery-log.ts'
 import { errorHandler } from './errors.ts'
+import { Receivers } from './receivers.ts'
 import { socketFailed } from './release.ts'
 import { apiRoutes } from './routes/api.ts'
 import { chooseSubprotocol, clientProtocolRoute } from './routes/client-protocol.ts'
+import { clientRoutes } from './routes/clients.ts'
+import { connectionRoutes } from './routes/connections.ts'
 import { healthRoutes } from './routes/health.ts'
+import { broadcastRoute, sendRoute } from './routes/sending.ts'
 import { publishRoutes, topicRoutes } from './routes/topics.ts'
 import { checkRequest } from './upgrade.ts'
 
@@ -24,6 +31,14 @@ export interface HublinePluginOptions {
   readonly pingMs?: number
   /** Largest body of a publication and largest WebSocket message, in bytes. Default 1 MiB. */
   readonly maxMessageBytes?: number
+  /** Lets the API register clients that are URLs. Of the same hub; yours to close, after the app. */
+  readonly callbacks?: CallbackClients | undefined
+  /** Lets the API register connections of AWS API Gateway as clients. As above. */
+  readonly gateways?: ApiGatewayClients | undefined
+  /** What /@connections lets through; more is answered with 429. Default 10,000. */
+  readonly requestsPerSecond?: number
+  /** What does not work, though the hub does: /health/ready tells it. */
+  readonly degraded?: () => string | undefined
 }
 
 declare module 'fastify' {
@@ -35,6 +50,7 @@ declare module 'fastify' {
 
 /** What a command may have around the message that it publishes: ws ends the connection where the hub would answer an error. */
 const ENVELOPE_BYTES = 64 * 1024
+const REQUESTS_PER_SECOND = 10_000
 
 /** What ws may keep for one peer. Its own defaults are made for trusted peers. */
 const WS_LIMITS = {
@@ -53,13 +69,21 @@ const WS_LIMITS = {
 async function plugin(app: FastifyInstance, options: HublinePluginOptions): Promise<void> {
   const { hub, sessions = openSessions, pingMs = 25_000, maxMessageBytes = DEFAULT_MAX_MESSAGE_BYTES } = options
   const ownSockets = !app.hasDecorator('websocketServer')
-  const { shutdown: ending = {} } = options
-  const context = new HubContext({ hub, sessions, pingMs, maxMessageBytes, ownSockets, ending })
+  const { shutdown: ending = {}, requestsPerSecond = REQUESTS_PER_SECOND, degraded = () => undefined } = options
+  const receivers = new Receivers(hub, options)
+  const context = new HubContext({
+    ...{ hub, sessions, pingMs, maxMessageBytes, ownSockets, ending },
+    ...{ receivers, requestsPerSecond, degraded },
+  })
   app.decorate('hub', hub)
   app.decorate('hubContext', context)
   hub.events.on('fault', ({ error, where }) => app.log.error({ err: error, where }, 'fault'))
+  const endLog = logDeliveries(hub.events, hub.scheduler, app.log)
   // Before the plugin's own, which closes what is left (the app's sockets) without our codes.
-  app.addHook('preClose', () => context.close())
+  app.addHook('preClose', async () => {
+    await context.close()
+    endLog()
+  })
   if (ownSockets) {
     await app.register(websocket, {
       options: { ...WS_LIMITS, maxPayload: maxMessageBytes + ENVELOPE_BYTES, handleProtocols: chooseSubprotocol },
@@ -85,6 +109,8 @@ const surface: FastifyPluginAsync<{ context: HubContext }> = async (app, { conte
   await publishRoutes(app, context)
   clientProtocolRoute(app, context)
   healthRoutes(app, context)
+  await sendRoute(app, context)
+  await connectionRoutes(app, context)
   await app.register(operators, { context })
 }
 
@@ -92,6 +118,8 @@ const operators: FastifyPluginAsync<{ context: HubContext }> = async (app, { con
   // JSON only: a text/plain body could come from a form on any page.
   app.removeContentTypeParser('text/plain')
   apiRoutes(app, context)
+  clientRoutes(app, context)
+  broadcastRoute(app, context)
 }
 
 /** `hubline/fastify` */

@@ -1,84 +1,125 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
-import type { ConnectionManager } from '../core/manager.ts'
 import type { ConnectionStats } from '../core/stats.ts'
+import type { Hub } from '../hub.ts'
+import type { OperationMetrics } from '../sending/operation.ts'
 import { tcpProbe } from '../transports/tcp-probe.ts'
-
-/**
- * The hub's plain counters in Prometheus's form, read when scraped and not before. Labels are bounded: protocols, policies and
- * reasons, never topics or clients.
- */
-export function createMetrics(hub: ConnectionManager): Registry {
-  const registry = new Registry()
-  collectDefaultMetrics({ register: registry })
-  const registers = [registry]
-  const gauge = (name: string, help: string, read: (stats: ConnectionStats) => number): void => {
-    new Gauge({
-      name,
-      help,
-      registers,
-      collect() {
-        this.set(read(hub.getConnectionStats()))
-      },
-    })
-  }
-  gauge('hubline_topics', 'Topics in use', stats => stats.topics)
-  gauge('hubline_subscriptions', 'Clients on topics', stats => stats.subscriptions)
-  gauge('hubline_subscriptions_behind', 'Subscriptions that are behind', stats => stats.behind)
-  gauge('hubline_pending_messages', 'Messages that wait, once per subscription', stats => stats.pending)
-  gauge('hubline_queued_bytes', 'Bytes in this process that wait for single clients', stats => stats.queuedBytes)
-  gauge('hubline_retained_bytes', 'Bytes in this process that topics keep for all', stats => stats.retainedBytes)
-
-  gauge('hubline_kept_bytes', 'Bytes that count against limits.maxRetainedBytes', stats => stats.keptBytes)
-  gauge('hubline_tcp_probe', '1 where unacknowledged bytes can be measured', () => (tcpProbe() ? 1 : 0))
-
-  new Gauge({
-    name: 'hubline_clients',
-    help: 'Connected clients',
-    labelNames: ['protocol'],
-    registers,
-    collect() {
-      for (const [protocol, count] of Object.entries(hub.getConnectionStats().clientsByProtocol))
-        this.set({ protocol }, count)
-    },
-  })
-
-  const counter = (
-    name: string,
-    help: string,
-    labelNames: string[],
-    read: (stats: ConnectionStats) => Sample[],
-  ): void => {
-    new Counter({
-      name,
-      help,
-      labelNames,
-      registers,
-      collect() {
-        this.reset()
-        for (const { labels, value } of read(hub.getConnectionStats())) this.inc(labels, value)
-      },
-    })
-  }
-  counter('hubline_published_total', 'Messages routed', [], stats => [{ labels: {}, value: stats.published }])
-  counter('hubline_published_bytes_total', 'Payload bytes routed', [], stats => [
-    { labels: {}, value: stats.publishedBytes },
-  ])
-  counter('hubline_delivered_total', 'Messages handed over, once per subscription', [], stats => [
-    { labels: {}, value: stats.delivered },
-  ])
-  counter('hubline_dropped_total', 'Messages lost, once per subscription', ['policy', 'reason'], stats =>
-    stats.drops.map(({ policy, reason, count }) => ({ labels: { policy, reason }, value: count })),
-  )
-  counter('hubline_connects_total', 'Clients that ever connected', [], stats => [
-    { labels: {}, value: stats.clientsTotal },
-  ])
-  counter('hubline_disconnects_total', 'Clients that ended', ['reason'], stats =>
-    Object.entries(stats.closes).map(([reason, value]) => ({ labels: { reason }, value })),
-  )
-  return registry
-}
 
 interface Sample {
   readonly labels: Record<string, string>
   readonly value: number
+}
+
+/**
+ * The hub's plain counters in Prometheus's form, read when scraped and not before. Labels are bounded: protocols, policies,
+ * reasons, operations and states, never topics or clients.
+ */
+export function createMetrics(hub: Hub): Registry {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  const stats = statsOf(hub)
+  clientMetrics(registry, stats)
+  messageMetrics(registry, stats)
+  operationMetrics(registry, hub)
+  return registry
+}
+
+/** Counting walks over all clients: once for a scrape, which asks every metric in one turn. */
+function statsOf(hub: Hub): () => ConnectionStats {
+  let stats: ConnectionStats | undefined
+  return () => {
+    if (stats === undefined) queueMicrotask(() => (stats = undefined))
+    stats ??= hub.getConnectionStats()
+    return stats
+  }
+}
+
+function clientMetrics(registry: Registry, stats: () => ConnectionStats): void {
+  const gauge = (name: string, help: string, value: () => number): void =>
+    gauges(registry, name, help, [], () => [{ labels: {}, value: value() }])
+  gauges(registry, 'hubline_clients', 'Connected clients', ['protocol'], () =>
+    Object.entries(stats().clientsByProtocol).map(([protocol, value]) => ({ labels: { protocol }, value })),
+  )
+  gauges(registry, 'hubline_circuits', 'Clients that are URLs, by their circuit breaker', ['state'], () =>
+    Object.entries(stats().circuits).map(([state, value]) => ({ labels: { state }, value })),
+  )
+  gauge('hubline_topics', 'Topics in use', () => stats().topics)
+  gauge('hubline_subscriptions', 'Clients on topics', () => stats().subscriptions)
+  gauge('hubline_subscriptions_behind', 'Subscriptions that are behind', () => stats().behind)
+  gauge('hubline_pending_messages', 'Messages that wait, once per subscription', () => stats().pending)
+  gauge('hubline_unconfirmed_messages', 'Those of them that were sent and are not confirmed', () => stats().unconfirmed)
+  gauge('hubline_queued_bytes', 'Bytes in this process that wait for single clients', () => stats().queuedBytes)
+  gauge('hubline_retained_bytes', 'Bytes in this process that topics keep for all', () => stats().retainedBytes)
+  gauge('hubline_kept_bytes', 'Bytes that count against limits.maxRetainedBytes', () => stats().keptBytes)
+  gauge('hubline_tcp_probe', '1 where unacknowledged bytes can be measured', () => (tcpProbe() ? 1 : 0))
+}
+
+function messageMetrics(registry: Registry, stats: () => ConnectionStats): void {
+  const counter = (name: string, help: string, value: () => number): void =>
+    counters(registry, name, help, [], () => [{ labels: {}, value: value() }])
+  counter('hubline_published_total', 'Messages routed', () => stats().published)
+  counter('hubline_published_bytes_total', 'Payload bytes routed', () => stats().publishedBytes)
+  counter('hubline_delivered_total', 'Messages handed over, once per subscription', () => stats().delivered)
+  counters(registry, 'hubline_dropped_total', 'Messages lost, once per subscription', ['policy', 'reason'], () =>
+    stats().drops.map(({ policy, reason, count }) => ({ labels: { policy, reason }, value: count })),
+  )
+  counter('hubline_connects_total', 'Clients that ever connected', () => stats().clientsTotal)
+  counters(registry, 'hubline_disconnects_total', 'Clients that ended', ['reason'], () =>
+    Object.entries(stats().closes).map(([reason, value]) => ({ labels: { reason }, value })),
+  )
+}
+
+const QUANTILES = { p50: '0.5', p95: '0.95', p99: '0.99', max: '1' } as const
+
+function operationMetrics(registry: Registry, { operations }: Hub): void {
+  const each = (read: (metrics: OperationMetrics) => Sample[]): Sample[] =>
+    Object.entries(operations).flatMap(([operation, { metrics }]) =>
+      read(metrics).map(({ labels, value }) => ({ labels: { operation, ...labels }, value })),
+    )
+  const one = (value: number): Sample[] => [{ labels: {}, value }]
+  counters(registry, 'hubline_operations_total', 'Operations that ended, well or not', ['operation'], () =>
+    each(({ count }) => one(count)),
+  )
+  counters(registry, 'hubline_operation_errors_total', 'Operations that failed', ['operation', 'code'], () =>
+    each(({ errors }) => Object.entries(errors).map(([code, value]) => ({ labels: { code }, value }))),
+  )
+  gauges(registry, 'hubline_operations_active', 'Operations under way', ['operation'], () =>
+    each(({ active }) => one(active)),
+  )
+  counters(registry, 'hubline_operation_retries_total', 'Requests that were made again', ['operation'], () =>
+    each(({ retries }) => one(retries)),
+  )
+  const help = 'How long operations took since the hub began'
+  gauges(registry, 'hubline_operation_duration_seconds', help, ['operation', 'quantile'], () =>
+    each(metrics =>
+      Object.entries(QUANTILES).flatMap(([key, quantile]) => {
+        const ms = metrics[key as keyof typeof QUANTILES]
+        return ms === undefined ? [] : [{ labels: { quantile }, value: ms / 1000 }]
+      }),
+    ),
+  )
+}
+
+function gauges(registry: Registry, name: string, help: string, labelNames: string[], read: () => Sample[]): void {
+  new Gauge({
+    name,
+    help,
+    labelNames,
+    registers: [registry],
+    collect() {
+      for (const { labels, value } of read()) this.set(labels, value)
+    },
+  })
+}
+
+function counters(registry: Registry, name: string, help: string, labelNames: string[], read: () => Sample[]): void {
+  new Counter({
+    name,
+    help,
+    labelNames,
+    registers: [registry],
+    collect() {
+      this.reset()
+      for (const { labels, value } of read()) this.inc(labels, value)
+    },
+  })
 }

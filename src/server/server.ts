@@ -7,7 +7,9 @@ import type { TopicDefaults } from '../core/topics.ts'
 import { createHub, type Hub } from '../hub.ts'
 import { openTopics } from '../open-topics.ts'
 import { parsePolicy } from '../policies/catalog.ts'
+import type { ShutdownOptions, ShutdownReport } from '../sending/shutdown.ts'
 import { missingTcpProbe, tcpProbe } from '../transports/tcp-probe.ts'
+import { ServerClients } from './clients.ts'
 import type { Config } from './config.ts'
 import { errorHandler, notFound } from './errors.ts'
 import { hubline } from './fastify.ts'
@@ -17,13 +19,19 @@ import { refuseUpgrade } from './upgrade.ts'
 
 /** How long a peer may take to send the head of its request, in ms. */
 const HEADERS_TIMEOUT_MS = 10_000
+/** Of `drainMs`, what is for the ends of responses, and for the store, once the hub is closed; in ms. */
+const LAST_MS = 500
+/** Longest id in a path, as it is escaped there. */
+const MAX_PARAM_LENGTH = 3 * 128
 
 export interface RunningServer {
   readonly url: string
   readonly hub: Hub
   readonly app: FastifyInstance
-  /** Drains: accepts no more, hands over what it can, closes every client, and cuts what is left after `drainMs`. */
-  close(): Promise<void>
+  /**
+   * Drains: accepts no more, hands over what it can, closes every client, and cuts what is left after `drainMs`, or when the signal says so.
+   */
+  close(options?: { readonly signal?: AbortSignal }): Promise<ShutdownReport | undefined>
 }
 
 export interface ServerOptions {
@@ -33,26 +41,14 @@ export interface ServerOptions {
   readonly topics?: Readonly<Record<string, TopicDefaults>>
 }
 
-/** A hub and its Fastify app, not listening yet. */
+/** A hub and its Fastify app, not listening yet. `cut`, once aborted, ends what closing the app waits for. Throws CONFIG_INVALID. */
 export async function createApp(
   config: Config,
   options: ServerOptions = {},
+  cut: AbortSignal = new AbortController().signal,
 ): Promise<{ hub: Hub; app: FastifyInstance }> {
-  const { history, maxMessageBytes, lingerMs, limits, pingMs } = config
-  const topics: Record<string, TopicDefaults> = { ...options.topics }
-  for (const [name, { policy, ...spec }] of Object.entries(config.topics)) {
-    topics[name] = {
-      ...topics[name],
-      ...(spec as TopicDefaults),
-      ...(spec.history && { history: { ...history, ...(spec.history as Partial<typeof history>) } }),
-      ...(policy !== undefined && { policy: parsePolicy(policy) }),
-    }
-  }
-  const hub = createHub({
-    topics: openTopics({ history, maxMessageBytes, lingerMs }, topics),
-    policy: parsePolicy(config.policy),
-    limits,
-  })
+  const { maxMessageBytes, pingMs } = config
+  const hub = createConfiguredHub(config, options)
   const logger: FastifyBaseLogger = pino({ level: config.logLevel }, pino.destination({ fd: 2, sync: false }))
   const app = Fastify({
     loggerInstance: logger,
@@ -62,26 +58,66 @@ export async function createApp(
     requestTimeout: 0,
     keepAliveTimeout: 5000,
     forceCloseConnections: 'idle',
+    // While it drains, the routes say so themselves.
+    return503OnClosing: false,
     exposeHeadRoutes: false,
+    routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
+    // What no route is found for: a path that cannot be read, or is too long.
+    frameworkErrors: errorHandler(maxMessageBytes),
     genReqId: () => randomUUID(),
     childLoggerFactory: requestLog,
   })
   app.server.headersTimeout = HEADERS_TIMEOUT_MS
   app.setErrorHandler(errorHandler(maxMessageBytes))
   app.setNotFoundHandler(notFound)
-  await app.register(hubline, { hub, pingMs, maxMessageBytes })
+  const clients = await ServerClients.open(hub, config, logger)
+  await app.register(hubline, {
+    ...{ hub, pingMs, maxMessageBytes, ...clients.kinds },
+    requestsPerSecond: config.apiGateway.requestsPerSecond,
+    degraded: () => clients.degraded,
+    shutdown: endingOf(config, cut),
+  })
+  // Behind the plugin's own, which closes the hub.
+  app.addHook('preClose', () => clients.close(cut))
   app.addHook('onRequest', (request, _reply, done) => {
     refuseUpgrade(request)
     done()
   })
   const { plugins = [guide] } = options
   for (const plugin of plugins) await app.register(plugin, { hub })
+  await clients.recover()
   return { hub, app }
+}
+
+function createConfiguredHub(config: Config, options: ServerOptions): Hub {
+  const { history, maxMessageBytes, lingerMs, limits } = config
+  const topics: Record<string, TopicDefaults> = { ...options.topics }
+  for (const [name, { policy, ...spec }] of Object.entries(config.topics)) {
+    topics[name] = {
+      ...topics[name],
+      ...(spec as TopicDefaults),
+      ...(spec.history && { history: { ...history, ...(spec.history as Partial<typeof history>) } }),
+      ...(policy !== undefined && { policy: parsePolicy(policy) }),
+    }
+  }
+  return createHub({
+    topics: openTopics({ history, maxMessageBytes, lingerMs }, topics),
+    policy: parsePolicy(config.policy),
+    limits,
+    maxMessageBytes,
+  })
+}
+
+/** Half of the time is for what is under way and for clients that are behind. */
+function endingOf({ drainMs, shutdown }: Config, signal: AbortSignal): ShutdownOptions {
+  const deadlineMs = Math.max(0, drainMs - LAST_MS)
+  return { ...shutdown, signal, deadlineMs, drainMs: deadlineMs / 2 }
 }
 
 /** Throws PORT_IN_USE. */
 export async function startServer(config: Config, options: ServerOptions = {}): Promise<RunningServer> {
-  const { hub, app } = await createApp(config, options)
+  const cut = new AbortController()
+  const { hub, app } = await createApp(config, options, cut.signal)
   const sockets = trackSockets(app)
   tuneSockets(app, config.tcp)
   let url: string
@@ -92,17 +128,21 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
     if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
     throw new HubError('PORT_IN_USE', `port: ${config.port} on ${config.host} is in use; choose another with --port`)
   }
+  cut.signal.addEventListener('abort', () => {
+    for (const socket of sockets) socket.destroy()
+  })
   return {
     url,
     hub,
     app,
-    async close() {
-      const deadline = setTimeout(() => {
-        for (const socket of sockets) socket.destroy()
-      }, config.drainMs)
+    async close({ signal } = {}) {
+      const deadline = setTimeout(() => cut.abort(), config.drainMs)
+      signal?.addEventListener('abort', () => cut.abort(), { once: true })
+      if (signal?.aborted) cut.abort()
       app.server.close()
       await app.close()
       clearTimeout(deadline)
+      return app.hubContext.report
     },
   }
 }

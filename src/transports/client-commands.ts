@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { ERRORS, type ProtocolError } from '../wire/client-protocol.ts'
 import { MAX_JSON_DEPTH, parseJson, rawMember } from '../wire/json.ts'
 
-/** A line of the client protocol, read. Every command but `send` has an id, which its reply repeats. */
+/** A line of the client protocol, read. Every command but what is in a `send` has an id, which its reply repeats. */
 export type Command =
   | { readonly method: 'connect'; readonly id: number; readonly token: string | undefined }
   | { readonly method: 'subscribe'; readonly id: number; readonly channel: string; readonly policy: unknown }
@@ -10,12 +10,22 @@ export type Command =
   /** `data` is the JSON text as it came. */
   | { readonly method: 'publish'; readonly id: number; readonly channel: string; readonly data: string }
   | { readonly method: 'ping'; readonly id: number }
+  /** Everything of the channel up to the offset has arrived. Without an id (in a `send`) nobody waits for an answer. */
+  | ({ readonly method: 'ack'; readonly id: number | undefined } & Ack)
   /** Well formed, but `error` is all the answer that it gets. `of` is the method that was asked for. */
   | { readonly method: 'refused'; readonly of: string; readonly id: number; readonly error: ProtocolError }
+  /** Of data that mean nothing here. */
   | { readonly method: 'send' }
   | { readonly method: 'pong' }
   /** Not this protocol. `why` is ours, never the peer's text: it goes into the close frame. */
   | { readonly method: 'malformed'; readonly why: string }
+
+export interface Ack {
+  readonly topic: string
+  /** Undefined: that of the subscription, which the SDKs do not show to applications. */
+  readonly epoch: string | undefined
+  readonly offset: number
+}
 
 type Reader = (id: number, body: unknown, line: string) => Command
 
@@ -23,6 +33,7 @@ type Reader = (id: number, body: unknown, line: string) => Command
 const optional = <T extends z.ZodType>(type: T) => type.nullish().transform(value => value ?? undefined)
 const channel = z.string()
 const id = z.int().min(1).max(0xffff_ffff)
+const ack = z.object({ topic: z.string(), epoch: optional(z.string()), offset: z.int().min(0) })
 
 /** Unknown keys are dropped, not refused: the protocol grows. */
 const readers: Readonly<Record<string, Reader>> = {
@@ -64,8 +75,14 @@ const readers: Readonly<Record<string, Reader>> = {
 
   ping: reader('ping', z.object({}), id => ({ method: 'ping', id })),
 
+  rpc: reader('rpc', z.object({ method: optional(z.string()), data: z.unknown() }), (id, { method, data }) => {
+    if (method !== 'ack') return refuse('rpc', id, ERRORS.methodNotFound, 'there is one method of rpc: ack')
+    const { success, data: said, error } = ack.safeParse(data)
+    return success ? { method: 'ack', id, ...said } : refuse('rpc', id, ERRORS.badRequest, describe(error, 'data'))
+  }),
+
   ...Object.fromEntries(
-    ['presence', 'presence_stats', 'history', 'rpc', 'refresh', 'sub_refresh'].map(method => [
+    ['presence', 'presence_stats', 'history', 'refresh', 'sub_refresh'].map(method => [
       method,
       (id: number) => refuse(method, id, ERRORS.notAvailable, `${method} is not there yet`),
     ]),
@@ -84,12 +101,21 @@ export function readCommand(line: string): Command {
   const members = new Map<string, unknown>(Object.entries(command))
   const has = (method: string) => (members.get(method) ?? null) !== null
   if (members.size === 0) return { method: 'pong' }
-  if (has('send')) return { method: 'send' }
+  if (has('send')) return readSend(members.get('send'))
   const known = id.safeParse(members.get('id'))
   if (!known.success) return { method: 'malformed', why: 'a command has an id, a whole number from 1' }
   const method = Object.keys(readers).find(has)
   if (method === undefined) return refuse('', known.data, ERRORS.methodNotFound)
   return readers[method]!(known.data, members.get(method), line)
+}
+
+const sent = z.object({ data: z.object({ ack: z.unknown() }) })
+
+function readSend(body: unknown): Command {
+  const carried = sent.safeParse(body)
+  if (!carried.success || carried.data.data.ack === undefined) return { method: 'send' }
+  const { success, data, error } = ack.safeParse(carried.data.data.ack)
+  return success ? { method: 'ack', id: undefined, ...data } : { method: 'malformed', why: describe(error, 'send.data.ack') }
 }
 
 function reader<T>(method: string, schema: z.ZodType<T>, read: (id: number, body: T, line: string) => Command): Reader {
@@ -104,7 +130,8 @@ function refuse(of: string, id: number, error: ProtocolError, detail?: string): 
   return { method: 'refused', of, id, error: { ...error, message } }
 }
 
-function describe({ issues }: z.ZodError): string {
+function describe({ issues }: z.ZodError, ...within: string[]): string {
   const { path, message } = issues[0]!
-  return path.length === 0 ? message : `${path.join('.')}: ${message}`
+  const place = [...within, ...path].join('.')
+  return place === '' ? message : `${place}: ${message}`
 }

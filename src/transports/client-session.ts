@@ -164,7 +164,8 @@ export class ClientSession implements Client {
     } catch (error) {
       const known = protocolError(error)
       if (known === undefined) this.#fault(error)
-      return 'id' in command ? this.reply(errorReply(command.id, known ?? ERRORS.internal)) : 0
+      const id = 'id' in command ? command.id : undefined
+      return id === undefined ? 0 : this.reply(errorReply(id, known ?? ERRORS.internal))
     }
   }
 
@@ -178,6 +179,8 @@ export class ClientSession implements Client {
         return this.#topics!.unsubscribe(command)
       case 'publish':
         return this.#topics!.publish(command)
+      case 'ack':
+        return this.#topics!.acknowledge(command)
       case 'ping':
         return resultReply(command.id, 'ping', {})
       case 'refused':

@@ -44,6 +44,8 @@ const ERROR_OF: Readonly<Partial<Record<ErrorCode, ErrorName>>> = {
   MESSAGE_TOO_LARGE: 'limitExceeded',
   INVALID_MESSAGE: 'badRequest',
   UNSUPPORTED_PAYLOAD: 'notAvailable',
+  NOT_SUBSCRIBED: 'badRequest',
+  POSITION_INVALID: 'badRequest',
 }
 
 /** The error of the table with the hub's sentence in it; undefined for what nobody expected. */
@@ -97,6 +99,15 @@ export class ClientTopics {
     checkCarried(topic, contentType)
     await hub.publish(topic, Buffer.from(data), { contentType })
     return resultReply(id, 'publish', {})
+  }
+
+  /** Answers with the reply to an rpc; a `send` has none. Throws TOPIC_INVALID, NOT_SUBSCRIBED, POSITION_INVALID. */
+  acknowledge({ id, topic, epoch, offset }: CommandOf<'ack'>): string | undefined {
+    const { hub } = this.#context
+    // A topic that somebody is subscribed to keeps its epoch.
+    const { epoch: current = '' } = hub.getTopic(topic)?.position ?? {}
+    const confirmed = hub.acknowledge(this.#owner.id, topic, { epoch: epoch ?? current, seq: offset })
+    return id === undefined ? undefined : resultReply(id, 'rpc', { data: { confirmed } })
   }
 
   /** The hub subscribed the client to it, now or without being asked. */

@@ -14,6 +14,7 @@ interface ClientPath {
 /** What operators see and change. */
 export function apiRoutes(app: FastifyInstance, { hub }: HubContext): void {
   app.get('/api/stats', () => hub.getConnectionStats())
+  app.get('/api/metrics', () => hub.getMetrics())
 
   app.get('/api/clients', () => ({ clients: [...hub.getActiveClients()] }))
   app.get<ClientPath>('/api/clients/:id', ({ params }) => hub.getClient(params.id))

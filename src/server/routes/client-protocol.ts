@@ -36,7 +36,7 @@ export function clientProtocolRoute(app: FastifyInstance, context: HubContext): 
       const { log } = request
       context.release(webSocket, request)
       const opening = { hub, clientId, topics: [], address: addressOf(request), heartbeat }
-      context.opening(log, clientId, () => protocol.open({ webSocket, socket: request.raw.socket }, opening))
+      context.opening(request, clientId, () => protocol.open({ webSocket, socket: request.raw.socket }, opening))
       context.forgetOnClose(webSocket, clientId, log)
     },
   })

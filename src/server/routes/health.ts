@@ -3,10 +3,13 @@ import type { HubContext } from '../context.ts'
 import { createMetrics } from '../metrics.ts'
 
 /** For probes and scrapers. */
-export function healthRoutes(app: FastifyInstance, { hub, closing }: HubContext): void {
+export function healthRoutes(app: FastifyInstance, { hub, closing, degraded }: HubContext): void {
   app.get('/health/live', () => ({ status: 'ok' }))
   app.get('/health/ready', (_request, reply) => {
-    reply.code(closing.aborted ? 503 : 200).send({ status: closing.aborted ? 'draining' : 'ok' })
+    if (closing.aborted) return reply.code(503).send({ status: 'draining' })
+    const why = degraded()
+    // Still ready: what is missing is missing on every node, and no balancer should take them all away.
+    return reply.send(why === undefined ? { status: 'ok' } : { status: 'degraded', why })
   })
 
   const metrics = createMetrics(hub)

@@ -11,6 +11,7 @@ import type { Opening } from '../../transports/transport.ts'
 import { CLOSE_CODES, webSocketTopic } from '../../transports/websocket.ts'
 import { isImage, isText } from '../../wire/content-type.ts'
 import { addressOf, type HubContext } from '../context.ts'
+import { correlate } from '../correlation.ts'
 import { toHubError } from '../errors.ts'
 import { contentTypeOf, publishSource, sourceContentType } from '../publisher.ts'
 import { isWatched, releaseStream } from '../release.ts'
@@ -79,7 +80,7 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
   function open(request: FastifyRequest, reply: FastifyReply, transport: typeof httpStream): void {
     const subscriber = request.subscriber!
     const watched = isWatched(reply.raw)
-    context.opening(request.log, subscriber.clientId, () => transport.open(reply.raw, opening(request, subscriber)))
+    context.opening(request, subscriber.clientId, () => transport.open(reply.raw, opening(request, subscriber)))
     reply.hijack()
     releaseStream(reply.raw, watched)
   }
@@ -98,7 +99,7 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
     context.release(webSocket, request)
     try {
       const channel = { webSocket, socket: request.raw.socket }
-      client = context.opening(request.log, subscriber.clientId, () =>
+      client = context.opening(request, subscriber.clientId, () =>
         webSocketTopic.open(channel, opening(request, subscriber)),
       )
     } catch (error) {
@@ -190,7 +191,8 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
       await context.authorize(request, ACTIONS.publisher, [topic])
       const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
       const contentType = contentTypeOf(request.headers['content-type'], known, body)
-      const result = await hub.publish(topic, body, { contentType, key: query.key })
+      const correlationId = correlate(request, reply)
+      const result = await hub.publish(topic, body, { contentType, key: query.key, correlationId })
       return reply.code(202).send({ topic, ...result?.position, matched: result?.matched, behind: result?.behind })
     })
   }
@@ -212,6 +214,7 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
       const options = {
         contentType,
         key: query.key,
+        correlationId: correlate(request, reply),
         split: query.split,
         maxBytes: maxMessageBytes,
         signal: context.closing,
