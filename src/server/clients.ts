@@ -19,7 +19,13 @@ export class ServerClients {
   readonly #book: ConnectionBook
   readonly #recovery: Recovery
 
-  private constructor(hub: Hub, kinds: ReceiverKinds, store: ConnectionStore, { node, redisUrl }: Config['store'], log: FastifyBaseLogger) {
+  private constructor(
+    hub: Hub,
+    kinds: ReceiverKinds,
+    store: ConnectionStore,
+    { node, redisUrl }: Config['store'],
+    log: FastifyBaseLogger,
+  ) {
     this.kinds = kinds
     this.#store = new WatchedStore(store, log)
     this.#book = new ConnectionBook(hub, this.#store, (ms, run) => hub.scheduler.every(ms, run), {
@@ -66,7 +72,8 @@ export class ServerClients {
   #restore(options: Restorable['options'], opening: RequestOpening): void {
     const { callbacks, gateways } = this.kinds
     const kind = { callback: callbacks, 'api-gateway': gateways }[options.transport]
-    if (kind === undefined) throw new HubError('PERMISSION_DENIED', `${options.transport}: such clients are turned off here`)
+    if (kind === undefined)
+      throw new HubError('PERMISSION_DENIED', `${options.transport}: such clients are turned off here`)
     kind.restore(options, opening)
   }
 }
@@ -95,7 +102,9 @@ async function loadRedis() {
     return await import('../stores/redis.ts')
   } catch (error) {
     const how = 'npm install ioredis'
-    throw new HubError('CONFIG_INVALID', `config: store.redisUrl: its driver is not installed: ${how}`, { cause: error })
+    throw new HubError('CONFIG_INVALID', `config: store.redisUrl: its driver is not installed: ${how}`, {
+      cause: error,
+    })
   }
 }
 

@@ -89,7 +89,8 @@ function describe(issue: z.core.$ZodIssue, value: unknown): string {
   }
   const given = path.reduce<unknown>((at, key) => (at as Record<string, unknown> | undefined)?.[key], value)
   const shown = typeof given === 'string' ? JSON.stringify(given) : String(given)
-  const told = holdsSecret(path.join('.')) || given === undefined || typeof given === 'object' || issue.message.includes(shown)
+  const told =
+    holdsSecret(path.join('.')) || given === undefined || typeof given === 'object' || issue.message.includes(shown)
   return `${path.join('.')}: ${issue.message}${told ? '' : ` (given: ${shown})`}`
 }
 

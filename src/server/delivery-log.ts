@@ -14,20 +14,20 @@ const LINES = 200
  * would write one for each. What is left out is counted and told when the time is over. Owns one timer, while there is something to count;
  * answers with what ends it.
  */
-export function logDeliveries(
-  events: Events,
-  scheduler: Pick<Scheduler, 'after'>,
-  log: FastifyBaseLogger,
-): () => void {
-  const window = new LineWindow(scheduler, leftOut => log.warn({ ...leftOut, ms: WINDOW_MS }, 'lines about deliveries left out'))
+export function logDeliveries(events: Events, scheduler: Pick<Scheduler, 'after'>, log: FastifyBaseLogger): () => void {
+  const window = new LineWindow(scheduler, leftOut =>
+    log.warn({ ...leftOut, ms: WINDOW_MS }, 'lines about deliveries left out'),
+  )
   events.on('retry', retry => {
-    if (window.admits('retry', retry.id)) log.info({ ...told(retry), waitMs: Math.round(retry.waitMs) }, 'delivery failed, tried again')
+    if (window.admits('retry', retry.id))
+      log.info({ ...told(retry), waitMs: Math.round(retry.waitMs) }, 'delivery failed, tried again')
   })
   events.on('undelivered', failure => {
     if (window.admits('undelivered', failure.id)) log.warn(told(failure), 'delivery given up')
   })
   events.on('circuit', ({ id: client, circuit, why }) => {
-    if (window.admits('circuit', client)) log[circuit === 'open' ? 'warn' : 'info']({ client, circuit, why }, `circuit ${circuit}`)
+    if (window.admits('circuit', client))
+      log[circuit === 'open' ? 'warn' : 'info']({ client, circuit, why }, `circuit ${circuit}`)
   })
   return () => window.end()
 }

@@ -48,10 +48,11 @@ export class Receivers {
   }
 
   /**
-   * Throws REQUEST_INVALID, CALLBACK_URL_INVALID, POLICY_INVALID, PERMISSION_DENIED, CLIENT_EXISTS, and the other HubErrors of
-   * registerClient and subscribe.
+   * Throws REQUEST_INVALID, CALLBACK_URL_INVALID, POLICY_INVALID, PERMISSION_DENIED, CLIENT_EXISTS, SHUTTING_DOWN, and the other HubErrors
+   * of registerClient and subscribe.
    */
   register(wanted: Wanted): { readonly id: string; readonly created: boolean } {
+    if (this.#hub.draining) throw new HubError('SHUTTING_DOWN', 'the hub is shutting down')
     const { id, topics, user, ifExists } = wanted
     const subscriptions = topics?.map(({ name, policy }) => ({
       name: parseTopicName(name),
@@ -80,7 +81,10 @@ export class Receivers {
       if (gateways === undefined) throw unavailable('endpoint', 'apiGateway.endpoints')
       return gateways.register({ ...opening, endpoint, connectionId })
     }
-    throw new HubError('REQUEST_INVALID', 'url: give a url, and its secret if it has one; or an endpoint and a connectionId')
+    throw new HubError(
+      'REQUEST_INVALID',
+      'url: give a url, and its secret if it has one; or an endpoint and a connectionId',
+    )
   }
 
   /** The same receiver under the same id, for the same user. */

@@ -115,7 +115,9 @@ function readSend(body: unknown): Command {
   const carried = sent.safeParse(body)
   if (!carried.success || carried.data.data.ack === undefined) return { method: 'send' }
   const { success, data, error } = ack.safeParse(carried.data.data.ack)
-  return success ? { method: 'ack', id: undefined, ...data } : { method: 'malformed', why: describe(error, 'send.data.ack') }
+  return success
+    ? { method: 'ack', id: undefined, ...data }
+    : { method: 'malformed', why: describe(error, 'send.data.ack') }
 }
 
 function reader<T>(method: string, schema: z.ZodType<T>, read: (id: number, body: T, line: string) => Command): Reader {

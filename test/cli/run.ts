@@ -11,6 +11,8 @@ export interface Running {
   readonly errors: () => string
   /** Resolves when stdout has this text. */
   says(text: string): Promise<void>
+  /** Resolves when stderr has this text. */
+  logs(text: string): Promise<void>
   write(text: string): void
   end(): void
   kill(signal: NodeJS.Signals): void
@@ -30,18 +32,21 @@ export function hubline(args: readonly string[], env: Record<string, string> = {
   })
   child.stderr.setEncoding('utf8').on('data', text => {
     stderr += text
+    changed()
   })
   child.stdin.on('error', () => {})
   const finished = new Promise<Finished>(resolve => child.on('close', code => resolve({ code, stdout, stderr })))
+  const until = (said: () => boolean, text: string) =>
+    new Promise<void>((resolve, reject) => {
+      changed = () => said() && resolve()
+      changed()
+      void finished.then(({ code }) => reject(new Error(`ended with ${code} before it said ${text}: ${stderr}`)))
+    })
   return {
     output: () => stdout,
     errors: () => stderr,
-    says: text =>
-      new Promise((resolve, reject) => {
-        changed = () => stdout.includes(text) && resolve()
-        changed()
-        void finished.then(({ code }) => reject(new Error(`ended with ${code} before it said ${text}: ${stderr}`)))
-      }),
+    says: text => until(() => stdout.includes(text), text),
+    logs: text => until(() => stderr.includes(text), text),
     write: text => child.stdin.write(text),
     end: () => child.stdin.end(),
     kill: signal => child.kill(signal),

@@ -159,6 +159,53 @@ describe('many topics on one socket', () => {
   })
 })
 
+describe('at least once', () => {
+  it('what is not acked comes again under its offset, what is acked does not', async () => {
+    const server = await serve({ topics: { jobs: { policy: { name: 'reliable', ackMs: 400 } } } })
+    const centrifuge = await connected(server, {}, '?client=c')
+    const subscription = await subscribed(centrifuge, 'jobs')
+    const seen: [number, unknown][] = []
+    let heard = (): void => {}
+    subscription.on('publication', ({ offset, data }) => {
+      seen.push([offset!, data])
+      heard()
+    })
+    const count = (n: number) =>
+      new Promise<void>(resolve => {
+        heard = () => seen.length >= n && resolve()
+        heard()
+      })
+    for (const job of ['"one"', '"two"', '"three"', '"four"']) await post(server, 'jobs', job)
+    await count(4)
+    expect(await centrifuge.rpc('ack', { topic: 'jobs', offset: 1 })).toEqual({ data: { confirmed: 1 } })
+    await centrifuge.send({ ack: { topic: 'jobs', offset: 2 } })
+    await count(6)
+    const again = [
+      [3, 'three'],
+      [4, 'four'],
+    ]
+    expect(seen.slice(4)).toEqual(again)
+    await count(8)
+    expect(seen.slice(6)).toEqual(again)
+    expect(await centrifuge.rpc('ack', { topic: 'jobs', offset: 4 })).toEqual({ data: { confirmed: 2 } })
+    expect(server.hub.getSubscription('c', 'jobs')).toMatchObject({ unconfirmed: 0, delivered: 4, pending: 0 })
+    await expect(centrifuge.rpc('other', {})).rejects.toMatchObject({ code: 104 })
+  })
+
+  it('what is sent to the client alone is a message event', async () => {
+    const server = await serve()
+    const centrifuge = await connected(server, {}, '?client=c')
+    const message = next(centrifuge, 'message')
+    const sent = await fetch(`${server.url}/api/clients/c/send?confirm=true`, {
+      method: 'POST',
+      body: '{"to":"you"}',
+      headers: { 'content-type': 'application/json' },
+    })
+    expect(await sent.json()).toMatchObject({ confirmed: true })
+    expect(await message).toEqual({ data: { to: 'you' } })
+  })
+})
+
 describe('what the server does', () => {
   it('unsubscribe ends the subscription for good, and only that one', async () => {
     const server = await serve()
@@ -231,7 +278,6 @@ describe('errors', () => {
     ['presence', (c: Centrifuge) => c.presence('a')],
     ['presenceStats', (c: Centrifuge) => c.presenceStats('a')],
     ['history', (c: Centrifuge) => c.history('a', { limit: 1 })],
-    ['rpc', (c: Centrifuge) => c.rpc('method', {})],
   ] as const)('%s is not there yet: 108', async (_name, call) => {
     const server = await serve()
     await expect(call(await connected(server))).rejects.toMatchObject({ code: 108 })

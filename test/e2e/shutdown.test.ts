@@ -63,7 +63,7 @@ describe('SIGTERM', () => {
     expect(performance.now() - begun).toBeLessThan(10_000)
     // What was published before was handed over, and the end is a clean one.
     expect(sseText.slice(-200)).toContain('data: last words\n\n')
-    expect(sseText.trim().endsWith('event: close\ndata: {"reason":"shutdown"}')).toBe(true)
+    expect(sseText.trim()).toMatch(/retry: \d+\n\nevent: close\ndata: {"reason":"shutdown","reconnectMs":\d+}$/)
     expect(rawText.endsWith('last words')).toBe(true)
     expect([answer.status, await answer.text()]).toEqual([503, expect.stringContaining('SHUTTING_DOWN')])
     expect(closes).toEqual({ webSocket: 1012, clientProtocol: 3001 })
@@ -75,7 +75,45 @@ describe('SIGTERM', () => {
     expect(lines).toHaveLength(5)
     for (const line of lines)
       expect(line).toMatchObject({ reason: 'shutdown', reqId: expect.any(String), client: expect.any(String) })
+    // And one about all of it.
+    expect(logged(stderr, 'shut down')).toMatchObject([
+      { report: { outcome: 'deadline', clients: { closed: 5, behind: 1 }, sends: { finished: 0, abandoned: 0 } } },
+    ])
     dead.destroy()
     await writer.close().catch(() => {})
   })
+
+  it('says that nothing was left, where nothing was', async () => {
+    const { process } = await start()
+    process.kill('SIGINT')
+    const { code, stderr } = await process.finished
+    expect(code).toBe(0)
+    expect(logged(stderr, 'draining')).toMatchObject([{ signal: 'SIGINT' }])
+    expect(logged(stderr, 'shut down')).toMatchObject([
+      { report: { outcome: 'drained', ms: expect.any(Number), messages: { settled: 0, abandoned: 0 } } },
+    ])
+  })
+
+  it('a second one ends it at once, with 1', async () => {
+    const { process, url } = await start()
+    const dead = await stalled(url, 'drain?policy=latest')
+    const big = Buffer.alloc(512 * 1024, 'x')
+    for (let i = 0; i < 16; i++) await fetch(`${url}/topics/drain`, { method: 'POST', body: big })
+    process.kill('SIGTERM')
+    await process.logs('"draining"')
+    const begun = performance.now()
+    process.kill('SIGTERM')
+    const { code, stderr } = await process.finished
+    expect(code).toBe(1)
+    expect(performance.now() - begun).toBeLessThan(1000)
+    expect(logged(stderr, 'ended at once by a second signal')).toMatchObject([{ signal: 'SIGTERM' }])
+    expect(logged(stderr, 'shut down')).toEqual([])
+    dead.destroy()
+  })
 })
+
+/** The lines of a log with this message. */
+function logged(stderr: string, message: string): Record<string, unknown>[] {
+  const lines = stderr.split('\n').filter(line => line.startsWith('{'))
+  return lines.map(line => JSON.parse(line)).filter(({ msg }) => msg === message)
+}

@@ -64,7 +64,14 @@ describe('POST /api/clients', () => {
 
   it('shows nobody the path or the secret of a URL', async () => {
     await post('', { id: 'hook', url: `${url()}?token=hidden`, secret: SECRET, topics: ['a'] })
-    for (const path of ['/api/clients', '/api/clients/hook', '/api/stats', '/api/metrics', '/metrics', '/api/topics/a']) {
+    for (const path of [
+      '/api/clients',
+      '/api/clients/hook',
+      '/api/stats',
+      '/api/metrics',
+      '/metrics',
+      '/api/topics/a',
+    ]) {
       const text = await (await fetch(server.url + path)).text()
       expect([path, text.includes('hidden'), text.includes('whsec_')]).toEqual([path, false, false])
     }
@@ -106,13 +113,31 @@ describe('POST /api/clients', () => {
 
   it.each<[string, Record<string, unknown>, number, string, RegExp]>([
     ['neither a URL nor a connection', { id: 'x' }, 400, 'REQUEST_INVALID', /url/],
-    ['both', { url: 'https://example.org', endpoint: 'https://example.org', connectionId: 'x' }, 400, 'REQUEST_INVALID', /url/],
+    [
+      'both',
+      { url: 'https://example.org', endpoint: 'https://example.org', connectionId: 'x' },
+      400,
+      'REQUEST_INVALID',
+      /url/,
+    ],
     ['an endpoint without a connection', { endpoint: 'https://example.org' }, 400, 'REQUEST_INVALID', /connectionId/],
-    ['a connection where none are configured', { endpoint: 'https://example.org', connectionId: 'x' }, 403, 'PERMISSION_DENIED', /apiGateway\.endpoints/],
+    [
+      'a connection where none are configured',
+      { endpoint: 'https://example.org', connectionId: 'x' },
+      403,
+      'PERMISSION_DENIED',
+      /apiGateway\.endpoints/,
+    ],
     ['text that is no URL', { url: 'example' }, 400, 'CALLBACK_URL_INVALID', /not a URL/],
     ['another scheme', { url: 'file:///etc/passwd' }, 400, 'CALLBACK_URL_INVALID', /file:/],
     ['credentials', { url: 'http://me:hidden@127.0.0.1/' }, 400, 'CALLBACK_URL_INVALID', /password/],
-    ['a link-local address', { url: 'http://169.254.169.254/latest/meta-data' }, 400, 'CALLBACK_URL_INVALID', /linkLocal/],
+    [
+      'a link-local address',
+      { url: 'http://169.254.169.254/latest/meta-data' },
+      400,
+      'CALLBACK_URL_INVALID',
+      /linkLocal/,
+    ],
     ['a private address', { url: 'http://10.1.2.3/' }, 400, 'CALLBACK_URL_INVALID', /private/],
     ['another form of one', { url: 'http://[::ffff:10.1.2.3]/' }, 400, 'CALLBACK_URL_INVALID', /private/],
     ['a number', { url: 5 }, 400, 'REQUEST_INVALID', /url/],
@@ -121,8 +146,20 @@ describe('POST /api/clients', () => {
     ['an id that is too long', { id: 'x'.repeat(129), url: 'http://127.0.0.1/' }, 400, 'CLIENT_ID_INVALID', /128/],
     ['a topic that is none', { url: 'http://127.0.0.1/', topics: ['..'] }, 400, 'TOPIC_INVALID', /topic/],
     ['a topic of the wrong kind', { url: 'http://127.0.0.1/', topics: [5] }, 400, 'REQUEST_INVALID', /topics\.0/],
-    ['a policy that is none', { url: 'http://127.0.0.1/', topics: [{ name: 'a', policy: 'newest' }] }, 400, 'POLICY_INVALID', /latest/],
-    ['a policy that the topic forbids', { url: 'http://127.0.0.1/', topics: [{ name: 'strict', policy: 'reliable' }] }, 403, 'POLICY_DENIED', /strict/],
+    [
+      'a policy that is none',
+      { url: 'http://127.0.0.1/', topics: [{ name: 'a', policy: 'newest' }] },
+      400,
+      'POLICY_INVALID',
+      /latest/,
+    ],
+    [
+      'a policy that the topic forbids',
+      { url: 'http://127.0.0.1/', topics: [{ name: 'strict', policy: 'reliable' }] },
+      403,
+      'POLICY_DENIED',
+      /strict/,
+    ],
     ['too many topics', { url: 'http://127.0.0.1/', topics: ['a', 'b', 'c', 'd'] }, 503, 'LIMIT_EXCEEDED', /3/],
     ['an empty user', { url: 'http://127.0.0.1/', user: '' }, 400, 'REQUEST_INVALID', /user/],
     ['an unknown key', { url: 'http://127.0.0.1/', uri: 'x' }, 400, 'REQUEST_INVALID', /uri/],
@@ -147,7 +184,10 @@ describe('POST /api/clients', () => {
   it('is refused where clients that are URLs are turned off', async () => {
     const closed = await startTestServer({ callbacks: { enabled: false } })
     const { status, body } = await askJson(`${closed.url}/api/clients`, { url: 'https://example.org/' })
-    expect([status, body.error]).toEqual([403, { code: 'PERMISSION_DENIED', message: expect.stringContaining('callbacks.enabled') }])
+    expect([status, body.error]).toEqual([
+      403,
+      { code: 'PERMISSION_DENIED', message: expect.stringContaining('callbacks.enabled') },
+    ])
     await closed.close()
   })
 })
@@ -169,11 +209,16 @@ describe('/api/clients/{id}/subscriptions', () => {
   it('changes what a client is subscribed to', async () => {
     await post('', { id: 'hook', url: url() })
     const { status, body } = await post('/hook/subscriptions', { topic: '/a/b', policy: { name: 'latest' } })
-    expect([status, body]).toEqual([200, { topic: 'a/b', position: { epoch: expect.any(String), seq: 0 }, recovered: false }])
+    expect([status, body]).toEqual([
+      200,
+      { topic: 'a/b', position: { epoch: expect.any(String), seq: 0 }, recovered: false },
+    ])
     await post('/hook/subscriptions', { topic: 'a/b', policy: 'reliable' })
     await post('/hook/subscriptions', { topic: 'c' })
     expect(subscriptionsOf('hook')).toEqual({ 'a/b': 'reliable', c: undefined })
-    expect([(await remove('/hook/subscriptions/a/b')).status, (await remove('/hook/subscriptions/c')).status]).toEqual([204, 204])
+    expect([(await remove('/hook/subscriptions/a/b')).status, (await remove('/hook/subscriptions/c')).status]).toEqual([
+      204, 204,
+    ])
     expect(subscriptionsOf('hook')).toEqual({})
   })
 

@@ -64,6 +64,21 @@ describe('the configuration', () => {
     })
   })
 
+  it('takes lists with commas from the environment', () => {
+    const env = {
+      HUBLINE_CALLBACKS_ALLOW: ' 127.0.0.1/32, ::1 ,',
+      HUBLINE_API_GATEWAY_ENDPOINTS: 'https://a.example/prod',
+      HUBLINE_CALLBACKS_ENABLED: '0',
+      HUBLINE_STORE_NODE: 'one',
+    }
+    expect(load({ env })).toMatchObject({
+      callbacks: { enabled: false, allow: ['127.0.0.1/32', '::1'], timeoutMs: 5000 },
+      apiGateway: { endpoints: ['https://a.example/prod'], requestsPerSecond: 10_000 },
+      store: { node: 'one' },
+    })
+    expect(load({ env: { HUBLINE_CALLBACKS_ALLOW: '' } }).callbacks.allow).toEqual([])
+  })
+
   const mistakes: [string, Partial<ConfigSources>, RegExp][] = [
     [
       'an unknown key',
@@ -133,11 +148,34 @@ describe('the configuration', () => {
       { file: file('12.yaml', 'topics: { a: {} }'), env: { HUBLINE_TOPICS: '{"__proto__":{}}' } },
       /^environment: topics: "__proto__" cannot/,
     ],
+    [
+      'an address that is none',
+      { flags: { callbacks: { allow: ['10.0.0.0/99'] } } },
+      /callbacks\.allow\.0: "10\.0\.0\.0\/99" is neither/,
+    ],
+    [
+      'an address that is none in a variable',
+      { env: { HUBLINE_CALLBACKS_ALLOW: '::1,me' } },
+      /^environment: callbacks\.allow\.1: "me" is/,
+    ],
+    ['a name of a node that no key can have', { env: { HUBLINE_STORE_NODE: 'a b' } }, /store\.node: .*without spaces/],
+    [
+      'a secret that is none',
+      { env: { HUBLINE_CALLBACKS_SECRET: 'hunter2' } },
+      /^environment: callbacks\.secret: it must be whsec_/,
+    ],
+    [
+      'a store that is none',
+      { env: { HUBLINE_STORE_REDIS_URL: 'http://:hunter2@x' } },
+      /store\.redisUrl: it begins with redis:\/\/ or/,
+    ],
+    ['a store of the wrong kind', { file: file('13.yaml', 'store: hunter2') }, /store: Invalid input/],
     ['broken JSON in a variable', { env: { HUBLINE_TOPICS: '{"a":' } }, /HUBLINE_TOPICS is no valid JSON/],
   ]
   for (const [what, sources, sentence] of mistakes) {
     it(`says what is wrong with ${what}, in one line`, () => {
       expect(() => load(sources)).toThrow(sentence)
+      expect(() => load(sources)).not.toThrow('hunter2')
       try {
         load(sources)
       } catch (error) {

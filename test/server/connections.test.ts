@@ -41,7 +41,12 @@ async function open(client: string, headers = {}, at = server): Promise<Listener
 /** Without retries of its own, so that each status is seen. */
 function sdk(stage = '/prod', at = server): ApiGatewayManagementApiClient {
   const endpoint = at.url + stage
-  const client = new ApiGatewayManagementApiClient({ endpoint, region: 'eu-west-1', credentials: CREDENTIALS, maxAttempts: 1 })
+  const client = new ApiGatewayManagementApiClient({
+    endpoint,
+    region: 'eu-west-1',
+    credentials: CREDENTIALS,
+    maxAttempts: 1,
+  })
   apis.push(client)
   return client
 }
@@ -93,7 +98,10 @@ describe('AWS’s SDK against /@connections', () => {
     const before = Date.now()
     await open('one', { 'user-agent': 'Browser/1.0' })
     const { $metadata, ...first } = await get('one')
-    expect([$metadata.httpStatusCode, first.Identity]).toEqual([200, { SourceIp: '127.0.0.1', UserAgent: 'Browser/1.0' }])
+    expect([$metadata.httpStatusCode, first.Identity]).toEqual([
+      200,
+      { SourceIp: '127.0.0.1', UserAgent: 'Browser/1.0' },
+    ])
     expect(first.ConnectedAt).toBeInstanceOf(Date)
     expect(Math.abs(first.ConnectedAt!.getTime() - before)).toBeLessThan(2000)
     expect(first.LastActiveAt).toEqual(first.ConnectedAt)
@@ -191,7 +199,10 @@ describe('the hub’s own clients of this kind against /@connections', () => {
   let far: TestServer
   beforeAll(async () => {
     for (const name of NAMES) process.env[name] = name === 'AWS_REGION' ? 'eu-west-1' : 'test'
-    far = await startTestServer({ callbacks: { allow: ['127.0.0.1'] }, apiGateway: { endpoints: [`${server.url}/prod`] } })
+    far = await startTestServer({
+      callbacks: { allow: ['127.0.0.1'] },
+      apiGateway: { endpoints: [`${server.url}/prod`] },
+    })
   })
   afterAll(async () => {
     await far.close()
@@ -229,7 +240,10 @@ describe('the hub’s own clients of this kind against /@connections', () => {
   })
 
   it('go only to endpoints that are configured', async () => {
-    const { status, body } = await askJson(`${far.url}/api/clients`, { endpoint: 'https://example.org/prod', connectionId: 'x' })
+    const { status, body } = await askJson(`${far.url}/api/clients`, {
+      endpoint: 'https://example.org/prod',
+      connectionId: 'x',
+    })
     expect([status, body.error.code]).toEqual([400, 'REQUEST_INVALID'])
     const secret = await register({ connectionId: 'ada', secret: 'x' })
     expect([secret.status, secret.body.error.code]).toEqual([400, 'REQUEST_INVALID'])
@@ -237,7 +251,10 @@ describe('the hub’s own clients of this kind against /@connections', () => {
 
   it('an endpoint that may not be posted to stops the start, and says which setting it is', async () => {
     const start = startTestServer({ apiGateway: { endpoints: ['http://10.0.0.1/prod'] } })
-    await expect(start).rejects.toMatchObject({ code: 'CONFIG_INVALID', message: expect.stringContaining('apiGateway.endpoints') })
+    await expect(start).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      message: expect.stringContaining('apiGateway.endpoints'),
+    })
   })
 
   it('what the other side throttles is sent again', async () => {

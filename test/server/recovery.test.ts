@@ -1,10 +1,10 @@
 import { pino } from 'pino'
 import { beforeEach, describe, expect, it } from 'vitest'
-import type { Restorable } from '../../src/stores/connection-book.ts'
 import { HubError } from '../../src/core/errors.ts'
 import { createHub } from '../../src/hub.ts'
 import { Recovery, type Restore } from '../../src/server/recovery.ts'
 import { WatchedStore } from '../../src/server/watched-store.ts'
+import type { Restorable } from '../../src/stores/connection-book.ts'
 import { ConnectionBook } from '../../src/stores/connection-book.ts'
 import type { ConnectionRecord } from '../../src/stores/connection-store.ts'
 import { memoryStore } from '../../src/stores/memory.ts'
@@ -25,7 +25,8 @@ beforeEach(() => {
   const failing = new Proxy(memory, {
     get: (target, name: keyof typeof memory) =>
       typeof target[name] === 'function'
-        ? (...args: never[]) => (down ? Promise.reject(new Error('ECONNREFUSED')) : (target[name] as (...args: never[]) => unknown)(...args))
+        ? (...args: never[]) =>
+            down ? Promise.reject(new Error('ECONNREFUSED')) : (target[name] as (...args: never[]) => unknown)(...args)
         : target[name],
   })
   store = new WatchedStore(failing, log)
@@ -103,7 +104,9 @@ describe('what a store kept', () => {
       scheduler.advance(1)
       await turns()
     }
-    expect(lines).toEqual([{ level: 50, store: 'memory', why: 'ECONNREFUSED', msg: 'connection store is out of reach' }])
+    expect(lines).toEqual([
+      { level: 50, store: 'memory', why: 'ECONNREFUSED', msg: 'connection store is out of reach' },
+    ])
     down = false
     scheduler.advance(5000)
     await turns()

@@ -66,7 +66,9 @@ describe('POST /api/clients/{id}/send', () => {
       'order-7',
     ])
     const second = await send('hook/send', 'y', { 'idempotency-key': 'key-2' })
-    expect(receiver.requests.map(({ headers, body }) => [headers['idempotency-key'], headers['content-type'], `${body}`])).toEqual([
+    expect(
+      receiver.requests.map(({ headers, body }) => [headers['idempotency-key'], headers['content-type'], `${body}`]),
+    ).toEqual([
       ['key-1', 'text/csv', 'x'],
       ['key-2', 'text/plain;charset=UTF-8', 'y'],
     ])
@@ -74,7 +76,9 @@ describe('POST /api/clients/{id}/send', () => {
     const [, { headers }] = receiver.requests as [unknown, { headers: Record<string, string> }]
     expect(headers['x-correlation-id']).toMatch(/^[0-9a-f-]{36}$/)
     expect(second.headers.get('x-correlation-id')).toBe(headers['x-correlation-id'])
-    expect((await send('hook/send?id=a', 'z', { 'idempotency-key': 'b' })).body.error).toMatchObject({ code: 'REQUEST_INVALID' })
+    expect((await send('hook/send?id=a', 'z', { 'idempotency-key': 'b' })).body.error).toMatchObject({
+      code: 'REQUEST_INVALID',
+    })
     expect((await send('hook/send?id=a', 'z', { 'idempotency-key': 'a' })).status).toBe(200)
   })
 
@@ -111,7 +115,11 @@ describe('POST /api/clients/{id}/send', () => {
   it('refuses what is too large, and what the protocol cannot carry', async () => {
     await open('one')
     const { status, body } = await send('one/send', 'x'.repeat(1024 * 1024 + 1))
-    expect([status, body.error.code, body.error.message]).toEqual([413, 'MESSAGE_TOO_LARGE', expect.stringContaining('1048576')])
+    expect([status, body.error.code, body.error.message]).toEqual([
+      413,
+      'MESSAGE_TOO_LARGE',
+      expect.stringContaining('1048576'),
+    ])
     const peer = new WebSocket(`${server.url.replace('http', 'ws')}/connection/websocket?client=json`)
     peer.onopen = () => peer.send('{"id":1,"connect":{}}')
     await until(() => server.hub.getConnectionStats().clientsByProtocol.centrifuge === 1)
@@ -128,7 +136,10 @@ describe('POST /api/clients/{id}/send', () => {
     expect([gone.status, gone.body.error.code]).toEqual([410, 'CONNECTION_STALE'])
     expect((await send('gone/send', 'x')).status).toBe(404)
     const late = await send('hangs/send?timeoutMs=50', 'x')
-    expect([late.status, late.body.error]).toEqual([504, { code: 'SEND_TIMEOUT', message: expect.stringContaining('50 ms') }])
+    expect([late.status, late.body.error]).toEqual([
+      504,
+      { code: 'SEND_TIMEOUT', message: expect.stringContaining('50 ms') },
+    ])
   })
 
   it('gives up what nobody waits for any more', async () => {
@@ -201,7 +212,9 @@ describe('POST /api/broadcast', () => {
 
   it('sends to whoever has something in common', async () => {
     const [a, b, c] = [await open('a', 'left'), await open('b', 'left'), await open('c', 'right')]
-    expect((await broadcast({ filter: { topic: 'left', except: ['b'] }, text: 'to a' })).body).toMatchObject({ sent: 1 })
+    expect((await broadcast({ filter: { topic: 'left', except: ['b'] }, text: 'to a' })).body).toMatchObject({
+      sent: 1,
+    })
     expect((await broadcast({ filter: { protocol: 'websocket' }, text: 'to all' })).body).toMatchObject({ sent: 3 })
     expect((await broadcast({ filter: {}, text: 'to everybody' })).body).toMatchObject({ sent: 3 })
     expect((await broadcast({ filter: { user: 'nobody' }, text: 'x' })).body).toMatchObject({ sent: 0, results: [] })
@@ -282,7 +295,11 @@ describe('POST /api/broadcast', () => {
   it('takes JSON only: a text could come from a form on any page', async () => {
     const body = '{"clients":["a"],"text":"x"}'
     for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x']) {
-      const answer = await ask(`${server.url}/api/broadcast`, { method: 'POST', body, headers: { 'content-type': type } })
+      const answer = await ask(`${server.url}/api/broadcast`, {
+        method: 'POST',
+        body,
+        headers: { 'content-type': type },
+      })
       expect([type, answer.status]).toEqual([type, 415])
     }
   })

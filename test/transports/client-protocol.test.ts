@@ -5,6 +5,7 @@ import type { SessionManager } from '../../src/core/sessions.ts'
 import { openTopics } from '../../src/open-topics.ts'
 import { buffered } from '../../src/policies/buffered.ts'
 import { latest } from '../../src/policies/latest.ts'
+import { reliable } from '../../src/policies/reliable.ts'
 import { clientSubprotocol } from '../../src/transports/client-protocol.ts'
 import { type ClientServer, type ClientServerOptions, ManualHeartbeat, Peer, startClientServer } from './client-peer.ts'
 
@@ -313,7 +314,13 @@ describe('commands', () => {
     ['presence', { presence: { channel: 'a' } }, 108],
     ['presence_stats', { presence_stats: { channel: 'a' } }, 108],
     ['history', { history: { channel: 'a' } }, 108],
-    ['rpc', { rpc: { method: 'a' } }, 108],
+    ['an rpc that is not there', { rpc: { method: 'a', data: {} } }, 104],
+    ['an rpc without a method', { rpc: { data: {} } }, 104],
+    ['an ack of nothing', { rpc: { method: 'ack' } }, 107],
+    ['an ack without an offset', { rpc: { method: 'ack', data: { topic: 'a' } } }, 107],
+    ['an ack of less than nothing', { rpc: { method: 'ack', data: { topic: 'a', offset: -1 } } }, 107],
+    ['an ack of a topic that it is not on', { rpc: { method: 'ack', data: { topic: 'a', offset: 1 } } }, 107],
+    ['an ack of a bad name', { rpc: { method: 'ack', data: { topic: 'a//b', offset: 1 } } }, 107],
     ['refresh', { refresh: { token: 'a' } }, 108],
     ['sub_refresh', { sub_refresh: { channel: 'a' } }, 108],
     ['a map subscription', { subscribe: { channel: 'a', type: 1 } }, 108],
@@ -351,11 +358,25 @@ describe('commands', () => {
     expect(({} as Record<string, unknown>).admin).toBeUndefined()
   })
 
-  it('send has no answer: 3508', async () => {
+  it.each([
+    ['data', { data: 1 }],
+    ['an object', { data: { what: 'ever' } }],
+    ['nothing', {}],
+    ['a word', 'data'],
+  ])('a send of %s means nothing here and has no answer: 3508', async (_what, send) => {
     const server = await serve()
     await using peer = await Peer.connect(server.url)
-    peer.say({ send: { data: 1 } })
+    peer.say({ send })
     expect(await peer.closed).toEqual({ code: 3508, reason: 'not available' })
+  })
+
+  it('a send of an ack that is none is 3501, with the field', async () => {
+    const server = await serve()
+    for (const ack of [null, 5, { topic: 'a' }, { topic: 'a', offset: '1' }, { topic: 5, offset: 1 }]) {
+      await using peer = await Peer.connect(server.url)
+      peer.say({ send: { data: { ack } } })
+      expect(await peer.closed).toEqual({ code: 3501, reason: expect.stringContaining('send.data.ack') })
+    }
   })
 
   it('a session manager that fails is 100, temporary, and told as a fault', async () => {
@@ -368,6 +389,57 @@ describe('commands', () => {
     const reply = await peer.call({ id: 2, subscribe: { channel: 'a' } })
     expect(reply).toEqual({ id: 2, error: { code: 100, message: 'internal server error', temporary: true } })
     expect(server.faults.splice(0)).toMatchObject([{ where: 'client protocol' }])
+  })
+})
+
+describe('acks', () => {
+  const start = async () => {
+    const server = await serve({ hubOptions: { policy: reliable() } })
+    const peer = await Peer.connect(`${server.url}?client=c`)
+    const { subscribe } = await peer.call({ id: 2, subscribe: { channel: 'a' } })
+    for (let i = 1; i <= 4; i++) server.hub.routeData('a', json(i), JSON_TYPE)
+    await peer.take(4)
+    return {
+      server,
+      peer,
+      epoch: subscribe.epoch,
+      unconfirmed: () => server.hub.getSubscription('c', 'a')!.unconfirmed,
+    }
+  }
+
+  it('of an rpc settle everything up to the offset, and are answered with how much that was', async () => {
+    const { peer, epoch, unconfirmed } = await start()
+    const ack = (id: number, data: object) => peer.call({ id, rpc: { method: 'ack', data } })
+    expect(await ack(3, { topic: 'a', epoch, offset: 2 })).toEqual({ id: 3, rpc: { data: { confirmed: 2 } } })
+    expect(await ack(4, { topic: 'a', epoch, offset: 2 })).toEqual({ id: 4, rpc: { data: { confirmed: 0 } } })
+    expect(await ack(5, { topic: 'a', epoch: null, offset: 3 })).toEqual({ id: 5, rpc: { data: { confirmed: 1 } } })
+    expect(unconfirmed()).toBe(1)
+    for (const wrong of [
+      { epoch: 'older', offset: 4 },
+      { epoch, offset: 5 },
+    ]) {
+      expect(await ack(6, { topic: 'a', ...wrong })).toMatchObject({
+        error: { code: 107, message: expect.stringContaining('position') },
+      })
+    }
+    expect(unconfirmed()).toBe(1)
+    await peer[Symbol.asyncDispose]()
+  })
+
+  it('of a send settle as much without a word, and what they cannot settle is passed over', async () => {
+    const { peer, epoch, unconfirmed } = await start()
+    const acks = [
+      { topic: 'a', epoch, offset: 1 },
+      { topic: 'a', offset: 3 },
+      { topic: 'a', epoch: 'older', offset: 4 },
+      { topic: 'a', epoch, offset: 99 },
+      { topic: 'b', epoch, offset: 1 },
+      { topic: 'a//b', offset: 1 },
+    ]
+    peer.say(...acks.map(ack => ({ send: { data: { ack } } })), { id: 3, ping: {} })
+    expect(await peer.next()).toEqual({ id: 3, ping: {} })
+    expect(unconfirmed()).toBe(1)
+    await peer[Symbol.asyncDispose]()
   })
 })
 

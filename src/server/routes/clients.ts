@@ -80,7 +80,8 @@ export function clientRoutes(app: FastifyInstance, { hub, receivers }: HubContex
 
 function readPosition(text: string): Position {
   const position = parseEventId(text)
-  if (position === undefined) throw new HubError('REQUEST_INVALID', 'position: it is the epoch, a hyphen and the seq of a message')
+  if (position === undefined)
+    throw new HubError('REQUEST_INVALID', 'position: it is the epoch, a hyphen and the seq of a message')
   return position
 }
 

@@ -64,10 +64,18 @@ export async function connectionRoutes(app: FastifyInstance, context: HubContext
     routes.setErrorHandler(fail)
     routes.addHook('onRequest', (_request, _reply, done) => {
       if (rate.take(hub.scheduler.now())) done()
-      else done(new HubError('LIMIT_EXCEEDED', `limit: there may be at most ${context.requestsPerSecond} requests a second here`))
+      else
+        done(
+          new HubError(
+            'LIMIT_EXCEEDED',
+            `limit: there may be at most ${context.requestsPerSecond} requests a second here`,
+          ),
+        )
     })
     routes.removeAllContentTypeParsers()
-    routes.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: MAX_BYTES }, (_request, body, done) => done(null, body))
+    routes.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: MAX_BYTES }, (_request, body, done) =>
+      done(null, body),
+    )
     for (const url of PATHS) {
       routes.post<ConnectionPath>(url, { bodyLimit: MAX_BYTES }, post)
       routes.get<ConnectionPath>(url, get)
@@ -90,7 +98,8 @@ function fail(error: unknown, request: FastifyRequest, reply: FastifyReply): voi
   if (status === 429 || status === 503) reply.header('retry-after', '1')
   // Fastify would end the connection over a body that is too large: the reset that follows may overtake the answer. Node reads on.
   if (status === 413) reply.removeHeader('connection')
-  const message = status === 413 ? `body: it is larger than the ${MAX_BYTES} bytes that one message may have` : known.message
+  const message =
+    status === 413 ? `body: it is larger than the ${MAX_BYTES} bytes that one message may have` : known.message
   reply.code(status).header('x-amzn-errortype', name).send({ message })
 }
 

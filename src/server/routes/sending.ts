@@ -32,7 +32,10 @@ const sendQuery = z.strictObject({
 
 const broadcastBody = z
   .strictObject({
-    clients: z.array(z.string()).max(MAX_CLIENTS, `it names at most ${MAX_CLIENTS} clients; send several, or a filter`).optional(),
+    clients: z
+      .array(z.string())
+      .max(MAX_CLIENTS, `it names at most ${MAX_CLIENTS} clients; send several, or a filter`)
+      .optional(),
     filter: z
       .strictObject({
         topic: z.string().optional(),
@@ -44,7 +47,12 @@ const broadcastBody = z
     data: z.unknown().optional(),
     text: z.string().optional(),
     base64: z.base64('it is not base64').optional(),
-    contentType: z.string().min(1).max(255).regex(/^[\x20-\x7e]+$/, 'it must be printable ASCII').optional(),
+    contentType: z
+      .string()
+      .min(1)
+      .max(255)
+      .regex(/^[\x20-\x7e]+$/, 'it must be printable ASCII')
+      .optional(),
     id: z.string().optional(),
     concurrency: z.int().min(1).max(1000).optional(),
     timeoutMs: timeoutMs.optional(),
