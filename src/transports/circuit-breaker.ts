@@ -3,7 +3,7 @@ import type { Circuit } from '../core/connection.ts'
 export interface BreakerRules {
   /** Failed attempts in a row that open it. */
   readonly failures: number
-  /** How long nothing is let through, in ms. Then one attempt is, to see. */
+  /** How long nothing is let through, in ms; longer where the receiver asks for more. Then one attempt is, to see. */
   readonly coolDownMs: number
 }
 
@@ -19,7 +19,8 @@ export class CircuitBreaker {
   readonly #onChange: (circuit: Circuit) => void
   #circuit: Circuit = 'closed'
   #failures = 0
-  #openedAt = 0
+  /** While open: until when. */
+  #openUntil = 0
 
   constructor(rules: BreakerRules, onChange: (circuit: Circuit) => void) {
     this.#rules = rules
@@ -33,7 +34,7 @@ export class CircuitBreaker {
   /** How long until an attempt may be made, in ms; 0: now. An attempt after it was open makes it half-open. */
   waitMs(now: number): number {
     if (this.#circuit !== 'open') return 0
-    const wait = this.#openedAt + this.#rules.coolDownMs - now
+    const wait = this.#openUntil - now
     if (wait > 0) return wait
     this.#change('half-open')
     return 0
@@ -44,10 +45,11 @@ export class CircuitBreaker {
     this.#change('closed')
   }
 
-  failed(now: number): void {
+  /** @param afterMs how long the receiver has asked to be left alone */
+  failed(now: number, afterMs = 0): void {
     this.#failures++
     if (this.#circuit === 'closed' && this.#failures < this.#rules.failures) return
-    this.#openedAt = now
+    this.#openUntil = now + Math.max(this.#rules.coolDownMs, afterMs)
     this.#change('open')
   }
 

@@ -1,6 +1,7 @@
 import type { Circuit, Client, CloseReason, WriteResult } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
 import type { Events, RequestFailure } from '../core/events.ts'
+import { circuitOpen } from '../core/manager.ts'
 import type { Parcel } from '../core/parcel.ts'
 import type { Scheduler } from '../core/scheduler.ts'
 import { backoffMs, type RetryRules } from './backoff.ts'
@@ -58,8 +59,11 @@ export class RequestConnection implements Bound {
   #running = false
   /** Of the attempts: why the breaker opened. */
   #why: string | undefined
+  /** Until the breaker has cooled down. */
+  #cooling: Disposable | undefined
   /** Ends the wait or the attempt that is under way. */
   #interrupt: AbortController | undefined
+  #closedFor: CloseReason | undefined
 
   constructor(options: RequestConnectionOptions) {
     this.#options = options
@@ -98,16 +102,22 @@ export class RequestConnection implements Bound {
   }
 
   #ask(ping: NonNullable<RequestConnectionOptions['ping']>, answer: (active: boolean) => void): void {
-    void ping(this.#closing.signal).then(state => {
+    const answered = (state: 'there' | 'gone' | 'unknown'): void => {
       answer(state !== 'gone' && !this.#closing.signal.aborted)
       if (state === 'gone') this.#client?.close('peer')
+    }
+    ping(this.#closing.signal).then(answered, error => {
+      this.#fault('ping of', error)
+      answered('unknown')
     })
   }
 
   close(reason: CloseReason): void {
     if (this.#closing.signal.aborted) return
+    this.#closedFor = reason
     this.#closing.abort()
     this.#interrupt?.abort()
+    this.#cooling?.[Symbol.dispose]()
     this.#client = undefined
     const hand = this.#hand
     this.#hand = []
@@ -161,7 +171,7 @@ export class RequestConnection implements Bound {
     const { retry, random, meter } = this.#options
     for (let attempts = 1; ; attempts++) {
       const outcome = await this.#attempt(item)
-      if (outcome === undefined) return item.parcel?.over ? interrupted() : departure(this.address, 'peer')
+      if (outcome === undefined) return this.#interrupted()
       if (outcome.kind === 'ok') return undefined
       if (outcome.kind === 'gone') return this.#gone(outcome.why, item.parcel)
       // It waits for its receiver to come back, and begins anew then. Who sent to this client alone was told already.
@@ -174,29 +184,49 @@ export class RequestConnection implements Bound {
       const waitMs = Math.max(backoffMs(retry, attempts, random), outcome.kind === 'retry' ? (outcome.afterMs ?? 0) : 0)
       meter.retried()
       this.#options.events.emit('retry', { ...failure, waitMs })
-      await this.#wait(waitMs, item.parcel)
+      await this.#wait(waitMs, item)
     }
   }
 
-  /** Undefined: nobody waits for it any longer, or the connection has ended. */
+  /** Nobody waits for it any longer, or the connection has ended. Asked again after whatever runs a handler, which may do both. */
+  #isOver({ parcel }: Item): boolean {
+    return this.#closing.signal.aborted || parcel?.over === true
+  }
+
+  /** Undefined: it is over. */
   async #attempt(item: Item): Promise<Outcome | undefined> {
-    const { scheduler, attempt } = this.#options
+    const { scheduler } = this.#options
     for (let wait = this.#breaker.waitMs(scheduler.now()); wait > 0; wait = this.#breaker.waitMs(scheduler.now())) {
-      await this.#wait(wait, item.parcel)
-      if (this.#closing.signal.aborted || item.parcel?.over) return undefined
+      await this.#wait(wait, item)
+      if (this.#isOver(item)) return undefined
     }
-    if (this.#closing.signal.aborted || item.parcel?.over) return undefined
-    const outcome = await this.#interruptible(item.parcel, signal => attempt(item.envelope, signal))
-    if (this.#closing.signal.aborted || item.parcel?.over) return undefined
+    const outcome = await this.#interruptible(item, signal => this.#try(item.envelope, signal))
+    if (outcome === undefined || this.#isOver(item)) return undefined
     this.#learn(outcome)
-    return item.parcel?.over ? undefined : outcome
+    return this.#isOver(item) ? undefined : outcome
+  }
+
+  /** An attempt must not reject; if it does, this is its fault, and neither the end of the process nor of the message. */
+  async #try(envelope: Envelope, signal: AbortSignal): Promise<Outcome> {
+    try {
+      return await this.#options.attempt(envelope, signal)
+    } catch (error) {
+      this.#fault('request to', error)
+      return { kind: 'retry', why: (error as Error)?.name ?? 'fault' }
+    }
   }
 
   /** Whoever answers is there, whatever the answer: only what may be tried again says that the receiver is in trouble. */
   #learn(outcome: Outcome): void {
     this.#why = outcome.kind === 'ok' ? undefined : outcome.why
-    if (outcome.kind === 'retry') this.#breaker.failed(this.#options.scheduler.now())
+    if (outcome.kind === 'retry') this.#breaker.failed(this.#options.scheduler.now(), outcome.afterMs)
     else this.#breaker.succeeded()
+  }
+
+  #interrupted(): HubError {
+    if (this.#closedFor !== undefined) return departure(this.address, this.#closedFor)
+    if (this.#breaker.circuit === 'open') return circuitOpen(this.#client!.id)
+    return new HubError('SEND_ABORTED', 'nobody waits for the message any longer')
   }
 
   #gone(why: string, parcel: Parcel | undefined): HubError {
@@ -217,41 +247,49 @@ export class RequestConnection implements Bound {
     return { id: this.#client!.id, messageId: id, topic, correlationId, attempts, why }
   }
 
-  /** Whoever waits for something that was sent to this client alone hears of it now, and gives it up. */
+  /** Who hears of it fails whatever was sent to this client alone (Sender). */
   #changed(circuit: Circuit): void {
     const client = this.#client
     if (client === undefined) return
+    if (circuit === 'open') this.#coolDown()
     this.#options.events.emit('circuit', { id: client.id, circuit, why: circuit === 'open' ? this.#why : undefined })
   }
 
-  #wait(ms: number, parcel: Parcel | undefined): Promise<void> {
+  /** Becomes half-open with the clock: while it is open nothing is taken, so a client without topics would have nothing to try it with. */
+  #coolDown(): void {
+    const { scheduler } = this.#options
+    const wait = this.#breaker.waitMs(scheduler.now())
+    if (wait > 0) this.#cooling = scheduler.after(wait, () => this.#coolDown())
+  }
+
+  #fault(what: string, error: unknown): void {
+    this.#options.events.emit('fault', { error, where: `${what} ${this.address}` })
+  }
+
+  #wait(ms: number, item: Item): Promise<void> {
     return this.#interruptible(
-      parcel,
+      item,
       signal =>
         new Promise(resolve => {
           const timer = this.#options.scheduler.after(ms, resolve)
-          signal.addEventListener('abort', () => {
-            timer[Symbol.dispose]()
-            resolve()
-          })
+          signal.addEventListener('abort', () => timer[Symbol.dispose]())
         }),
     )
   }
 
-  /** The end of the connection, and of the parcel, end what is done meanwhile. */
-  async #interruptible<T>(parcel: Parcel | undefined, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  /** What the work comes to; undefined as soon as the item is over, whether the work listens to its signal or not. */
+  async #interruptible<T>(item: Item, work: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> {
+    if (this.#isOver(item)) return undefined
+    const { parcel } = item
     const interrupt = new AbortController()
+    const over = new Promise<undefined>(resolve => interrupt.signal.addEventListener('abort', () => resolve(undefined)))
     this.#interrupt = interrupt
     if (parcel) parcel.oncancel = () => interrupt.abort()
-    const result = await work(interrupt.signal)
+    const result = await Promise.race([work(interrupt.signal), over])
     if (parcel) parcel.oncancel = undefined
     this.#interrupt = undefined
     return result
   }
-}
-
-function interrupted(): HubError {
-  return new HubError('SEND_ABORTED', 'nobody waits for the message any longer')
 }
 
 function departure(address: string, reason: CloseReason): HubError {
