@@ -166,8 +166,8 @@ describe('the end of a client', () => {
     await url.run(10)
     expect(url.tries).toEqual([
       ['a', 0],
-      ['e', 10],
       ['d', 10],
+      ['e', 10],
     ])
     expect(later.result).toBe('ok')
     await expectRest(url)
