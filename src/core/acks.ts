@@ -11,6 +11,11 @@ export interface Unconfirmed {
   readonly since: number
   /** How often the oldest was sent again. */
   readonly tries: number
+  /**
+   * The connection has given one of them up and forgotten the rest: nothing newer may be sent before they are sent again, for its
+   * confirmation would confirm them as well.
+   */
+  readonly stuck: boolean
 }
 
 /** The messages of one topic that any link waits to have confirmed: kept once, however many links do, and so counted once. */
@@ -50,6 +55,7 @@ export class Acks implements Unconfirmed {
   bytes = 0
   since = 0
   tries = 0
+  stuck = false
   /** The last message that was ever sent: nobody can confirm more. */
   last: Seq = 0
   /** The last message that was confirmed. */
@@ -89,6 +95,7 @@ export class Acks implements Unconfirmed {
       this.#sent.splice(0, count)
       this.tries = 0
       this.since = now
+      this.stuck &&= this.#sent.length > 0
     }
     return count
   }
@@ -111,6 +118,7 @@ export class Acks implements Unconfirmed {
   take(): Message[] {
     const sent = this.#sent
     this.#sent = []
+    this.stuck = false
     for (const message of sent) this.#forget(message)
     return sent
   }

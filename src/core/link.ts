@@ -114,6 +114,8 @@ export class Link implements PolicyLink {
     }
     if (policy.confirm || this.outbox.connection.confirms) this.acks ??= new Acks(this.topic.unsettled)
     else this.#stopWaiting()
+    // Nobody but the policy that it has no more would have sent them again.
+    if (this.acks?.stuck && !policy.confirm) this.redeliver()
     this.wakeAt = 0
     this.state = policy.open(this)
     this.tally = this.topic.counters.tallyOf(policy.name)
@@ -166,7 +168,10 @@ export class Link implements PolicyLink {
 
   /** See Client.failed. */
   fail(seq: Seq): boolean {
-    if (this.policy.confirm) return this.acks!.messages > 0
+    if (this.policy.confirm) {
+      this.acks!.stuck = this.acks!.messages > 0
+      return this.acks!.stuck
+    }
     if (!this.acks?.remove(seq)) return false
     this.outbox.unconfirmed--
     this.drop(seq, seq, 1, 'failed')

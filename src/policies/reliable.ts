@@ -27,7 +27,7 @@ export function reliable(options: ReliableOptions = {}): DeliveryPolicy<undefine
     stepwise: true,
     open: () => undefined,
     admit(link, batch) {
-      if (!link.writable) return 'defer'
+      if (!link.writable || link.unconfirmed?.stuck) return 'defer'
       // One larger message goes alone.
       const fits = link.inFlight === 0 || (link.unconfirmed?.bytes ?? 0) + batch.bytes <= bytes
       return fits && link.inFlight + batch.count <= window ? 'send' : 'defer'
