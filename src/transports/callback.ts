@@ -1,7 +1,7 @@
 import type { Client } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
 import { CallbackRequests } from './callback-request.ts'
-import { Egress } from './egress.ts'
+import { Egress, type Resolver } from './egress.ts'
 import { openReceiver, type RequestHub, type RequestOpening, type RequestRules } from './request-clients.ts'
 import { newClientId } from './transport.ts'
 import { parseSecret } from './webhook-signature.ts'
@@ -9,6 +9,8 @@ import { parseSecret } from './webhook-signature.ts'
 export interface CallbackOptions extends RequestRules {
   /** Addresses and networks (CIDR) beside the public ones that may be posted to, such as 127.0.0.1/32. Default: none. */
   readonly allow?: readonly string[] | undefined
+  /** Finds the addresses of a name; each is checked, whoever says it. Default: the system's. */
+  readonly resolve?: Resolver | undefined
   /** How long one attempt may take, in ms. Default 5,000. */
   readonly timeoutMs?: number | undefined
   /** Signs the requests to clients that bring no secret of their own. `whsec_` and base64. */
@@ -44,7 +46,7 @@ export class CallbackClients {
     this.#hub = hub
     this.#options = options
     if (options.secret !== undefined) parseSecret(options.secret)
-    this.#egress = new Egress(options.allow)
+    this.#egress = new Egress(options.allow, { resolve: options.resolve })
     this.#requests = new CallbackRequests({ egress: this.#egress, timeoutMs: options.timeoutMs })
   }
 

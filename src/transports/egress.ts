@@ -28,7 +28,7 @@ export class Egress {
   readonly #resolve: Resolver
 
   /** @param allow addresses and CIDRs beyond the public ones, such as 10.1.0.0/16. Throws CONFIG_INVALID. */
-  constructor(allow: readonly string[] = [], options: { readonly resolve?: Resolver } = {}) {
+  constructor(allow: readonly string[] = [], options: { readonly resolve?: Resolver | undefined } = {}) {
     this.#allowed = allow.map(parseNetwork)
     this.#resolve = options.resolve ?? systemLookup
   }
