@@ -2,7 +2,8 @@ import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
 import type { Client, CloseReason } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
-import { Egress } from './egress.ts'
+import { outcomeOfBody, outcomeOfError, outcomeOfStatus } from './callback-outcome.ts'
+import { Egress, type Resolver } from './egress.ts'
 import type { Envelope, Outcome } from './envelope.ts'
 import { openReceiver, type RequestHub, type RequestOpening, type RequestRules } from './request-clients.ts'
 import { TimeLimit } from './time-limit.ts'
@@ -32,6 +33,8 @@ export interface ApiGatewayOptions extends RequestRules {
   readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string } | undefined
   /** Addresses beside the public ones that an endpoint may have. Default: none. */
   readonly allow?: readonly string[] | undefined
+  /** Finds the addresses of a name; each is checked, whoever says it. Default: the system's. */
+  readonly resolve?: Resolver | undefined
   /** How long one attempt may take, in ms. Default 5,000. */
   readonly timeoutMs?: number | undefined
 }
@@ -76,7 +79,7 @@ export class ApiGatewayClients {
     this.#sdk = sdk
     this.#options = options
     this.#timeoutMs = options.timeoutMs ?? TIMEOUT_MS
-    const egress = new Egress(options.allow)
+    const egress = new Egress(options.allow, { resolve: options.resolve })
     for (const endpoint of options.endpoints)
       this.#apis.set(endpointKey(egress.checkUrl(endpoint)), this.#api(endpoint, egress))
   }
@@ -137,7 +140,7 @@ export class ApiGatewayClients {
       await limit.wait(api.send(command, { abortSignal: limit.signal }))
       return { kind: 'ok' }
     } catch (error) {
-      return outcomeOf(error, limit.signal.aborted)
+      return limit.signal.aborted ? outcomeOfError(limit.signal.reason) : outcomeOf(error as SdkError)
     } finally {
       limit.clear()
     }
@@ -169,16 +172,28 @@ function endpointKey({ origin, pathname }: URL): string {
   return `${origin}${pathname.replace(/\/$/, '')}`
 }
 
-/** GoneException is there only where the answer names it; a bare 410 is as final. */
-function outcomeOf(error: unknown, timedOut: boolean): Outcome {
+/** What the SDK throws: an answer that is no success or could not be read, or why there was none. */
+interface SdkError extends NodeJS.ErrnoException {
+  readonly $metadata?: { readonly httpStatusCode?: number }
+  readonly $response?: { readonly headers?: Readonly<Record<string, string>> }
+}
+
+/** By the status, not by the class: GoneException is there only where the answer names it, and a bare 410 is as final. */
+function outcomeOf(error: SdkError): Outcome {
   const status = statusOf(error)
-  if (timedOut) return { kind: 'retry', why: 'no answer in time', timedOut: true }
-  if (status === undefined) return { kind: 'retry', why: (error as Error).name }
-  if (status === 410) return { kind: 'gone', why: '410' }
-  const retry = status === 429 || status >= 500
-  return { kind: retry ? 'retry' : 'refused', why: `${status}` }
+  if (status !== undefined && status >= 300) {
+    return outcomeOfStatus(status, error.$response?.headers?.['retry-after'], Date.now())
+  }
+  const cause = causeOf(error)
+  return status === undefined ? outcomeOfError(cause) : outcomeOfBody(status, cause)
+}
+
+/** The SDK calls a connection that was reset a TimeoutError, and what is wrong with its own settings just an Error. */
+function causeOf({ code, name, message }: SdkError): object {
+  const [firstLine] = message.split('\n')
+  return { code, name: name === 'Error' ? firstLine : name, message: firstLine, ...(code && { name: code }) }
 }
 
 function statusOf(error: unknown): number | undefined {
-  return (error as { $metadata?: { httpStatusCode?: number } } | undefined)?.$metadata?.httpStatusCode
+  return (error as SdkError | undefined)?.$metadata?.httpStatusCode
 }
