@@ -2,6 +2,7 @@ import type { ConnectionManager } from '../core/manager.ts'
 import type { PolicyDescription } from '../core/policy.ts'
 import type { ClientInfo } from '../core/stats.ts'
 import type { ConnectionRecord, ConnectionStore, ConnectionTouch } from './connection-store.ts'
+import { RecordWriter } from './record-writer.ts'
 
 export interface BookOptions {
   /** This hub's name among those that share the store: a hub of the same name takes its clients over after a restart. */
@@ -33,19 +34,25 @@ const WRITE_MS = 5000
 /** Of so many writes the record's time is extended at one. */
 const EXTEND_EVERY = 8
 
+/** A client whose record is kept. */
+interface Kept {
+  readonly restore: unknown
+  readonly connectedAt: number
+  lastSendAt: number | undefined
+}
+
 /**
  * Keeps a store's records of this hub's clients as they are: put when one registers or changes its topics, deleted when it ends, and not
- * deleted at a shutdown where it can be had again. Owns one timer. Writes of one client follow each other in order; nobody waits for them.
+ * deleted at a shutdown where it can be had again. Owns one timer. What the store did not take is tried again.
  */
 export class ConnectionBook {
   readonly #hub: ConnectionManager
   readonly #store: ConnectionStore
   readonly #options: BookOptions
-  readonly #kept = new Map<
-    string,
-    { restore: unknown; connectedAt: number; lastSendAt: number | undefined; writing: Promise<void> }
-  >()
+  readonly #writer: RecordWriter
+  readonly #kept = new Map<string, Kept>()
   readonly #timer: Disposable
+  #touching: Promise<void> | undefined
   #writes = 0
 
   constructor(
@@ -57,27 +64,32 @@ export class ConnectionBook {
     this.#hub = hub
     this.#store = store
     this.#options = options
+    this.#writer = new RecordWriter(store, options.onFault)
     const { events } = hub
     events.on('register', ({ id, restore }) => {
       if (restore === undefined && !options.sockets) return
-      // What is still being written of the one that it replaces comes first.
-      const writing = this.#kept.get(id)?.writing ?? Promise.resolve()
-      this.#kept.set(id, { restore, connectedAt: options.now(), lastSendAt: undefined, writing })
+      this.#kept.set(id, { restore, connectedAt: options.now(), lastSendAt: undefined })
       this.#put(id)
     })
     events.on('subscribe', ({ id }) => this.#put(id))
     events.on('unsubscribe', ({ id }) => this.#put(id))
     events.on('unregister', ({ id, reason }) => this.#ended(id, reason === 'shutdown'))
-    this.#timer = every(WRITE_MS, () => this.#touchAll())
+    this.#timer = every(WRITE_MS, () => {
+      this.#writer.retry()
+      this.#touchAll()
+    })
   }
 
-  /** What this node left there: clients that can be had again. Records of its sockets, which nobody holds any more, are deleted. */
+  /**
+   * What this node left there and does not have already: clients that can be had again. Records of its sockets, which nobody holds any
+   * more, are deleted. Rejects where the store does.
+   */
   async recover(): Promise<Restorable[]> {
     const records = await this.#store.listByNode(this.#options.node)
-    const dead = records.filter(({ id, restore }) => restore === undefined && !this.#kept.has(id))
-    await Promise.all(dead.map(({ id }) => this.#store.delete(id)))
-    return records.flatMap(record => {
-      const stored = record.restore as Pick<Restorable, 'options' | 'topics'> | undefined
+    const left = records.filter(({ id }) => !this.#kept.has(id))
+    for (const { id, restore } of left) if (restore === undefined) this.#writer.delete(id)
+    return left.flatMap(record => {
+      const stored = record.restore as Partial<Pick<Restorable, 'options' | 'topics'>> | null | undefined
       if (typeof stored?.options?.transport !== 'string' || !Array.isArray(stored.topics)) return []
       const { id, user, connectedAt } = record
       return [{ id, user, connectedAt, options: stored.options, topics: stored.topics }]
@@ -87,45 +99,31 @@ export class ConnectionBook {
   /** Everything that was to be written is, or has failed. The store is the caller's to close. */
   async close(): Promise<void> {
     this.#timer[Symbol.dispose]()
-    await Promise.all([...this.#kept.values()].map(({ writing }) => writing))
+    await Promise.all([this.#writer.settled(), this.#touching])
   }
 
   #put(id: string): void {
     const kept = this.#kept.get(id)
     const client = kept && this.#find(id)
-    if (client === undefined) return
-    const record = this.#record(client, kept!)
-    this.#write(id, () => this.#store.put(record), 'put')
+    if (client !== undefined) this.#writer.put(this.#record(client, kept!))
   }
 
-  #record(
-    client: ClientInfo,
-    kept: { restore: unknown; connectedAt: number; lastSendAt: number | undefined },
-  ): ConnectionRecord {
+  #record(client: ClientInfo, { restore, connectedAt, lastSendAt }: Kept): ConnectionRecord {
     const { id, user, protocol } = client
     const { node, now } = this.#options
     const topics = client.subscriptions.map(({ topic, wish }) => ({ name: topic, ...(wish && { policy: wish }) }))
     return {
-      ...{ id, node, protocol, user, connectedAt: kept.connectedAt, lastSendAt: kept.lastSendAt },
-      ...(kept.restore === undefined
-        ? { expiresAt: now() + SOCKET_TTL_MS }
-        : { restore: { options: kept.restore, topics } }),
+      ...{ id, node, protocol, user, connectedAt, lastSendAt },
+      ...(restore === undefined ? { expiresAt: now() + SOCKET_TTL_MS } : { restore: { options: restore, topics } }),
     }
   }
 
   #ended(id: string, shutdown: boolean): void {
     const kept = this.#kept.get(id)
     if (kept === undefined) return
-    if (!(shutdown && kept.restore !== undefined))
-      this.#write(id, async () => void (await this.#store.delete(id)), 'delete')
-    void kept.writing.then(() => {
-      if (this.#kept.get(id) === kept) this.#kept.delete(id)
-    })
-  }
-
-  #write(id: string, write: () => Promise<void>, what: string): void {
-    const kept = this.#kept.get(id)!
-    kept.writing = kept.writing.then(write).catch(error => this.#options.onFault(error, `connection store: ${what}`))
+    // At once: whoever takes over the id is none of this one's business.
+    this.#kept.delete(id)
+    if (!(shutdown && kept.restore !== undefined)) this.#writer.delete(id)
   }
 
   /** Sends are many and a store is far away: what was last is written now and then, in one go. */
@@ -141,9 +139,16 @@ export class ConnectionBook {
       const expiresAt = extend && kept.restore === undefined ? this.#options.now() + SOCKET_TTL_MS : undefined
       if (news || expiresAt !== undefined) touches.push({ id, lastSendAt: kept.lastSendAt, expiresAt })
     }
+    if (touches.length > 0) this.#touching = this.#touch(touches)
+  }
+
+  async #touch(touches: readonly ConnectionTouch[]): Promise<void> {
     for (let from = 0; from < touches.length; from += TOUCHES) {
-      const some = touches.slice(from, from + TOUCHES)
-      this.#store.touch(some).catch(error => this.#options.onFault(error, 'connection store: touch'))
+      try {
+        await this.#store.touch(touches.slice(from, from + TOUCHES))
+      } catch (error) {
+        this.#options.onFault(error, 'connection store: touch')
+      }
     }
   }
 
