@@ -10,11 +10,13 @@ import { DEFAULT_MAX_MESSAGE_BYTES, type TopicRegistry } from './core/topics.ts'
 import { eventLoop } from './event-loop.ts'
 import { openTopics } from './open-topics.ts'
 import { buffered } from './policies/buffered.ts'
-import { type BroadcastResult, broadcast } from './sending/broadcast.ts'
+import { type BroadcastOptions, type BroadcastResult, broadcast, readTargets } from './sending/broadcast.ts'
+import type { HubApi } from './sending/hub-api.ts'
 import { type HubMetrics, hubMetrics, type OperationName } from './sending/metrics.ts'
 import { Operation } from './sending/operation.ts'
+import type { SendOptions } from './sending/outgoing.ts'
 import type { SendResult } from './sending/pending-send.ts'
-import { Sender, type SendOptions } from './sending/sender.ts'
+import { Sender } from './sending/sender.ts'
 import { type ShutdownOptions, type ShutdownReport, shutdown } from './sending/shutdown.ts'
 
 export interface HubOptions {
@@ -31,18 +33,13 @@ export interface HubOptions {
   readonly scheduler?: Scheduler
 }
 
-export interface BroadcastOptions extends SendOptions {
-  /** Requests to clients that are URLs that may be under way at once. Default 10. */
-  readonly concurrency?: number | undefined
-}
-
 const DEFAULT_CONCURRENCY = 10
 
 /**
  * The connection manager of seed 3 with what seed 4 has beside it: sends to single clients that know how they ended, metrics, and a
  * shutdown that loses nothing it need not lose.
  */
-export class Hub extends ConnectionManager {
+export class Hub extends ConnectionManager implements HubApi {
   /** What is counted and timed. Transports whose messages are requests add to `callback`. */
   readonly operations: Readonly<Record<OperationName, Operation>>
   readonly scheduler: Scheduler
@@ -98,7 +95,8 @@ export class Hub extends ConnectionManager {
     if (!Number.isInteger(concurrency) || concurrency < 1) {
       throw new HubError('REQUEST_INVALID', `concurrency: it is a whole number from 1, not ${concurrency}`)
     }
-    const ids = isIterable(targets) ? [...targets] : this.selectClients(targets)
+    const read = readTargets(targets)
+    const ids = Array.isArray(read) ? read : this.selectClients(read)
     const startedAt = this.scheduler.now()
     operation.begin()
     const result = await broadcast(this.#sender, this.scheduler, ids, outgoing, concurrency)
@@ -142,8 +140,4 @@ export class Hub extends ConnectionManager {
 /** A hub without a server: give it connections, or put transports on top (`hubline/transports`, `hubline/fastify`). */
 export function createHub(options: HubOptions = {}): Hub {
   return new Hub(options)
-}
-
-function isIterable(targets: Iterable<string> | ClientFilter): targets is Iterable<string> {
-  return typeof (targets as Iterable<string>)[Symbol.iterator] === 'function'
 }

@@ -1,7 +1,14 @@
+import type { ClientFilter } from '../core/contract.ts'
 import { HubError } from '../core/errors.ts'
 import type { Scheduler } from '../core/scheduler.ts'
+import type { Outgoing, SendOptions } from './outgoing.ts'
 import type { SendResult } from './pending-send.ts'
-import type { Outgoing, Sender } from './sender.ts'
+import type { Sender } from './sender.ts'
+
+export interface BroadcastOptions extends SendOptions {
+  /** Requests to clients that are URLs that may be under way at once. Default 10. */
+  readonly concurrency?: number | undefined
+}
 
 /** What came of the message at one client. */
 export type ClientOutcome =
@@ -56,13 +63,23 @@ export async function broadcast(
 
   await Promise.all(Array.from({ length: Math.min(concurrency, ids.length) }, work))
   await Promise.all(writes)
-  return summary(results)
+  return summarize(results)
 }
 
-function summary(results: readonly ClientOutcome[]): BroadcastResult {
+/** The failures together become one error. */
+export function summarize(results: readonly ClientOutcome[]): BroadcastResult {
   const failures = results.flatMap(result => (result.ok ? [] : [{ clientId: result.clientId, error: result.error }]))
   const failed = failures.length
   const message = `broadcast: ${failed} of ${results.length} clients did not get it; see failures`
   const error = failed === 0 ? undefined : new HubError('BROADCAST_PARTIAL_FAILURE', message, { failures })
   return { results, sent: results.length - failed, failed, error }
+}
+
+/** Reads a list of ids, once; what the clients have in common stays as it is. Throws REQUEST_INVALID. */
+export function readTargets(targets: Iterable<string> | ClientFilter): string[] | ClientFilter {
+  // One id is a list of letters to JavaScript.
+  if (typeof targets !== 'object' || targets === null) {
+    throw new HubError('REQUEST_INVALID', 'targets: give a list of client ids, or what the clients have in common')
+  }
+  return Symbol.iterator in targets ? [...targets] : targets
 }

@@ -1,42 +1,14 @@
-import { randomUUID } from 'node:crypto'
-import { setMaxListeners } from 'node:events'
 import { HubError } from '../core/errors.ts'
 import type { ClientId } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
-import { Direct } from '../core/parcel.ts'
+import type { Direct } from '../core/parcel.ts'
 import { circuitOpen } from '../core/refusals.ts'
 import type { Scheduler } from '../core/scheduler.ts'
 import type { Operation } from './operation.ts'
+import { type Outgoing, prepareOutgoing, type SendOptions } from './outgoing.ts'
 import { PendingSend, type SendResult } from './pending-send.ts'
-import { serialize } from './serialize.ts'
 
-export interface SendOptions {
-  /** Default: by the message: bytes, text or JSON. */
-  readonly contentType?: string | undefined
-  /** The same for the same message, if you may send it twice: a receiver that is a URL gets it as its idempotency key. Default: random. */
-  readonly id?: string | undefined
-  /** In requests, their retries and their log lines. */
-  readonly correlationId?: string | undefined
-  /** true: wait until the peer has said that it has it, where its protocol can say. */
-  readonly confirm?: boolean | undefined
-  /** How long to wait, in ms. Default 30,000. */
-  readonly timeoutMs?: number | undefined
-  readonly signal?: AbortSignal | undefined
-}
-
-export const DEFAULT_SEND_TIMEOUT_MS = 30_000
 const PING_TIMEOUT_MS = 5000
-/** Of an id or a correlation id: they become headers. */
-const MAX_KEY_LENGTH = 255
-const KEY = /^[\x21-\x7e]+$/
-
-/** A message ready for any number of clients, and how each of them is waited for. */
-export interface Outgoing {
-  readonly direct: Direct
-  readonly timeoutMs: number
-  readonly confirm: boolean
-  readonly signal: AbortSignal | undefined
-}
 
 /** Sends to single clients. Knows every send that is under way, so that a breaker or a shutdown can end them. */
 export class Sender {
@@ -63,24 +35,7 @@ export class Sender {
   /** Checks and serialises, before anything is sent. Throws INVALID_MESSAGE, MESSAGE_TOO_LARGE, REQUEST_INVALID, SHUTTING_DOWN. */
   prepare(message: unknown, options: SendOptions): Outgoing {
     if (this.#hub.draining) throw new HubError('SHUTTING_DOWN', 'the hub is shutting down')
-    const { payload, contentType } = serialize(message, options.contentType)
-    if (payload.byteLength > this.#maxBytes) {
-      throw new HubError(
-        'MESSAGE_TOO_LARGE',
-        `message: ${payload.byteLength} bytes are more than the ${this.#maxBytes} that one message may have`,
-      )
-    }
-    const id = checkKey('id', options.id) ?? randomUUID()
-    const direct = new Direct({
-      id,
-      payload,
-      contentType,
-      correlationId: checkKey('correlationId', options.correlationId),
-    })
-    const { timeoutMs = DEFAULT_SEND_TIMEOUT_MS, confirm = false, signal } = options
-    // One signal may end thousands of sends.
-    if (signal) setMaxListeners(0, signal)
-    return { direct, timeoutMs, confirm, signal }
+    return prepareOutgoing(message, options, this.#maxBytes)
   }
 
   /** Begins one send. `slow`: it is a request that somebody answers, and not just a write. */
@@ -183,12 +138,4 @@ export class Sender {
     all?.delete(pending)
     if (all?.size === 0) this.#pending.delete(clientId)
   }
-}
-
-function checkKey(field: 'id' | 'correlationId', value: string | undefined): string | undefined {
-  if (value === undefined || (value.length <= MAX_KEY_LENGTH && KEY.test(value))) return value
-  throw new HubError(
-    'REQUEST_INVALID',
-    `${field}: it is 1 to ${MAX_KEY_LENGTH} printable ASCII characters without spaces`,
-  )
 }

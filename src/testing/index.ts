@@ -2,6 +2,13 @@
 export { type BrokerHarness, brokerContract } from './broker-contract.ts'
 export { FakeConnection, type FakeConnectionOptions, fakeCodec, type Received } from './fake-connection.ts'
 export { ManualScheduler } from './manual-scheduler.ts'
+export {
+  type Answer,
+  type Answers,
+  type HubCall,
+  type HubMethod,
+  MockConnectionManager,
+} from './mock-connection-manager.ts'
 export { mayRead, type Pace, PacedReader } from './pace.ts'
 export { type ContractCase, type PolicyHarness, policyContract } from './policy-contract.ts'
 export { type PeerEnd, SlowPeer, type SlowPeerOptions } from './slow-peer.ts'

@@ -1,4 +1,5 @@
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
@@ -134,5 +135,18 @@ describe('the examples do what they say', () => {
     const example = start('custom-policy.mjs')
     expect(await example.ended).toBe(0)
     expect(example.output().match(/^ok: /gm)).toHaveLength(7)
+  })
+
+  it('testing: the tests of an application run in its own vitest, and docs/testing.md shows them', () => {
+    // What this run of vitest tells its workers must not reach the other.
+    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('VITEST')))
+    const args = ['node_modules/vitest/vitest.mjs', 'run', '--root', 'examples/testing', '--reporter=json']
+    const { status, stdout, stderr } = spawnSync(process.execPath, args, { env, encoding: 'utf8', timeout: 60_000 })
+    expect(status, stderr).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({ numPassedTests: 4, numTotalTests: 4 })
+    const page = readFileSync('docs/testing.md', 'utf8')
+    for (const file of ['orders.mjs', 'orders.test.mjs']) {
+      expect(page).toContain(readFileSync(`examples/testing/${file}`, 'utf8'))
+    }
   })
 })

@@ -1,0 +1,67 @@
+import { HubError } from '../core/errors.ts'
+import { type ClientId, parseTopicName } from '../core/ids.ts'
+import { connectionStats, HubCounters } from '../core/snapshot.ts'
+import type { ClientInfo } from '../core/stats.ts'
+import { DEFAULT_MAX_MESSAGE_BYTES } from '../core/topics.ts'
+import type { HubApi } from '../sending/hub-api.ts'
+import { hubMetrics } from '../sending/metrics.ts'
+import { Operation } from '../sending/operation.ts'
+import { prepareOutgoing, type SendOptions } from '../sending/outgoing.ts'
+import type { SendResult } from '../sending/pending-send.ts'
+
+const EPOCH = 'mock'
+
+/**
+ * What a hub answers on which everybody is connected and takes everything: what a mock says that has no script for it. It has the hub's
+ * own objections to arguments that are wrong.
+ */
+export class MockAnswers {
+  readonly #published = new Map<string, number>()
+
+  /** Throws INVALID_MESSAGE, MESSAGE_TOO_LARGE, REQUEST_INVALID. */
+  send(message: unknown, options: SendOptions = {}): SendResult {
+    const { direct, confirm } = prepareOutgoing(message, options, DEFAULT_MAX_MESSAGE_BYTES)
+    return { id: direct.message.id, confirmed: confirm, ms: 0 }
+  }
+
+  /** Throws TOPIC_INVALID, INVALID_MESSAGE. */
+  publish(topicName: string, data: unknown): ReturnType<HubApi['routeData']> {
+    const topic = parseTopicName(topicName)
+    if (!(data instanceof Uint8Array)) {
+      throw new HubError('INVALID_MESSAGE', `data: a message is a Uint8Array or Buffer, not ${typeof data}`)
+    }
+    const seq = (this.#published.get(topic) ?? 0) + 1
+    this.#published.set(topic, seq)
+    return { position: { epoch: EPOCH, seq }, matched: 1, behind: 0 }
+  }
+
+  /** Throws TOPIC_INVALID. */
+  subscribe(topicName: string): ReturnType<HubApi['subscribe']> {
+    const topic = parseTopicName(topicName)
+    const seq = this.#published.get(topic) ?? 0
+    return { topic, position: { epoch: EPOCH, seq }, recovered: false }
+  }
+
+  client(id: string): ClientInfo {
+    return {
+      ...{ id: id as ClientId, protocol: 'mock', protocols: ['mock'], user: undefined, address: undefined },
+      ...{ connectedMs: 0, writable: true, queuedBytes: 0, waitedMs: 0, unacknowledged: undefined },
+      ...{ circuit: undefined, sinceSendMs: undefined, drops: {}, subscriptions: [] },
+    }
+  }
+
+  stats(): ReturnType<HubApi['getConnectionStats']> {
+    return connectionStats(new Map(), new Map(), new HubCounters(), 0, 0)
+  }
+
+  metrics(): ReturnType<HubApi['getMetrics']> {
+    const none = new Operation()
+    return hubMetrics({ send: none, broadcast: none, route: none, callback: none }, this.stats())
+  }
+
+  report(): Awaited<ReturnType<HubApi['shutdown']>> {
+    const sends = { finished: 0, abandoned: 0 }
+    const messages = { settled: 0, abandoned: 0 }
+    return { outcome: 'drained', ms: 0, sends, messages, clients: { closed: 0, behind: 0 } }
+  }
+}
