@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { memoryBroker } from './brokers/memory.ts'
 import type { Broker } from './core/broker.ts'
-import type { ClientFilter, HubLimits } from './core/contract.ts'
+import type { ClientFilter, HubLimits, RouteOptions } from './core/contract.ts'
 import { HubError } from './core/errors.ts'
 import { ConnectionManager } from './core/manager.ts'
 import type { DeliveryPolicy } from './core/policy.ts'
@@ -18,6 +18,7 @@ import type { SendOptions } from './sending/outgoing.ts'
 import type { SendResult } from './sending/pending-send.ts'
 import { Sender } from './sending/sender.ts'
 import { type ShutdownOptions, type ShutdownReport, shutdown } from './sending/shutdown.ts'
+import { type SendSpan, startTracing, type Tracing, type TracingOptions } from './tracing/tracing.ts'
 
 export interface HubOptions {
   /** Default: memory, a hub of one node. */
@@ -29,6 +30,11 @@ export interface HubOptions {
   readonly limits?: Partial<HubLimits>
   /** Largest message to single clients, in bytes. Default 1 MiB; topics have limits of their own. */
   readonly maxMessageBytes?: number
+  /**
+   * Spans of OpenTelemetry (docs/metrics.md). Default: where a tracer provider is registered when the hub is made. true, or options: also
+   * where one is registered later.
+   */
+  readonly tracing?: boolean | TracingOptions
   /** Default: the event loop. Tests give a manual one. */
   readonly scheduler?: Scheduler
 }
@@ -43,6 +49,8 @@ export class Hub extends ConnectionManager implements HubApi {
   /** What is counted and timed. Transports whose messages are requests add to `callback`. */
   readonly operations: Readonly<Record<OperationName, Operation>>
   readonly scheduler: Scheduler
+  /** Undefined: nothing is traced. */
+  readonly tracing: Tracing | undefined
   readonly #sender: Sender
   #shutdown: Promise<ShutdownReport> | undefined
 
@@ -66,6 +74,18 @@ export class Hub extends ConnectionManager implements HubApi {
       this.operations.send,
       options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES,
     )
+    const tracing = startTracing(options.tracing)
+    this.tracing = tracing
+    if (tracing) this.events.on('retry', failure => tracing.retried(failure))
+  }
+
+  override publish(
+    topicName: string,
+    data: Uint8Array,
+    options: RouteOptions = {},
+  ): ReturnType<ConnectionManager['publish']> {
+    if (this.tracing === undefined) return super.publish(topicName, data, options)
+    return this.tracing.publish(topicName, data, options, () => super.publish(topicName, data, options))
   }
 
   /**
@@ -76,7 +96,17 @@ export class Hub extends ConnectionManager implements HubApi {
    * SHUTTING_DOWN.
    */
   async send(clientId: string, message: unknown, options: SendOptions = {}): Promise<SendResult> {
-    return this.#sender.begin(clientId, this.#prepare(this.operations.send, message, options)).result
+    const span = this.tracing?.startSend(clientId, this.#protocolOf(clientId))
+    try {
+      const outgoing = this.#prepare(this.operations.send, message, options)
+      span?.carries(outgoing.direct.message)
+      const result = await this.#sender.begin(clientId, outgoing).result
+      span?.end()
+      return result
+    } catch (error) {
+      span?.end(error)
+      throw error
+    }
   }
 
   /**
@@ -89,19 +119,15 @@ export class Hub extends ConnectionManager implements HubApi {
     message: unknown,
     options: BroadcastOptions = {},
   ): Promise<BroadcastResult> {
-    const operation = this.operations.broadcast
-    const outgoing = this.#prepare(operation, message, options)
-    const { concurrency = DEFAULT_CONCURRENCY } = options
-    if (!Number.isInteger(concurrency) || concurrency < 1) {
-      throw new HubError('REQUEST_INVALID', `concurrency: it is a whole number from 1, not ${concurrency}`)
+    const span = this.tracing?.startBroadcast()
+    try {
+      const result = await this.#broadcast(targets, message, options, span)
+      span?.end(result.error)
+      return result
+    } catch (error) {
+      span?.end(error)
+      throw error
     }
-    const read = readTargets(targets)
-    const ids = Array.isArray(read) ? read : this.selectClients(read)
-    const startedAt = this.scheduler.now()
-    operation.begin()
-    const result = await broadcast(this.#sender, this.scheduler, ids, outgoing, concurrency)
-    operation.end(this.scheduler.now() - startedAt, result.error?.code)
-    return result
   }
 
   /**
@@ -125,6 +151,36 @@ export class Hub extends ConnectionManager implements HubApi {
     const ending = { hub: this, sender: this.#sender, scheduler: this.scheduler, random: Math.random }
     this.#shutdown ??= shutdown(ending, options)
     return this.#shutdown
+  }
+
+  async #broadcast(
+    targets: Iterable<string> | ClientFilter,
+    message: unknown,
+    options: BroadcastOptions,
+    span: SendSpan | undefined,
+  ): Promise<BroadcastResult> {
+    const operation = this.operations.broadcast
+    const outgoing = this.#prepare(operation, message, options)
+    const { concurrency = DEFAULT_CONCURRENCY } = options
+    if (!Number.isInteger(concurrency) || concurrency < 1) {
+      throw new HubError('REQUEST_INVALID', `concurrency: it is a whole number from 1, not ${concurrency}`)
+    }
+    const read = readTargets(targets)
+    const ids = Array.isArray(read) ? read : this.selectClients(read)
+    span?.carries(outgoing.direct.message, ids.length)
+    const startedAt = this.scheduler.now()
+    operation.begin()
+    const result = await broadcast(this.#sender, this.scheduler, ids, outgoing, concurrency)
+    operation.end(this.scheduler.now() - startedAt, result.error?.code)
+    return result
+  }
+
+  #protocolOf(clientId: string): string | undefined {
+    try {
+      return this.getClient(clientId).protocol
+    } catch {
+      return undefined
+    }
   }
 
   #prepare(operation: Operation, message: unknown, options: SendOptions) {

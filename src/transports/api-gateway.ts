@@ -4,7 +4,7 @@ import type { Client, CloseReason } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
 import { outcomeOfBody, outcomeOfError, outcomeOfStatus } from './callback-outcome.ts'
 import { Egress, type Resolver } from './egress.ts'
-import type { Envelope, Outcome } from './envelope.ts'
+import type { Attempt, AttemptTrace, Envelope, Outcome } from './envelope.ts'
 import { openReceiver, type RequestHub, type RequestOpening, type RequestRules } from './request-clients.ts'
 import { TimeLimit } from './time-limit.ts'
 
@@ -97,13 +97,13 @@ export class ApiGatewayClients {
     if (typeof connectionId !== 'string' || connectionId === '' || connectionId.length > MAX_CONNECTION_ID_LENGTH) {
       throw new HubError('REQUEST_INVALID', `connectionId: it has 1 to ${MAX_CONNECTION_ID_LENGTH} characters`)
     }
-    const { href: endpoint, host } = new URL(opening.endpoint)
+    const url = new URL(opening.endpoint)
+    const { href: endpoint, host } = url
+    const attempt: Attempt = (envelope, signal, trace) => this.#post(api, connectionId, envelope, signal, trace)
     const restore: Restorable = { transport: 'api-gateway', endpoint, connectionId }
     const receiver = {
       protocol: 'api-gateway',
-      address: host,
-      restore,
-      attempt: (envelope: Envelope, signal: AbortSignal) => this.#post(api, connectionId, envelope, signal),
+      ...{ address: host, url, attempt, restore },
       ping: (signal: AbortSignal) => this.#get(api, connectionId, signal),
       farewell: (reason: CloseReason) => this.#delete(api, connectionId, reason),
     }
@@ -133,13 +133,23 @@ export class ApiGatewayClients {
     })
   }
 
-  async #post(api: GatewayApi, connectionId: string, { payload }: Envelope, signal: AbortSignal): Promise<Outcome> {
+  async #post(
+    api: GatewayApi,
+    connectionId: string,
+    { payload }: Envelope,
+    signal: AbortSignal,
+    trace: AttemptTrace | undefined,
+  ): Promise<Outcome> {
     const command = new this.#sdk.PostToConnectionCommand({ ConnectionId: connectionId, Data: payload })
     const limit = new TimeLimit(this.#timeoutMs, signal)
     try {
       await limit.wait(api.send(command, { abortSignal: limit.signal }))
+      trace?.answered(200)
       return { kind: 'ok' }
     } catch (error) {
+      const status = statusOf(error)
+      if (status !== undefined) trace?.answered(status)
+      trace?.failed(error)
       return limit.signal.aborted ? outcomeOfError(limit.signal.reason) : outcomeOf(error as SdkError)
     } finally {
       limit.clear()

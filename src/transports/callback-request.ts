@@ -3,7 +3,7 @@ import { Agent, type Dispatcher } from 'undici'
 import { callbackHeaders } from './callback-headers.ts'
 import { outcomeOfBody, outcomeOfError, outcomeOfStatus } from './callback-outcome.ts'
 import type { Egress } from './egress.ts'
-import type { Attempt, Envelope, Outcome } from './envelope.ts'
+import type { Attempt, AttemptTrace, Envelope, Outcome } from './envelope.ts'
 import { TimeLimit } from './time-limit.ts'
 import { parseSecret } from './webhook-signature.ts'
 
@@ -71,7 +71,7 @@ export class CallbackRequests {
     const key = secret === undefined ? undefined : parseSecret(secret)
     const { hostname, origin, pathname, search } = url
     const receiver: Receiver = { hostname, origin, path: pathname + search, clientId, key }
-    return (envelope, signal) => this.#post(receiver, envelope, signal)
+    return (envelope, signal, trace) => this.#post(receiver, envelope, signal, trace)
   }
 
   /** Attempts under way end now, and later ones at once, as ones to be made again. */
@@ -79,7 +79,7 @@ export class CallbackRequests {
     await this.#agent.destroy()
   }
 
-  async #post(receiver: Receiver, envelope: Envelope, owner: AbortSignal): Promise<Outcome> {
+  async #post(receiver: Receiver, envelope: Envelope, owner: AbortSignal, trace?: AttemptTrace): Promise<Outcome> {
     const { hostname, origin, path, clientId, key } = receiver
     // A literal address is never looked up: nothing else stands before it.
     const broken = this.#egress.checkHost(hostname)
@@ -89,10 +89,12 @@ export class CallbackRequests {
       const { signal } = limit
       // undici would open a socket for it first.
       signal.throwIfAborted()
-      const headers = callbackHeaders(envelope, clientId, key, Math.floor(this.#now() / 1000))
+      const own = callbackHeaders(envelope, clientId, key, Math.floor(this.#now() / 1000))
+      const headers = { ...trace?.headers, ...own }
       const request = { origin, path, method: 'POST', headers, body: envelope.payload, signal } as const
-      return await this.#read(await limit.wait(this.#agent.request(request)))
+      return await this.#read(await limit.wait(this.#agent.request(request)), trace)
     } catch (error) {
+      trace?.failed(error)
       return outcomeOfError(error)
     } finally {
       limit.clear()
@@ -103,13 +105,15 @@ export class CallbackRequests {
    * Reads the answer to its end even where its status says it all: only then can the socket be used again. Of an answer undici listens to
    * the signal of the request.
    */
-  async #read({ statusCode, headers, body }: Dispatcher.ResponseData): Promise<Outcome> {
+  async #read({ statusCode, headers, body }: Dispatcher.ResponseData, trace?: AttemptTrace): Promise<Outcome> {
+    trace?.answered(statusCode)
     const { 'retry-after': header } = headers
     const outcome = outcomeOfStatus(statusCode, Array.isArray(header) ? header[0] : header, this.#now())
     try {
       await finished(body.resume())
       return outcome
     } catch (error) {
+      trace?.failed(error)
       return outcome.kind === 'ok' ? outcomeOfBody(statusCode, error) : outcome
     }
   }

@@ -60,7 +60,7 @@ export class CallbackClients {
     if (secret !== undefined) parseSecret(secret)
     const restore: Restorable = { transport: 'callback', url: url.href, ...(secret !== undefined && { secret }) }
     const attempt = this.#requests.attempt({ url, clientId: id, secret: secret ?? this.#options.secret })
-    const receiver = { protocol: 'callback', address: url.origin, attempt, restore }
+    const receiver = { protocol: 'callback', address: url.origin, url, attempt, restore }
     return openReceiver(this.#hub, receiver, { ...opening, id }, this.#options)
   }
 

@@ -27,8 +27,18 @@ export type Outcome =
   | { readonly kind: 'gone'; readonly why: string }
   | { readonly kind: 'refused'; readonly why: string }
 
+/** Whoever traces an attempt: what it adds to the request, and what it hears of it. */
+export interface AttemptTrace {
+  /** Tell the receiver which trace the request is part of. */
+  readonly headers: Readonly<Record<string, string>>
+  /** An answer came with this status. */
+  answered(status: number): void
+  /** No answer came, or not all of one. */
+  failed(error: unknown): void
+}
+
 /** Makes one attempt. Resolves whatever happens, within its own time limit; after `signal` nothing of it may go on. */
-export type Attempt = (envelope: Envelope, signal: AbortSignal) => Promise<Outcome>
+export type Attempt = (envelope: Envelope, signal: AbortSignal, trace?: AttemptTrace) => Promise<Outcome>
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()

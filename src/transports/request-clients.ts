@@ -13,6 +13,8 @@ import { join, newClientId } from './transport.ts'
 export interface RequestHub extends ConnectionManager {
   readonly scheduler: Scheduler
   readonly operations: { readonly callback: RequestMeter }
+  /** Undefined: nothing is traced. */
+  readonly tracing?: { traced(clientId: string, url: URL, attempt: Attempt): Attempt } | undefined
 }
 
 /** How all clients of one kind are treated. */
@@ -40,6 +42,8 @@ export interface Receiver {
   readonly protocol: string
   /** For people to read. */
   readonly address: string
+  /** Where the requests go, for whoever traces them. Absent: they are not traced. */
+  readonly url?: URL | undefined
   readonly attempt: Attempt
   readonly ping?: RequestConnectionOptions['ping']
   readonly farewell?: ((reason: CloseReason) => void) | undefined
@@ -54,8 +58,11 @@ export function openReceiver(
   opening: RequestOpening,
   rules: RequestRules,
 ): Client {
+  const { id = newClientId(), topics = [], session, ifExists } = opening
+  const { url, attempt } = receiver
   const connection = new RequestConnection({
     ...receiver,
+    attempt: (url && hub.tracing?.traced(id, url, attempt)) ?? attempt,
     retry: { ...DEFAULT_RETRY, ...rules.retry },
     breaker: { ...DEFAULT_BREAKER, ...rules.breaker },
     random: rules.random ?? Math.random,
@@ -63,7 +70,6 @@ export function openReceiver(
     events: hub.events,
     meter: hub.operations.callback,
   })
-  const { id = newClientId(), topics = [], session, ifExists } = opening
   return join(connection, {
     hub,
     clientId: id,

@@ -149,4 +149,12 @@ describe('the examples do what they say', () => {
       expect(page).toContain(readFileSync(`examples/testing/${file}`, 'utf8'))
     }
   })
+
+  it('tracing: prints the tree that docs/metrics.md shows, and told the receiver of each request', async () => {
+    const example = start('tracing.mjs')
+    expect(await example.ended).toBe(0)
+    const lines = example.output().trimEnd().split('\n')
+    expect(lines.pop()).toBe('true')
+    expect(readFileSync('docs/metrics.md', 'utf8')).toContain(`\`\`\`text\n${lines.join('\n')}\n\`\`\``)
+  })
 })

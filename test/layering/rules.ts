@@ -15,6 +15,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   brokers: ['core'],
   stores: ['core', 'node:'],
   sending: ['core', 'node:'],
+  tracing: ['core', 'transports/envelope.ts', 'node:', '@opentelemetry'],
   transports: ['core', 'wire', 'node:', '@aws-sdk', 'ipaddr.js', 'koffi', 'undici', 'ws', 'zod'],
   tower: ['core', 'wire', 'policies', 'transports', 'hub.ts', 'open-topics.ts', 'event-loop.ts', 'node:', 'zod'],
   testing: ['core', 'wire', 'sending', 'stores/connection-store.ts', 'transports/transport.ts', 'node:', 'koffi'],
@@ -31,7 +32,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   // The files at the root of src: the composition root, its scheduler, the public entry.
   // Not all stores: `hubline` must load where their drivers are not installed.
   '.': [
-    ...['core', 'policies', 'brokers', 'sending', 'node:'],
+    ...['core', 'policies', 'brokers', 'sending', 'tracing', 'node:'],
     ...['stores/connection-book.ts', 'stores/connection-store.ts', 'stores/memory.ts'],
   ],
 }
