@@ -29,7 +29,7 @@ const backend = new Backend(endpoint)
 const [ada, grace] = [await connect('ada'), await connect('grace')]
 for (const id of ['ada', 'grace', 'long-gone']) backend.connected(id)
 console.log(`  left after the first 410: ${await backend.say('Good morning')}`)
-console.log(`  ada is connected since ${(await backend.since('ada')) <= new Date() ? 'before now' : 'the future'}`)
+console.log(`  ada has been connected for ${Math.round((Date.now() - (await backend.since('ada'))) / 1000)} s`)
 const closed = once(grace, 'close')
 await backend.disconnect('grace')
 await closed

@@ -8,12 +8,14 @@ import type { Parcel } from './parcel.ts'
  */
 export type WriteResult = 'ok' | 'full' | 'gone'
 
+/** ended: a backend or whoever runs the hub ended it, without blame. denied: it may not. The others are what happened. */
 export type CloseReason =
   | 'peer'
   | 'slow'
   | 'lost'
   | 'idle'
   | 'replaced'
+  | 'ended'
   | 'denied'
   | 'protocol'
   | 'overloaded'

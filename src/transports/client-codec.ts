@@ -43,6 +43,7 @@ export const CLIENT_CLOSE_CODES: Readonly<Record<CloseReason, Disconnect>> = {
   slow: DISCONNECTS.slow,
   idle: DISCONNECTS.noPong,
   replaced: [DISCONNECTS.forceNoReconnect[0], 'replaced: the same client id connected again'],
+  ended: DISCONNECTS.forceNoReconnect,
   denied: DISCONNECTS.permissionDenied,
   protocol: DISCONNECTS.badRequest,
   overloaded: [DISCONNECTS.serverError[0], 'overloaded: try again later'],

@@ -20,6 +20,7 @@ export const CLOSE_CODES: Readonly<Record<CloseReason, readonly [code: number, t
   slow: [4408, 'slow: could not keep up'],
   idle: [4410, 'idle: no pong'],
   replaced: [4409, 'replaced: the same client id connected again'],
+  ended: [1000, 'ended'],
   denied: [4403, 'denied'],
   protocol: [4400, 'bad message'],
   overloaded: [1013, 'overloaded: try again later'],

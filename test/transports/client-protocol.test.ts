@@ -739,6 +739,7 @@ describe('pings', () => {
 
 describe('the end', () => {
   it.each([
+    ['ended', 3503],
     ['denied', 3507],
     ['overloaded', 3004],
     ['protocol', 3501],

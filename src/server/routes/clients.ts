@@ -48,7 +48,7 @@ export function clientRoutes(app: FastifyInstance, { hub, receivers }: HubContex
   })
 
   app.delete<ClientPath>('/api/clients/:id', ({ params }, reply) => {
-    if (!hub.unregisterClient(params.id, 'denied')) throw notConnected(params.id)
+    if (!hub.unregisterClient(params.id, 'ended')) throw notConnected(params.id)
     reply.code(204).send()
   })
 

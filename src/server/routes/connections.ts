@@ -56,7 +56,7 @@ export async function connectionRoutes(app: FastifyInstance, context: HubContext
 
   function end({ params }: FastifyRequest<ConnectionPath>, reply: FastifyReply): void {
     hub.getClient(params.id)
-    hub.unregisterClient(params.id, 'denied')
+    hub.unregisterClient(params.id, 'ended')
     reply.code(204).send()
   }
 
