@@ -158,3 +158,25 @@ describe('the examples do what they say', () => {
     expect(readFileSync('docs/metrics.md', 'utf8')).toContain(`\`\`\`text\n${lines.join('\n')}\n\`\`\``)
   })
 })
+
+describe('api-gateway', () => {
+  it('runs a backend for AWS on a hub, and has a connection of API Gateway as a client', async () => {
+    const example = start('api-gateway/run.mjs')
+    example.url.catch(() => {})
+    expect(await example.ended).toBe(0)
+    const lines = example.output().split('\n')
+    for (const line of [
+      '  ada hears: Good morning',
+      '  grace hears: Good morning',
+      '  left after the first 410: ada,grace',
+      '  ada has been connected for 0 s',
+      '  grace is closed: 1000',
+      '  ada hears: through two hubs',
+      '  ada hears: to her alone',
+      '  sent and confirmed: true',
+      '  ada is closed: 1012',
+    ]) {
+      expect(lines).toContain(line)
+    }
+  })
+})
