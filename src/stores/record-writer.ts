@@ -22,6 +22,11 @@ export class RecordWriter {
     this.#onFault = onFault
   }
 
+  /** Records of which the store does not have what it should. */
+  get owed(): number {
+    return this.#wanted.size
+  }
+
   put(record: ConnectionRecord): void {
     this.#want(record.id, record)
   }

@@ -57,7 +57,6 @@ export class CallbackClients {
   register(opening: CallbackOpening): Client {
     const url = this.#egress.checkUrl(opening.url)
     const { secret, id = newClientId() } = opening
-    if (secret !== undefined) parseSecret(secret)
     const restore: Restorable = { transport: 'callback', url: url.href, ...(secret !== undefined && { secret }) }
     const attempt = this.#requests.attempt({ url, clientId: id, secret: secret ?? this.#options.secret })
     const receiver = { protocol: 'callback', address: url.origin, url, attempt, restore }

@@ -47,8 +47,8 @@ export class CircuitBreaker {
 
   /** @param afterMs how long the receiver has asked to be left alone */
   failed(now: number, afterMs = 0): void {
-    this.#failures++
-    if (this.#circuit === 'closed' && this.#failures < this.#rules.failures) return
+    // Counted on while half-open, so that one is enough then.
+    if (++this.#failures < this.#rules.failures) return
     this.#openUntil = now + Math.max(this.#rules.coolDownMs, afterMs)
     this.#change('open')
   }

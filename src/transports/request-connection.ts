@@ -151,8 +151,7 @@ export class RequestConnection implements Bound {
       item.parcel?.settle(error)
       return
     }
-    // It may have been forgotten meanwhile, with all of its topic.
-    if (this.#hand[0] === item) this.#hand.shift()
+    this.#hand.shift()
     if (item.parcel) item.parcel.settle(error)
     else this.#tell(item.envelope, error)
   }
@@ -174,11 +173,8 @@ export class RequestConnection implements Bound {
       if (outcome === undefined) return this.#interrupted()
       if (outcome.kind === 'ok') return undefined
       if (outcome.kind === 'gone') return this.#gone(outcome.why, item.parcel)
-      // It waits for its receiver to come back, and begins anew then. Who sent to this client alone was told already.
-      if (this.#breaker.circuit === 'open') {
-        attempts = 0
-        continue
-      }
+      // It waits for its receiver to come back, however often that is tried. Who sent to this client alone was told already.
+      if (this.#breaker.circuit === 'open') continue
       const failure = this.#failure(item, attempts, outcome.why)
       if (outcome.kind === 'refused' || attempts > retry.retries) return this.#giveUp(failure, outcome)
       const waitMs = Math.max(backoffMs(retry, attempts, random), outcome.kind === 'retry' ? (outcome.afterMs ?? 0) : 0)

@@ -6,7 +6,8 @@ import { parsePolicy } from '../../src/policies/catalog.ts'
 import { reliable } from '../../src/policies/reliable.ts'
 import { ConnectionBook, SOCKET_TTL_MS } from '../../src/stores/connection-book.ts'
 import type { ConnectionRecord, ConnectionStore, ConnectionTouch } from '../../src/stores/connection-store.ts'
-import { memoryStore } from '../../src/stores/memory.ts'
+import { type MemoryStore, memoryStore } from '../../src/stores/memory.ts'
+import { RecordWriter } from '../../src/stores/record-writer.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
 import { CallbackClients } from '../../src/transports/callback.ts'
@@ -15,6 +16,9 @@ import { httpReceiver } from '../transports/receiver.ts'
 const STARTED = 1_700_000_000_000
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`
 const URL_ = 'https://example.org/hook?a=1'
+
+/** On the test's clock: by the real one every record of a socket would be past its time. */
+const storeThen = (): MemoryStore => memoryStore({ now: () => STARTED })
 
 /** Lets every promise that is settled be heard. */
 const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
@@ -57,7 +61,7 @@ const topicsOf = (hub: Hub, id: string): unknown[] =>
 /** A store whose every call waits until the test lets it go, or has it fail. */
 class SlowStore implements ConnectionStore {
   readonly name = 'slow'
-  readonly inner = memoryStore({ now: () => STARTED })
+  readonly inner = storeThen()
   readonly calls: string[] = []
   #waiting: { go: () => void; fail: (error: Error) => void }[] = []
 
@@ -98,7 +102,7 @@ function describeRecord({ id, restore }: ConnectionRecord): string {
 
 describe('a new hub with the same store', () => {
   it('has the same clients that are URLs, with their users, secrets, topics and wishes', async () => {
-    const store = memoryStore()
+    const store = storeThen()
     const first = start(store)
     const topics = [{ name: 'news', policy: reliable({ ackMs: 5000 }) }, { name: 'sport' }, { name: 'weather' }]
     first.callbacks.register({ id: 'shop', url: URL_, secret: SECRET, session: { user: 'ada' }, topics })
@@ -135,7 +139,7 @@ describe('a new hub with the same store', () => {
 
   it('has them after a shutdown, and after an end without one', async () => {
     for (const how of ['shutdown', 'close', 'crash'] as const) {
-      const store = memoryStore()
+      const store = storeThen()
       const first = start(store)
       first.callbacks.register({ id: 'shop', url: URL_, topics: [{ name: 'news' }] })
       if (how === 'shutdown') await first.hub.shutdown()
@@ -149,7 +153,7 @@ describe('a new hub with the same store', () => {
 
   it('does not have one that the hub has ended, nor one that said 410', async () => {
     const receiver = await httpReceiver(response => response.writeHead(410).end())
-    const store = memoryStore()
+    const store = storeThen()
     const first = start(store)
     first.callbacks.register({ id: 'denied', url: URL_, topics: [{ name: 'news' }] })
     first.callbacks.register({ id: 'gone', url: receiver.url.href, topics: [{ name: 'news' }] })
@@ -167,7 +171,7 @@ describe('a new hub with the same store', () => {
   })
 
   it('has the later of two that had one id', async () => {
-    const store = memoryStore()
+    const store = storeThen()
     const first = start(store)
     first.callbacks.register({ id: 'shop', url: 'https://example.org/old', topics: [{ name: 'old' }] })
     first.callbacks.register({ id: 'shop', url: 'https://example.org/new', topics: [{ name: 'new' }] })
@@ -178,18 +182,20 @@ describe('a new hub with the same store', () => {
   })
 
   it.each([true, false])('has nothing of a URL whose id a socket has taken over (sockets kept: %s)', async sockets => {
-    const store = memoryStore()
+    const store = storeThen()
     const first = start(store, { sockets })
     first.callbacks.register({ id: 'shop', url: URL_, topics: [{ name: 'news' }] })
     first.connect('shop')
     first.hub.subscribe('shop', 'news')
     await turn()
-    expect((await store.get('shop'))?.restore).toBeUndefined()
+    const record = await store.get('shop')
+    expect(record?.protocol).toBe(sockets ? 'fake' : undefined)
+    expect(record?.restore).toBeUndefined()
     expect(await start(store).recover()).toEqual([])
   })
 
   it('leaves alone what is another node’s, and what it cannot make anything of', async () => {
-    const store = memoryStore()
+    const store = storeThen()
     const other = start(store, { node: 'n2' })
     other.callbacks.register({ id: 'theirs', url: URL_ })
     const base = { node: 'n1', protocol: 'callback', connectedAt: 1 }
@@ -207,7 +213,7 @@ describe('a new hub with the same store', () => {
   })
 
   it('is not given back what is connected already', async () => {
-    const store = memoryStore()
+    const store = storeThen()
     const first = start(store)
     for (const id of ['a', 'b']) first.callbacks.register({ id, url: URL_ })
     await first.end()
@@ -263,12 +269,11 @@ describe('records of sockets', () => {
   })
 
   it('are not kept where nobody wants them', async () => {
-    const store = memoryStore()
+    const store = storeThen()
     const { connect, hub, callbacks } = start(store, { sockets: false })
     connect('socket')
     hub.subscribe('socket', 'news')
     callbacks.register({ id: 'url', url: URL_ })
-    hub.unregisterClient('socket')
     await turn()
     expect((await store.listByNode('n1')).map(({ id }) => id)).toEqual(['url'])
   })
@@ -368,6 +373,37 @@ describe('a slow store', () => {
   })
 })
 
+describe('a writer of records', () => {
+  const record = { id: 'a', node: 'n1', protocol: 'fake', connectedAt: STARTED }
+
+  it('owes what is not written, or failed, and keeps nothing of what is done', async () => {
+    const store = new SlowStore()
+    const writer = new RecordWriter(store, () => {})
+    writer.put(record)
+    writer.delete('b')
+    await turn()
+    expect(writer.owed).toBe(2)
+    await store.fail()
+    await store.go()
+    expect(writer.owed).toBe(1)
+    writer.retry()
+    await turn()
+    await store.go()
+    expect([writer.owed, store.calls]).toEqual([0, ['put a', 'delete b', 'put a']])
+  })
+
+  it('does not write what has become of no account before it was begun', async () => {
+    const store = new SlowStore()
+    const writer = new RecordWriter(store, () => {})
+    writer.put(record)
+    await turn()
+    writer.put({ ...record, protocol: 'other' })
+    writer.delete('a')
+    await store.go()
+    expect(store.calls).toEqual(['put a', 'delete a'])
+  })
+})
+
 describe('a store that fails', () => {
   it('is told as a fault, harms nobody, and has everything once it is back', async () => {
     const store = new SlowStore()
@@ -398,6 +434,7 @@ describe('a store that fails', () => {
     expect(await store.get('b')).toBeUndefined()
     store.calls.length = 0
     scheduler.advance(60_000)
+    await turn()
     expect(store.calls).toEqual([])
   })
 
@@ -405,7 +442,7 @@ describe('a store that fails', () => {
     const broken = (): never => {
       throw new Error('broken')
     }
-    const store = { ...memoryStore(), put: broken, delete: broken, touch: broken } as unknown as ConnectionStore
+    const store = { ...storeThen(), put: broken, delete: broken, touch: broken } as unknown as ConnectionStore
     const { hub, scheduler, connect, faults } = start(store)
     connect('a')
     connect('b')
@@ -422,7 +459,7 @@ describe('a store that fails', () => {
   })
 
   it('at the start fails the start, and nothing else', async () => {
-    const store = { ...memoryStore(), listByNode: () => Promise.reject(new Error('out of reach')) } as ConnectionStore
+    const store = { ...storeThen(), listByNode: () => Promise.reject(new Error('out of reach')) } as ConnectionStore
     const { book, end } = start(store)
     await expect(book.recover()).rejects.toThrow('out of reach')
     await end()

@@ -100,24 +100,27 @@ describe('the circuit of a client that is a URL', () => {
     expect(url.metrics).toMatchObject({ active: 1, retries: 3, queues: { pending: 1 } })
   })
 
-  it('has a message that failed after the probe got through tried as often as any', async () => {
-    const url = failing({ breaker: { failures: 1 } })
-    url.publish('a')
-    await url.run(COOL_DOWN_MS - 1)
-    url.answers = [OK]
-    url.publish('b')
-    await url.run(10)
-    expect(url.circuits).toEqual([
-      ['open', 0],
-      ['half-open', 10_000],
-      ['closed', 10_000],
-      ['open', 10_000],
-    ])
-    expect(url.tries).toEqual([
-      ['a', 0],
-      ['a', 10_000],
-      ['b', 10_000],
-    ])
+  it('once it is closed counts failures anew, and a message has all its attempts', async () => {
+    const url = failing()
+    for (const text of ['a', 'b', 'c']) url.publish(text)
+    await url.run(350)
+    url.answers = [OK, FAILS, FAILS, FAILS, FAILS]
+    url.otherwise = OK
+    await url.run(COOL_DOWN_MS + 1000)
+    expect(url.circuits.map(([circuit]) => circuit)).toEqual(['open', 'half-open', 'closed'])
+    expect(url.tries.filter(([text]) => text === 'c')).toHaveLength(4)
+    expect(url.of('circuit')).toMatchObject([{ why: 'status 503' }, { why: undefined }, { why: undefined }])
+  })
+
+  it('a probe that is refused gives its message up, with all the attempts that it had', async () => {
+    const url = failing()
+    for (const text of ['a', 'b']) url.publish(text)
+    await url.run(360 + COOL_DOWN_MS)
+    url.answers = [REFUSES]
+    url.otherwise = OK
+    await url.run(COOL_DOWN_MS)
+    expect(url.of('undelivered')).toMatchObject([{ attempts: 4 }, { attempts: 3, why: 'status 400' }])
+    expect(url.circuits.at(-1)).toEqual(['closed', 20_350])
   })
 
   it('a probe that is told 410 ends the client', async () => {

@@ -1,4 +1,8 @@
 import { describe, expect, it } from 'vitest'
+import { Parcel } from '../../src/core/parcel.ts'
+import { DEFAULT_RETRY } from '../../src/transports/backoff.ts'
+import { DEFAULT_BREAKER } from '../../src/transports/circuit-breaker.ts'
+import { RequestConnection } from '../../src/transports/request-connection.ts'
 import { FAILS, GONE, OK, REFUSES, ScriptedReceiver } from './scripted-receiver.ts'
 
 const PATIENT = { failures: 1000 }
@@ -122,10 +126,12 @@ describe('attempts and waits', () => {
     const url = new ScriptedReceiver({ topics: [{ name: 'news' }, { name: 'sport' }] })
     url.open()
     url.answers = [FAILS, GONE]
-    const sends = [url.send('a'), url.send('b')]
-    url.publish('c')
-    url.publish('d', 'sport')
+    const why = url.hub.send('url', 'a').catch(error => error.message)
+    const sends = [url.send('b'), url.send('c')]
+    url.publish('d')
+    url.publish('e', 'sport')
     await url.run(50)
+    expect(await why).toBe('client: receiver.test has gone (status 410) and was removed')
     expect(url.tries).toEqual([
       ['a', 0],
       ['a', 50],
@@ -139,9 +145,33 @@ describe('attempts and waits', () => {
     expect(url.hub.getConnectionStats()).toMatchObject({ clients: 0, subscriptions: 0, pending: 0, queuedBytes: 0 })
     expect(url.hub.getConnectionStats().drops).toEqual([{ policy: 'buffered', reason: 'closed', count: 2 }])
     expect(url.metrics).toMatchObject({ count: 1, active: 0, errors: { CONNECTION_STALE: 1 } })
-    const late = url.send('e')
+    const late = url.send('f')
     await url.run()
     expect(late.result).toBe('CONNECTION_NOT_FOUND')
+  })
+})
+
+describe('a connection that has been closed', () => {
+  it('takes nothing more, and closes once', () => {
+    const { scheduler, hub } = new ScriptedReceiver()
+    const farewells: string[] = []
+    const connection = new RequestConnection({
+      ...{
+        protocol: 'scripted',
+        address: 'receiver.test',
+        scheduler,
+        events: hub.events,
+        meter: hub.operations.callback,
+      },
+      ...{ retry: DEFAULT_RETRY, breaker: DEFAULT_BREAKER, random: Math.random },
+      attempt: async () => expect.fail('an attempt after the end'),
+      farewell: reason => farewells.push(reason),
+    })
+    connection.close('slow')
+    connection.close('denied')
+    const message = { id: 'one', payload: new Uint8Array(1), contentType: 'text/plain', correlationId: undefined }
+    const results = [connection.write(new Uint8Array(0)), connection.send(new Parcel(message, undefined, () => {}))]
+    expect([results, farewells]).toEqual([['gone', 'gone'], ['slow']])
   })
 })
 
