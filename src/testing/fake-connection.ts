@@ -1,7 +1,9 @@
-import type { Client, CloseReason, Connection, WriteResult } from '../core/connection.ts'
+import type { Circuit, Client, CloseReason, Connection, WriteResult } from '../core/connection.ts'
+import { HubError } from '../core/errors.ts'
 import type { Codec, Gap, Message } from '../core/message.ts'
+import type { DirectMessage, Parcel } from '../core/parcel.ts'
 
-/** What a fake connection received: a message, something for it alone, a notice of loss, or a frame of the protocol itself. */
+/** What a fake connection received: a message, a notice of loss, something for it alone, or a frame of the protocol itself. */
 export type Received =
   | {
       readonly kind: 'message'
@@ -11,8 +13,8 @@ export type Received =
       readonly text: string
       readonly bytes: number
     }
-  | { readonly kind: 'direct'; readonly id: string; readonly text: string }
   | { readonly kind: 'gap'; readonly gap: Gap }
+  | { readonly kind: 'direct'; readonly id: string; readonly text: string; readonly contentType: string }
   | { readonly kind: 'frame'; readonly text: string }
 
 const encoder = new TextEncoder()
@@ -23,7 +25,8 @@ export const fakeCodec: Codec = {
   name: 'fake',
   encode: ({ topic, epoch, seq, payload }: Message) =>
     line({ kind: 'message', topic, epoch, seq, text: decoder.decode(payload), bytes: payload.byteLength }),
-  direct: ({ id, payload }) => line({ kind: 'direct', id, text: decoder.decode(payload) }),
+  direct: ({ id, payload, contentType }: DirectMessage) =>
+    line({ kind: 'direct', id, text: decoder.decode(payload), contentType }),
   gap: gap => line({ kind: 'gap', gap }),
   concat: (frames, bytes) => Buffer.concat(frames, bytes),
 }
@@ -43,6 +46,12 @@ export interface FakeConnectionOptions {
   readonly tellsUnacknowledged?: boolean
   /** The shortest round trip, in ms. Default 0. */
   readonly roundTripMs?: number
+  /** Taking a message is not yet its delivery: the test says `client.confirmed` or `client.failed` of each. */
+  readonly confirms?: boolean
+  /** The peer confirms each message when it has read it, of a shared frame when it has read all of that. */
+  readonly acknowledges?: boolean
+  /** It can be asked whether it is there; the test answers (`pong`). */
+  readonly answersPings?: boolean
 }
 
 /**
@@ -57,12 +66,20 @@ export class FakeConnection implements Connection {
   /** Writes with more = false: what would be system calls. */
   writes = 0
   closedFor: CloseReason | undefined
+  /** The hint that came with the close. */
+  reconnectMs: number | undefined
   /** Set by whoever registers it. */
   client: Client | undefined
   /** Answers the next writes in place of the window, to play a broken peer. */
   answer: ((frame: Uint8Array) => unknown) | undefined
   /** Its host has gone: from now on nothing is confirmed. */
   vanished = false
+  readonly confirms: boolean
+  /** In order with what is written, as a protocol's own ping would be. */
+  readonly ping: ((answer: (active: boolean) => void) => void) | undefined
+  readonly #pings: ((active: boolean) => void)[] = []
+  /** Messages that the peer has not read wholly, and how many bytes are ahead of the end of each. */
+  #unread: { readonly topic: string; readonly seq: number; end: number }[] = []
   readonly #window: number
   readonly #options: FakeConnectionOptions
   readonly #receiveBuffer: number
@@ -76,6 +93,8 @@ export class FakeConnection implements Connection {
     this.codec = options.codec ?? fakeCodec
     this.#window = options.window ?? Number.POSITIVE_INFINITY
     this.#options = options
+    this.confirms = options.confirms ?? false
+    this.ping = options.answersPings ? answer => this.#asked(answer) : undefined
     this.#receiveBuffer = options.receiveBuffer ?? (Number.isFinite(this.#window) ? 0 : Number.POSITIVE_INFINITY)
   }
 
@@ -85,15 +104,27 @@ export class FakeConnection implements Connection {
     this.#corked = more
     if (!more) this.writes++
     if (this.answer) return this.answer(frame) as WriteResult
-    this.#take(frame)
     this.#inFlight += frame.byteLength
+    this.#take(frame)
     this.#confirm()
     this.#mayWrite = this.#inFlight <= this.#window
     return this.#mayWrite ? 'ok' : 'full'
   }
 
-  close(reason: CloseReason): void {
-    this.closedFor ??= reason
+  close(reason: CloseReason, reconnectMs?: number): void {
+    if (this.closedFor !== undefined) return
+    this.closedFor = reason
+    this.reconnectMs = reconnectMs
+  }
+
+  #asked(answer: (active: boolean) => void): void {
+    this.#pings.push(answer)
+    this.client?.send(encoder.encode('ping'))
+  }
+
+  /** The peer answers its oldest ping. */
+  pong(active = true): void {
+    this.#pings.shift()?.(active)
   }
 
   /** Bytes that the peer has not read. */
@@ -114,9 +145,17 @@ export class FakeConnection implements Connection {
     this.#inFlight = Math.max(0, this.#inFlight - bytes)
     this.#confirmed = Math.max(0, this.#confirmed - bytes)
     this.#confirm()
+    if (this.#options.acknowledges) this.#acknowledge(bytes)
     if (this.#mayWrite || this.#inFlight > this.#window) return
     this.#mayWrite = true
     this.client?.drained()
+  }
+
+  #acknowledge(bytes: number): void {
+    for (const message of this.#unread) message.end -= bytes
+    const read = this.#unread.filter(({ end }) => end <= 0)
+    this.#unread = this.#unread.filter(({ end }) => end > 0)
+    for (const { topic, seq } of read) this.client?.confirmed(topic, seq)
   }
 
   /** The sequence numbers that came in, of one topic or of all. */
@@ -130,7 +169,7 @@ export class FakeConnection implements Connection {
     return this.received.flatMap(r => (r.kind === 'message' ? [r.text] : []))
   }
 
-  /** What was sent to it alone, in order. */
+  /** What came for it alone. */
   directs(): string[] {
     return this.received.flatMap(r => (r.kind === 'direct' ? [r.text] : []))
   }
@@ -147,7 +186,39 @@ export class FakeConnection implements Connection {
   #take(frame: Uint8Array): void {
     for (const text of decoder.decode(frame).split('\n')) {
       if (text === '') continue
-      this.received.push(text.startsWith('{"kind":') ? (JSON.parse(text) as Received) : { kind: 'frame', text })
+      const received = text.startsWith('{"kind":') ? (JSON.parse(text) as Received) : { kind: 'frame' as const, text }
+      this.received.push(received)
+      if (received.kind === 'message' && this.#options.acknowledges) {
+        this.#unread.push({ topic: received.topic, seq: received.seq, end: this.#inFlight })
+      }
     }
+  }
+}
+
+/** A fake whose messages for it alone are requests: it takes them as they are, and the test settles each. */
+export class FakeRequestConnection extends FakeConnection {
+  /** Those that it was given, in order. */
+  readonly parcels: Parcel[] = []
+  circuit: Circuit | undefined
+
+  constructor(options: FakeConnectionOptions = {}) {
+    super({ confirms: true, ...options })
+  }
+
+  send(parcel: Parcel): WriteResult {
+    if (this.closedFor !== undefined) throw new Error(`written to after close (${this.closedFor})`)
+    this.parcels.push(parcel)
+    return 'ok'
+  }
+
+  /** Those that somebody still waits for. */
+  get open(): Parcel[] {
+    return this.parcels.filter(({ over }) => !over)
+  }
+
+  override close(reason: CloseReason, reconnectMs?: number): void {
+    super.close(reason, reconnectMs)
+    const why = new HubError(reason === 'shutdown' ? 'SHUTTING_DOWN' : 'CONNECTION_STALE', `client: gone (${reason})`)
+    for (const parcel of this.open) parcel.settle(why)
   }
 }

@@ -1,6 +1,12 @@
 /** `hubline/testing`: fakes on a clock of your own, and the contracts that every policy, transport, broker and store must keep. */
 export { type BrokerHarness, brokerContract } from './broker-contract.ts'
-export { FakeConnection, type FakeConnectionOptions, fakeCodec, type Received } from './fake-connection.ts'
+export {
+  FakeConnection,
+  type FakeConnectionOptions,
+  FakeRequestConnection,
+  fakeCodec,
+  type Received,
+} from './fake-connection.ts'
 export { ManualScheduler } from './manual-scheduler.ts'
 export {
   type Answer,
