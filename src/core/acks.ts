@@ -9,12 +9,9 @@ export interface Unconfirmed {
   readonly bytes: number
   /** When the oldest of them was sent last, in ms on the scheduler's clock; later, if something before it was confirmed since. */
   readonly since: number
-  /** How often the oldest was sent again. */
+  /** How often all of them were sent again since anything was confirmed or given up. */
   readonly tries: number
-  /**
-   * The connection has given one of them up and forgotten the rest: nothing newer may be sent before they are sent again, for its
-   * confirmation would confirm them as well.
-   */
+  /** The connection has given one up, and will have all of them again: what is sent before that is sent twice. */
   readonly stuck: boolean
 }
 
@@ -22,6 +19,8 @@ export interface Unconfirmed {
 export class Unsettled {
   readonly #budget: Budget
   readonly #links = new Map<Seq, number>()
+  /** Payload bytes. */
+  bytes = 0
 
   constructor(budget: Budget) {
     this.#budget = budget
@@ -30,7 +29,7 @@ export class Unsettled {
   keep({ seq, payload }: Message): void {
     const links = this.#links.get(seq) ?? 0
     this.#links.set(seq, links + 1)
-    if (links === 0) this.#budget.used += payload.byteLength
+    if (links === 0) this.#count(payload.byteLength)
   }
 
   release({ seq, payload }: Message): void {
@@ -39,8 +38,13 @@ export class Unsettled {
       this.#links.set(seq, links)
     } else {
       this.#links.delete(seq)
-      this.#budget.used -= payload.byteLength
+      this.#count(-payload.byteLength)
     }
+  }
+
+  #count(bytes: number): void {
+    this.bytes += bytes
+    this.#budget.used += bytes
   }
 }
 
@@ -56,13 +60,14 @@ export class Acks implements Unconfirmed {
   since = 0
   tries = 0
   stuck = false
-  /** The last message that was ever sent: nobody can confirm more. */
-  last: Seq = 0
+  /** The last message that was ever sent, or is being sent: nobody can confirm more. */
+  last: Seq
   /** The last message that was confirmed. */
-  confirmed: Seq = 0
+  #confirmed: Seq = 0
 
-  constructor(unsettled: Unsettled) {
+  constructor(unsettled: Unsettled, last: Seq) {
     this.#unsettled = unsettled
+    this.last = last
   }
 
   get messages(): number {
@@ -74,8 +79,7 @@ export class Acks implements Unconfirmed {
     if (this.#sent.length === 0) this.since = now
     let known = 0
     for (const message of messages) {
-      this.last = Math.max(this.last, message.seq)
-      if (message.seq <= this.confirmed) {
+      if (message.seq <= this.#confirmed) {
         known++
       } else {
         this.#sent.push(message)
@@ -88,16 +92,23 @@ export class Acks implements Unconfirmed {
 
   /** Everything up to `seq` has arrived. Answers how many messages that settles. */
   confirm(seq: Seq, now: number): number {
-    this.confirmed = Math.max(this.confirmed, seq)
+    if (seq <= this.#confirmed) return 0
+    this.#confirmed = seq
+    this.tries = 0
+    this.since = now
     let count = 0
     while (count < this.#sent.length && this.#sent[count]!.seq <= seq) this.#forget(this.#sent[count++]!)
-    if (count > 0) {
-      this.#sent.splice(0, count)
-      this.tries = 0
-      this.since = now
-      this.stuck &&= this.#sent.length > 0
-    }
+    this.#sent.splice(0, count)
+    if (this.#sent.length === 0) this.stuck = false
     return count
+  }
+
+  /** The connection has given this one up. False: it is not waited for. */
+  stick(seq: Seq, now: number): boolean {
+    if (!this.#sent.some(message => message.seq === seq)) return false
+    this.stuck = true
+    this.since = now
+    return true
   }
 
   /** This one is given up, wherever it stands. False: it is not waited for. */

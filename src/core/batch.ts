@@ -8,8 +8,8 @@ export const JOIN_BELOW_BYTES = 16 * 1024
 export interface Encoded {
   readonly frames: readonly Uint8Array[]
   readonly bytes: number
-  /** Messages in the frames; below the batch's count where the protocol cannot carry some of them. */
-  readonly count: number
+  /** The messages in the frames: all of the batch, but for those that the protocol cannot carry. */
+  readonly messages: readonly Message[]
 }
 
 /**
@@ -38,12 +38,6 @@ export class Batch {
     this.bytes = bytes
   }
 
-  /** Those of the messages that the codec's protocol can carry. */
-  carriedBy(codec: Codec): readonly Message[] {
-    if (this.encoded(codec).count === this.count) return this.messages
-    return this.messages.filter(message => encodeOne(message, codec) !== null)
-  }
-
   /** Encoded on first use, once per codec. */
   encoded(codec: Codec): Encoded {
     if (codec === this.#codec) return this.#last!
@@ -62,13 +56,15 @@ export class Batch {
 function encode(messages: readonly Message[], codec: Codec): Encoded {
   if (messages.length === 1) {
     const frame = encodeOne(messages[0]!, codec)
-    return frame === null ? { frames: [], bytes: 0, count: 0 } : { frames: [frame], bytes: frame.byteLength, count: 1 }
+    return frame === null
+      ? { frames: [], bytes: 0, messages: [] }
+      : { frames: [frame], bytes: frame.byteLength, messages }
   }
   const frames: Uint8Array[] = []
   let small: Uint8Array[] = []
   let smallBytes = 0
   let bytes = 0
-  let count = 0
+  const carried: Message[] = []
   const join = (): void => {
     if (small.length > 0) frames.push(small.length === 1 ? small[0]! : codec.concat(small, smallBytes))
     small = []
@@ -77,7 +73,7 @@ function encode(messages: readonly Message[], codec: Codec): Encoded {
   for (const message of messages) {
     const frame = encodeOne(message, codec)
     if (frame === null) continue
-    count++
+    carried.push(message)
     bytes += frame.byteLength
     if (frame.byteLength < JOIN_BELOW_BYTES) {
       small.push(frame)
@@ -88,7 +84,7 @@ function encode(messages: readonly Message[], codec: Codec): Encoded {
     }
   }
   join()
-  return { frames, bytes, count }
+  return { frames, bytes, messages: carried }
 }
 
 /** A codec that throws cannot carry the message; it must not end the tick, which is everybody's. */

@@ -31,7 +31,7 @@ export class Budget {
       topic.forgetHistory()
     }
     for (const client of [...clients].sort(mostWaiting)) {
-      if (this.used <= target || client.outbox.backlogBytes === 0) return
+      if (this.used <= target || client.outbox.keptBytes === 0) return
       const kept = [...client.outbox.links.values()].map(({ topic }) => topic)
       end(client)
       for (const topic of kept) topic.forgetHistory()
@@ -40,7 +40,7 @@ export class Budget {
 }
 
 function mostWaiting({ outbox: a }: Registration, { outbox: b }: Registration): number {
-  return b.backlogBytes - a.backlogBytes || a.waitingSince - b.waitingSince || order(a.id, b.id)
+  return b.keptBytes - a.keptBytes || a.waitingSince - b.waitingSince || order(a.id, b.id)
 }
 
 function order(a: string, b: string): number {

@@ -157,7 +157,7 @@ export class Delivery {
   /** Hands the outbox to its connection, unless that has not taken the last flush yet. */
   flush(outbox: Outbox): void {
     outbox.dirty = false
-    if (outbox.condemned || !outbox.writable || outbox.empty) return
+    if (outbox.condemned || !outbox.writable || outbox.empty || outbox.flushing) return
     const result = outbox.flush(this.#scheduler)
     if (result === 'gone') this.condemn(outbox, 'lost')
     else if (result === 'full') this.sweeper.watch(outbox)
@@ -194,8 +194,9 @@ export class Delivery {
     return true
   }
 
-  /** Puts a direct message in order with everything else that the client is owed. */
+  /** After what was published before it: only a topic that lingers, and what waits for a client that is behind, may come later. */
   post(outbox: Outbox, parcel: Parcel): void {
+    for (const { topic } of outbox.links.values()) if (topic.linger === undefined) this.seal(topic)
     outbox.pushParcel(parcel, this.#scheduler.now())
     this.#touch(outbox)
   }
@@ -335,7 +336,8 @@ export class Delivery {
   /** The one function behind catching up, rate-limited sending and resuming: same admit, same outbox, same flush. */
   #pull(link: Link, now: number): void {
     const { outbox, topic } = link
-    this.bound(link)
+    // Where not the connection but a window holds it up, what fits that goes first.
+    if (!link.policy.confirm) this.bound(link)
     while (outbox.writable && !outbox.condemned && (link.behind || link.holding)) {
       if (outbox.queuedBytes >= PULL_BYTES) {
         outbox.more = true
@@ -352,13 +354,17 @@ export class Delivery {
       if (verdict === 'defer' && link.policy.backlog.kind === 'none') link.giveUpHeld('rate')
       if (verdict === 'defer' || verdict === 'close') return
       if (link.holding) link.unhold(batch)
+      else this.#countConflated(link, batch)
       this.#passOn(link, batch, verdict)
     }
   }
 
+  /** What is missing in a batch of what the topic keeps was replaced. What a link holds has lost nothing that is not counted. */
+  #countConflated(link: Link, { first, last, count }: Batch): void {
+    link.drop(first, last, last - first + 1 - count, 'conflated')
+  }
+
   #passOn(link: Link, batch: Batch, verdict: 'send' | 'drop'): void {
-    const conflated = batch.last - batch.first + 1 - batch.count
-    if (link.behind && conflated > 0) link.drop(batch.first, batch.last, conflated, 'conflated')
     if (verdict === 'send') {
       this.#push(link, batch)
     } else {

@@ -1,7 +1,7 @@
 import { Acks } from './acks.ts'
 import type { Batch } from './batch.ts'
 import type { ClientId, Seq, TopicName } from './ids.ts'
-import type { Codec, DropReason, Gap, GapReason, Message } from './message.ts'
+import type { DropReason, Gap, GapReason, Message } from './message.ts'
 import type { Outbox } from './outbox.ts'
 import type { DeliveryPolicy, PolicyLink } from './policy.ts'
 import type { DropTally } from './stats.ts'
@@ -24,6 +24,8 @@ export class Link implements PolicyLink {
   gapCount: number | null = 0
   /** Messages in the outbox, not flushed yet. */
   queued = 0
+  /** Their payload bytes. */
+  queuedBytes = 0
   delivered = 0
   /** What was sent and not confirmed; only where the policy or the connection waits for confirmations. */
   acks: Acks | undefined
@@ -84,6 +86,10 @@ export class Link implements PolicyLink {
     return this.queued + (this.acks?.messages ?? 0)
   }
 
+  get inFlightBytes(): number {
+    return this.queuedBytes + (this.acks?.bytes ?? 0)
+  }
+
   get unconfirmed(): Acks | undefined {
     return this.acks
   }
@@ -112,13 +118,18 @@ export class Link implements PolicyLink {
     if (policy.measure === 'wire' && this.outbox.connection.unacknowledged?.() !== undefined) {
       this.outbox.wire ??= new WireClock()
     }
-    if (policy.confirm || this.outbox.connection.confirms) this.acks ??= new Acks(this.topic.unsettled)
+    // What the connection has given up is for whoever decides from now on.
+    if (this.acks?.stuck) this.redeliver()
+    if (policy.confirm || this.outbox.connection.confirms) this.acks ??= new Acks(this.topic.unsettled, this.#sentUpTo)
     else this.#stopWaiting()
-    // Nobody but the policy that it has no more would have sent them again.
-    if (this.acks?.stuck && !policy.confirm) this.redeliver()
     this.wakeAt = 0
     this.state = policy.open(this)
     this.tally = this.topic.counters.tallyOf(policy.name)
+  }
+
+  /** The last message that the connection was given, or one before it. */
+  get #sentUpTo(): Seq {
+    return (this.held[0]?.seq ?? this.cursor + 1) - 1 - this.queued
   }
 
   /** Nobody waits for confirmations any more: what was sent counts as delivered, as everything does from now on. */
@@ -141,9 +152,9 @@ export class Link implements PolicyLink {
   }
 
   /** The connection took the batch; each message is delivered when it is confirmed. What the protocol cannot carry is lost. */
-  sent(batch: Batch, codec: Codec, now: number): void {
-    const carried = batch.carriedBy(codec)
+  sent(batch: Batch, carried: readonly Message[], now: number): void {
     this.queued -= batch.count
+    this.queuedBytes -= batch.bytes
     const known = this.acks!.add(carried, now)
     this.outbox.unconfirmed += carried.length - known
     this.#deliver(known)
@@ -153,7 +164,7 @@ export class Link implements PolicyLink {
   /** The receiver has everything up to `seq` that it was sent. Answers how many messages that settles. */
   confirm(seq: Seq, now: number): number {
     const { acks } = this
-    if (acks === undefined || seq > acks.last) return 0
+    if (acks === undefined || !(seq <= acks.last)) return 0
     let count = acks.confirm(seq, now)
     this.outbox.unconfirmed -= count
     // What waits to be sent once more need not be.
@@ -166,12 +177,14 @@ export class Link implements PolicyLink {
     return count
   }
 
+  /** By the connection. Of what it took after one that it gave up it says nothing: all of that will be sent again. */
+  arrived(seq: Seq, now: number): number {
+    return this.acks?.stuck ? 0 : this.confirm(seq, now)
+  }
+
   /** See Client.failed. */
-  fail(seq: Seq): boolean {
-    if (this.policy.confirm) {
-      this.acks!.stuck = this.acks!.messages > 0
-      return this.acks!.stuck
-    }
+  fail(seq: Seq, now: number): boolean {
+    if (this.policy.confirm) return this.acks!.stick(seq, now)
     if (!this.acks?.remove(seq)) return false
     this.outbox.unconfirmed--
     this.drop(seq, seq, 1, 'failed')
@@ -350,6 +363,7 @@ export class Link implements PolicyLink {
   replay(after: Seq): void {
     this.base = after
     this.cursor = after
+    if (this.acks !== undefined) this.acks.last = after
     const { log, sealed } = this.topic
     const oldest = Math.min(log.first - 1, sealed)
     if (oldest > after) {

@@ -51,8 +51,9 @@ export class ConnectionManager {
   readonly #back: BackEdge = {
     drained: ({ outbox }) => this.#delivery.drained(outbox),
     send: ({ outbox }, frame) => this.#delivery.send(outbox, frame),
-    confirmed: (client, topic, seq) => this.#confirmed(client, topic, seq),
-    failed: ({ outbox }, topic, seq) => outbox.links.get(topic as TopicName)?.fail(seq) ?? false,
+    confirmed: (client, topic, seq) => this.#confirmed(client, topic, seq, false),
+    failed: ({ outbox }, topic, seq) =>
+      outbox.links.get(topic as TopicName)?.fail(seq, this.#options.scheduler.now()) ?? false,
     close: (client, reason) => {
       if (this.#clients.get(client.id) === client) this.unregisterClient(client.id, reason)
     },
@@ -237,8 +238,6 @@ export class ConnectionManager {
   post(id: string, direct: Direct, settled: (error: HubError | undefined) => void): PostedMessage {
     const client = this.#client(id)
     const { outbox } = client
-    // What was published before comes before.
-    for (const { topic } of outbox.links.values()) this.#delivery.seal(topic)
     const { connection } = outbox
     if (connection.circuit === 'open') throw circuitOpen(outbox.id)
     const frame = connection.send === undefined ? direct.encoded(connection.codec) : undefined
@@ -247,9 +246,11 @@ export class ConnectionManager {
       if (error === undefined) client.lastSendAt = this.#options.scheduler.now()
       settled(error)
     })
-    if (outbox.parcelBytes > 0 && outbox.parcelBytes + parcel.bytes > this.limits.maxQueuedBytesPerClient) {
-      throw tooMany(`bytes of messages sent to ${outbox.id} alone that wait`, this.limits.maxQueuedBytesPerClient)
-    }
+    const most = this.limits.maxQueuedBytesPerClient
+    const exceeds = (): boolean => outbox.parcelBytes > 0 && outbox.parcelBytes + parcel.bytes > most
+    // What waits for nothing but the tick goes now.
+    if (exceeds()) this.#delivery.flush(outbox)
+    if (exceeds()) throw tooMany(`bytes of messages sent to ${outbox.id} alone that wait`, most)
     this.#delivery.post(outbox, parcel)
     return {
       confirms: connection.confirms === true,
@@ -279,12 +280,15 @@ export class ConnectionManager {
     const name = parseTopicName(topicName)
     const link = client.outbox.links.get(name)
     if (link === undefined) throw new HubError('NOT_SUBSCRIBED', `topic: ${client.id} is not subscribed to ${name}`)
-    const { acks, topic } = link
-    if (position.epoch !== topic.epoch || (acks !== undefined && position.seq > acks.last)) {
-      const last = `${topic.epoch}-${acks?.last ?? topic.sealed}`
-      throw new HubError('POSITION_INVALID', `position: ${client.id} was sent nothing of ${name} after ${last}`)
+    const { epoch, sealed } = link.topic
+    const last = link.acks?.last ?? sealed
+    if (position.epoch !== epoch || !(position.seq <= last)) {
+      throw new HubError(
+        'POSITION_INVALID',
+        `position: ${client.id} was sent nothing of ${name} after ${epoch}-${last}`,
+      )
     }
-    return this.#confirmed(client, name, position.seq)
+    return this.#confirmed(client, name, position.seq, true)
   }
 
   // ---- policies
@@ -472,7 +476,7 @@ export class ConnectionManager {
     const policy = link.wish ?? client.policy ?? link.topic.policy
     if (policy === link.policy) return
     if (link.behind && policy.backlog.kind !== link.policy.backlog.kind) {
-      const waiting = [...link.topic.waitingFor(link)]
+      const waiting = [...link.topic.unread(link)]
       link.topic.promote(link)
       link.adopt(policy)
       link.hold(waiting, link.topic.sealed, true)
@@ -484,12 +488,12 @@ export class ConnectionManager {
   }
 
   /** The receiver may have room for more now. */
-  #confirmed(client: Registration, topic: string, seq: number): number {
+  #confirmed(client: Registration, topic: string, seq: number, byReceiver: boolean): number {
     const now = this.#options.scheduler.now()
     client.lastSendAt = now
     const link = client.outbox.links.get(topic as TopicName)
-    const count = link?.confirm(seq, now) ?? 0
-    if (count > 0 && link!.behind) this.#delivery.wake(client.outbox)
+    const count = (byReceiver ? link?.confirm(seq, now) : link?.arrived(seq, now)) ?? 0
+    if (count > 0 && (link!.behind || link!.holding)) this.#delivery.wake(client.outbox)
     return count
   }
 

@@ -18,9 +18,9 @@ export function lastWritten(rest: readonly (Item | Link | undefined)[], codec: C
   return 0
 }
 
-export function isWritten(item: Item, codec: Codec): boolean {
+function isWritten(item: Item, codec: Codec): boolean {
   if (item instanceof Uint8Array) return true
-  return item instanceof Parcel ? !item.over : item.encoded(codec).frames.length > 0
+  return item instanceof Parcel ? item.frame !== undefined : item.encoded(codec).frames.length > 0
 }
 
 /** Why a direct message did not reach a client that has gone. */
@@ -45,19 +45,9 @@ export function oldest(rest: readonly (Item | Link | undefined)[] = [], controlA
 
 export function settle(link: Link, batch: Batch, sent: number, result: WriteResult): void {
   link.queued -= batch.count
+  link.queuedBytes -= batch.bytes
   link.delivered += sent
   link.topic.counters.deliver(sent)
   const lost = batch.count - sent
   if (lost > 0) link.drop(batch.first, batch.last, lost, result === 'gone' ? 'closed' : 'unsupported')
-}
-
-/** A link that waits for confirmations, or has left: then nobody can confirm any more, and what was taken is delivered. */
-export function settleUnconfirmed(link: Link, batch: Batch, codec: Codec, result: WriteResult, now: number): void {
-  if (result === 'gone' || link.closed) settle(link, batch, result === 'gone' ? 0 : batch.encoded(codec).count, result)
-  else link.sent(batch, codec, now)
-}
-
-export function ownBytes(item: Uint8Array | Parcel): number {
-  if (item instanceof Uint8Array) return item.byteLength
-  return item.over ? 0 : item.bytes
 }

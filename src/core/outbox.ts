@@ -5,16 +5,7 @@ import type { HubError } from './errors.ts'
 import type { ClientId, TopicName } from './ids.ts'
 import type { Link } from './link.ts'
 import type { DropReason } from './message.ts'
-import {
-  departed,
-  type Item,
-  lastWritten,
-  oldest,
-  ownBytes,
-  settle,
-  settleUnconfirmed,
-  waitsSince,
-} from './outbox-items.ts'
+import { departed, type Item, lastWritten, oldest, settle, waitsSince } from './outbox-items.ts'
 import { Parcel } from './parcel.ts'
 import { Progress } from './progress.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -33,6 +24,8 @@ export class Outbox {
   condemned = false
   /** On the list of outboxes to flush in this tick. */
   dirty = false
+  /** Inside of `flush`: what a re-entrant call pushes must not overtake the rest of it. */
+  flushing = false
   /** What the next flush writes, and whose it is. Nearly always one batch, for which a list per client would be waste. */
   #first: Item | undefined
   #firstLink: Link | undefined
@@ -68,10 +61,14 @@ export class Outbox {
   #written = 0
   /** When the oldest frame of the protocol was put in. */
   #controlAt = -1
+  /** Bytes of the frames of the current flush. */
+  #flushed = 0
   /** What direct messages count that wait here. */
   parcelBytes = 0
   /** Those that were written, until the connection has taken everything. */
   #handed: Parcel[] | undefined
+  /** The client has gone, and what was given up then is settled: for the rest of a flush inside of which it went. */
+  #gone: CloseReason | undefined
   /** Losses of all its links by reason; made with the first one. */
   drops: Partial<Record<DropReason, number>> | undefined
   #progress: Progress | undefined
@@ -94,6 +91,7 @@ export class Outbox {
     this.#add(batch, link)
     this.queuedBytes += batch.bytes
     link.queued += batch.count
+    link.queuedBytes += batch.bytes
   }
 
   pushControl(frame: Uint8Array, now: number): void {
@@ -162,67 +160,72 @@ export class Outbox {
     const firstLink = link
     const rest = this.#rest
     const controlAt = this.#controlAt
+    this.flushing = true
     this.#clear()
     const count = rest === undefined ? 0 : rest.length
     const last = rest === undefined ? 0 : lastWritten(rest, this.connection.codec)
     let result: WriteResult = 'ok'
-    let bytes = 0
+    this.#flushed = 0
     for (let i = 0; ; ) {
-      if (link === undefined) {
-        bytes += ownBytes(item as Uint8Array | Parcel)
-        result = this.#writeOwn(item as Uint8Array | Parcel, i < last, result)
-      } else {
-        bytes += (item as Batch).encoded(this.connection.codec).bytes
-        result = this.#writeBatch(item as Batch, link, i < last, result, clock)
-      }
+      if (link !== undefined) result = this.#handBatch(link, item as Batch, i < last, result, clock)
+      else if (item instanceof Parcel) result = this.#handParcel(item, i < last, result)
+      else result = this.#handFrame(item as Uint8Array, i < last, result)
       if (i === count) break
       item = rest![i] as Item
       link = rest![i + 1] as Link | undefined
       i += 2
     }
+    const bytes = this.#flushed
     this.#onWire(bytes)
     // A re-entrant call may have ended the client inside the write.
     if (result === 'full' && !this.condemned) {
       this.#wait(bytes, clock.now(), oldest(rest, controlAt, waitsSince(first, firstLink, controlAt)))
     } else if (this.#behindSince !== undefined) this.#progress?.add(bytes, clock.now())
-    if (this.#handed !== undefined && result === 'ok') this.#settleHanded()
+    if (this.#handed !== undefined) this.#settleWritten(result)
     if (rest !== undefined) this.#keep(rest)
+    this.flushing = false
     return result
   }
 
-  #writeBatch(
-    batch: Batch,
-    link: Link,
-    more: boolean,
-    before: WriteResult,
-    clock: Pick<Scheduler, 'now'>,
-  ): WriteResult {
-    const { frames, count } = batch.encoded(this.connection.codec)
-    const result = before === 'gone' ? before : this.#writeAll(frames, more, before)
-    if (link.acks === undefined) settle(link, batch, result === 'gone' ? 0 : count, result)
-    else settleUnconfirmed(link, batch, this.connection.codec, result, clock.now())
+  #handBatch(link: Link, batch: Batch, more: boolean, before: WriteResult, clock: Pick<Scheduler, 'now'>): WriteResult {
+    const encoded = batch.encoded(this.connection.codec)
+    // A connection may confirm it before its write returns.
+    if (link.acks !== undefined) link.acks.last = Math.max(link.acks.last, batch.last)
+    const result = before === 'gone' ? before : this.#writeAll(encoded.frames, more, before)
+    this.#flushed += encoded.bytes
+    if (link.acks !== undefined && result !== 'gone' && !link.closed) link.sent(batch, encoded.messages, clock.now())
+    else settle(link, batch, result === 'gone' ? 0 : encoded.messages.length, result)
     return result
   }
 
-  /** What belongs to no topic. Nothing of a parcel that is over is written any more. */
-  #writeOwn(item: Uint8Array | Parcel, more: boolean, before: WriteResult): WriteResult {
-    if (item instanceof Parcel) return item.over ? before : this.#hand(item, more, before)
-    return before === 'gone' ? before : this.#write(item, more)
+  #handFrame(frame: Uint8Array, more: boolean, before: WriteResult): WriteResult {
+    this.#flushed += frame.byteLength
+    return before === 'gone' ? before : this.#write(frame, more)
   }
 
-  #hand(parcel: Parcel, more: boolean, before: WriteResult): WriteResult {
+  /** Cancelled inside of this flush, it is written all the same where it is a frame: what went before it has left the connection corked. */
+  #handParcel(parcel: Parcel, more: boolean, before: WriteResult): WriteResult {
     const { connection } = this
+    this.#flushed += parcel.size
     if (parcel.frame !== undefined || before === 'gone') {
       // Settled with the write that it is part of; after `gone`, when the client is discarded.
       this.#handed ??= []
       this.#handed.push(parcel)
       return before === 'gone' ? before : this.#write(parcel.frame!, more)
     }
+    if (parcel.over) return before
     try {
       const result = connection.send!(parcel)
       if (result === 'ok' || result === 'full') return result
     } catch {}
-    return this.#hand(parcel, more, 'gone')
+    this.#handed ??= []
+    this.#handed.push(parcel)
+    return 'gone'
+  }
+
+  #settleWritten(result: WriteResult): void {
+    if (this.#gone !== undefined) this.#settleHanded(departed(this.id, this.#gone))
+    else if (result === 'ok') this.#settleHanded()
   }
 
   #settleHanded(error?: HubError): void {
@@ -298,6 +301,13 @@ export class Outbox {
     return bytes
   }
 
+  /** The same, and what it is kept for it alone beside its topics, and what it has not confirmed. */
+  get keptBytes(): number {
+    let bytes = this.backlogBytes + this.parcelBytes
+    for (const { acks } of this.links.values()) bytes += acks?.bytes ?? 0
+    return bytes
+  }
+
   /** How much too long the outstanding write has waited, in ms (see PolicyLink.overdue). 0 where nothing waits. */
   overdue(now: number, rate: number): number {
     if (this.writable) return 0
@@ -320,6 +330,7 @@ export class Outbox {
 
   /** The client has gone: what was not flushed is given up. */
   discard(reason: CloseReason): void {
+    this.#gone = reason
     const items = [this.#first, this.#firstLink, ...(this.#rest ?? [])]
     this.#clear()
     for (let i = 0; i < items.length; i += 2) {

@@ -22,11 +22,14 @@ export class Direct {
     this.message = message
   }
 
-  /** Null: the protocol cannot carry it, or has nothing that is for one client alone. */
+  /** Null: the protocol cannot carry it, or has nothing that is for one client alone. A codec that throws cannot carry it either. */
   encoded(codec: Codec): Uint8Array | null {
     let frame = this.#frames.get(codec)
     if (frame === undefined) {
-      frame = codec.direct?.(this.message) ?? null
+      frame = null
+      try {
+        frame = codec.direct?.(this.message) ?? null
+      } catch {}
       this.#frames.set(codec, frame)
     }
     return frame
@@ -57,9 +60,14 @@ export class Parcel {
     return this.#settled === undefined
   }
 
+  /** What goes to the connection. */
+  get size(): number {
+    return (this.frame ?? this.message.payload).byteLength
+  }
+
   /** What it counts while it waits. */
   get bytes(): number {
-    return (this.frame ?? this.message.payload).byteLength + PARCEL_BYTES
+    return this.size + PARCEL_BYTES
   }
 
   settle(error?: HubError): void {

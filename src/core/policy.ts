@@ -36,8 +36,9 @@ export interface PolicyLink<S = unknown> {
    * which our own event loop was blocked. Where the policy's `measure` is wire, the oldest unconfirmed byte counts as well.
    */
   overdue(now: number, rate: number): number
-  /** Messages that were sent, or will be in this tick, and are not confirmed. */
+  /** Messages that were sent, or will be in this tick, and are not confirmed; and their payload bytes. */
   readonly inFlight: number
+  readonly inFlightBytes: number
   /** What was sent and is not confirmed; undefined where neither the policy nor the connection waits for it. */
   readonly unconfirmed: Unconfirmed | undefined
   /** The policy's own slot, made by `open`. */

@@ -73,7 +73,7 @@ export class Topic {
   }
 
   get retainedBytes(): number {
-    return this.log.bytes + this.newestBytes + this.pendingBytes
+    return this.log.bytes + this.newestBytes + this.pendingBytes + (this.#unsettled?.bytes ?? 0)
   }
 
   add(link: Link): void {
@@ -133,10 +133,14 @@ export class Topic {
     this.#budget.used += bytes
   }
 
-  /** What waits for a link, sealed or not, oldest first: of its own list, or of what the topic keeps for all. */
-  *waitingFor({ holding, held, policy, cursor }: Link): Iterable<Message> {
-    if (holding) yield* held
-    else if (policy.backlog.kind !== 'newest') yield* this.log.after(cursor)
+  /** What a link reads next, oldest first: its own list, and only then what the topic keeps for all. */
+  waitingFor(link: Link): Iterable<Message> {
+    return link.holding ? link.held : this.unread(link)
+  }
+
+  /** What the topic keeps for a link that is behind, beside what that holds, oldest first. */
+  *unread({ policy, cursor }: Link): Iterable<Message> {
+    if (policy.backlog.kind !== 'newest') yield* this.log.after(cursor)
     else for (const message of this.newest?.values() ?? []) if (message.seq > cursor) yield message
   }
 

@@ -29,7 +29,7 @@ export function reliable(options: ReliableOptions = {}): DeliveryPolicy<undefine
     admit(link, batch) {
       if (!link.writable || link.unconfirmed?.stuck) return 'defer'
       // One larger message goes alone.
-      const fits = link.inFlight === 0 || (link.unconfirmed?.bytes ?? 0) + batch.bytes <= bytes
+      const fits = (link.inFlight === 0 && batch.count === 1) || link.inFlightBytes + batch.bytes <= bytes
       return fits && link.inFlight + batch.count <= window ? 'send' : 'defer'
     },
     wake(link, now) {
