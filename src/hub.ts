@@ -89,8 +89,8 @@ export class Hub extends ConnectionManager implements HubApi {
   }
 
   /**
-   * Sends to one client, in order with what it gets from its topics. Bytes go as they are, a string as text, anything else as JSON.
-   * Resolves when its transport took the message, or its peer confirmed it, where the protocol can say and `confirm` asks for it; a client
+   * Sends to one client, after what was published to its topics before; what waits for a client that is behind may be overtaken. Bytes go
+   * as they are, a string as text, anything else as JSON. Resolves when its transport took the message, or its peer confirmed it, where the protocol can say and `confirm` asks for it; a client
    * that is a URL always confirms. Rejects with CONNECTION_NOT_FOUND, CONNECTION_STALE (it went meanwhile, or said 410 and was removed),
    * INVALID_MESSAGE, MESSAGE_TOO_LARGE, UNSUPPORTED_PAYLOAD, LIMIT_EXCEEDED, SEND_FAILED, SEND_TIMEOUT, SEND_ABORTED, CIRCUIT_OPEN,
    * SHUTTING_DOWN.
@@ -98,7 +98,7 @@ export class Hub extends ConnectionManager implements HubApi {
   async send(clientId: string, message: unknown, options: SendOptions = {}): Promise<SendResult> {
     const span = this.tracing?.startSend(clientId, this.#protocolOf(clientId))
     try {
-      const outgoing = this.#prepare(this.operations.send, message, options)
+      const outgoing = this.#checked(this.operations.send, () => this.#sender.prepare(message, options))
       span?.carries(outgoing.direct.message)
       const result = await this.#sender.begin(clientId, outgoing).result
       span?.end()
@@ -110,8 +110,8 @@ export class Hub extends ConnectionManager implements HubApi {
   }
 
   /**
-   * Sends to many clients, by their ids or by what they have in common. Goes on after failures: resolves with what came of it at each, and
-   * as `error` with BROADCAST_PARTIAL_FAILURE, which carries the failures. Rejects only where nothing was sent: with INVALID_MESSAGE,
+   * Sends to many clients, once to each, by their ids or by what they have in common. Goes on after failures: resolves with what came of it
+   * at each, and as `error` with BROADCAST_PARTIAL_FAILURE, which carries the failures. Rejects only where nothing was sent: with INVALID_MESSAGE,
    * MESSAGE_TOO_LARGE, REQUEST_INVALID, TOPIC_INVALID, SHUTTING_DOWN.
    */
   async broadcast(
@@ -148,7 +148,8 @@ export class Hub extends ConnectionManager implements HubApi {
    * with a report of what was left. Whoever calls it again waits for the same end.
    */
   shutdown(options: ShutdownOptions = {}): Promise<ShutdownReport> {
-    const ending = { hub: this, sender: this.#sender, scheduler: this.scheduler, random: Math.random }
+    const { operations, scheduler } = this
+    const ending = { hub: this, sender: this.#sender, operations, scheduler, random: Math.random }
     this.#shutdown ??= shutdown(ending, options)
     return this.#shutdown
   }
@@ -160,13 +161,15 @@ export class Hub extends ConnectionManager implements HubApi {
     span: SendSpan | undefined,
   ): Promise<BroadcastResult> {
     const operation = this.operations.broadcast
-    const outgoing = this.#prepare(operation, message, options)
     const { concurrency = DEFAULT_CONCURRENCY } = options
-    if (!Number.isInteger(concurrency) || concurrency < 1) {
-      throw new HubError('REQUEST_INVALID', `concurrency: it is a whole number from 1, not ${concurrency}`)
-    }
-    const read = readTargets(targets)
-    const ids = Array.isArray(read) ? read : this.selectClients(read)
+    const { outgoing, ids } = this.#checked(operation, () => {
+      if (!Number.isInteger(concurrency) || concurrency < 1) {
+        throw new HubError('REQUEST_INVALID', `concurrency: it is a whole number from 1, not ${concurrency}`)
+      }
+      const read = readTargets(targets)
+      const ids = Array.isArray(read) ? read : this.selectClients(read)
+      return { outgoing: this.#sender.prepare(message, options), ids }
+    })
     span?.carries(outgoing.direct.message, ids.length)
     const startedAt = this.scheduler.now()
     operation.begin()
@@ -183,11 +186,12 @@ export class Hub extends ConnectionManager implements HubApi {
     }
   }
 
-  #prepare(operation: Operation, message: unknown, options: SendOptions) {
+  /** What is refused before it began is counted as well. */
+  #checked<T>(operation: Operation, check: () => T): T {
     try {
-      return this.#sender.prepare(message, options)
+      return check()
     } catch (error) {
-      operation.record(0, (error as HubError).code)
+      operation.record(0, error instanceof HubError ? error.code : 'INTERNAL')
       throw error
     }
   }

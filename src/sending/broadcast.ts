@@ -24,7 +24,7 @@ export interface BroadcastResult {
   readonly error: HubError | undefined
 }
 
-/** Clients after which the event loop gets its turn. */
+/** Clients after which the event loop gets its turn, however many run at a time. */
 const CLIENTS_PER_TURN = 500
 
 /**
@@ -41,10 +41,27 @@ export async function broadcast(
   const results = new Array<ClientOutcome>(ids.length)
   const writes: Promise<void>[] = []
   let next = 0
+  /** While the event loop has its turn. */
+  let resting = false
+  let turn: Promise<void>
+  const rest = (): void => {
+    resting = true
+    turn = new Promise(resolve => {
+      scheduler.defer(() => {
+        resting = false
+        resolve()
+      })
+    })
+  }
 
   async function work(): Promise<void> {
     while (next < ids.length) {
+      if (resting) {
+        await turn
+        continue
+      }
       const index = next++
+      if (next % CLIENTS_PER_TURN === 0) rest()
       const clientId = ids[index]!
       const { result, slow } = sender.begin(clientId, outgoing)
       const settled = result.then(
@@ -57,7 +74,6 @@ export async function broadcast(
       )
       if (slow) await settled
       else writes.push(settled)
-      if (index % CLIENTS_PER_TURN === CLIENTS_PER_TURN - 1) await new Promise<void>(turn => scheduler.defer(turn))
     }
   }
 
@@ -75,11 +91,11 @@ export function summarize(results: readonly ClientOutcome[]): BroadcastResult {
   return { results, sent: results.length - failed, failed, error }
 }
 
-/** Reads a list of ids, once; what the clients have in common stays as it is. Throws REQUEST_INVALID. */
+/** Reads a list of ids, each once; what the clients have in common stays as it is. Throws REQUEST_INVALID. */
 export function readTargets(targets: Iterable<string> | ClientFilter): string[] | ClientFilter {
   // One id is a list of letters to JavaScript.
   if (typeof targets !== 'object' || targets === null) {
     throw new HubError('REQUEST_INVALID', 'targets: give a list of client ids, or what the clients have in common')
   }
-  return Symbol.iterator in targets ? [...targets] : targets
+  return Symbol.iterator in targets ? [...new Set(targets)] : targets
 }

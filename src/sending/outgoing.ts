@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { setMaxListeners } from 'node:events'
 import { HubError } from '../core/errors.ts'
 import { Direct } from '../core/parcel.ts'
 import { serialize } from './serialize.ts'
@@ -19,9 +18,12 @@ export interface SendOptions {
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000
-/** Of an id or a correlation id: they become headers. */
-const MAX_KEY_LENGTH = 255
+/** Of an id, a correlation id or a content type: they become headers. */
+const MAX_HEADER_LENGTH = 255
 const KEY = /^[\x21-\x7e]+$/
+const CONTENT_TYPE = /^[\x20-\x7e]+$/
+/** A longer timer would fire at once. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1
 
 /** A message ready for any number of clients, and how each of them is waited for. */
 export interface Outgoing {
@@ -33,30 +35,37 @@ export interface Outgoing {
 
 /** Checks and serialises, before anything is sent. Throws INVALID_MESSAGE, MESSAGE_TOO_LARGE, REQUEST_INVALID. */
 export function prepareOutgoing(message: unknown, options: SendOptions, maxBytes: number): Outgoing {
-  const { payload, contentType } = serialize(message, options.contentType)
+  const { timeoutMs = DEFAULT_TIMEOUT_MS, confirm = false, signal } = options
+  checkWaiting(timeoutMs, signal)
+  const { payload, contentType } = serialize(message, checkHeader('contentType', options.contentType, CONTENT_TYPE))
   if (payload.byteLength > maxBytes) {
     throw new HubError(
       'MESSAGE_TOO_LARGE',
       `message: ${payload.byteLength} bytes are more than the ${maxBytes} that one message may have`,
     )
   }
-  const id = checkKey('id', options.id) ?? randomUUID()
-  const direct = new Direct({
-    id,
-    payload,
-    contentType,
-    correlationId: checkKey('correlationId', options.correlationId),
-  })
-  const { timeoutMs = DEFAULT_TIMEOUT_MS, confirm = false, signal } = options
-  // One signal may end thousands of sends.
-  if (signal) setMaxListeners(0, signal)
+  const id = checkHeader('id', options.id, KEY) ?? randomUUID()
+  const correlationId = checkHeader('correlationId', options.correlationId, KEY)
+  const direct = new Direct({ id, payload, contentType, correlationId })
   return { direct, timeoutMs, confirm, signal }
 }
 
-function checkKey(field: 'id' | 'correlationId', value: string | undefined): string | undefined {
-  if (value === undefined || (value.length <= MAX_KEY_LENGTH && KEY.test(value))) return value
-  throw new HubError(
-    'REQUEST_INVALID',
-    `${field}: it is 1 to ${MAX_KEY_LENGTH} printable ASCII characters without spaces`,
-  )
+/** Throws REQUEST_INVALID. */
+export function checkWaiting(timeoutMs: number, signal: AbortSignal | undefined): void {
+  if (typeof timeoutMs !== 'number' || !(timeoutMs > 0 && timeoutMs <= MAX_TIMEOUT_MS)) {
+    throw new HubError(
+      'REQUEST_INVALID',
+      `timeoutMs: it is a number over 0 and at most ${MAX_TIMEOUT_MS}, not ${timeoutMs}`,
+    )
+  }
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw new HubError('REQUEST_INVALID', 'signal: it is an AbortSignal, or absent')
+  }
+}
+
+function checkHeader(field: string, value: string | undefined, form: RegExp): string | undefined {
+  const fits = typeof value === 'string' && value.length <= MAX_HEADER_LENGTH && form.test(value)
+  if (value === undefined || fits) return value
+  const characters = form === KEY ? 'printable ASCII characters without spaces' : 'printable ASCII characters'
+  throw new HubError('REQUEST_INVALID', `${field}: it is 1 to ${MAX_HEADER_LENGTH} ${characters}`)
 }

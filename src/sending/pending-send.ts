@@ -18,7 +18,6 @@ export class PendingSend {
   readonly #scheduler: Scheduler
   readonly #startedAt: number
   readonly #id: string
-  readonly #signal: AbortSignal | undefined
   readonly #onEnd: (pending: PendingSend, ms: number, error: HubError | undefined) => void
   #resolve!: (result: SendResult) => void
   #reject!: (error: HubError) => void
@@ -28,26 +27,21 @@ export class PendingSend {
   #awaited = 1
   #confirmed = false
   #over = false
-  readonly #onAbort = (): void => this.fail(aborted())
 
   constructor(
     scheduler: Scheduler,
-    options: { id: string; timeoutMs: number; signal: AbortSignal | undefined },
+    { id, timeoutMs }: { id: string; timeoutMs: number },
     onEnd: (pending: PendingSend, ms: number, error: HubError | undefined) => void,
   ) {
     this.#scheduler = scheduler
     this.#startedAt = scheduler.now()
-    this.#id = options.id
-    this.#signal = options.signal
+    this.#id = id
     this.#onEnd = onEnd
     this.result = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
     })
-    const { timeoutMs } = options
     this.#timer = scheduler.after(timeoutMs, () => this.fail(timedOut(timeoutMs)))
-    this.#signal?.addEventListener('abort', this.#onAbort, { once: true })
-    if (this.#signal?.aborted) this.fail(aborted())
   }
 
   /** It is on its way; `answers`: how many things must be heard of it. */
@@ -78,15 +72,10 @@ export class PendingSend {
   #end(error: HubError | undefined): number {
     this.#over = true
     this.#timer?.[Symbol.dispose]()
-    this.#signal?.removeEventListener('abort', this.#onAbort)
     const ms = this.#scheduler.now() - this.#startedAt
     this.#onEnd(this, ms, error)
     return ms
   }
-}
-
-function aborted(): HubError {
-  return new HubError('SEND_ABORTED', 'signal: the caller gave up waiting; the message may still arrive')
 }
 
 function timedOut(timeoutMs: number): HubError {

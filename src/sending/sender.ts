@@ -1,11 +1,13 @@
 import { HubError } from '../core/errors.ts'
-import type { ClientId } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
+import { departed } from '../core/outbox-items.ts'
 import type { Direct } from '../core/parcel.ts'
 import { circuitOpen } from '../core/refusals.ts'
 import type { Scheduler } from '../core/scheduler.ts'
+import { Aborts } from './aborts.ts'
+import { ByClient } from './by-client.ts'
 import type { Operation } from './operation.ts'
-import { type Outgoing, prepareOutgoing, type SendOptions } from './outgoing.ts'
+import { checkWaiting, type Outgoing, prepareOutgoing, type SendOptions } from './outgoing.ts'
 import { PendingSend, type SendResult } from './pending-send.ts'
 
 const PING_TIMEOUT_MS = 5000
@@ -16,7 +18,14 @@ export class Sender {
   readonly #scheduler: Scheduler
   readonly #operation: Operation
   readonly #maxBytes: number
-  readonly #pending = new Map<string, Set<PendingSend>>()
+  readonly #pending = new ByClient<PendingSend>()
+  /** Who asks whether a client is there. */
+  readonly #questions = new ByClient<(active: boolean) => void>()
+  readonly #aborts = new Aborts()
+  /** Sends that have ended, whatever came of them. */
+  ended = 0
+  /** Why nothing is begun any more. */
+  #over: HubError | undefined
 
   constructor(hub: ConnectionManager, scheduler: Scheduler, operation: Operation, maxBytes: number) {
     this.#hub = hub
@@ -25,6 +34,11 @@ export class Sender {
     this.#maxBytes = maxBytes
     hub.events.on('circuit', ({ id, circuit }) => {
       if (circuit === 'open') this.#failAll(id, circuitOpen(id))
+    })
+    // What its transport had not taken has failed by now; what it had taken will not be confirmed any more.
+    hub.events.on('unregister', ({ id, reason }) => {
+      this.#failAll(id, departed(id, reason))
+      for (const answer of this.#questions.of(id)) answer(false)
     })
   }
 
@@ -42,14 +56,14 @@ export class Sender {
   begin(clientId: string, outgoing: Outgoing): { result: Promise<SendResult>; slow: boolean } {
     const { direct, timeoutMs, confirm, signal } = outgoing
     this.#operation.begin()
-    const pending = new PendingSend(
-      this.#scheduler,
-      { id: direct.message.id, timeoutMs, signal },
-      (ended, ms, error) => {
-        this.#forget(clientId, ended)
-        this.#operation.end(ms, error?.code)
-      },
-    )
+    const pending = new PendingSend(this.#scheduler, { id: direct.message.id, timeoutMs }, (ended, ms, error) => {
+      this.ended++
+      this.#pending.delete(clientId, ended)
+      if (signal) this.#aborts.delete(signal, ended)
+      this.#operation.end(ms, error?.code)
+    })
+    if (this.#over) pending.fail(this.#over)
+    else if (signal) this.#aborts.add(signal, pending)
     let slow = false
     if (!pending.over) slow = this.#post(clientId, direct, confirm, pending)
     return { result: pending.result, slow }
@@ -62,7 +76,7 @@ export class Sender {
         else pending.taken(posted.confirms)
       })
       pending.posted(posted, 1)
-      this.#remember(clientId, pending)
+      this.#pending.add(clientId, pending)
       if (confirm && !posted.confirms) this.#confirm(clientId, posted, pending)
       return posted.confirms
     } catch (error) {
@@ -87,22 +101,26 @@ export class Sender {
     { timeoutMs = PING_TIMEOUT_MS, signal }: Pick<SendOptions, 'timeoutMs' | 'signal'>,
   ): Promise<boolean> {
     return new Promise((resolve, reject) => {
+      checkWaiting(timeoutMs, signal)
       const end = (): void => {
         timer[Symbol.dispose]()
-        signal?.removeEventListener('abort', abort)
+        this.#questions.delete(clientId, answer)
+        if (signal) this.#aborts.delete(signal, question)
       }
       const answer = (active: boolean): void => {
         end()
         resolve(active)
       }
-      const abort = (): void => {
-        end()
-        reject(new HubError('SEND_ABORTED', 'signal: the caller gave up waiting'))
+      const question = {
+        fail(error: HubError): void {
+          end()
+          reject(error)
+        },
       }
       const timer = this.#scheduler.after(timeoutMs, () => answer(false))
-      signal?.addEventListener('abort', abort, { once: true })
-      if (signal?.aborted) abort()
-      else this.#ask(clientId, answer)
+      this.#questions.add(clientId, answer)
+      if (signal) this.#aborts.add(signal, question)
+      if (!signal?.aborted) this.#ask(clientId, answer)
     })
   }
 
@@ -114,28 +132,20 @@ export class Sender {
     }
   }
 
-  /** Ends all that is under way. Answers how many that were. */
+  /** Is something under way to this client? */
+  owes(clientId: string): boolean {
+    return this.#pending.has(clientId)
+  }
+
+  /** Ends all that is under way, and what a broadcast has yet to begin. Answers how many were under way. */
   abandon(error: HubError): number {
-    let count = 0
-    for (const id of [...this.#pending.keys()]) count += this.#failAll(id as ClientId, error)
-    return count
+    this.#over = error
+    const { all } = this.#pending
+    for (const pending of all) pending.fail(error)
+    return all.length
   }
 
-  #failAll(id: string, error: HubError): number {
-    const pending = [...(this.#pending.get(id) ?? [])]
-    for (const each of pending) each.fail(error)
-    return pending.length
-  }
-
-  #remember(clientId: string, pending: PendingSend): void {
-    const all = this.#pending.get(clientId)
-    if (all) all.add(pending)
-    else this.#pending.set(clientId, new Set([pending]))
-  }
-
-  #forget(clientId: string, pending: PendingSend): void {
-    const all = this.#pending.get(clientId)
-    all?.delete(pending)
-    if (all?.size === 0) this.#pending.delete(clientId)
+  #failAll(id: string, error: HubError): void {
+    for (const pending of this.#pending.of(id)) pending.fail(error)
   }
 }

@@ -25,12 +25,20 @@ function json(message: unknown): string {
   try {
     text = JSON.stringify(message)
   } catch (error) {
-    const [why] = (error as Error).message.split('\n')
-    throw new HubError('INVALID_MESSAGE', `message: it has no form in JSON: ${why}`, { cause: error })
+    throw new HubError('INVALID_MESSAGE', `message: it has no form in JSON: ${reason(error)}`, { cause: error })
   }
   if (text !== undefined) return text
   throw new HubError(
     'INVALID_MESSAGE',
     `message: ${typeof message} has no form in JSON; give bytes, text or plain data`,
   )
+}
+
+/** The first line of it. A toJSON may throw anything, also what has no text. */
+function reason(error: unknown): string {
+  try {
+    return String(error instanceof Error ? error.message : error).split('\n')[0]!
+  } catch {
+    return 'its toJSON threw'
+  }
 }

@@ -1,6 +1,8 @@
 import { HubError } from '../core/errors.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import type { Scheduler } from '../core/scheduler.ts'
+import type { OperationName } from './metrics.ts'
+import type { Operation } from './operation.ts'
 import type { Sender } from './sender.ts'
 
 export interface ShutdownOptions {
@@ -22,7 +24,7 @@ export interface ShutdownReport {
   readonly ms: number
   /** Sends that were under way: those that came to an end of their own, and those that were given up. */
   readonly sends: { readonly finished: number; readonly abandoned: number }
-  /** Messages that waited for a client or its confirmation, once per subscription: handed over or lost meanwhile, and given up. */
+  /** Messages that waited for a client or its confirmation, once per subscription: handed over or lost meanwhile, and lost with the client. */
   readonly messages: { readonly settled: number; readonly abandoned: number }
   /** Clients that were closed, and those of them that were still owed something. */
   readonly clients: { readonly closed: number; readonly behind: number }
@@ -37,6 +39,7 @@ const LOOK_MS = 20
 interface Ending {
   readonly hub: ConnectionManager
   readonly sender: Sender
+  readonly operations: Readonly<Record<OperationName, Operation>>
   readonly scheduler: Scheduler
   readonly random: () => number
 }
@@ -46,7 +49,7 @@ interface Ending {
  * the deadline, whatever a client does.
  */
 export async function shutdown(ending: Ending, options: ShutdownOptions): Promise<ShutdownReport> {
-  const { hub, sender, scheduler } = ending
+  const { hub, sender, operations, scheduler } = ending
   const {
     signal,
     deadlineMs = DEADLINE_MS,
@@ -57,50 +60,68 @@ export async function shutdown(ending: Ending, options: ShutdownOptions): Promis
   const startedAt = scheduler.now()
   const deadline = startedAt + deadlineMs
   hub.drain()
-  const sends = sender.active
-  const owed = hub.getConnectionStats().pending
-  const idle = (): boolean => sender.active === 0 && hub.getConnectionStats().pending === 0
+  const endedBefore = sender.ended
+  const atStart = tally(hub)
+  const idle = (): boolean =>
+    operations.send.active + operations.broadcast.active === 0 && hub.getConnectionStats().pending === 0
   const drained = await waitUntil(idle, scheduler, Math.min(deadline, startedAt + drainMs), signal)
-  const left = hub.getConnectionStats()
-  const behind = [...hub.getActiveClients()].filter(client => owes(client.subscriptions)).length
+  const finished = sender.ended - endedBefore
+  const behind = [...hub.getActiveClients()].filter(
+    ({ id, subscriptions }) => owes(subscriptions) || sender.owes(id),
+  ).length
   const abandoned = sender.abandon(new HubError('SHUTTING_DOWN', 'the hub shut down before it was sent'))
-  const until = Math.min(deadline, scheduler.now() + spreadMs)
-  await closeSpread(ending, until, reconnectMs, signal)
+  const afterDrain = tally(hub)
+  const closed = await closeSpread(ending, Math.min(deadline, scheduler.now() + spreadMs), reconnectMs, signal)
   await hub.close()
+  const atEnd = tally(hub)
+  const lost = atEnd.closed - afterDrain.closed
   return {
     outcome: drained ? 'drained' : signal?.aborted ? 'aborted' : 'deadline',
     ms: scheduler.now() - startedAt,
-    sends: { finished: sends - abandoned, abandoned },
-    messages: { settled: Math.max(0, owed - left.pending), abandoned: left.pending },
-    clients: { closed: left.clients, behind },
+    sends: { finished, abandoned },
+    messages: { settled: atEnd.ended - atStart.ended - lost, abandoned: lost },
+    clients: { closed, behind },
   }
+}
+
+/** Messages that have come to an end, once per subscription, and those of them that ended with their client. */
+function tally(hub: ConnectionManager): { readonly ended: number; readonly closed: number } {
+  const { delivered, dropped, drops } = hub.getConnectionStats()
+  const closed = drops.reduce((sum, { reason, count }) => (reason === 'closed' ? sum + count : sum), 0)
+  return { ended: delivered + dropped, closed }
 }
 
 function owes(subscriptions: readonly { readonly pending: number }[]): boolean {
   return subscriptions.some(({ pending }) => pending > 0)
 }
 
-/** Closes every client by `until`, evenly; all that are left at once when the signal says so. */
+/** Closes every client by `until`, evenly; all that are left at once when the signal says so. Answers how many there were to close. */
 async function closeSpread(
   { hub, scheduler, random }: Ending,
   until: number,
   reconnectMs: number,
   signal: AbortSignal | undefined,
-): Promise<void> {
+): Promise<number> {
   const ids = hub.selectClients()
   const startedAt = scheduler.now()
   const window = until - startedAt
+  let next = 0
   let closed = 0
   const closeDue = (): boolean => {
     const elapsed = scheduler.now() - startedAt
-    const due = signal?.aborted || elapsed >= window ? ids.length : Math.ceil((ids.length * elapsed) / window)
-    while (closed < due) hub.unregisterClient(ids[closed++]!, 'shutdown', Math.ceil(random() * reconnectMs))
-    return closed === ids.length
+    const inTime = !signal?.aborted && elapsed < window
+    const due = inTime ? Math.ceil((ids.length * elapsed) / window) : ids.length
+    while (next < due) {
+      // Some leave by themselves meanwhile.
+      if (hub.unregisterClient(ids[next++]!, 'shutdown', Math.ceil(random() * reconnectMs))) closed++
+    }
+    return next === ids.length
   }
-  await waitUntil(closeDue, scheduler, Number.POSITIVE_INFINITY, undefined)
+  await waitUntil(closeDue, scheduler, until, signal)
+  return closed
 }
 
-/** Looks until it is so (true), the time has come or the signal says so (false). */
+/** Looks until it is so (true), the time has come or the signal says so (false). What is no time at all has come. */
 async function waitUntil(
   done: () => boolean,
   scheduler: Scheduler,
@@ -108,9 +129,10 @@ async function waitUntil(
   signal: AbortSignal | undefined,
 ): Promise<boolean> {
   while (!done()) {
-    if (signal?.aborted || scheduler.now() >= until) return false
+    const left = until - scheduler.now()
+    if (signal?.aborted || !(left > 0)) return false
     await new Promise<void>(look => {
-      const timer = scheduler.after(LOOK_MS, end)
+      const timer = scheduler.after(Math.min(LOOK_MS, left), end)
       function end(): void {
         timer[Symbol.dispose]()
         signal?.removeEventListener('abort', end)

@@ -1,0 +1,736 @@
+import { describe, expect, it } from 'vitest'
+import { HubError } from '../../src/core/errors.ts'
+import { Direct } from '../../src/core/parcel.ts'
+import { openTopics } from '../../src/open-topics.ts'
+import { buffered } from '../../src/policies/buffered.ts'
+import { dropSlow } from '../../src/policies/drop-slow.ts'
+import { FakeConnection, fakeCodec } from '../../src/testing/fake-connection.ts'
+import { heard, listen, sendingWorld } from './sending.ts'
+
+const KIB = 1024
+/** What each message to one client counts beside its bytes. */
+const OVERHEAD = 256
+const text = (size: number, letter = 'x'): string => letter.repeat(size)
+const noHistory = openTopics({ history: { messages: 0, bytes: 0, ageMs: 0 } })
+
+/** The kinds of what came in, in order. */
+const order = (connection: FakeConnection): string[] =>
+  connection.received.map(each => (each.kind === 'gap' ? 'gap' : each.text))
+
+function direct(payload = 'hello', id = 'm'): Direct {
+  return new Direct({
+    id,
+    payload: new TextEncoder().encode(payload),
+    contentType: 'text/plain',
+    correlationId: undefined,
+  })
+}
+
+describe('a message to one client', () => {
+  it('is written in the tick, with what its topics have for it, as one corked sequence in the order of the calls', async () => {
+    const { hub, scheduler, connect, publish, send } = sendingWorld()
+    const one = connect('one')
+    hub.subscribe('one', 'a')
+    hub.subscribe('one', 'b')
+    publish('a', 'a1')
+    const first = send('one', 's1')
+    publish('a', 'a2')
+    publish('b', 'b1')
+    const second = send('one', 's2')
+    publish('a', 'a3')
+    expect(one.received).toEqual([])
+    scheduler.turn()
+    expect(order(one)).toEqual(['a1', 's1', 'a2', 'b1', 's2', 'a3'])
+    expect(one.writes).toBe(1)
+    await listen()
+    expect([first.ends, second.ends]).toEqual([1, 1])
+    expect(hub.getConnectionStats()).toMatchObject({ published: 4, delivered: 4, dropped: 0, pending: 0 })
+  })
+
+  it('does not end the wait of a topic that lingers', () => {
+    const topics = openTopics({}, { slow: { lingerMs: 50 } })
+    const { hub, scheduler, connect, publish, send } = sendingWorld({ topics })
+    const one = connect('one')
+    hub.subscribe('one', 'slow')
+    publish('slow', 'later')
+    send('one', 'now')
+    scheduler.settle()
+    expect(order(one)).toEqual(['now'])
+    scheduler.advance(50)
+    expect(order(one)).toEqual(['now', 'later'])
+  })
+
+  it('goes to that client alone', () => {
+    const { hub, scheduler, connect, send } = sendingWorld()
+    const [one, two] = [connect('one'), connect('two')]
+    for (const id of ['one', 'two']) hub.subscribe(id, 'a')
+    send('one', 'private')
+    scheduler.settle()
+    expect([one.directs(), two.directs()]).toEqual([['private'], []])
+  })
+
+  it('is bytes as they are, a string as text, anything else as JSON, with a content type that says so', () => {
+    const { scheduler, connect, send } = sendingWorld()
+    const one = connect('one')
+    send('one', Buffer.from('raw'))
+    send('one', 'grüße')
+    send('one', { a: [1, null] })
+    send('one', null)
+    send('one', 5)
+    send('one', 'a,b', { contentType: 'text/csv' })
+    scheduler.settle()
+    expect(one.received).toMatchObject([
+      { text: 'raw', contentType: 'application/octet-stream' },
+      { text: 'grüße', contentType: 'text/plain; charset=utf-8' },
+      { text: '{"a":[1,null]}', contentType: 'application/json' },
+      { text: 'null', contentType: 'application/json' },
+      { text: '5', contentType: 'application/json' },
+      { text: 'a,b', contentType: 'text/csv' },
+    ])
+  })
+
+  it('has an id of its own, or the one that it was given', async () => {
+    const { scheduler, connect, send } = sendingWorld()
+    const one = connect('one')
+    const [a, b, c] = [send('one'), send('one'), send('one', 'x', { id: 'order-7' })]
+    scheduler.settle()
+    await listen()
+    const ids = one.received.map(each => (each.kind === 'direct' ? each.id : ''))
+    expect(ids).toEqual([a.result!.id, b.result!.id, 'order-7'])
+    expect(new Set(ids).size).toBe(3)
+    expect(c.result).toEqual({ id: 'order-7', confirmed: false, ms: 0 })
+  })
+
+  it('is encoded once for all connections of a codec', async () => {
+    const { hub, scheduler } = sendingWorld()
+    let encoded = 0
+    const codec = {
+      ...fakeCodec,
+      direct: (message: Parameters<typeof fakeCodec.direct & object>[0]) => {
+        encoded++
+        return fakeCodec.direct!(message)
+      },
+    }
+    const connections = ['a', 'b', 'c'].map(id => {
+      const connection = new FakeConnection({ codec })
+      connection.client = hub.registerClient(id, connection)
+      return connection
+    })
+    const result = heard(hub.broadcast(['a', 'b', 'c'], 'all'))
+    scheduler.settle()
+    await listen()
+    expect(result.result).toMatchObject({ sent: 3, failed: 0, error: undefined })
+    expect(encoded).toBe(1)
+    for (const connection of connections) expect(connection.directs()).toEqual(['all'])
+  })
+})
+
+describe('when a send is over', () => {
+  it('once the connection has taken everything, and not before', async () => {
+    const { scheduler, connect, send, hub } = sendingWorld()
+    const one = connect('one', { window: 10 })
+    const sent = send('one')
+    scheduler.settle()
+    expect(one.directs()).toEqual(['hello'])
+    await listen()
+    expect(sent.ends).toBe(0)
+    expect(hub.getMetrics().operations.send).toMatchObject({ count: 0, active: 1 })
+    scheduler.advance(40)
+    one.read()
+    await listen()
+    expect(sent).toMatchObject({ ends: 1, result: { confirmed: false, ms: 40 } })
+    expect(hub.getMetrics().operations.send).toMatchObject({ count: 1, active: 0, errors: {} })
+    expect(hub.getMetrics().operations.send.p50).toBeCloseTo(40, 0)
+    expect(hub.getClient('one').sinceSendMs).toBe(0)
+  })
+
+  it('what waits behind a full connection is over only when that has taken it as well', async () => {
+    const { scheduler, connect, send, kept } = sendingWorld()
+    const one = connect('one', { window: 10 })
+    const first = send('one', 'first')
+    scheduler.settle()
+    const second = send('one', 'second')
+    scheduler.settle()
+    expect(one.directs()).toEqual(['first'])
+    one.read()
+    await listen()
+    expect([first.ends, second.ends]).toEqual([1, 0])
+    scheduler.settle()
+    expect(one.directs()).toEqual(['first', 'second'])
+    await listen()
+    expect(second.ends).toBe(0)
+    one.read()
+    await listen()
+    expect(second.ends).toBe(1)
+    expect(kept()).toEqual({ queued: 0, kept: 0 })
+  })
+
+  it('a write that a later frame of the same flush fills is not over with its own', async () => {
+    const { hub, scheduler, connect, publish, send } = sendingWorld({ topics: noHistory })
+    const one = connect('one', { window: 300 })
+    hub.subscribe('one', 'a')
+    const sent = send('one', 'small')
+    publish('a', text(500))
+    scheduler.settle()
+    await listen()
+    expect([one.writes, sent.ends]).toEqual([1, 0])
+    one.read()
+    await listen()
+    expect(sent.ends).toBe(1)
+  })
+
+  it('a timeout is SEND_TIMEOUT, at its time, and what was queued is never written', async () => {
+    const { scheduler, connect, send, hub, kept } = sendingWorld()
+    const one = connect('one', { window: 10 })
+    const taken = send('one', 'taken')
+    scheduler.settle()
+    const queued = send('one', 'queued', { timeoutMs: 500 })
+    const patient = send('one', 'patient', { timeoutMs: 60_000 })
+    scheduler.advance(499)
+    await listen()
+    expect(queued.ends).toBe(0)
+    scheduler.advance(1)
+    await listen()
+    expect(queued).toMatchObject({ ends: 1, error: { code: 'SEND_TIMEOUT' } })
+    expect(queued.error!.message).toBe('timeoutMs: nothing was heard within 500 ms; the message may still arrive')
+    scheduler.advance(100)
+    for (let i = 0; i < 3; i++) {
+      one.read()
+      scheduler.settle()
+    }
+    await listen()
+    expect(one.directs()).toEqual(['taken', 'patient'])
+    expect([taken.ends, patient.ends]).toEqual([1, 1])
+    expect(hub.getMetrics().operations.send).toMatchObject({ count: 3, active: 0, errors: { SEND_TIMEOUT: 1 } })
+    expect(kept()).toEqual({ queued: 0, kept: 0 })
+    // Its timers have gone as well: only the housekeeping is left once the sweep has nothing to look at.
+    scheduler.advance(100)
+    expect(scheduler.timers).toBe(1)
+  })
+
+  it('the timeout of what is on the wire is told, and ends nothing else', async () => {
+    const { scheduler, connect, send, kept } = sendingWorld()
+    const one = connect('one', { window: 10 })
+    const sent = send('one', 'hello', { timeoutMs: 500 })
+    scheduler.advance(500)
+    await listen()
+    expect(sent).toMatchObject({ ends: 1, error: { code: 'SEND_TIMEOUT' } })
+    one.read()
+    await listen()
+    expect(sent.ends).toBe(1)
+    expect(kept()).toEqual({ queued: 0, kept: 0 })
+  })
+
+  it('aborted before it began, while it waits, and after its end', async () => {
+    const { scheduler, connect, send, kept, hub } = sendingWorld()
+    const one = connect('one', { window: 10 })
+    const early = send('one', 'early', { signal: AbortSignal.abort() })
+    scheduler.settle()
+    await listen()
+    expect(early).toMatchObject({ ends: 1, error: { code: 'SEND_ABORTED' } })
+    expect(one.received).toEqual([])
+    const late = new AbortController()
+    const done = send('one', 'done', { signal: late.signal })
+    scheduler.settle()
+    const waiting = new AbortController()
+    const queued = send('one', 'queued', { signal: waiting.signal })
+    scheduler.settle()
+    waiting.abort()
+    await listen()
+    expect(queued).toMatchObject({ ends: 1, error: { code: 'SEND_ABORTED' } })
+    one.read()
+    scheduler.settle()
+    await listen()
+    expect(done).toMatchObject({ ends: 1, error: undefined })
+    late.abort()
+    await listen()
+    expect(done).toMatchObject({ ends: 1, error: undefined })
+    expect(one.directs()).toEqual(['done'])
+    expect(kept()).toEqual({ queued: 0, kept: 0 })
+    expect(hub.getMetrics().operations.send).toMatchObject({ count: 3, active: 0, errors: { SEND_ABORTED: 2 } })
+  })
+
+  it('a signal that serves many sends keeps nothing of those that are over', async () => {
+    const { scheduler, connect, send } = sendingWorld()
+    connect('one')
+    const controller = new AbortController()
+    let listening = 0
+    const { signal } = controller
+    const add = signal.addEventListener.bind(signal)
+    const remove = signal.removeEventListener.bind(signal)
+    signal.addEventListener = (...args: unknown[]) => {
+      listening++
+      add(...(args as Parameters<typeof add>))
+    }
+    signal.removeEventListener = (...args: unknown[]) => {
+      listening--
+      remove(...(args as Parameters<typeof remove>))
+    }
+    for (let i = 0; i < 20; i++) send('one', 'x', { signal })
+    // One for all of them: from eleven on a signal warns of a leak.
+    expect(listening).toBe(1)
+    scheduler.settle()
+    await listen()
+    expect(listening).toBe(0)
+  })
+})
+
+describe('a client that goes', () => {
+  it('while a message is queued and another in its connection’s hand: CONNECTION_STALE, each once', async () => {
+    const { hub, scheduler, connect, kept } = sendingWorld()
+    connect('one', { window: 10 })
+    const told: (HubError | undefined)[] = []
+    hub.post('one', direct('hand'), error => told.push(error))
+    scheduler.settle()
+    hub.post('one', direct('queued'), error => told.push(error))
+    expect(told).toEqual([])
+    hub.unregisterClient('one')
+    expect(told).toMatchObject([{ code: 'CONNECTION_STALE' }, { code: 'CONNECTION_STALE' }])
+    expect(told[0]!.message).toBe('client: one has gone (peer) before it took the message')
+    scheduler.advance(1000)
+    expect(told).toHaveLength(2)
+    expect(kept()).toEqual({ queued: 0, kept: 0 })
+  })
+
+  it('of itself, by an answer that is none, or by a write that throws: the same', async () => {
+    for (const answer of [() => 'gone', () => undefined, () => new Error('no').toString()]) {
+      const { scheduler, connect, send, hub, kept } = sendingWorld()
+      connect('one').answer = answer
+      const [first, second] = [send('one', '1'), send('one', '2')]
+      scheduler.settle()
+      await listen()
+      for (const each of [first, second]) expect(each).toMatchObject({ ends: 1, error: { code: 'CONNECTION_STALE' } })
+      expect(hub.getConnectionStats()).toMatchObject({ clients: 0, closes: { lost: 1 } })
+      expect(kept()).toEqual({ queued: 0, kept: 0 })
+    }
+    const { scheduler, connect, send } = sendingWorld()
+    connect('one').answer = () => {
+      throw new Error('broken')
+    }
+    const sent = send('one')
+    scheduler.settle()
+    await listen()
+    expect(sent).toMatchObject({ ends: 1, error: { code: 'CONNECTION_STALE' } })
+  })
+
+  it('inside the write of the first of three: all three are told, once', async () => {
+    const { hub, scheduler, connect, kept } = sendingWorld()
+    const one = connect('one')
+    one.answer = () => {
+      hub.unregisterClient('one', 'peer')
+      return 'ok'
+    }
+    const told: string[] = []
+    for (const name of ['1', '2', '3']) {
+      hub.post('one', direct(name), error => told.push(`${name} ${error?.code}`))
+    }
+    scheduler.settle()
+    expect(told.sort()).toEqual(['1 CONNECTION_STALE', '2 CONNECTION_STALE', '3 CONNECTION_STALE'])
+    scheduler.advance(1000)
+    expect(told).toHaveLength(3)
+    expect(kept()).toEqual({ queued: 0, kept: 0 })
+  })
+
+  it('inside the write, and is back under the same id at once: the new one gets what is sent to it, and nothing of the old', async () => {
+    const { hub, scheduler, connect, send } = sendingWorld()
+    const old = connect('one')
+    let fresh: FakeConnection | undefined
+    old.answer = () => {
+      fresh ??= connect('one')
+      return 'ok'
+    }
+    const [first, second] = [send('one', '1'), send('one', '2')]
+    scheduler.settle()
+    const third = send('one', '3')
+    scheduler.settle()
+    await listen()
+    for (const each of [first, second]) expect(each).toMatchObject({ ends: 1, error: { code: 'CONNECTION_STALE' } })
+    expect(third).toMatchObject({ ends: 1, error: undefined })
+    expect(fresh!.directs()).toEqual(['3'])
+    expect(hub.getConnectionStats().closes).toEqual({ replaced: 1 })
+  })
+
+  it('is condemned in a tick, and a message that comes before its end is told of it', async () => {
+    const { hub, scheduler, connect, send, publish } = sendingWorld({
+      policy: buffered({ bytes: 10 }),
+      topics: noHistory,
+    })
+    const one = connect('one', { window: 0 })
+    hub.subscribe('one', 'a')
+    publish('a', text(20))
+    scheduler.settle()
+    const sent = send('one')
+    publish('a', text(20))
+    scheduler.settle()
+    await listen()
+    expect(one.closedFor).toBe('slow')
+    expect(sent).toMatchObject({ ends: 1, error: { code: 'CONNECTION_STALE' } })
+    expect(sent.error!.message).toContain('(slow)')
+  })
+
+  it('with the whole hub: SHUTTING_DOWN', async () => {
+    const { hub, scheduler, connect, send } = sendingWorld()
+    connect('one', { window: 10 })
+    const hand = send('one', 'hand')
+    scheduler.settle()
+    const queued = send('one', 'queued')
+    await hub.close()
+    await listen()
+    for (const each of [hand, queued]) expect(each).toMatchObject({ ends: 1, error: { code: 'SHUTTING_DOWN' } })
+    const more = heard(hub.send('one', 'more'))
+    await listen()
+    expect(more).toMatchObject({ ends: 1, error: { code: 'SHUTTING_DOWN' } })
+  })
+
+  it('that was never there: CONNECTION_NOT_FOUND', async () => {
+    const { hub, send } = sendingWorld()
+    const sent = send('nobody')
+    await listen()
+    expect(sent).toMatchObject({ ends: 1, error: { code: 'CONNECTION_NOT_FOUND' } })
+    expect(hub.getMetrics().operations.send).toMatchObject({
+      count: 1,
+      active: 0,
+      errors: { CONNECTION_NOT_FOUND: 1 },
+    })
+  })
+})
+
+describe('how much may wait for one client', () => {
+  const limits = { maxQueuedBytesPerClient: 2 * (100 + OVERHEAD) }
+  /** Frames that are no larger than what is sent. */
+  const plain = { ...fakeCodec, direct: ({ payload }: { payload: Uint8Array }) => payload }
+
+  it('what exceeds the bound is refused, and room that becomes free is used', async () => {
+    const { scheduler, connect, send, kept } = sendingWorld({ limits })
+    const one = connect('one', { window: 0, codec: plain })
+    send('one', text(10))
+    scheduler.settle()
+    const inHand = kept().queued
+    const [first, second, third] = [send('one', text(100)), send('one', text(100)), send('one', text(100))]
+    await listen()
+    expect([first.ends, second.ends]).toEqual([0, 0])
+    expect(third).toMatchObject({ ends: 1, error: { code: 'LIMIT_EXCEEDED' } })
+    expect(third.error!.message).toBe(
+      `limit: there may be at most ${limits.maxQueuedBytesPerClient} bytes of messages sent to one alone that wait`,
+    )
+    expect(kept().queued).toBe(inHand + limits.maxQueuedBytesPerClient)
+    one.read()
+    scheduler.settle()
+    const fourth = send('one', text(100))
+    await listen()
+    expect(fourth.ends).toBe(0)
+    one.read()
+    scheduler.settle()
+    one.read()
+    await listen()
+    expect([first.error, second.error, fourth.error]).toEqual([undefined, undefined, undefined])
+    expect(kept()).toEqual({ queued: 0, kept: 0 })
+  })
+
+  it('empty messages are bounded as well', async () => {
+    const { scheduler, connect, hub } = sendingWorld({ limits })
+    connect('one', { window: 0, codec: plain })
+    hub.post('one', direct('x'), () => {})
+    scheduler.settle()
+    let posted = 0
+    try {
+      for (; posted < 100; posted++) hub.post('one', direct(''), () => {})
+    } catch (error) {
+      expect((error as HubError).code).toBe('LIMIT_EXCEEDED')
+    }
+    expect(posted).toBe(2)
+  })
+
+  it('a single larger one goes alone', async () => {
+    const { scheduler, connect, send } = sendingWorld({ limits })
+    const one = connect('one')
+    const large = send('one', text(10_000))
+    scheduler.settle()
+    await listen()
+    expect(large).toMatchObject({ ends: 1, error: undefined })
+    expect(one.directs()).toHaveLength(1)
+  })
+
+  it('a client that takes everything is not refused what only waits for the tick', async () => {
+    const { scheduler, connect, send, kept } = sendingWorld({ limits })
+    const one = connect('one')
+    const all = Array.from({ length: 50 }, (_, i) => send('one', `${i} ${text(90)}`))
+    scheduler.settle()
+    await listen()
+    expect(all.filter(({ error }) => error)).toEqual([])
+    expect(one.directs().map(each => Number(each.split(' ')[0]))).toEqual(Array.from({ length: 50 }, (_, i) => i))
+    expect(kept()).toEqual({ queued: 0, kept: 0 })
+  })
+
+  it('counts towards what the hub keeps, and gives it back in every way to end', async () => {
+    const { hub, scheduler, connect, kept } = sendingWorld()
+    const one = connect('one', { window: 0, codec: plain })
+    hub.post('one', direct('hand'), () => {})
+    scheduler.settle()
+    expect(kept()).toEqual({ queued: 4, kept: 4 })
+    const a = hub.post('one', direct(text(1000)), () => {})
+    const waiting = 4 + 1000 + OVERHEAD
+    expect(kept()).toEqual({ queued: waiting, kept: waiting })
+    expect(hub.getClient('one').queuedBytes).toBe(waiting)
+    hub.post('one', direct(text(10)), () => {})
+    a.cancel(new HubError('SEND_TIMEOUT', 'x'))
+    a.cancel(new HubError('SEND_TIMEOUT', 'x'))
+    const less = 4 + 10 + OVERHEAD
+    expect(kept()).toEqual({ queued: less, kept: less })
+    one.read()
+    scheduler.settle()
+    one.read()
+    expect(kept()).toEqual({ queued: 0, kept: 0 })
+  })
+
+  it('10,000 sends to a client that never reads, all timed out: nothing of them is kept', async () => {
+    const { hub, scheduler, connect, send, kept } = sendingWorld({ limits: { maxQueuedBytesPerClient: 64 * KIB } })
+    const one = connect('one', { window: 10 })
+    scheduler.settle()
+    const all: ReturnType<typeof send>[] = [send('one', 'hand', { timeoutMs: 100 })]
+    scheduler.advance(100)
+    const atRest = kept()
+    const timers = scheduler.timers
+    for (let i = 0; i < 100; i++) {
+      for (let j = 0; j < 100; j++) all.push(send('one', `${i}-${j}`, { timeoutMs: 100 }))
+      scheduler.advance(100)
+    }
+    await listen()
+    expect(all.every(({ ends, error }) => ends === 1 && error !== undefined)).toBe(true)
+    expect(all.filter(({ error }) => error!.code === 'SEND_TIMEOUT')).toHaveLength(all.length)
+    expect(kept()).toEqual(atRest)
+    expect(scheduler.timers).toBe(timers)
+    expect(hub.getMetrics().operations.send.active).toBe(0)
+    one.read()
+    scheduler.advance(100)
+    expect(one.directs()).toEqual(['hand'])
+    expect(kept()).toEqual({ queued: 0, kept: 0 })
+  })
+
+  it('when the hub keeps too much, the client for which most is kept goes, and not one with little', async () => {
+    const { scheduler, connect, send, hub } = sendingWorld({ limits: { maxRetainedBytes: 64 * KIB } })
+    // In the order in which they would go if both kept the same.
+    const modest = connect('a', { window: 0 })
+    const greedy = connect('b', { window: 0 })
+    for (const id of ['a', 'b']) send(id, 'hand')
+    scheduler.settle()
+    const [small, large] = [send('a', text(100)), send('b', text(70 * KIB))]
+    scheduler.settle()
+    await listen()
+    expect([greedy.closedFor, modest.closedFor]).toEqual(['slow', undefined])
+    expect(large).toMatchObject({ ends: 1, error: { code: 'CONNECTION_STALE' } })
+    expect(small.ends).toBe(0)
+    expect(hub.getConnectionStats().keptBytes).toBeLessThan(64 * KIB)
+  })
+
+  it('what is compared with what the kernel says is what was written, without the overhead', () => {
+    const { hub, scheduler, connect, publish, send } = sendingWorld({
+      policy: dropSlow({ measure: 'wire', floorRate: Number.POSITIVE_INFINITY }),
+    })
+    const one = connect('one', { window: 1_000_000, receiveBuffer: 0, codec: plain })
+    hub.subscribe('one', 'a')
+    publish('a', text(200))
+    for (let i = 0; i < 20 && one.closedFor === undefined; i++) {
+      send('one', 'x')
+      scheduler.advance(50)
+    }
+    // Nothing was ever read: each byte that is counted and was not written would look like one that has been confirmed.
+    expect(one.closedFor).toBe('slow')
+  })
+})
+
+describe('what a connection cannot carry', () => {
+  it('without a form for it: UNSUPPORTED_PAYLOAD, and nothing is sent', async () => {
+    const { direct: _, ...plain } = fakeCodec
+    for (const codec of [
+      plain,
+      { ...fakeCodec, direct: () => null },
+      {
+        ...fakeCodec,
+        direct: () => {
+          throw new Error('broken')
+        },
+      },
+    ]) {
+      const { scheduler, connect, send, hub, kept } = sendingWorld()
+      const one = connect('one', { codec })
+      const sent = send('one', 'x', { contentType: 'image/png' })
+      scheduler.settle()
+      await listen()
+      expect(sent).toMatchObject({ ends: 1, error: { code: 'UNSUPPORTED_PAYLOAD' } })
+      expect(sent.error).toBeInstanceOf(HubError)
+      expect(sent.error!.message).toBe('message: one speaks fake, which cannot carry image/png to one client')
+      expect(one.received).toEqual([])
+      expect(hub.getMetrics().operations.send.errors).toEqual({ UNSUPPORTED_PAYLOAD: 1 })
+      expect(kept()).toEqual({ queued: 0, kept: 0 })
+    }
+  })
+})
+
+describe('the last frame of a flush uncorks', () => {
+  it('also where the message behind it was cancelled before', () => {
+    const { hub, scheduler, connect, publish } = sendingWorld()
+    const one = connect('one')
+    hub.subscribe('one', 'a')
+    publish('a', 'a1')
+    const posted = hub.post('one', direct('cancelled'), () => {})
+    posted.cancel(new HubError('SEND_TIMEOUT', 'x'))
+    scheduler.settle()
+    expect(order(one)).toEqual(['a1'])
+    expect(one.writes).toBe(1)
+  })
+
+  it('also where the messages around it were cancelled', () => {
+    const { hub, scheduler, connect, kept } = sendingWorld()
+    const one = connect('one')
+    const posted = ['1', '2', '3', '4'].map(name => hub.post('one', direct(name), () => {}))
+    for (const i of [3, 0, 1]) posted[i]!.cancel(new HubError('SEND_TIMEOUT', 'x'))
+    scheduler.settle()
+    expect(one.directs()).toEqual(['3'])
+    expect(one.writes).toBe(1)
+    expect(kept()).toEqual({ queued: 0, kept: 0 })
+  })
+
+  it('also where the last message is cancelled inside the write before it', () => {
+    const { hub, scheduler, connect } = sendingWorld()
+    const flags: boolean[] = []
+    const one = connect('one')
+    const write = one.write.bind(one)
+    let last: ReturnType<typeof hub.post> | undefined
+    one.write = (frame, more) => {
+      flags.push(more)
+      last?.cancel(new HubError('SEND_ABORTED', 'x'))
+      return write(frame, more)
+    }
+    hub.post('one', direct('first'), () => {})
+    const told: (string | undefined)[] = []
+    last = hub.post('one', direct('last'), error => told.push(error?.code))
+    scheduler.settle()
+    expect(flags.at(-1)).toBe(false)
+    expect(told).toEqual(['SEND_ABORTED'])
+  })
+
+  it('also where all are cancelled: nothing is written, and the client is not behind', () => {
+    const { hub, scheduler, connect } = sendingWorld()
+    const one = connect('one')
+    for (const name of ['1', '2']) hub.post('one', direct(name), () => {}).cancel(new HubError('SEND_ABORTED', 'x'))
+    scheduler.settle()
+    expect(one.received).toEqual([])
+    expect(one.writes).toBe(0)
+    expect(hub.getClient('one')).toMatchObject({ waitedMs: 0, queuedBytes: 0 })
+  })
+
+  it('also where what follows is taken as a message and not as a frame', () => {
+    const { hub, scheduler, receiver, publish } = sendingWorld()
+    const one = receiver('one')
+    const flags: boolean[] = []
+    const write = one.write.bind(one)
+    one.write = (frame, more) => {
+      flags.push(more)
+      return write(frame, more)
+    }
+    hub.subscribe('one', 'a')
+    publish('a')
+    hub.post('one', direct('request'), () => {})
+    scheduler.settle()
+    expect(one.parcels).toHaveLength(1)
+    expect(flags).toEqual([false])
+  })
+})
+
+describe('a message that cannot be sent', () => {
+  const cycle: Record<string, unknown> = {}
+  cycle.self = cycle
+  const throwing = (what: unknown) => ({
+    toJSON() {
+      throw what
+    },
+  })
+  const bad: [string, unknown, RegExp][] = [
+    ['a cycle', cycle, /^message: it has no form in JSON: Converting circular structure to JSON$/],
+    ['a BigInt', { n: 5n }, /^message: it has no form in JSON: .*BigInt/],
+    ['undefined', undefined, /^message: undefined has no form in JSON; give bytes, text or plain data$/],
+    ['a function', () => 5, /^message: function has no form in JSON/],
+    ['a symbol', Symbol('x'), /^message: symbol has no form in JSON/],
+    ['a toJSON that throws', throwing(new Error('mine\nsecond line')), /^message: it has no form in JSON: mine$/],
+    ['a toJSON that throws null', throwing(null), /^message: it has no form in JSON: null$/],
+    ['a toJSON that throws nothing', throwing(undefined), /^message: it has no form in JSON: undefined$/],
+    ['a toJSON that throws what has no text', throwing(Object.create(null)), /^message: it has no form in JSON/],
+    ['a toJSON that gives undefined', { toJSON: () => undefined }, /^message: object has no form in JSON/],
+  ]
+  it.each(bad)('%s: INVALID_MESSAGE, nothing was sent, and it is counted', async (_, message, sentence) => {
+    const { hub, scheduler, connect, kept } = sendingWorld()
+    const one = connect('one')
+    const sent = heard(hub.send('one', message))
+    const cast = heard(hub.broadcast(['one'], message))
+    scheduler.settle()
+    await listen()
+    for (const each of [sent, cast]) {
+      expect(each).toMatchObject({ ends: 1, error: { code: 'INVALID_MESSAGE' } })
+      expect(each.error).toBeInstanceOf(HubError)
+      expect(each.error!.message).toMatch(sentence)
+    }
+    expect(one.received).toEqual([])
+    const { send, broadcast } = hub.getMetrics().operations
+    for (const each of [send, broadcast]) {
+      expect(each).toMatchObject({ count: 1, active: 0, errors: { INVALID_MESSAGE: 1 } })
+    }
+    expect(kept()).toEqual({ queued: 0, kept: 0 })
+  })
+
+  it('that is too large: MESSAGE_TOO_LARGE names both sizes', async () => {
+    const { scheduler, connect, send } = sendingWorld({ maxMessageBytes: 10 })
+    const one = connect('one')
+    const [fits, larger] = [send('one', text(10)), send('one', text(11))]
+    scheduler.settle()
+    await listen()
+    expect(fits.error).toBeUndefined()
+    expect(larger.error).toMatchObject({
+      code: 'MESSAGE_TOO_LARGE',
+      message: 'message: 11 bytes are more than the 10 that one message may have',
+    })
+    expect(one.directs()).toHaveLength(1)
+  })
+
+  it.each([
+    ['id', ''],
+    ['id', 'a b'],
+    ['id', 'a\r\nb'],
+    ['id', 'ü'],
+    ['id', 'x'.repeat(256)],
+    ['id', 5],
+    ['id', null],
+    ['id', ['a']],
+    ['correlationId', 'a\nb'],
+    ['correlationId', {}],
+    ['contentType', 'text/plain\r\nX-Bad: 1'],
+    ['contentType', ''],
+    ['contentType', 5],
+    ['timeoutMs', 0],
+    ['timeoutMs', -1],
+    ['timeoutMs', Number.NaN],
+    ['timeoutMs', Number.POSITIVE_INFINITY],
+    ['timeoutMs', 2 ** 31],
+    ['timeoutMs', '5'],
+    ['signal', {}],
+  ])('with %s %j: REQUEST_INVALID names it, and nothing is sent', async (field, value) => {
+    const { hub, scheduler, connect, send } = sendingWorld()
+    const one = connect('one')
+    const sent = send('one', 'x', { [field]: value })
+    scheduler.settle()
+    await listen()
+    expect(sent).toMatchObject({ ends: 1, error: { code: 'REQUEST_INVALID' } })
+    expect(sent.error!.message).toMatch(new RegExp(`^${field}: `))
+    expect(one.received).toEqual([])
+    expect(hub.getMetrics().operations.send).toMatchObject({ count: 1, active: 0, errors: { REQUEST_INVALID: 1 } })
+  })
+
+  it('ids of 1 to 255 printable characters are taken', async () => {
+    const { scheduler, connect, send } = sendingWorld()
+    connect('one')
+    const all = ['!', 'x'.repeat(255), 'a/b?c=d~'].map(id => send('one', 'x', { id, correlationId: id }))
+    scheduler.settle()
+    await listen()
+    for (const each of all) expect(each).toMatchObject({ ends: 1, error: undefined })
+  })
+})
