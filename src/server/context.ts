@@ -56,7 +56,7 @@ export class HubContext {
   readonly #ending: ShutdownOptions
   #report: ShutdownReport | undefined
   readonly #closing = new AbortController()
-  readonly #logs = new Map<ClientId, readonly FastifyBaseLogger[]>()
+  readonly #logs = new Map<string, readonly FastifyBaseLogger[]>()
 
   constructor(options: ContextOptions) {
     const { hub } = options
@@ -140,7 +140,7 @@ export class HubContext {
    * Opens a client so that every line about it carries the id of the request that opened it. Two of one id may overlap, when the newer
    * replaces the older: the lines then go to the older first.
    */
-  opening<T>({ log, headers }: FastifyRequest, id: ClientId, open: () => T): T {
+  opening<T>({ log, headers }: FastifyRequest, id: string, open: () => T): T {
     this.userAgents.expect(id, headers['user-agent'])
     if (BELOW_INFO.has(log.level)) return open()
     this.#logs.set(id, [...(this.#logs.get(id) ?? []), log])
@@ -163,7 +163,7 @@ export class HubContext {
   }
 
   /** The request's channel is over, whether it ever became a client or not. */
-  forget(id: ClientId, log: FastifyBaseLogger): void {
+  forget(id: string, log: FastifyBaseLogger): void {
     const rest = (this.#logs.get(id) ?? []).filter(each => each !== log)
     if (rest.length > 0) this.#logs.set(id, rest)
     else this.#logs.delete(id)

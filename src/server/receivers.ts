@@ -14,7 +14,6 @@ export interface ReceiverKinds {
 
 /** What a backend asks for. Either a URL, or an endpoint and a connection id. */
 export interface Wanted {
-  readonly id?: string | undefined
   readonly url?: string | undefined
   readonly secret?: string | undefined
   readonly endpoint?: string | undefined
@@ -49,18 +48,18 @@ export class Receivers {
 
   /**
    * Throws REQUEST_INVALID, CALLBACK_URL_INVALID, POLICY_INVALID, PERMISSION_DENIED, CLIENT_EXISTS, SHUTTING_DOWN, and the other HubErrors
-   * of registerClient and subscribe.
+   * of registerClient and subscribe. False: it was there already.
    */
-  register(wanted: Wanted): { readonly id: string; readonly created: boolean } {
+  register(id: string, wanted: Wanted): boolean {
     if (this.#hub.draining) throw new HubError('SHUTTING_DOWN', 'the hub is shutting down')
-    const { id, topics, user, ifExists } = wanted
+    const { topics, user, ifExists } = wanted
     const subscriptions = topics?.map(({ name, policy }) => ({
       name: parseTopicName(name),
       policy: policy === undefined ? undefined : parsePolicy(policy),
     }))
-    if (id !== undefined && ifExists === 'keep' && this.#isThere(id, wanted)) {
+    if (ifExists === 'keep' && this.#isThere(id, wanted)) {
       this.#align(id, subscriptions)
-      return { id, created: false }
+      return false
     }
     const opening: RequestOpening = {
       id,
@@ -68,7 +67,8 @@ export class Receivers {
       session: user === undefined ? undefined : { user },
       ifExists: ifExists === 'replace' ? 'replace' : 'refuse',
     }
-    return { id: this.#open(wanted, opening).id, created: true }
+    this.#open(wanted, opening)
+    return true
   }
 
   #open({ url, secret, endpoint, connectionId }: Wanted, opening: RequestOpening) {

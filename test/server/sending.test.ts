@@ -1,6 +1,7 @@
 import { connect } from 'node:net'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
+import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { httpReceiver, type Receiver } from '../transports/receiver.ts'
 import { ask, askJson, type Listener, listen, until } from './http.ts'
 import { startTestServer, type TestServer } from './test-server.ts'
@@ -271,6 +272,21 @@ describe('POST /api/broadcast', () => {
     const answer = await broadcast(body)
     expect(answer.status).toBe(400)
     expect(answer.body.error.message).toMatch(message)
+  })
+
+  it('lists, of more clients than one request may name, only those that failed', async () => {
+    for (let i = 0; i < 10_001; i++) {
+      const connection = new FakeConnection()
+      connection.client = server.hub.registerClient(`fake-${i}`, connection)
+    }
+    await receive('refuses', response => response.writeHead(400).end())
+    const { status, body } = await broadcast({ filter: {}, text: 'x' })
+    expect([status, body.sent, body.failed, body.results]).toEqual([
+      207,
+      10_001,
+      1,
+      [{ clientId: 'refuses', ok: false, error: expect.objectContaining({ code: 'SEND_FAILED' }) }],
+    ])
   })
 
   it('takes as many ids as there may be, of the longest', async () => {

@@ -4,6 +4,7 @@ import { HubError } from '../../core/errors.ts'
 import { type Position, parseTopicName } from '../../core/ids.ts'
 import { parsePolicy } from '../../policies/catalog.ts'
 import { parseEventId } from '../../transports/sse.ts'
+import { newClientId } from '../../transports/transport.ts'
 import type { HubContext } from '../context.ts'
 import { goneSignal } from '../gone.ts'
 
@@ -40,9 +41,13 @@ const confirmation = z.union(
 const activeQuery = z.strictObject({ timeoutMs: z.coerce.number().int().min(1).max(60_000).optional() })
 
 /** What a backend does with single clients, but for sending. All bodies are JSON. */
-export function clientRoutes(app: FastifyInstance, { hub, receivers }: HubContext): void {
-  app.post('/api/clients', ({ body }, reply) => {
-    const { id, created } = receivers.register(registration.parse(body))
+export function clientRoutes(app: FastifyInstance, context: HubContext): void {
+  const { hub, receivers } = context
+
+  app.post('/api/clients', (request, reply) => {
+    const { id = newClientId(), ...wanted } = registration.parse(request.body)
+    const created = context.opening(request, id, () => receivers.register(id, wanted))
+    if (!created) context.forget(id, request.log)
     const { protocol, subscriptions } = hub.getClient(id)
     reply.code(created ? 201 : 200).send({ id, protocol, topics: subscriptions.map(({ topic }) => topic) })
   })
