@@ -90,10 +90,10 @@ export class Hub extends ConnectionManager implements HubApi {
 
   /**
    * Sends to one client, after what was published to its topics before; what waits for a client that is behind may be overtaken. Bytes go
-   * as they are, a string as text, anything else as JSON. Resolves when its transport took the message, or its peer confirmed it, where the protocol can say and `confirm` asks for it; a client
-   * that is a URL always confirms. Rejects with CONNECTION_NOT_FOUND, CONNECTION_STALE (it went meanwhile, or said 410 and was removed),
-   * INVALID_MESSAGE, MESSAGE_TOO_LARGE, UNSUPPORTED_PAYLOAD, LIMIT_EXCEEDED, SEND_FAILED, SEND_TIMEOUT, SEND_ABORTED, CIRCUIT_OPEN,
-   * SHUTTING_DOWN.
+   * as they are, a string as text, anything else as JSON. Resolves when its transport took the message, or its peer confirmed it, where the
+   * protocol can say and `confirm` asks for it; a client that is a URL always confirms. Rejects with CONNECTION_NOT_FOUND, CONNECTION_STALE
+   * (it went meanwhile, or said 410 and was removed), INVALID_MESSAGE, MESSAGE_TOO_LARGE, REQUEST_INVALID, UNSUPPORTED_PAYLOAD,
+   * LIMIT_EXCEEDED, SEND_FAILED, SEND_TIMEOUT, SEND_ABORTED, CIRCUIT_OPEN, SHUTTING_DOWN.
    */
   async send(clientId: string, message: unknown, options: SendOptions = {}): Promise<SendResult> {
     const span = this.tracing?.startSend(clientId, this.#protocolOf(clientId))

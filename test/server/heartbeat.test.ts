@@ -31,11 +31,13 @@ describe('heartbeats', () => {
     const deaf = connect(Number(port), hostname, () =>
       deaf.write(upgradeRequest('/topics/quiet?client=deaf&role=both')),
     )
-    // A masked text frame of one byte: chatter is no pong.
-    const chatter = setInterval(() => deaf.write(Buffer.from([0x81, 0x81, 0, 0, 0, 0, 0x78])), 20)
     const bytes: Buffer[] = []
     deaf.on('data', data => bytes.push(data))
     deaf.on('error', () => {})
+    // Before the answer it would be part of the request.
+    await new Promise(resolve => deaf.once('data', resolve))
+    // A masked text frame of one byte: chatter is no pong.
+    const chatter = setInterval(() => deaf.write(Buffer.from([0x81, 0x81, 0, 0, 0, 0, 0x78])), 20)
     await new Promise(resolve => deaf.on('close', resolve))
     clearInterval(chatter)
     expect(ends.get('deaf')).toBe('idle')
