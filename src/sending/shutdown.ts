@@ -107,17 +107,20 @@ async function closeSpread(
   const window = until - startedAt
   let next = 0
   let closed = 0
-  const closeDue = (): boolean => {
-    const elapsed = scheduler.now() - startedAt
-    const inTime = !signal?.aborted && elapsed < window
-    const due = inTime ? Math.ceil((ids.length * elapsed) / window) : ids.length
+  const closeUpTo = (due: number): void => {
     while (next < due) {
       // Some leave by themselves meanwhile.
       if (hub.unregisterClient(ids[next++]!, 'shutdown', Math.ceil(random() * reconnectMs))) closed++
     }
+  }
+  const closeDue = (): boolean => {
+    const elapsed = scheduler.now() - startedAt
+    closeUpTo(elapsed < window ? Math.ceil((ids.length * elapsed) / window) : ids.length)
     return next === ids.length
   }
   await waitUntil(closeDue, scheduler, until, signal)
+  // The time has come, or the signal: whoever is left goes now, and is counted.
+  closeUpTo(ids.length)
   return closed
 }
 

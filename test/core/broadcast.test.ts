@@ -251,7 +251,10 @@ describe('a broadcast', () => {
     const { hub } = sendingWorld()
     const cast = heard(hub.broadcast('one', 'x'))
     await listen()
-    expect(cast.error).toMatchObject({ code: 'REQUEST_INVALID', message: 'targets: give a list of ids, or a filter' })
+    expect(cast.error).toMatchObject({
+      code: 'REQUEST_INVALID',
+      message: 'targets: give a list of client ids, or what the clients have in common',
+    })
     expect(hub.getMetrics().operations.broadcast).toMatchObject({ count: 1, active: 0 })
   })
 })

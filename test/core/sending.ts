@@ -1,7 +1,7 @@
 import type { HubError } from '../../src/core/errors.ts'
 import { createHub, type Hub, type HubOptions } from '../../src/hub.ts'
-import type { SendResult } from '../../src/sending/pending-send.ts'
 import type { SendOptions } from '../../src/sending/outgoing.ts'
+import type { SendResult } from '../../src/sending/pending-send.ts'
 import { FakeConnection, type FakeConnectionOptions, FakeRequestConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
 

@@ -65,7 +65,7 @@ it('a client that is a URL has its two lines, with the id of the request that re
   const about = { client: 'shop', protocol: 'callback' }
   const [first] = said('client connected')
   expect(said('client connected')).toMatchObject([about, about])
-  expect(said('client disconnected')).toMatchObject([{ ...about, reason: 'denied', reqId: first!.reqId }])
+  expect(said('client disconnected')).toMatchObject([{ ...about, reason: 'ended', reqId: first!.reqId }])
 })
 
 it('what is a request’s own id goes with a publication only where it fits into a header', async () => {

@@ -92,7 +92,7 @@ describe('closing a server', () => {
     expect(report).toMatchObject({
       outcome: 'deadline',
       sends: { finished: 0, abandoned: 1 },
-      clients: { closed: 2, behind: 1 },
+      clients: { closed: 2, behind: 2 },
     })
     const { status, body } = await sent
     expect([status, body.error.code]).toEqual([503, 'SHUTTING_DOWN'])
