@@ -1081,7 +1081,7 @@ describe('what a caller may get wrong, or do from inside', () => {
 
   it('[H4] a closed tower refuses, also on a hub that goes on, and its listeners have ended', async () => {
     const hub = createHub({ scheduler: new ManualScheduler() })
-    const own = hub.events.listenerCount('unregister')
+    const before = hub.events.listenerCount('unregister')
     const { tower, add, removed } = setUp({ hub })
     const socket = add('a')
     await tower.close()
@@ -1094,7 +1094,7 @@ describe('what a caller may get wrong, or do from inside', () => {
     ]) {
       expect(codeOf(refused)).toBe('SHUTTING_DOWN: the tower is closed')
     }
-    expect([hub.getConnectionStats().clients, hub.events.listenerCount('unregister')]).toEqual([0, own])
+    expect([hub.getConnectionStats().clients, hub.events.listenerCount('unregister')]).toEqual([0, before])
     // The hub is not the tower's; one of its own is.
     expect(codeOf(() => hub.routeData('other', bytes('1')))).toBe('nothing was thrown')
     const own = setUp()
