@@ -75,11 +75,15 @@ const readers: Readonly<Record<string, Reader>> = {
 
   ping: reader('ping', z.object({}), id => ({ method: 'ping', id })),
 
-  rpc: reader('rpc', z.object({ method: optional(z.string()), data: z.unknown() }), (id, { method, data }) => {
-    if (method !== 'ack') return refuse('rpc', id, ERRORS.methodNotFound, 'there is one method of rpc: ack')
-    const { success, data: said, error } = ack.safeParse(data)
-    return success ? { method: 'ack', id, ...said } : refuse('rpc', id, ERRORS.badRequest, describe(error, 'data'))
-  }),
+  rpc: reader(
+    'rpc',
+    z.object({ method: optional(z.string()), data: z.unknown().optional() }),
+    (id, { method, data }) => {
+      if (method !== 'ack') return refuse('rpc', id, ERRORS.methodNotFound, 'there is one method of rpc: ack')
+      const { success, data: said, error } = ack.safeParse(data)
+      return success ? { method: 'ack', id, ...said } : refuse('rpc', id, ERRORS.badRequest, describe(error, 'data'))
+    },
+  ),
 
   ...Object.fromEntries(
     ['presence', 'presence_stats', 'history', 'refresh', 'sub_refresh'].map(method => [
@@ -113,7 +117,7 @@ const sent = z.object({ data: z.object({ ack: z.unknown() }) })
 
 function readSend(body: unknown): Command {
   const carried = sent.safeParse(body)
-  if (!carried.success || carried.data.data.ack === undefined) return { method: 'send' }
+  if (!carried.success) return { method: 'send' }
   const { success, data, error } = ack.safeParse(carried.data.data.ack)
   return success
     ? { method: 'ack', id: undefined, ...data }

@@ -11,6 +11,7 @@ import {
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { ApiGatewayClients, loadGatewaySdk } from '../../src/transports/api-gateway.ts'
+import { httpReceiver } from '../transports/receiver.ts'
 import { ask, askJson, type Listener, listen, until } from './http.ts'
 import { startTestServer, type TestServer } from './test-server.ts'
 
@@ -21,7 +22,7 @@ const CREDENTIALS = { accessKeyId: 'test', secretAccessKey: 'test' }
 
 let server: TestServer
 beforeAll(async () => {
-  server = await startTestServer({ limits: { maxQueuedBytesPerClient: 1024 } })
+  server = await startTestServer({ callbacks: { allow: ['127.0.0.1'] }, limits: { maxQueuedBytesPerClient: 1024 } })
 })
 afterAll(() => server.close())
 
@@ -78,8 +79,23 @@ describe('AWS’s SDK against /@connections', () => {
       expect(error).toBeInstanceOf(PayloadTooLargeException)
       expect(error).toMatchObject({ message: expect.stringContaining('131072'), $metadata: { httpStatusCode: 413 } })
     }
-    // The same socket goes on.
-    expect(await statusOf(post('one', 'x'))).toBe(200)
+    // The same socket goes on: an end of it might overtake the answer.
+    const raw = await fetch(`${server.url}/@connections/one`, { method: 'POST', body: 'x'.repeat(LIMIT + 1) })
+    expect([raw.status, raw.headers.get('connection')]).toEqual([413, null])
+  })
+
+  it('sends JSON as JSON, which is all that the client protocol carries', async () => {
+    const peer = new WebSocket(`${server.url.replace('http', 'ws')}/connection/websocket?client=json`)
+    const frames: string[] = []
+    peer.on('message', (data: Buffer) => frames.push(data.toString()))
+    peer.on('open', () => peer.send('{"id":1,"connect":{}}'))
+    await until(() => frames.length === 1)
+    await post('json', '{"to":"you"}')
+    await until(() => frames.length === 2)
+    expect(frames[1]).toBe('{"push":{"message":{"data":{"to":"you"}}}}')
+    const refused = await post('json', 'no JSON').catch((error: unknown) => error)
+    expect(refused).toMatchObject({ name: 'BadRequestException', $metadata: { httpStatusCode: 400 } })
+    peer.terminate()
   })
 
   it('says 413 of a body whose length nobody said', async () => {
@@ -141,6 +157,13 @@ describe('AWS’s SDK against /@connections', () => {
       await expect(get(id)).rejects.toMatchObject({ name: 'GoneException', $metadata: { httpStatusCode: 410 } })
       await expect(remove(id)).rejects.toBeInstanceOf(GoneException)
     }
+  })
+
+  it('says 410 of a client that turns out to have gone', async () => {
+    await using gone = await httpReceiver(response => response.writeHead(410).end())
+    await askJson(`${server.url}/api/clients`, { id: 'hook', url: gone.url.href })
+    await expect(post('hook', 'x')).rejects.toBeInstanceOf(GoneException)
+    expect(server.hub.selectClients({ protocol: 'callback' })).toEqual([])
   })
 
   it('finds ids that the SDK escapes', async () => {

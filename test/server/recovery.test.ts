@@ -122,7 +122,14 @@ describe('what a store kept', () => {
     const opened: unknown[] = []
     const recovery = new Recovery(book, () => void opened.push(1), scheduler, log)
     await recovery.run()
+    const waiting = scheduler.timers
     recovery[Symbol.dispose]()
+    expect(scheduler.timers).toBe(waiting - 1)
+    const refused = new Recovery(book, () => void opened.push(3), scheduler, log)
+    const asking = refused.run()
+    refused[Symbol.dispose]()
+    await asking
+    expect(scheduler.timers).toBe(waiting - 1)
     down = false
     scheduler.advance(60_000)
     await turns()

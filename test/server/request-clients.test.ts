@@ -62,10 +62,14 @@ it('a client that is a URL has its two lines, with the id of the request that re
   await askJson(`${url}/api/clients`, wanted)
   await ask(`${url}/api/clients/shop`, { method: 'DELETE' })
   await askJson(`${url}/api/clients`, wanted)
+  await ask(`${url}/api/clients/shop`, { method: 'DELETE' })
   const about = { client: 'shop', protocol: 'callback' }
-  const [first] = said('client connected')
+  const [first, second] = said('client connected')
   expect(said('client connected')).toMatchObject([about, about])
-  expect(said('client disconnected')).toMatchObject([{ ...about, reason: 'ended', reqId: first!.reqId }])
+  expect(said('client disconnected')).toMatchObject([
+    { ...about, reason: 'ended', reqId: first!.reqId },
+    { ...about, reason: 'ended', reqId: second!.reqId },
+  ])
 })
 
 it('what is a request’s own id goes with a publication only where it fits into a header', async () => {

@@ -308,6 +308,24 @@ describe('POST /api/broadcast', () => {
     expect(heard).toEqual([])
   })
 
+  it('holds the message to the limit of the configuration, whatever form it comes in', async () => {
+    const small = await startTestServer({ maxMessageBytes: 1000 })
+    const base64 = Buffer.alloc(1001).toString('base64')
+    for (const message of [{ text: 'x'.repeat(1001) }, { base64 }, { data: 'x'.repeat(999) }]) {
+      const { status, body } = await askJson(`${small.url}/api/broadcast`, { clients: ['a'], ...message })
+      expect([status, body.error]).toEqual([
+        413,
+        { code: 'MESSAGE_TOO_LARGE', message: expect.stringContaining('1000') },
+      ])
+    }
+    const most = await askJson(`${small.url}/api/broadcast`, {
+      filter: {},
+      base64: Buffer.alloc(1000).toString('base64'),
+    })
+    expect(most.status).toBe(200)
+    await small.close()
+  })
+
   it('takes JSON only: a text could come from a form on any page', async () => {
     const body = '{"clients":["a"],"text":"x"}'
     for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x']) {

@@ -315,6 +315,7 @@ describe('commands', () => {
     ['presence_stats', { presence_stats: { channel: 'a' } }, 108],
     ['history', { history: { channel: 'a' } }, 108],
     ['an rpc that is not there', { rpc: { method: 'a', data: {} } }, 104],
+    ['an rpc without data', { rpc: { method: 'a' } }, 104],
     ['an rpc without a method', { rpc: { data: {} } }, 104],
     ['an ack of nothing', { rpc: { method: 'ack' } }, 107],
     ['an ack without an offset', { rpc: { method: 'ack', data: { topic: 'a' } } }, 107],

@@ -22,6 +22,7 @@ const EXCEPTIONS: Readonly<Partial<Record<ErrorCode, readonly [status: number, n
   CONNECTION_STALE: [410, 'GoneException'],
   MESSAGE_TOO_LARGE: [413, 'PayloadTooLargeException'],
   LIMIT_EXCEEDED: [429, 'LimitExceededException'],
+  UNSUPPORTED_PAYLOAD: [400, 'BadRequestException'],
   PERMISSION_DENIED: [403, 'ForbiddenException'],
   INTERNAL: [500, 'InternalServerErrorException'],
 }
@@ -47,10 +48,12 @@ export async function connectionRoutes(app: FastifyInstance, context: HubContext
 
   function get({ params }: FastifyRequest<ConnectionPath>) {
     const { address = '', connectedMs, sinceSendMs = connectedMs } = hub.getClient(params.id)
+    // Wall time: dates for people.
+    const now = Date.now()
     return {
-      connectedAt: ago(connectedMs),
+      connectedAt: new Date(now - connectedMs),
       identity: { sourceIp: address, userAgent: userAgents.of(params.id) ?? '' },
-      lastActiveAt: ago(sinceSendMs),
+      lastActiveAt: new Date(now - sinceSendMs),
     }
   }
 
@@ -83,11 +86,6 @@ export async function connectionRoutes(app: FastifyInstance, context: HubContext
     }
   }
   await app.register(scope)
-}
-
-/** Wall time: a date for people. */
-function ago(ms: number): string {
-  return new Date(Date.now() - ms).toISOString()
 }
 
 /** As the SDKs read it: the name of the exception in a header, its sentence in the body. */
