@@ -143,6 +143,16 @@ describe('POST /api/clients/{id}/send', () => {
     ])
   })
 
+  it('says 410 of a socket that goes before it has confirmed', async () => {
+    const { webSocket } = await open('one')
+    webSocket.pause()
+    const sent = send('one/send?confirm=true', 'x')
+    await until(() => server.hub.getMetrics().operations.send.active === 1)
+    webSocket.terminate()
+    const { status, body } = await sent
+    expect([status, body.error.code]).toEqual([410, 'CONNECTION_STALE'])
+  })
+
   it('gives up what nobody waits for any more', async () => {
     const hanging = await receive('hangs', () => {})
     const caller = new AbortController()
