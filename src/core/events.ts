@@ -11,6 +11,8 @@ export interface HubEvents {
   register: [client: { id: ClientId; protocol: string; user: string | undefined; restore: unknown }]
   unregister: [client: { id: ClientId; protocol: string; reason: CloseReason }]
   subscribe: [subscription: { id: ClientId; topic: TopicName }]
+  /** A subscription that was there already has another wish. */
+  wish: [subscription: { id: ClientId; topic: TopicName }]
   unsubscribe: [subscription: { id: ClientId; topic: TopicName }]
   /** A loss was told to the client, or would have been if its protocol could carry the notice. */
   gap: [loss: { id: ClientId; gap: Gap; policy: string }]

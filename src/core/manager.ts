@@ -173,6 +173,7 @@ export class ConnectionManager {
     if (existing) {
       existing.wish = options.policy
       this.#adopt(existing, client)
+      this.events.emit('wish', { id: client.id, topic: name })
       return { topic: name, position: topic.position, recovered: false }
     }
     this.#delivery.seal(topic)

@@ -41,12 +41,15 @@ export interface ServerOptions {
   readonly topics?: Readonly<Record<string, TopicDefaults>>
 }
 
-/** A hub and its Fastify app, not listening yet. `cut`, once aborted, ends what closing the app waits for. Throws CONFIG_INVALID. */
-export async function createApp(
+/**
+ * A hub and its Fastify app, not listening yet. `recover` has the clients again that an earlier life left in the store: once it listens, for
+ * then no other process of the node's name does. `cut`, once aborted, ends what closing the app waits for. Throws CONFIG_INVALID.
+ */
+async function createApp(
   config: Config,
-  options: ServerOptions = {},
-  cut: AbortSignal = new AbortController().signal,
-): Promise<{ hub: Hub; app: FastifyInstance }> {
+  options: ServerOptions,
+  cut: AbortSignal,
+): Promise<{ hub: Hub; app: FastifyInstance; recover: () => Promise<void> }> {
   const { maxMessageBytes, pingMs } = config
   const hub = createConfiguredHub(config, options)
   const logger: FastifyBaseLogger = pino({ level: config.logLevel }, pino.destination({ fd: 2, sync: false }))
@@ -85,8 +88,7 @@ export async function createApp(
   })
   const { plugins = [guide] } = options
   for (const plugin of plugins) await app.register(plugin, { hub })
-  await clients.recover()
-  return { hub, app }
+  return { hub, app, recover: () => clients.recover() }
 }
 
 function createConfiguredHub(config: Config, options: ServerOptions): Hub {
@@ -117,7 +119,7 @@ function endingOf({ drainMs, shutdown }: Config, signal: AbortSignal): ShutdownO
 /** Throws PORT_IN_USE. */
 export async function startServer(config: Config, options: ServerOptions = {}): Promise<RunningServer> {
   const cut = new AbortController()
-  const { hub, app } = await createApp(config, options, cut.signal)
+  const { hub, app, recover } = await createApp(config, options, cut.signal)
   const sockets = trackSockets(app)
   tuneSockets(app, config.tcp)
   let url: string
@@ -128,6 +130,7 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
     if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
     throw new HubError('PORT_IN_USE', `port: ${config.port} on ${config.host} is in use; choose another with --port`)
   }
+  await recover()
   cut.signal.addEventListener('abort', () => {
     for (const socket of sockets) socket.destroy()
   })

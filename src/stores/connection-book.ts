@@ -50,6 +50,8 @@ export class ConnectionBook {
   readonly #store: ConnectionStore
   readonly #options: BookOptions
   readonly #writer: RecordWriter
+  /** Clients of an earlier life that were not registered again yet, and since when they are clients. */
+  readonly #recovered = new Map<string, number>()
   readonly #kept = new Map<string, Kept>()
   readonly #timer: Disposable
   #touching: Promise<void> | undefined
@@ -68,10 +70,13 @@ export class ConnectionBook {
     const { events } = hub
     events.on('register', ({ id, restore }) => {
       if (restore === undefined && !options.sockets) return
-      this.#kept.set(id, { restore, connectedAt: options.now(), lastSendAt: undefined })
+      const connectedAt = (restore !== undefined && this.#recovered.get(id)) || options.now()
+      this.#recovered.delete(id)
+      this.#kept.set(id, { restore, connectedAt, lastSendAt: undefined })
       this.#put(id)
     })
     events.on('subscribe', ({ id }) => this.#put(id))
+    events.on('wish', ({ id }) => this.#put(id))
     events.on('unsubscribe', ({ id }) => this.#put(id))
     events.on('unregister', ({ id, reason }) => this.#ended(id, reason === 'shutdown'))
     this.#timer = every(WRITE_MS, () => {
@@ -92,6 +97,7 @@ export class ConnectionBook {
       const stored = record.restore as Partial<Pick<Restorable, 'options' | 'topics'>> | null | undefined
       if (typeof stored?.options?.transport !== 'string' || !Array.isArray(stored.topics)) return []
       const { id, user, connectedAt } = record
+      this.#recovered.set(id, connectedAt)
       return [{ id, user, connectedAt, options: stored.options, topics: stored.topics }]
     })
   }

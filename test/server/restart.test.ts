@@ -81,6 +81,19 @@ describe.skipIf(withoutRedis)('a server whose store is Redis', () => {
     await store.close()
   })
 
+  it('takes nothing from a server of its own name that has the port', async () => {
+    const store = { redisUrl: redis.url, node: 'twice' }
+    const first = await start({ store })
+    const { webSocket } = await listen(first.url, 'held')
+    const other = redisStore({ url: redis.url })
+    for (;;) if ((await other.get('held')) !== undefined) break
+    const second = start({ store, port: Number(new URL(first.url).port) })
+    await expect(second).rejects.toMatchObject({ code: 'PORT_IN_USE' })
+    expect((await other.get('held'))?.node).toBe('twice')
+    webSocket.close()
+    await other.close()
+  })
+
   it('ends in its time although the store answers nothing', async () => {
     const server = await start({ store: { redisUrl: redis.url, node: 'paused' }, drainMs: 1000 })
     await askJson(`${server.url}/api/clients`, { url: receiver.url.href })

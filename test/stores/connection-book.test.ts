@@ -137,6 +137,35 @@ describe('a new hub with the same store', () => {
     await third.end()
   })
 
+  it('has the wish of a subscription that changed while it was there', async () => {
+    const store = storeThen()
+    const first = start(store)
+    first.callbacks.register({ id: 'shop', url: URL_, topics: [{ name: 'news', policy: bestEffort }] })
+    first.hub.subscribe('shop', 'news', { policy: reliable() })
+    await first.end()
+    const second = start(store)
+    await second.recover()
+    expect(topicsOf(second.hub, 'shop')).toEqual([['news', 'reliable']])
+    await second.end()
+  })
+
+  it('knows since when they are clients, and of another one under the same id that it is new', async () => {
+    const store = storeThen()
+    const first = start(store)
+    first.callbacks.register({ id: 'shop', url: URL_ })
+    await first.end()
+    const scheduler = new ManualScheduler()
+    scheduler.advance(60_000)
+    const second = start(store, { scheduler })
+    await second.recover()
+    await turn()
+    expect((await store.get('shop'))?.connectedAt).toBe(STARTED)
+    second.callbacks.register({ id: 'shop', url: URL_ })
+    await turn()
+    expect((await store.get('shop'))?.connectedAt).toBe(STARTED + 60_000)
+    await second.end()
+  })
+
   it('has them after a shutdown, and after an end without one', async () => {
     for (const how of ['shutdown', 'close', 'crash'] as const) {
       const store = storeThen()
