@@ -67,7 +67,7 @@ export interface Client extends Disposable {
   confirmed(topic: string, seq: Seq): number
   /**
    * The receiver did not get this message, and the connection will not try again. true: the hub will send it again, and what of the same
-   * topic was taken after it as well, so the connection must forget those. false: it is lost, and counted; go on.
+   * topic was taken after it as well, so the connection must forget those. false: it is lost, and counted; go on. Never from inside `write`.
    */
   failed(topic: string, seq: Seq): boolean
   /** The peer has gone, or must go: ends this registration, not one that took over the same id since. */

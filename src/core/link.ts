@@ -47,6 +47,9 @@ export class Link implements PolicyLink {
   /** What it was given to hold at once (a replay, or what waited under another policy): so much may wait whatever the policy says. */
   #allowedMessages = 0
   #allowedBytes = 0
+  /** What of it waits to be sent once more, or did: it takes no room from what was never sent. */
+  againBytes = 0
+  #againMessages = 0
   /** It was replayed: the payloads are the history's, which all who replay share, and which are counted there. */
   #shared = false
   gapFrom: Seq = 0
@@ -197,9 +200,10 @@ export class Link implements PolicyLink {
     if (again.length === 0) return
     this.acks!.tries++
     this.held = [...again, ...this.held]
-    for (const { payload } of again) this.#countHeld(payload.byteLength)
-    this.#allowedMessages = Math.max(this.#allowedMessages, this.held.length)
-    this.#allowedBytes = Math.max(this.#allowedBytes, this.heldBytes)
+    const bytes = again.reduce((sum, { payload }) => sum + payload.byteLength, 0)
+    this.#countHeld(bytes)
+    this.againBytes = Math.max(this.againBytes, bytes)
+    this.#againMessages = Math.max(this.#againMessages, again.length)
     if (this.holding) return
     this.holding = true
     this.outbox.behind++
@@ -290,8 +294,10 @@ export class Link implements PolicyLink {
   #boundHeld(): boolean {
     const { backlog } = this.policy
     const own = backlog.kind === 'log' ? backlog : { messages: MAX_KEYS, bytes: MAX_NEWEST_BYTES }
-    const bytes = Math.max(own.bytes - this.outbox.waitingBytes, this.#allowedBytes)
-    const messages = Math.max(own.messages, this.#allowedMessages)
+    // Of what is to be sent again some may be in the connection's hand.
+    const taken = this.againBytes > 0 ? -this.againBytes : this.outbox.waitingBytes
+    const bytes = Math.max(own.bytes - taken, this.#allowedBytes)
+    const messages = Math.max(own.messages + this.#againMessages, this.#allowedMessages)
     const newest = backlog.kind === 'log' && backlog.overflow === 'drop-newest'
     while (this.held.length > 0 && (this.heldBytes > bytes || this.held.length > messages)) {
       if (backlog.kind === 'log' && backlog.overflow === 'close') return false
@@ -352,6 +358,8 @@ export class Link implements PolicyLink {
     this.held = []
     this.#allowedMessages = 0
     this.#allowedBytes = 0
+    this.againBytes = 0
+    this.#againMessages = 0
     this.#countHeld(-this.heldBytes)
     this.#shared = false
     if (!this.holding) return

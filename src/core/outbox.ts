@@ -191,9 +191,10 @@ export class Outbox {
     const encoded = batch.encoded(this.connection.codec)
     // A connection may confirm it before its write returns.
     if (link.acks !== undefined) link.acks.last = Math.max(link.acks.last, batch.last)
-    const result = before === 'gone' ? before : this.#writeAll(encoded.frames, more, before)
+    const result = this.#writeAll(encoded.frames, more, before)
     this.#flushed += encoded.bytes
-    if (link.acks !== undefined && result !== 'gone' && !link.closed) link.sent(batch, encoded.messages, clock.now())
+    // After `gone` it ends with the link.
+    if (link.acks !== undefined && !link.closed) link.sent(batch, encoded.messages, clock.now())
     else settle(link, batch, result === 'gone' ? 0 : encoded.messages.length, result)
     return result
   }

@@ -129,7 +129,8 @@ export class Sweeper {
   #shed(outbox: Outbox): void {
     const links = [...outbox.links.values()]
     const own = links.map(({ policy: { backlog } }) => (backlog.kind === 'log' ? backlog.bytes : 0))
-    let excess = outbox.backlogBytes - Math.max(this.#cap, ...own)
+    const again = links.reduce((sum, { againBytes }) => sum + againBytes, 0)
+    let excess = outbox.backlogBytes - again - Math.max(this.#cap, ...own)
     if (excess <= 0) return
     for (const link of links.sort((a, b) => b.backlogBytes - a.backlogBytes)) {
       if (excess <= 0) return

@@ -42,7 +42,6 @@ export function reliable(options: ReliableOptions = {}): DeliveryPolicy<undefine
         link.wakeAt = Math.min(due, now + ackMs)
         return 'wait'
       }
-      link.wakeAt = 0
       return unconfirmed.tries < tries ? 'redeliver' : giveUp
     },
     describe: () => ({ name: 'reliable', window, ackMs, tries, giveUp, bytes }),

@@ -18,9 +18,9 @@ export class ByClient<T> {
     return this.#all.has(clientId)
   }
 
-  /** A copy: whoever is told may end, and so leave. */
-  of(clientId: string): T[] {
-    return [...(this.#all.get(clientId) ?? [])]
+  /** Whoever is told may end, and so leave. */
+  of(clientId: string): Iterable<T> {
+    return this.#all.get(clientId) ?? []
   }
 
   get all(): T[] {

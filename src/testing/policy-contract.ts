@@ -27,8 +27,10 @@ export function policyContract({ policy, hub: newHub }: PolicyHarness): Contract
     const faults: unknown[] = []
     hub.events.on('fault', ({ error }) => faults.push(error))
     hub.setDeliveryPolicy(TOPIC, policy())
+    // Where a message is delivered only when its receiver confirms it, this one confirms what it reads.
+    const acknowledges = policy().confirm === true
     const connect = (id: string, size?: number): FakeConnection => {
-      const connection = new FakeConnection(size === undefined ? {} : { window: size })
+      const connection = new FakeConnection({ acknowledges, ...(size !== undefined && { window: size }) })
       connection.client = hub.registerClient(id, connection)
       hub.subscribe(id, TOPIC)
       return connection

@@ -7,8 +7,11 @@ import { buffered } from '../../src/policies/buffered.ts'
 import { dropSlow } from '../../src/policies/drop-slow.ts'
 import { latest } from '../../src/policies/latest.ts'
 import { rateLimit } from '../../src/policies/rate-limit.ts'
+import { reliable } from '../../src/policies/reliable.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
 import { policyContract } from '../../src/testing/policy-contract.ts'
+
+const KIB = 1024
 
 const policies: Record<string, () => DeliveryPolicy> = {
   'best-effort': () => bestEffort,
@@ -23,6 +26,10 @@ const policies: Record<string, () => DeliveryPolicy> = {
   'rate-limit over latest': () => rateLimit({ bytes: 1000 }, latest),
   'rate-limit over drop-oldest': () => rateLimit({ messages: 10 }, buffered({ overflow: 'drop-oldest' })),
   'rate-limit over drop-slow': () => rateLimit({ messages: 10 }, dropSlow()),
+  // As much again as waits may be unconfirmed: together what one client may cost.
+  reliable: () => reliable({ bytes: 512 * KIB }),
+  'reliable, skip': () => reliable({ bytes: 512 * KIB, window: 3, ackMs: 100, tries: 1, giveUp: 'skip' }),
+  'rate-limit over reliable': () => rateLimit({ messages: 10 }, reliable({ bytes: 512 * KIB })),
 }
 
 for (const [name, policy] of Object.entries(policies)) {

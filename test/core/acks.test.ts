@@ -96,15 +96,20 @@ function codeOf(run: () => unknown): string {
 
 describe('confirmed is delivered', () => {
   it('a message is pending until its receiver confirms it, and delivered from then on', () => {
-    const { hub, join, publish, ack, account, atRest } = setUp()
+    const { hub, join, publish, advance, ack, account, atRest } = setUp()
     const one = join()
     publish(3)
     expect(one.seqs()).toEqual([1, 2, 3])
     expect(account()).toEqual([0, 0, 3, 3])
     expect(hub.getConnectionStats()).toMatchObject({ delivered: 0, pending: 3, unconfirmed: 3 })
     expect(hub.getTopic('t')!.delivered).toBe(0)
+    expect(hub.getClient('one').sinceSendMs).toBeUndefined()
+    advance(500)
     expect(ack(3)).toBe(3)
     expect(account()).toEqual([3, 0, 0, 0])
+    advance(20)
+    expect(hub.getClient('one').sinceSendMs).toBe(20)
+    expect(hub.sinceSend('one')).toBe(20)
     expect(hub.getConnectionStats()).toMatchObject({ delivered: 3, pending: 0, unconfirmed: 0 })
     expect(hub.getTopic('t')!.delivered).toBe(3)
     atRest()
@@ -128,6 +133,18 @@ describe('confirmed is delivered', () => {
     publish(3)
     expect([ack(2), ack(2), ack(1), ack(0), ack(-5)]).toEqual([2, 0, 0, 0, 0])
     expect(account()).toEqual([2, 0, 1, 1])
+  })
+
+  it('of the past it does not put off what is due', () => {
+    const { join, publish, ack, advance } = setUp()
+    const one = join()
+    publish(2)
+    ack(1)
+    advance(900)
+    ack(1)
+    expect(one.client!.confirmed('t', 0)).toBe(0)
+    advance(125)
+    expect(one.seqs()).toEqual([1, 2, 2])
   })
 
   it('of what was never sent it is POSITION_INVALID', () => {
@@ -365,15 +382,38 @@ describe('sent again', () => {
   })
 
   it('confirmed in part when it is about to be sent again, only the rest is', () => {
-    const { scheduler, join, publish, ack, account, atRest } = setUp()
+    const { hub, scheduler, join, publish, ack, account, atRest } = setUp()
     const one = join()
     publish(3)
     scheduler.advance(980)
     scheduler.sweepOnly(21)
-    expect(ack(2)).toBe(2)
+    expect(one.client!.confirmed('t', Number.NaN)).toBe(0)
+    expect(account()).toEqual([0, 0, 3, 0])
+    expect(hub.getConnectionStats()).toMatchObject({ queuedBytes: 3, keptBytes: 3 })
+    expect(one.client!.confirmed('t', 2)).toBe(2)
+    expect(account()).toEqual([2, 0, 1, 0])
+    expect(hub.getConnectionStats()).toMatchObject({ queuedBytes: 1, keptBytes: 1 })
+    scheduler.settle()
     expect(account()).toEqual([2, 0, 1, 1])
     expect(one.seqs()).toEqual([1, 2, 3, 3])
     ack(3)
+    atRest()
+  })
+
+  it('all that was ever sent can be confirmed while only a part is sent again', () => {
+    const { join, large, advance, ack, account, atRest } = setUp()
+    const one = join('one', { window: 1024 })
+    large(3)
+    one.read()
+    advance(10)
+    one.read()
+    advance(1000)
+    expect(one.seqs()).toEqual([1, 2, 3, 1, 2])
+    expect(ack(3)).toBe(3)
+    one.read()
+    advance(5000)
+    expect(one.seqs()).toEqual([1, 2, 3, 1, 2])
+    expect(account()).toEqual([3, 0, 0, 0])
     atRest()
   })
 
@@ -405,6 +445,94 @@ describe('sent again', () => {
     expect(account()).toEqual([10, 0, 0, 0])
     expect(one.seqs().slice(6)).toEqual(range(4, 10))
     atRest()
+  })
+
+  it('while a rate still holds back what was to be sent again before, all of it again, in order', () => {
+    const { join, publish, advance, ack, account, atRest } = setUp(
+      rateLimit({ messages: 3, burst: 1 }, reliable({ ackMs: 100, tries: 50 })),
+    )
+    const one = join()
+    publish(3)
+    advance(2100)
+    const seqs = one.seqs()
+    expect(seqs.slice(0, 3)).toEqual([1, 2, 3])
+    expect(seqs.length).toBeGreaterThan(7)
+    // Never a step that is not the next one, or back to the first.
+    for (let i = 1; i < seqs.length; i++) expect([1, (seqs[i - 1]! % 3) + 1]).toContain(seqs[i])
+    ack(3)
+    expect(account()).toEqual([3, 0, 0, 0])
+    atRest()
+  })
+
+  it('what is to be sent again takes no room from what was never sent', () => {
+    const { join, publish, large, advance, account, ack, atRest } = setUp(
+      reliable({ ackMs: 1000, bytes: 120 * 1024, window: 10 }),
+    )
+    const one = join('one', { window: 1024 })
+    large(3)
+    one.read()
+    advance(10)
+    one.read()
+    advance(1000)
+    // The third waits to be sent again: with what comes now that is more than may wait, but that is not the receiver's fault.
+    expect(one.seqs()).toEqual([1, 2, 3, 1, 2])
+    large(3)
+    advance(30)
+    expect(one.closedFor).toBeUndefined()
+    expect(account()).toEqual([0, 0, 6, 2])
+    for (let i = 0; i < 5; i++) {
+      one.read()
+      advance(10)
+      ack(Math.max(...one.seqs()))
+    }
+    expect(one.seqs()).toEqual([1, 2, 3, 1, 2, 3, 4, 5, 6])
+    one.read()
+    atRest()
+    publish(1)
+    expect(account()).toEqual([6, 0, 1, 1])
+  })
+
+  it('nor does it of the room that a client has over all its topics', () => {
+    const { hub, scheduler, join, advance } = setUp(reliable({ ackMs: 1000, bytes: 200 * 1024, window: 10 }), {
+      limits: { maxQueuedBytesPerClient: 250 * 1024 },
+    })
+    const one = join('one', { window: 1024 })
+    hub.subscribe('one', 'u')
+    const publish = (count: number): void => {
+      for (let i = 0; i < count; i++)
+        for (const topic of ['t', 'u']) hub.routeData(topic, new Uint8Array(40 * 1024).fill(120))
+      scheduler.settle()
+    }
+    for (let i = 0; i < 4; i++) {
+      publish(1)
+      one.read()
+      scheduler.settle()
+    }
+    expect(one.seqs()).toHaveLength(8)
+    one.read()
+    // 320 KiB are to be sent again, and most of it waits for the connection.
+    advance(1000)
+    advance(100)
+    expect(one.closedFor).toBeUndefined()
+    publish(2)
+    advance(100)
+    expect(one.closedFor).toBeUndefined()
+    publish(2)
+    advance(100)
+    expect(one.closedFor).toBe('slow')
+  })
+
+  it('and what was never sent keeps to its own bound', () => {
+    const { hub, join, large, advance } = setUp(reliable({ ackMs: 1000, bytes: 120 * 1024, window: 10 }))
+    const one = join('one', { window: 1024 })
+    large(3)
+    one.read()
+    advance(10)
+    one.read()
+    advance(1000)
+    for (let i = 0; i < 7; i++) hub.routeData('t', new Uint8Array(40 * 1024).fill(120))
+    advance(30)
+    expect(one.closedFor).toBe('slow')
   })
 
   it('under a rate limit at the rate', () => {
@@ -487,6 +615,49 @@ describe('a policy that changes', () => {
     atRest()
   })
 
+  it('to reliable, what was sent before is not in its window', () => {
+    const { hub, join, large, publish, account } = setUp(bestEffort)
+    join()
+    large(3)
+    hub.setDeliveryPolicy('t', reliable({ bytes: 10, window: 2 }))
+    publish(2)
+    expect(account()).toEqual([3, 0, 2, 2])
+  })
+
+  it('to reliable, what waits in the outbox or in the link was not sent yet, and nobody can confirm it', () => {
+    const { hub, scheduler, join, publish, account, check, ack, atRest } = setUp(
+      buffered({ messages: 50, overflow: 'drop-newest' }),
+    )
+    const one = join('one', { window: 0 })
+    const { epoch } = hub.getTopic('t')!.position
+    const confirmable = (): number => {
+      for (let seq = 10; ; seq--) {
+        if (codeOf(() => hub.acknowledge('one', 't', { epoch, seq })) === 'nothing was thrown') return seq
+      }
+    }
+    publish(2)
+    publish(3)
+    hub.setDeliveryPolicy('t', reliable())
+    expect(confirmable()).toBe(2)
+    check()
+    for (let i = 0; i < 3; i++) {
+      one.read()
+      scheduler.settle()
+    }
+    expect(confirmable()).toBe(5)
+    hub.setDeliveryPolicy('t', bestEffort)
+    hub.routeData('t', new Uint8Array(1))
+    // A subscription seals.
+    join('two')
+    hub.setDeliveryPolicy('t', reliable())
+    expect(confirmable()).toBe(5)
+    scheduler.settle()
+    expect(ack(6)).toBe(1)
+    expect(account()).toEqual([6, 0, 0, 0])
+    one.read()
+    atRest()
+  })
+
   it('to and from reliable while messages are in the outbox', () => {
     const { hub, scheduler, join, account, check } = setUp(bestEffort)
     join()
@@ -548,6 +719,34 @@ describe('a policy that changes', () => {
       atRest()
     },
   )
+
+  it('what waits to be sent again has holes where something was lost before, and these are not lost once more', () => {
+    const codec = {
+      ...fakeCodec,
+      encode: (message: Parameters<typeof fakeCodec.encode>[0]) =>
+        message.seq === 4 ? null : fakeCodec.encode(message),
+    }
+    const { hub, join, large, advance, account, check, atRest } = setUp(reliable({ ackMs: 1000, window: 4 }))
+    const one = join('one', { window: 1024, codec })
+    large(7)
+    for (let i = 0; i < 3; i++) {
+      one.read()
+      advance(10)
+    }
+    one.read()
+    advance(1000)
+    expect(one.seqs()).toEqual([1, 2, 3, 5, 1, 2])
+    expect(account()).toEqual([0, 1, 6, 2])
+    hub.setDeliveryPolicy('t', buffered())
+    for (let i = 0; i < 5; i++) {
+      check()
+      one.read()
+      advance(10)
+    }
+    expect(one.seqs()).toEqual([1, 2, 3, 5, 1, 2, 3, 5, 6, 7])
+    expect(account()).toEqual([6, 1, 0, 0])
+    atRest()
+  })
 
   it('while some are sent again and others wait behind the window, to latest: the newest arrives, the rest is counted', () => {
     const { hub, join, large, advance, account, check, atRest } = setUp(reliable({ ackMs: 1000, window: 3 }))
@@ -653,8 +852,8 @@ describe('a connection that confirms, under reliable', () => {
     const { join, publish, account, advance, check, atRest } = setUp()
     const one = join('one', { confirms: true })
     publish(3)
-    advance(400)
     expect(one.client!.confirmed('t', 1)).toBe(1)
+    advance(400)
     expect(one.client!.failed('t', 2)).toBe(true)
     check()
     publish(1)

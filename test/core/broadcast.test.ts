@@ -4,7 +4,7 @@ import { HubError } from '../../src/core/errors.ts'
 import { createHub } from '../../src/hub.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
-import { heard, listen, type SendingWorld, sendingWorld } from './sending.ts'
+import { collectGarbage, heard, listen, type SendingWorld, sendingWorld } from './sending.ts'
 
 const names = (count: number, prefix = 'c'): string[] => Array.from({ length: count }, (_, i) => `${prefix}${i}`)
 const stale = () => new HubError('CONNECTION_STALE', 'gone')
@@ -379,6 +379,22 @@ describe('is a client there?', () => {
     expect(scheduler.timers).toBe(1)
   })
 
+  it('what was asked keeps nothing, of the client or of the signal', async () => {
+    const { hub, connect } = sendingWorld()
+    const one = connect('one', { answersPings: true })
+    const ask = async (): Promise<WeakRef<object>> => {
+      const { signal } = new AbortController()
+      const asked = hub.isActive('one', { signal })
+      one.pong()
+      expect(await asked).toBe(true)
+      return new WeakRef(signal)
+    }
+    const signal = await ask()
+    await listen()
+    collectGarbage()
+    expect(signal.deref()).toBeUndefined()
+  })
+
   it('aborted before or while it waits: SEND_ABORTED; nonsense is REQUEST_INVALID', async () => {
     const { hub, scheduler, connect } = sendingWorld()
     const one = connect('one', { answersPings: true })
@@ -438,6 +454,9 @@ describe('a send that is to be confirmed', () => {
     one.pong(false)
     const silent = send('one', 'x', { confirm: true, timeoutMs: 100 })
     scheduler.advance(100)
+    // Too late, and nobody counts it twice.
+    one.pong()
+    expect(hub.getMetrics().operations.send).toMatchObject({ count: 2, active: 0 })
     const gone = send('one', 'x', { confirm: true })
     scheduler.settle()
     await listen()

@@ -5,7 +5,7 @@ import { openTopics } from '../../src/open-topics.ts'
 import { buffered } from '../../src/policies/buffered.ts'
 import { dropSlow } from '../../src/policies/drop-slow.ts'
 import { FakeConnection, fakeCodec } from '../../src/testing/fake-connection.ts'
-import { heard, listen, sendingWorld } from './sending.ts'
+import { collectGarbage, heard, listen, sendingWorld } from './sending.ts'
 
 const KIB = 1024
 /** What each message to one client counts beside its bytes. */
@@ -250,6 +250,22 @@ describe('when a send is over', () => {
     expect(hub.getMetrics().operations.send).toMatchObject({ count: 3, active: 0, errors: { SEND_ABORTED: 2 } })
   })
 
+  it('nothing of a message that is over is kept', async () => {
+    const { scheduler, connect, send } = sendingWorld()
+    const one = connect('one', { codec: { ...fakeCodec, direct: ({ payload }) => payload } })
+    const dispatch = (): WeakRef<object> => {
+      const payload = new Uint8Array(100)
+      send('one', payload)
+      return new WeakRef(payload)
+    }
+    const [first, second] = [dispatch(), dispatch()]
+    scheduler.settle()
+    await listen()
+    expect(one.received).toHaveLength(2)
+    collectGarbage()
+    expect([first.deref(), second.deref()]).toEqual([undefined, undefined])
+  })
+
   it('a signal that serves many sends keeps nothing of those that are over', async () => {
     const { scheduler, connect, send } = sendingWorld()
     connect('one')
@@ -271,6 +287,12 @@ describe('when a send is over', () => {
     expect(listening).toBe(1)
     scheduler.settle()
     await listen()
+    expect(listening).toBe(0)
+    // And serves again.
+    const again = send('one', 'x', { signal })
+    controller.abort()
+    await listen()
+    expect(again.error!.code).toBe('SEND_ABORTED')
     expect(listening).toBe(0)
   })
 })
@@ -392,6 +414,163 @@ describe('a client that goes', () => {
       active: 0,
       errors: { CONNECTION_NOT_FOUND: 1 },
     })
+  })
+})
+
+describe('a connection that is asked by requests', () => {
+  it('is given the message itself, in order with its topics, and can stop it when nobody waits any more', async () => {
+    const { hub, scheduler, receiver, publish, send, kept } = sendingWorld()
+    const one = receiver('one')
+    hub.subscribe('one', 'a')
+    const seen: string[] = []
+    const [write, give] = [one.write.bind(one), one.send.bind(one)]
+    one.write = (frame, more) => {
+      seen.push('topic')
+      return write(frame, more)
+    }
+    one.send = parcel => {
+      seen.push(parcel.message.id)
+      return give(parcel)
+    }
+    publish('a')
+    const [first, second] = [send('one', 'x', { id: 'first' }), send('one', 'y', { id: 'second', timeoutMs: 100 })]
+    publish('a')
+    scheduler.settle()
+    expect(seen).toEqual(['topic', 'first', 'second', 'topic'])
+    const [a, b] = one.parcels as [(typeof one.parcels)[0], (typeof one.parcels)[0]]
+    expect([a.frame, b.message.contentType]).toEqual([undefined, 'text/plain; charset=utf-8'])
+    let stopped = 0
+    b.oncancel = () => {
+      // Whoever waited has been told.
+      expect(b.over).toBe(true)
+      stopped++
+    }
+    scheduler.advance(100)
+    await listen()
+    expect([stopped, second.error!.code]).toEqual([1, 'SEND_TIMEOUT'])
+    b.settle()
+    a.settle()
+    await listen()
+    expect([first.ends, second.ends, stopped]).toEqual([1, 1, 1])
+    one.client!.confirmed('a', 2)
+    expect(kept()).toEqual({ queued: 0, kept: hub.getConnectionStats().retainedBytes })
+  })
+
+  it('that answers none of the words, or throws, has gone: CONNECTION_STALE', async () => {
+    for (const answer of [
+      () => 'gone' as const,
+      () => undefined as never,
+      () => {
+        throw new Error('broken')
+      },
+    ]) {
+      const { scheduler, receiver, send, hub } = sendingWorld()
+      receiver('one').send = answer
+      const [first, second] = [send('one'), send('one')]
+      scheduler.settle()
+      await listen()
+      for (const each of [first, second]) expect(each).toMatchObject({ ends: 1, error: { code: 'CONNECTION_STALE' } })
+      expect(hub.getConnectionStats()).toMatchObject({ clients: 0, closes: { lost: 1 } })
+    }
+  })
+
+  it('is not given what was cancelled inside of the write before it', () => {
+    const { hub, scheduler, receiver, publish } = sendingWorld()
+    const one = receiver('one')
+    hub.subscribe('one', 'a')
+    const write = one.write.bind(one)
+    let posted: ReturnType<typeof hub.post> | undefined
+    one.write = (frame, more) => {
+      posted?.cancel(new HubError('SEND_ABORTED', 'x'))
+      return write(frame, more)
+    }
+    publish('a')
+    const told: (string | undefined)[] = []
+    posted = hub.post('one', direct(), error => told.push(error?.code))
+    scheduler.settle()
+    expect([one.seqs(), one.parcels, told]).toEqual([[1], [], ['SEND_ABORTED']])
+  })
+})
+
+describe('inside of a flush', () => {
+  it('after `gone` nothing more is handed over, whatever it is', () => {
+    const { hub, scheduler, receiver, connect, publish } = sendingWorld()
+    for (const one of [connect('socket'), receiver('requests')]) {
+      const { id } = one.client!
+      hub.subscribe(id, 'a')
+      let calls = 0
+      one.answer = () => {
+        calls++
+        return 'gone'
+      }
+      const told: (string | undefined)[] = []
+      publish('a')
+      hub.post(id, direct(), error => told.push(error?.code))
+      one.client!.send(new TextEncoder().encode('frame'))
+      hub.post(id, direct(), error => told.push(error?.code))
+      publish('a')
+      scheduler.settle()
+      expect([id, calls]).toEqual([id, 1])
+      if ('parcels' in one) expect(one.parcels).toEqual([])
+      expect(told).toEqual(['CONNECTION_STALE', 'CONNECTION_STALE'])
+    }
+  })
+
+  it('what is sent meanwhile does not overtake the rest of it, however much that is', () => {
+    const { hub, scheduler } = sendingWorld({ limits: { maxQueuedBytesPerClient: 1000 } })
+    const one = new FakeConnection()
+    one.client = hub.registerClient('one', one)
+    const write = one.write.bind(one)
+    let refused = 0
+    let posts = 0
+    one.write = (frame, more) => {
+      const result = write(frame, more)
+      if (posts > 0) return result
+      for (; posts < 10; posts++) {
+        try {
+          hub.post('one', direct(`inside ${posts}`), () => {})
+        } catch (error) {
+          expect((error as HubError).code).toBe('LIMIT_EXCEEDED')
+          refused++
+        }
+      }
+      return result
+    }
+    for (const name of ['1', '2']) hub.post('one', direct(name), () => {})
+    scheduler.settle()
+    expect(one.directs().slice(0, 4)).toEqual(['1', '2', 'inside 0', 'inside 1'])
+    expect(one.directs()).toHaveLength(12 - refused)
+    expect(refused).toBeGreaterThan(0)
+  })
+})
+
+describe('how long a client has been waiting', () => {
+  it.each(['send', 'frame'])('counts from the oldest %s that waits behind a full connection', kind => {
+    const { hub, scheduler, connect } = sendingWorld()
+    const one = connect('one', { window: 0 })
+    const put = (): void => {
+      if (kind === 'send') hub.post('one', direct(), () => {})
+      else one.client!.send(new TextEncoder().encode('frame'))
+      scheduler.settle()
+    }
+    const waited = (): number => hub.getClient('one').waitedMs
+    put()
+    scheduler.advance(100)
+    put()
+    scheduler.advance(200)
+    put()
+    scheduler.advance(200)
+    expect(waited()).toBe(500)
+    one.read()
+    scheduler.settle()
+    // What is written now has waited since 100.
+    expect(waited()).toBe(400)
+    scheduler.advance(200)
+    put()
+    scheduler.advance(200)
+    one.read()
+    scheduler.settle()
+    expect(waited()).toBe(200)
   })
 })
 
@@ -608,6 +787,20 @@ describe('the last frame of a flush uncorks', () => {
     scheduler.settle()
     expect(flags.at(-1)).toBe(false)
     expect(told).toEqual(['SEND_ABORTED'])
+  })
+
+  it('also where the first is cancelled, and messages of a topic follow', () => {
+    const { hub, scheduler, connect, publish } = sendingWorld()
+    const one = connect('one')
+    hub.subscribe('one', 'a')
+    const first = hub.post('one', direct('first'), () => {})
+    publish('a', 'a1')
+    hub.post('one', direct('second'), () => {})
+    first.cancel(new HubError('SEND_ABORTED', 'x'))
+    scheduler.settle()
+    expect(order(one)).toEqual(['a1', 'second'])
+    expect(one.writes).toBe(1)
+    expect(hub.getConnectionStats()).toMatchObject({ delivered: 1, pending: 0 })
   })
 
   it('also where all are cancelled: nothing is written, and the client is not behind', () => {

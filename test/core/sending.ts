@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import type { HubError } from '../../src/core/errors.ts'
 import { createHub, type Hub, type HubOptions } from '../../src/hub.ts'
 import type { SendOptions } from '../../src/sending/outgoing.ts'
@@ -20,6 +22,12 @@ export function heard<T>(promise: Promise<T>): Heard<T> {
     (error: HubError) => Object.assign(seen, { error, ends: seen.ends + 1 }),
   )
   return seen
+}
+
+/** All of it, now: Node has no switch for that at run time but this. */
+export function collectGarbage(): void {
+  setFlagsFromString('--expose-gc')
+  ;(runInNewContext('gc') as () => void)()
 }
 
 /** Lets everything that promises have to say be heard. */

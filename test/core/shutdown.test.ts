@@ -48,6 +48,8 @@ describe('shutdown', () => {
     const world = setUp()
     const { hub, send } = world
     const one = world.connect('one', { window: 0 })
+    // What is over is not in the report.
+    for (let i = 0; i < 3; i++) send('nobody')
     hub.subscribe('one', 't')
     world.publish('t', 'published before')
     const before = send('one', 'sent before')
@@ -129,6 +131,37 @@ describe('shutdown', () => {
     expect(report).toMatchObject({ outcome: 'drained', sends: { finished: 4, abandoned: 0 } })
   })
 
+  it('also while a broadcast gives the event loop its turn and nothing is under way', async () => {
+    const world = setUp()
+    const nobody = Array.from({ length: 500 }, (_, i) => `nobody-${i}`)
+    const last = world.receiver('last')
+    const cast = heard(world.hub.broadcast([...nobody, 'last'], 'x'))
+    const ending = world.end()
+    await listen()
+    expect([ending.ends, last.closedFor]).toEqual([0, undefined])
+    await pass(world, 5)
+    last.open[0]!.settle()
+    const report = await until(world, ending)
+    expect(cast.result).toMatchObject({ sent: 1, failed: 500 })
+    expect(report).toMatchObject({ outcome: 'drained', sends: { finished: 1, abandoned: 0 } })
+  })
+
+  it('who goes in the drain has lost what it was owed meanwhile', async () => {
+    const world = setUp()
+    const { hub, publish } = world
+    const slow = world.connect('slow', { window: 0 })
+    hub.subscribe('slow', 't')
+    for (let i = 0; i < 3; i++) {
+      publish('t')
+      world.scheduler.settle()
+    }
+    const ending = world.end()
+    await pass(world, 10)
+    slow.client!.close('peer')
+    const report = await until(world, ending)
+    expect(report).toMatchObject({ messages: { settled: 2, abandoned: 0 }, clients: { closed: 0, behind: 0 } })
+  })
+
   it('a stalled client cannot hold it beyond drainMs, and what it was owed is in the report', async () => {
     const world = setUp()
     const { hub, send, publish } = world
@@ -136,6 +169,13 @@ describe('shutdown', () => {
     const healthy = world.connect('healthy')
     const waiting = world.connect('waiting', { window: 0 })
     for (const id of ['stalled', 'healthy']) hub.subscribe(id, 't')
+    // What somebody lost who went before is not in the report.
+    world.connect('early', { window: 0 })
+    hub.subscribe('early', 'u')
+    for (let i = 0; i < 3; i++) publish('u')
+    world.scheduler.settle()
+    publish('u')
+    hub.unregisterClient('early')
     publish('t')
     world.scheduler.settle()
     for (let i = 0; i < 4; i++) publish('t')
@@ -261,7 +301,11 @@ describe('shutdown', () => {
     await pass(world, 200)
     slow.read()
     const report = await until(world, ending)
-    expect(report).toMatchObject({ outcome: 'deadline', messages: { settled: 2, abandoned: 0 } })
+    expect(report).toMatchObject({
+      outcome: 'deadline',
+      messages: { settled: 2, abandoned: 0 },
+      clients: { closed: 2, behind: 1 },
+    })
     expect(slow.seqs()).toEqual([1, 2, 3])
   })
 

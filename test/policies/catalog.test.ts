@@ -42,6 +42,17 @@ const simple = fc.oneof(
     },
     { requiredKeys: ['name'] },
   ),
+  fc.record(
+    {
+      name: fc.constant('reliable'),
+      window: fc.integer({ min: 1, max: 100_000 }),
+      ackMs: fc.integer({ min: 100, max: 300_000 }),
+      tries: fc.integer({ min: 0, max: 100 }),
+      giveUp: fc.constantFrom('close', 'skip'),
+      bytes,
+    },
+    { requiredKeys: ['name'] },
+  ),
 )
 const limited = fc
   .record(
@@ -97,6 +108,16 @@ describe('a wrong description', () => {
       'policy.inner: give a name, such as "latest", or an object with a name',
     ],
     [{ name: 'rate-limit', bytes: 1, inner: 'latst' }, 'policy.inner: unknown name "latst": did you mean "latest"?'],
+    ['relaible', 'policy: unknown name "relaible": did you mean "reliable"?'],
+    [{ name: 'reliable', windows: 5 }, 'policy: reliable has no option "windows": did you mean "window"?'],
+    [{ name: 'reliable', window: 0 }, 'policy.window: Too small: expected number to be >=1'],
+    [{ name: 'reliable', window: 100_001 }, 'policy.window: Too big: expected number to be <=100000'],
+    [{ name: 'reliable', ackMs: 99 }, 'policy.ackMs: Too small: expected number to be >=100'],
+    [{ name: 'reliable', ackMs: 300_001 }, 'policy.ackMs: Too big: expected number to be <=300000'],
+    [{ name: 'reliable', tries: -1 }, 'policy.tries: Too small: expected number to be >=0'],
+    [{ name: 'reliable', tries: 101 }, 'policy.tries: Too big: expected number to be <=100'],
+    [{ name: 'reliable', giveUp: 'drop' }, 'policy.giveUp: Invalid option: expected one of "close"|"skip"'],
+    [{ name: 'reliable', bytes: 0 }, 'policy.bytes: Too small: expected number to be >=1'],
     [JSON.parse('{"name":"latest","__proto__":{}}'), 'policy: unknown option "__proto__"'],
   ]
   for (const [input, sentence] of mistakes) {

@@ -137,9 +137,15 @@ describe('reliable: when it is sent again', () => {
     expect(gaps).toEqual(['1-1 1 unconfirmed'])
     expect(one.received.map(each => each.kind).slice(6)).toEqual(['gap', 'message', 'message'])
     expect(link()).toMatchObject({ delivered: 0, dropped: 1, pending: 2, unconfirmed: 2 })
+    // The next one has had its tries with the first.
+    scheduler.advance(2000 - 3 * SWEEP_MS)
+    expect(link().dropped).toBe(1)
+    scheduler.advance(3 * SWEEP_MS)
+    expect(link()).toMatchObject({ delivered: 0, dropped: 2, pending: 1 })
+    expect(one.seqs()).toEqual([1, 2, 3, 1, 2, 3, 2, 3, 3])
     ack(3)
-    expect(link()).toMatchObject({ delivered: 2, dropped: 1, pending: 0 })
-    expect(hub.getConnectionStats().drops).toEqual([{ policy: 'reliable', reason: 'unconfirmed', count: 1 }])
+    expect(link()).toMatchObject({ delivered: 1, dropped: 2, pending: 0 })
+    expect(hub.getConnectionStats().drops).toEqual([{ policy: 'reliable', reason: 'unconfirmed', count: 2 }])
   })
 
   it('skip of the only one: told without anything else to send', () => {
@@ -162,6 +168,33 @@ describe('reliable: when it is sent again', () => {
     expect(link()).toMatchObject({ delivered: 0, dropped: 1, pending: 1 })
     ack(2)
     expect(link()).toMatchObject({ delivered: 1, dropped: 1, pending: 0 })
+  })
+})
+
+describe('reliable: who is not waited for', () => {
+  it('a topic on which all is confirmed has nothing to give up, whatever another one of the client waits for', () => {
+    const { hub, scheduler, one, publish, ack } = setUp({ ackMs: 1000, tries: 0 })
+    hub.subscribe('one', 'u')
+    publish()
+    scheduler.advance(10)
+    ack(1)
+    scheduler.advance(800)
+    hub.routeData('u', new Uint8Array(1))
+    scheduler.advance(900)
+    expect(one.closedFor).toBeUndefined()
+    one.client!.confirmed('u', 1)
+    scheduler.advance(5000)
+    expect(one.closedFor).toBeUndefined()
+  })
+
+  it('a client whose connection is full: what comes waits in the log, as under any policy', () => {
+    const { hub, one, publish, link, scheduler } = setUp({ ackMs: 1000, tries: 0 }, { window: 0 })
+    publish()
+    publish(5)
+    expect(link()).toMatchObject({ state: 'behind', unconfirmed: 1, pending: 6 })
+    expect(hub.getTopic('t')!.behind).toBe(1)
+    scheduler.advance(60_000)
+    expect(one.closedFor).toBeUndefined()
   })
 })
 
