@@ -121,8 +121,9 @@ export class Acks implements Unconfirmed {
     return true
   }
 
-  get oldest(): Message | undefined {
-    return this.#sent[0]
+  /** 0: nothing is waited for. */
+  get oldest(): Seq {
+    return this.#sent[0]?.seq ?? 0
   }
 
   /** All of them, which are no longer waited for: they will be sent again, or are given up. */

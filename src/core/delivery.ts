@@ -354,14 +354,10 @@ export class Delivery {
       if (verdict === 'defer' && link.policy.backlog.kind === 'none') link.giveUpHeld('rate')
       if (verdict === 'defer' || verdict === 'close') return
       if (link.holding) link.unhold(batch)
-      else this.#countConflated(link, batch)
+      // What is missing in what the topic keeps was replaced; what a link holds has lost nothing that is not counted.
+      else link.drop(batch.first, batch.last, batch.last - batch.first + 1 - batch.count, 'conflated')
       this.#passOn(link, batch, verdict)
     }
-  }
-
-  /** What is missing in a batch of what the topic keeps was replaced. What a link holds has lost nothing that is not counted. */
-  #countConflated(link: Link, { first, last, count }: Batch): void {
-    link.drop(first, last, last - first + 1 - count, 'conflated')
   }
 
   #passOn(link: Link, batch: Batch, verdict: 'send' | 'drop'): void {

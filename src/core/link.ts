@@ -180,18 +180,17 @@ export class Link implements PolicyLink {
     return count
   }
 
-  /** By the connection. Of what it took after one that it gave up it says nothing: all of that will be sent again. */
-  arrived(seq: Seq, now: number): number {
-    return this.acks?.stuck ? 0 : this.confirm(seq, now)
-  }
-
   /** See Client.failed. */
   fail(seq: Seq, now: number): boolean {
     if (this.policy.confirm) return this.acks!.stick(seq, now)
-    if (!this.acks?.remove(seq)) return false
-    this.outbox.unconfirmed--
-    this.drop(seq, seq, 1, 'failed')
+    this.#lose(seq, 'failed')
     return false
+  }
+
+  #lose(seq: Seq, reason: DropReason): void {
+    if (!this.acks?.remove(seq)) return
+    this.outbox.unconfirmed--
+    this.drop(seq, seq, 1, reason)
   }
 
   /** Everything that is not confirmed waits again, before all else. Never while some of the link's messages are in the outbox. */
@@ -211,10 +210,7 @@ export class Link implements PolicyLink {
 
   /** The oldest that is not confirmed will not be sent again. */
   giveUp(): void {
-    const { oldest } = this.acks!
-    if (oldest === undefined || !this.acks!.remove(oldest.seq)) return
-    this.outbox.unconfirmed--
-    this.drop(oldest.seq, oldest.seq, 1, 'unconfirmed')
+    this.#lose(this.acks!.oldest, 'unconfirmed')
   }
 
   /** Counts `count` messages within from..to as dropped and remembers to tell it. Hot for best-effort: no allocation. */

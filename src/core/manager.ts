@@ -131,10 +131,7 @@ export class ConnectionManager {
 
   /** Ids of the clients that are on the topic, are of the user and speak the protocol, as far as these are named. Throws TOPIC_INVALID. */
   selectClients({ topic, user, protocol, except }: ClientFilter = {}): ClientId[] {
-    const links = topic === undefined ? undefined : (this.#topics.get(parseTopicName(topic))?.links ?? [])
-    const clients = links
-      ? links.flatMap(({ clientId }) => this.#clients.get(clientId) ?? [])
-      : [...this.#clients.values()]
+    const clients = topic === undefined ? [...this.#clients.values()] : this.#clientsOn(topic)
     const out = new Set<string>(except)
     return clients
       .filter(client => user === undefined || client.session.user === user)
@@ -200,10 +197,12 @@ export class ConnectionManager {
   /** The seed returns the connections; nobody but the outbox may write, so here it is their descriptions. */
   *getClientsForTopic(topicName: string): Iterable<ClientInfo> {
     const now = this.#options.scheduler.now()
-    for (const link of [...(this.#topics.get(parseTopicName(topicName))?.links ?? [])]) {
-      const client = this.#clients.get(link.clientId)
-      if (client) yield clientInfo(client, now)
-    }
+    for (const client of this.#clientsOn(topicName)) yield clientInfo(client, now)
+  }
+
+  #clientsOn(topicName: string): Registration[] {
+    const links = this.#topics.get(parseTopicName(topicName))?.links ?? []
+    return links.flatMap(({ clientId }) => this.#clients.get(clientId) ?? [])
   }
 
   /** Undefined where the client is not subscribed to the topic. */
@@ -282,12 +281,10 @@ export class ConnectionManager {
     const link = client.outbox.links.get(name)
     if (link === undefined) throw new HubError('NOT_SUBSCRIBED', `topic: ${client.id} is not subscribed to ${name}`)
     const { epoch, sealed } = link.topic
-    const last = link.acks?.last ?? sealed
-    if (position.epoch !== epoch || !(position.seq <= last)) {
-      throw new HubError(
-        'POSITION_INVALID',
-        `position: ${client.id} was sent nothing of ${name} after ${epoch}-${last}`,
-      )
+    const seq = link.acks?.last ?? sealed
+    if (position.epoch !== epoch || !(position.seq <= seq)) {
+      const last = `${epoch}-${seq}`
+      throw new HubError('POSITION_INVALID', `position: ${client.id} was sent nothing of ${name} after ${last}`)
     }
     return this.#confirmed(client, name, position.seq, true)
   }
@@ -391,35 +388,19 @@ export class ConnectionManager {
         `data: ${data.byteLength} bytes are more than the ${spec.maxMessageBytes} that ${topic} takes in one message`,
       )
     }
-    return {
-      topic,
-      data,
-      contentType: options.contentType ?? spec.contentType ?? OCTETS,
-      key: options.key,
-      correlationId: options.correlationId,
-    }
+    const { contentType = spec.contentType ?? OCTETS, key, correlationId } = options
+    return { topic, data, contentType, key, correlationId }
   }
 
   #route({ topic: name, data, contentType, key, correlationId }: Publication): RouteResult {
     const topic = this.#topic(name)
     const at = this.#options.scheduler.now()
     const seq = ++topic.seq
+    const { epoch } = topic
+    const { length: matched } = topic.links
     topic.contentType = contentType
-    const message: Message = {
-      topic: name,
-      epoch: topic.epoch,
-      seq,
-      payload: data,
-      contentType,
-      key,
-      correlationId,
-      at,
-    }
-    const result = {
-      position: { epoch: topic.epoch, seq },
-      matched: topic.links.length,
-      behind: topic.links.length - topic.live,
-    }
+    const message: Message = { topic: name, epoch, seq, payload: data, contentType, key, correlationId, at }
+    const result = { position: { epoch, seq }, matched, behind: matched - topic.live }
     this.#counters.published++
     this.#counters.publishedBytes += data.byteLength
     this.#delivery.route(topic, message)
@@ -440,13 +421,8 @@ export class ConnectionManager {
     if (this.#topics.size >= this.limits.maxTopics) throw tooMany('topics', this.limits.maxTopics)
     const spec = this.#options.topics.resolve(name)
     const epoch = `${this.#options.epoch}${(this.#epochs++).toString(36)}`
-    const topic = new Topic(
-      spec,
-      epoch,
-      this.#policies.get(name) ?? spec.policy ?? this.#options.policy,
-      this.#counters,
-      this.#budget,
-    )
+    const policy = this.#policies.get(name) ?? spec.policy ?? this.#options.policy
+    const topic = new Topic(spec, epoch, policy, this.#counters, this.#budget)
     this.#topics.set(name, topic)
     return topic
   }
@@ -493,8 +469,10 @@ export class ConnectionManager {
     const now = this.#options.scheduler.now()
     client.lastSendAt = now
     const link = client.outbox.links.get(topic as TopicName)
-    const count = (byReceiver ? link?.confirm(seq, now) : link?.arrived(seq, now)) ?? 0
-    if (count > 0 && (link!.behind || link!.holding)) this.#delivery.wake(client.outbox)
+    // Of what a connection took after one that it gave up it says nothing: all of that will be sent again.
+    if (link === undefined || (link.acks?.stuck && !byReceiver)) return 0
+    const count = link.confirm(seq, now)
+    if (count > 0 && (link.behind || link.holding)) this.#delivery.wake(client.outbox)
     return count
   }
 

@@ -1,7 +1,6 @@
 import type { Batch } from './batch.ts'
 import type { Budget } from './budget.ts'
 import type { CloseReason, Connection, WriteResult } from './connection.ts'
-import type { HubError } from './errors.ts'
 import type { ClientId, TopicName } from './ids.ts'
 import type { Link } from './link.ts'
 import type { DropReason } from './message.ts'
@@ -181,7 +180,7 @@ export class Outbox {
     if (result === 'full' && !this.condemned) {
       this.#wait(bytes, clock.now(), oldest(rest, controlAt, waitsSince(first, firstLink, controlAt)))
     } else if (this.#behindSince !== undefined) this.#progress?.add(bytes, clock.now())
-    if (this.#handed !== undefined) this.#settleWritten(result)
+    if (this.#handed !== undefined && (result === 'ok' || this.#gone !== undefined)) this.#settleHanded(this.#gone)
     if (rest !== undefined) this.#keep(rest)
     this.flushing = false
     return result
@@ -219,18 +218,12 @@ export class Outbox {
       const result = connection.send!(parcel)
       if (result === 'ok' || result === 'full') return result
     } catch {}
-    this.#handed ??= []
-    this.#handed.push(parcel)
-    return 'gone'
+    return this.#handParcel(parcel, more, 'gone')
   }
 
-  #settleWritten(result: WriteResult): void {
-    if (this.#gone !== undefined) this.#settleHanded(departed(this.id, this.#gone))
-    else if (result === 'ok') this.#settleHanded()
-  }
-
-  #settleHanded(error?: HubError): void {
+  #settleHanded(gone?: CloseReason): void {
     const handed = this.#handed ?? []
+    const error = gone && departed(this.id, gone)
     this.#handed = undefined
     for (const parcel of handed) parcel.settle(error)
   }
@@ -343,7 +336,7 @@ export class Outbox {
         this.#handed.push(item)
       }
     }
-    if (this.#handed !== undefined) this.#settleHanded(departed(this.id, reason))
+    if (this.#handed !== undefined) this.#settleHanded(reason)
     this.#count(-this.waitingBytes)
   }
 
