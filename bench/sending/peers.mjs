@@ -40,3 +40,5 @@ async function obey({ name, ...order }) {
   process.send?.({ done: await orders[name](/** @type {any} */ (order)) })
 }
 process.on('message', order => void obey(/** @type {any} */ (order)))
+// The bench has ended, however it did.
+process.on('disconnect', () => process.exit())
