@@ -47,12 +47,21 @@ export function webSocketConnection(
 /** Of a ping that somebody waits for. Those of the heartbeat are empty. */
 const PING_BYTES = 8
 
-/** No data after a close frame (RFC 6455, section 5.5.1), whoever began; ws ends the socket, and that ends the client. */
+/** Hears once whether the peer is there. */
+type Answer = (active: boolean) => void
+
+/**
+ * No data after a close frame (RFC 6455, section 5.5.1), whoever began; ws ends the socket, and that ends the client. One ping is under
+ * way at a time: a peer may leave all but the last unanswered (section 5.5.3), and the `ws` of Node takes many at once for an attack.
+ */
 class FrameSocket extends NodeSocket {
   readonly #webSocket: WebSocket
   #pings = 0
-  /** Pings that somebody waits for, by their payload; made with the first. */
-  #pongs: Map<string, (active: boolean) => void> | undefined
+  /** Who waits for the pong to the ping that is under way; undefined: none is. */
+  #asked: Answer[] | undefined
+  /** Who came since, and will wait for the next. */
+  #asking: Answer[] = []
+  #listens = false
 
   constructor(webSocket: WebSocket, socket: Socket, options: NodeSocketOptions) {
     super(socket, options)
@@ -60,28 +69,39 @@ class FrameSocket extends NodeSocket {
   }
 
   /** In stream order: whoever answers has read everything before it. */
-  ping(answer: (active: boolean) => void): void {
-    this.#pongs ??= this.#listen()
-    const payload = new Uint8Array(PING_BYTES)
-    new DataView(payload.buffer).setFloat64(0, ++this.#pings)
-    this.#pongs.set(Buffer.from(payload).toString('latin1'), answer)
-    if (!this.client?.send(Buffer.from(wsFrame(WS_PING, payload)))) this.#answer(payload, false)
+  ping(answer: Answer): void {
+    if (!this.#listens) this.#listen()
+    this.#asking.push(answer)
+    if (this.#asked === undefined) this.#ping()
   }
 
-  #listen(): Map<string, (active: boolean) => void> {
-    this.#webSocket.on('pong', (data: Buffer) => this.#answer(data, true))
-    this.#webSocket.on('close', () => {
-      for (const answer of this.#pongs!.values()) answer(false)
-      this.#pongs!.clear()
+  #ping(): void {
+    const payload = Buffer.alloc(PING_BYTES)
+    payload.writeDoubleBE(++this.#pings)
+    this.#asked = this.#asking
+    this.#asking = []
+    if (!this.client?.send(Buffer.from(wsFrame(WS_PING, payload)))) this.#answer(false)
+  }
+
+  #listen(): void {
+    this.#listens = true
+    this.#webSocket.on('pong', (data: Buffer) => {
+      if (data.byteLength !== PING_BYTES || data.readDoubleBE() !== this.#pings || this.#asked === undefined) return
+      this.#answer(true)
+      if (this.#asking.length > 0) this.#ping()
     })
-    return new Map()
+    this.#webSocket.on('close', () => {
+      this.#answer(false)
+      this.#asked = this.#asking
+      this.#asking = []
+      this.#answer(false)
+    })
   }
 
-  #answer(payload: Uint8Array, active: boolean): void {
-    const key = Buffer.from(payload).toString('latin1')
-    const answer = this.#pongs!.get(key)
-    this.#pongs!.delete(key)
-    answer?.(active)
+  #answer(active: boolean): void {
+    const asked = this.#asked ?? []
+    this.#asked = undefined
+    for (const answer of asked) answer(active)
   }
 
   override write(frame: Uint8Array, more: boolean): WriteResult {
