@@ -59,9 +59,8 @@ class FrameSocket extends NodeSocket {
   #pings = 0
   /** Who waits for the pong to the ping that is under way; undefined: none is. */
   #asked: Answer[] | undefined
-  /** Who came since, and will wait for the next. */
-  #asking: Answer[] = []
-  #listens = false
+  /** Who came since, and will wait for the next. Made with the first question: most sockets are never asked. */
+  #asking: Answer[] | undefined
 
   constructor(webSocket: WebSocket, socket: Socket, options: NodeSocketOptions) {
     super(socket, options)
@@ -70,7 +69,7 @@ class FrameSocket extends NodeSocket {
 
   /** In stream order: whoever answers has read everything before it. */
   ping(answer: Answer): void {
-    if (!this.#listens) this.#listen()
+    this.#asking ??= this.#listen()
     this.#asking.push(answer)
     if (this.#asked === undefined) this.#ping()
   }
@@ -78,17 +77,16 @@ class FrameSocket extends NodeSocket {
   #ping(): void {
     const payload = Buffer.alloc(PING_BYTES)
     payload.writeDoubleBE(++this.#pings)
-    this.#asked = this.#asking
+    this.#asked = this.#asking ?? []
     this.#asking = []
     if (!this.client?.send(Buffer.from(wsFrame(WS_PING, payload)))) this.#answer(false)
   }
 
-  #listen(): void {
-    this.#listens = true
+  #listen(): Answer[] {
     this.#webSocket.on('pong', (data: Buffer) => {
       if (data.byteLength !== PING_BYTES || data.readDoubleBE() !== this.#pings || this.#asked === undefined) return
       this.#answer(true)
-      if (this.#asking.length > 0) this.#ping()
+      if (this.#asking!.length > 0) this.#ping()
     })
     this.#webSocket.on('close', () => {
       this.#answer(false)
@@ -96,6 +94,7 @@ class FrameSocket extends NodeSocket {
       this.#asking = []
       this.#answer(false)
     })
+    return []
   }
 
   #answer(active: boolean): void {
