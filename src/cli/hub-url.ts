@@ -7,15 +7,15 @@ export function urlOption(command: Command): Command {
   return command.option('-u, --url <url>', 'where the hub is', 'http://127.0.0.1:8000')
 }
 
+type Query = Readonly<Record<string, string | undefined>>
+
 /** Checks the topic here, where a mistake costs nothing. */
-export function topicUrl(base: string, topic: string, query: Readonly<Record<string, string | undefined>>): URL {
-  const url = hubUrl(base, `/topics/${parseTopicName(topic)}`)
-  for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, value)
-  return url
+export function topicUrl(base: string, topic: string, query: Query): URL {
+  return hubUrl(base, `/topics/${parseTopicName(topic)}`, query)
 }
 
 /** The base may have a path, where the hub is behind a proxy. */
-export function hubUrl(base: string, path: string): URL {
+export function hubUrl(base: string, path: string, query: Query = {}): URL {
   const url = URL.canParse(base) ? new URL(base) : undefined
   if (!url || !/^https?:$/.test(url.protocol)) {
     throw new HubError(
@@ -24,6 +24,7 @@ export function hubUrl(base: string, path: string): URL {
     )
   }
   url.pathname = url.pathname.replace(/\/+$/, '') + path
+  for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, value)
   return url
 }
 

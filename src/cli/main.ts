@@ -5,6 +5,7 @@ import { HubError } from '../core/errors.ts'
 import { demoCommand } from './demo.ts'
 import { Failure } from './failure.ts'
 import { publishCommand } from './publish.ts'
+import { sendCommand } from './send.ts'
 import { serveCommand } from './serve.ts'
 import { statsCommand } from './stats.ts'
 import { subscribeCommand } from './subscribe.ts'
@@ -25,11 +26,12 @@ Begin with:
   $ hubline serve                     an empty hub on port 8000
   $ hubline subscribe news            in one terminal
   $ echo hello | hubline publish news in another
+  $ hubline send ada 'for you alone'  to one client, and how it ended
 
 Each command explains itself: hubline publish --help`,
   )
-for (const command of [serveCommand(), demoCommand(), publishCommand(), subscribeCommand(), statsCommand()])
-  program.addCommand(command)
+program.addCommand(serveCommand()).addCommand(demoCommand())
+program.addCommand(publishCommand()).addCommand(subscribeCommand()).addCommand(sendCommand()).addCommand(statsCommand())
 for (const command of [program, ...program.commands]) {
   command.exitOverride().configureOutput({ outputError: (text, write) => write(oneLine(text)) })
 }

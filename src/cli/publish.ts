@@ -2,7 +2,8 @@ import { open } from 'node:fs/promises'
 import { extname } from 'node:path'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command } from 'commander'
+import { contentType, UNSAID } from './content-type.ts'
 import { Failure } from './failure.ts'
 import { answerOf, topicUrl, urlOption } from './hub-url.ts'
 import { bytesPerSecond, paced } from './rate.ts'
@@ -57,7 +58,7 @@ async function publish(topic: string, file: string, flags: PublishFlags): Promis
   const body = flags.rate === undefined ? source : Readable.from(paced(source, flags.rate))
   const answer = await answerOf(url, {
     method: live ? 'PUT' : 'POST',
-    headers: { 'content-type': type ?? (live ? 'application/octet-stream' : 'application/x-www-form-urlencoded') },
+    headers: { 'content-type': type ?? (live ? 'application/octet-stream' : UNSAID) },
     body: live ? Readable.toWeb(body) : await buffer(body),
     // fetch wants to be told that the answer may come while the body is still on its way.
     ...(live && { duplex: 'half' }),
@@ -76,9 +77,4 @@ async function openSource(file: string): Promise<Readable> {
     throw new Failure(2, `${file}: cannot be read (${(error as NodeJS.ErrnoException).code})`)
   }
   throw new Failure(2, `${file}: cannot be read (EISDIR)`)
-}
-
-function contentType(text: string): string {
-  if (/^[\w!#$&^.+-]+\/[\w!#$&^.+*-]+ *(;[\x20-\x7e]*)?$/.test(text)) return text
-  throw new InvalidArgumentError('A content type looks like text/plain or audio/mpeg.')
 }

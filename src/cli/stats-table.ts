@@ -1,5 +1,6 @@
 import Table from 'cli-table3'
 import type { ClientInfo, ConnectionStats } from '../core/stats.ts'
+import type { HubMetrics } from '../index.ts'
 
 /** More clients than this are not shown: the slowest come first. */
 const MAX_ROWS = 30
@@ -16,25 +17,18 @@ const PLAIN = {
 }
 const BOXED = { chars: {}, style: { head: [], border: [] } }
 
+/** What the hub says of itself at one moment. */
+export interface Look {
+  readonly stats: ConnectionStats
+  readonly metrics: HubMetrics
+  readonly clients: readonly ClientInfo[]
+}
+
 /** The totals, with rates since the look before, and a row for each client. */
-export function statsText(
-  now: ConnectionStats,
-  clients: readonly ClientInfo[],
-  options: { before?: ConnectionStats | undefined; boxed?: boolean } = {},
-): string {
+export function statsText(now: Look, options: { before?: Look | undefined; boxed?: boolean } = {}): string {
   const { before, boxed = false } = options
-  const seconds = before ? (now.uptimeMs - before.uptimeMs) / 1000 : 0
-  const rate = (count: number, earlier: number | undefined): string =>
-    earlier === undefined || seconds <= 0 ? `${count}` : `${count} (${Math.round((count - earlier) / seconds)}/s)`
-  const totals = [
-    `clients ${now.clients}`,
-    `topics ${now.topics}`,
-    `published ${rate(now.published, before?.published)}`,
-    `delivered ${rate(now.delivered, before?.delivered)}`,
-    `dropped ${rate(now.dropped, before?.dropped)}`,
-    `pending ${now.pending}`,
-  ]
-  const drops = now.drops.map(({ policy, reason, count }) => `${policy} ${reason} ${count}`)
+  const { stats, clients } = now
+  const drops = stats.drops.map(({ policy, reason, count }) => `${policy} ${reason} ${count}`)
   const table = new Table({
     head: [
       'client',
@@ -53,9 +47,40 @@ export function statsText(
   const slowest = [...clients].sort((a, b) => b.waitedMs - a.waitedMs)
   for (const client of slowest.slice(0, MAX_ROWS)) table.push(rowOf(client))
   const more = clients.length > MAX_ROWS ? `and ${clients.length - MAX_ROWS} more` : ''
-  return [totals.join('   '), drops.length > 0 ? `lost: ${drops.join(', ')}` : 'lost: nothing', table.toString(), more]
-    .join('\n')
-    .trim()
+  const lost = `lost: ${drops.join(', ') || 'nothing'}`
+  return [...totals(now, before), lost, table.toString(), more].join('\n').trim()
+}
+
+/** One line of what is published, one of what goes to single clients. */
+function totals({ stats, metrics }: Look, before: Look | undefined): string[] {
+  const seconds = before ? (stats.uptimeMs - before.stats.uptimeMs) / 1000 : 0
+  const rate = (count: (look: Pick<Look, 'stats' | 'metrics'>) => number): string => {
+    const total = count({ stats, metrics })
+    return before === undefined || seconds <= 0
+      ? `${total}`
+      : `${total} (${Math.round((total - count(before)) / seconds)}/s)`
+  }
+  const { send, callback } = metrics.operations
+  const failed = Object.values(send.errors).reduce((sum, count) => sum + count, 0)
+  const circuits = Object.entries(metrics.circuits).map(([circuit, count]) => `${count} ${circuit}`)
+  return [
+    [
+      `clients ${stats.clients}`,
+      `topics ${stats.topics}`,
+      `published ${rate(({ stats }) => stats.published)}`,
+      `delivered ${rate(({ stats }) => stats.delivered)}`,
+      `dropped ${rate(({ stats }) => stats.dropped)}`,
+      `pending ${stats.pending}`,
+      `unconfirmed ${stats.unconfirmed}`,
+    ].join('   '),
+    [
+      `sends ${rate(({ metrics }) => metrics.operations.send.count)}`,
+      `failed ${failed}`,
+      `callbacks ${rate(({ metrics }) => metrics.operations.callback.count)}`,
+      `retries ${callback.retries}`,
+      `circuits ${circuits.join(', ')}`,
+    ].join('   '),
+  ]
 }
 
 function rowOf({
@@ -65,13 +90,14 @@ function rowOf({
   queuedBytes,
   waitedMs,
   unacknowledged,
+  circuit,
   drops,
 }: ClientInfo): (string | number)[] {
   const sum = (field: 'delivered' | 'dropped' | 'pending') =>
     subscriptions.reduce((total, each) => total + each[field], 0)
   return [
     id,
-    protocol,
+    circuit === undefined ? protocol : `${protocol} ${circuit}`,
     subscriptions.length,
     sum('delivered'),
     sum('dropped'),

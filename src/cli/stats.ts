@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Command, InvalidArgumentError } from 'commander'
 import type { ClientInfo, ConnectionStats } from '../core/stats.ts'
+import type { HubMetrics } from '../index.ts'
 import { answerOf, hubUrl, urlOption } from './hub-url.ts'
-import { statsText } from './stats-table.ts'
+import { type Look, statsText } from './stats-table.ts'
 
 interface StatsFlags {
   readonly url: string
@@ -26,15 +27,17 @@ Examples:
 }
 
 async function stats({ url, once, interval }: StatsFlags): Promise<void> {
-  let before: ConnectionStats | undefined
+  let before: Look | undefined
   process.stdout.on('error', ended)
   for (;;) {
-    const [now, { clients }] = await Promise.all([
+    const [stats, metrics, { clients }] = await Promise.all([
       read<ConnectionStats>(url, '/api/stats'),
+      read<HubMetrics>(url, '/api/metrics'),
       read<{ clients: ClientInfo[] }>(url, '/api/clients'),
     ])
+    const now = { stats, metrics, clients }
     const boxed = process.stdout.isTTY === true
-    console.log((boxed && !once ? '\u001b[2J\u001b[H' : '') + statsText(now, clients, { before, boxed }))
+    console.log((boxed && !once ? '\u001b[2J\u001b[H' : '') + statsText(now, { before, boxed }))
     if (once) return
     before = now
     await sleep(interval)

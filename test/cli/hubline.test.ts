@@ -1,8 +1,10 @@
+import { once } from 'node:events'
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
 import { startTestServer, type TestServer } from '../server/test-server.ts'
 import { hubline } from './run.ts'
 
@@ -23,7 +25,7 @@ describe('help', () => {
   it('teaches: every command has a sentence, its options and examples', async () => {
     const all = await hubline(['--help']).finished
     expect(all.code).toBe(0)
-    for (const command of ['serve', 'demo', 'publish', 'subscribe', 'stats']) {
+    for (const command of ['serve', 'demo', 'publish', 'subscribe', 'send', 'stats']) {
       expect(all.stdout).toContain(command)
       const { code, stdout } = await hubline([command, '--help']).finished
       expect(code).toBe(0)
@@ -56,6 +58,8 @@ describe('what the user can mend', () => {
       /A content type looks like/,
     ],
     ['a wrong topic', ['publish', '..'], /topic/],
+    ['a wrong client', ['send', 'a b', 'hi'], /client: a client id is/],
+    ['a wrong time limit', ['send', 'a', 'hi', '--timeout', '300001'], /A time limit is 1 to 300000 ms/],
     ['a wrong rate', ['publish', 'a', '--rate', 'fast'], /128k/],
     ['a wrong URL', ['subscribe', 'a', '--url', 'nonsense'], /--url/],
     ['a URL of another protocol', ['subscribe', 'a', '--url', 'ftp://127.0.0.1'], /--url: "ftp:.* no HTTP URL/],
@@ -139,6 +143,34 @@ describe('publish and subscribe', () => {
   it('prints what the hub has to say', async () => {
     const { code, stderr } = await hubline(['subscribe', 'a', '--policy', 'newest', ...at()]).finished
     expect([code, stderr]).toEqual([1, 'hubline: policy: unknown name "newest": did you mean "latest"?\n'])
+  })
+
+  it('sends to one client, and says how it ended', async () => {
+    const reader = hubline(['subscribe', 'cli/send', '--client', 'ada', ...at()])
+    await subscribers('cli/send', 1)
+    const { code, stdout, stderr } = await hubline(['send', 'ada', 'hello', '--id', 'm1', ...at()]).finished
+    expect([code, stdout]).toEqual([0, ''])
+    expect(stderr).toMatch(/^message m1, taken by its transport after \d+\.\d ms\n$/)
+    await reader.says('hello')
+    const asked = await hubline(['send', 'ada', 'you there?', '--confirm', ...at()]).finished
+    expect(asked.stderr).toMatch(/^message [\w-]{36}, taken by .* ms; its protocol cannot confirm\n$/)
+    reader.kill('SIGTERM')
+    await reader.finished
+  })
+
+  it('says that a client that can confirm has it', async () => {
+    const socket = new WebSocket(`${server.url.replace('http', 'ws')}/topics/cli/confirm?client=grace`)
+    const heard = once(socket, 'message')
+    await once(socket, 'open')
+    const { code, stderr } = await hubline(['send', 'grace', 'hello', '--confirm', ...at()]).finished
+    expect(stderr).toMatch(/^message [\w-]{36}, confirmed after \d+\.\d ms\n$/)
+    expect([code, String((await heard)[0])]).toEqual([0, 'hello'])
+    socket.terminate()
+  })
+
+  it('sends to nobody: one line, exit code 1', async () => {
+    const { code, stderr } = await hubline(['send', 'nobody', 'hello', ...at()]).finished
+    expect([code, stderr]).toEqual([1, 'hubline: client: no client "nobody" is connected\n'])
   })
 
   it('shows the clients and the totals', async () => {

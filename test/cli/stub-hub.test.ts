@@ -78,9 +78,14 @@ describe('subscribe', () => {
 
 describe('stats', () => {
   it('ends quietly when whoever reads its output has had enough', async () => {
-    const stats = { clients: 0, topics: 0, published: 0, delivered: 0, dropped: 0, pending: 0, drops: [], uptimeMs: 1 }
+    const none = { count: 0, errors: {}, retries: 0 }
+    const answers: Record<string, object> = {
+      '/hub/api/stats': { clients: 0, published: 0, delivered: 0, dropped: 0, drops: [], uptimeMs: 1 },
+      '/hub/api/metrics': { operations: { send: none, callback: none }, circuits: {} },
+      '/hub/api/clients': { clients: [] },
+    }
     const url = await stubHub((request, response) => {
-      response.end(JSON.stringify(request.url === '/hub/api/stats' ? stats : { clients: [] }))
+      response.end(JSON.stringify(answers[request.url!]))
     })
     // The hub is behind a proxy, below a path.
     const args = ['dist/cli/main.js', 'stats', '--interval', '10', '--url', `${url}/hub/`]
@@ -137,6 +142,38 @@ describe('publish', () => {
     writer.write('a line, and stdin stays open\n')
     expect(await writer.finished).toMatchObject({ code: 1, stderr: 'hubline: body: too long\n' })
   })
+})
+
+describe('send', () => {
+  const cases: [string, string[], string, Partial<Record<'url' | 'type' | 'body', string>>][] = [
+    ['a text', ['ada', 'hi there'], '', { url: '/api/clients/ada/send', body: 'hi there' }],
+    ['a text of nothing', ['ada', ''], 'unread', { body: '' }],
+    ['what comes on stdin', ['ada'], 'two\nlines', { body: 'two\nlines' }],
+    [
+      'what the user says of it',
+      ['a@b:c', 'x', '--confirm', '--id', 'order 7&', '--timeout', '300000', '--type', 'text/csv'],
+      '',
+      { url: '/api/clients/a@b:c/send?confirm=true&id=order+7%26&timeoutMs=300000', type: 'text/csv' },
+    ],
+  ]
+  for (const [what, args, stdin, expected] of cases) {
+    it(`sends ${what}, below the path of a proxy`, async () => {
+      let seen: object = {}
+      const base = await stubHub((request, response) => {
+        const { method, url, headers } = request
+        void text(request).then(body => {
+          seen = { method, url, type: headers['content-type'], body }
+          response.end('{"id":"m1","confirmed":false,"ms":0.25}')
+        })
+      })
+      const sender = hubline(['send', ...args, '--url', `${base}/hub`])
+      sender.write(stdin)
+      sender.end()
+      expect((await sender.finished).code).toBe(0)
+      const { url = '/api/clients/ada/send', type = 'application/x-www-form-urlencoded' } = expected
+      expect(seen).toMatchObject({ method: 'POST', ...expected, url: `/hub${url}`, type })
+    })
+  }
 })
 
 describe('demo', () => {
