@@ -36,6 +36,7 @@ for telemetry, sound and a camera over three protocols, and what each policy doe
   publish     curl -d 'hi there' ${url}/topics/hello
   listen      curl -N ${url}/topics/hello
   who is on   curl ${url}/api/clients
+  one alone   curl -d 'for you' ${url}/api/clients/ada/send        (who listens with ?client=ada)
 
 Ctrl-C stops it.`
 }

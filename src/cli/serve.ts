@@ -34,7 +34,7 @@ export function serverOptions(command: Command, logLevel = 'info'): Command {
 
 export function serveCommand(): Command {
   return serverOptions(new Command('serve'))
-    .description('Run the server: topics over HTTP, SSE and WebSocket.')
+    .description('Run the server: topics over HTTP, SSE and WebSocket, and POSTs to clients that are URLs.')
     .addHelpText(
       'after',
       `
@@ -42,7 +42,8 @@ Examples:
   $ hubline serve --port 8000
   $ HUBLINE_POLICY=latest hubline serve --config hubline.yaml
 
-SIGTERM drains: no new connections, what was published is handed over, clients are closed with the reason. A second one ends at once.`,
+All settings: docs/configuration.md. SIGTERM drains: no new connections, what was published is handed over, clients are closed with the
+reason. A second one ends at once.`,
     )
     .action(async (flags: ServeFlags) => {
       const server = await serve(readConfig(flags))

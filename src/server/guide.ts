@@ -20,6 +20,12 @@ The same topic on other protocols:
   WebSocket    ${url.replace(/^http/, 'ws')}/topics/hello
   many topics  ${url.replace(/^http/, 'ws')}/connection/websocket   (npm package centrifuge)
 
+One client alone, or a URL of yours, to which each message is a POST:
+
+  listen    curl -N '${url}/topics/hello?client=ada'
+  send      curl -d 'for you alone' ${url}/api/clients/ada/send
+  register  curl -H 'content-type: application/json' -d '{"url":"https://example.org/hook","topics":["hello"]}' ${url}/api/clients
+
 Who is connected, and how it goes:
 
   curl ${url}/api/clients
