@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import type { z } from 'zod'
+import { DropTally } from '../src/core/stats.ts'
+import { POLICY_NAMES, parsePolicy } from '../src/policies/catalog.ts'
 import { configSchema } from '../src/server/config-schema.ts'
 import { readEnvironment } from '../src/server/environment.ts'
 import { HTTP_STATUS } from '../src/server/errors.ts'
@@ -34,6 +36,24 @@ describe('the tables say what the code does', () => {
     )
     const codes = Object.entries(CLOSE_CODES).map(([reason, [code]]) => [reason, code])
     expect(Object.fromEntries(told)).toEqual(Object.fromEntries(codes))
+  })
+
+  it('policies.md: every policy, every option with its default, every reason', () => {
+    const all = rows('policies.md')
+    const plain = (cell: string): string => cell.replaceAll('`', '')
+    const options = all.filter(cells => cells.length === 4)
+    let policy = ''
+    const told = options.map(([name, option, value]) => {
+      policy = plain(name!) || policy
+      return [policy, /^`(\w+)`/.exec(option!)?.[1], plain(value!)]
+    })
+    const firsts = (columns: number) => all.filter(({ length }) => length === columns).map(([first]) => plain(first!))
+    expect(firsts(3)).toEqual(expect.arrayContaining(POLICY_NAMES))
+    for (const name of ['buffered', 'drop-slow', 'reliable']) {
+      const { name: _, ...defaults } = parsePolicy(name).describe()
+      for (const [option, value] of Object.entries(defaults)) expect(told).toContainEqual([name, option, String(value)])
+    }
+    expect(firsts(2)).toEqual(expect.arrayContaining(Object.keys(new DropTally().counts)))
   })
 
   it('client-protocol.md: every error, and disconnects as they are', () => {
