@@ -32,9 +32,9 @@ const HOUSEKEEPING_MS = 1000
 const OCTETS = 'application/octet-stream'
 
 /**
- * The single owner of who is connected, who subscribed to what, and what each of them is still owed (seed 3).
- * Every method is synchronous up to the broker and may be called from any event handler. `error` results of the seed are thrown
- * HubErrors.
+ * The single owner of who is connected, who subscribed to what, and what each of them is still owed.
+ * Every method is synchronous up to the broker and may be called from any event handler. What is wrong is thrown as a
+ * HubError.
  */
 export class ConnectionManager {
   readonly events = new Events()
@@ -194,7 +194,7 @@ export class ConnectionManager {
     return true
   }
 
-  /** The seed returns the connections; nobody but the outbox may write, so here it is their descriptions. */
+  /** Descriptions, and not the connections: nobody but the outbox may write (I3). */
   *getClientsForTopic(topicName: string): Iterable<ClientInfo> {
     const now = this.#options.scheduler.now()
     for (const client of this.#clientsOn(topicName)) yield clientInfo(client, now)
@@ -284,7 +284,7 @@ export class ConnectionManager {
     const seq = link.acks?.last ?? sealed
     if (position.epoch !== epoch || !(position.seq <= seq)) {
       const last = `${epoch}-${seq}`
-      throw new HubError('POSITION_INVALID', `position: ${client.id} was sent nothing of ${name} after ${last}`)
+      throw new HubError('POSITION_INVALID', `position: the last of ${name} that ${client.id} was sent is ${last}`)
     }
     return this.#confirmed(client, name, position.seq, true)
   }

@@ -86,7 +86,7 @@ export async function broadcast(
 export function summarize(results: readonly ClientOutcome[]): BroadcastResult {
   const failures = results.flatMap(result => (result.ok ? [] : [{ clientId: result.clientId, error: result.error }]))
   const failed = failures.length
-  const message = `broadcast: ${failed} of ${results.length} clients did not get it; see failures`
+  const message = `broadcast: ${failed} of ${results.length} clients did not get it`
   const error = failed === 0 ? undefined : new HubError('BROADCAST_PARTIAL_FAILURE', message, { failures })
   return { results, sent: results.length - failed, failed, error }
 }

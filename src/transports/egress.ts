@@ -52,7 +52,8 @@ export class Egress {
     // Escaping may have made it longer.
     if (url.href.length > MAX_URL_LENGTH) throw invalid(tooLong(url.href))
     const broken = this.checkHost(url.hostname)
-    if (broken) throw invalid(`${broken}; give a public address, or have the hub's owner allow this one`)
+    if (broken)
+      throw invalid(`${broken}; give a public address, or have the hub's owner allow this one (callbacks.allow)`)
     return url
   }
 

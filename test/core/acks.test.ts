@@ -159,7 +159,7 @@ describe('confirmed is delivered', () => {
       expect(codeOf(() => hub.acknowledge('one', 't', { epoch: other, seq: 1 }))).toBe('POSITION_INVALID')
     }
     expect(() => hub.acknowledge('one', 't', { epoch, seq: 4 })).toThrow(
-      `position: one was sent nothing of t after ${epoch}-3`,
+      `position: the last of t that one was sent is ${epoch}-3`,
     )
     expect(codeOf(() => hub.acknowledge('nobody', 't', { epoch, seq: 1 }))).toBe('CONNECTION_NOT_FOUND')
     expect(codeOf(() => hub.acknowledge('one', 'other', { epoch, seq: 1 }))).toBe('NOT_SUBSCRIBED')

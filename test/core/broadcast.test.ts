@@ -57,7 +57,7 @@ describe('a broadcast', () => {
     ])
     expect(cast.result).toMatchObject({ sent: 3, failed: 2, error: { code: 'BROADCAST_PARTIAL_FAILURE' } })
     const { error } = cast.result!
-    expect(error!.message).toBe('broadcast: 2 of 5 clients did not get it; see failures')
+    expect(error!.message).toBe('broadcast: 2 of 5 clients did not get it')
     expect(error!.failures!.map(failure => [failure.clientId, failure.error.code])).toEqual([
       ['nobody', 'CONNECTION_NOT_FOUND'],
       ['failing', 'SEND_FAILED'],
