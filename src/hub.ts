@@ -42,8 +42,8 @@ export interface HubOptions {
 const DEFAULT_CONCURRENCY = 10
 
 /**
- * The connection manager of seed 3 with what seed 4 has beside it: sends to single clients that know how they ended, metrics, and a
- * shutdown that loses nothing it need not lose.
+ * The connection manager, and what is not its business: sends to single clients that know how they ended, metrics, spans, and a shutdown
+ * that loses nothing it need not lose.
  */
 export class Hub extends ConnectionManager implements HubApi {
   /** What is counted and timed. Transports whose messages are requests add to `callback`. */

@@ -295,7 +295,7 @@ export class Outbox {
     return bytes
   }
 
-  /** The same, and what it is kept for it alone beside its topics, and what it has not confirmed. */
+  /** The same, with what is kept for it alone beside its topics, and what it has not confirmed. */
   get keptBytes(): number {
     let bytes = this.backlogBytes + this.parcelBytes
     for (const { acks } of this.links.values()) bytes += acks?.bytes ?? 0

@@ -6,7 +6,7 @@ import type { Scheduler } from '../core/scheduler.ts'
 export interface SendResult {
   /** The message's id: the receiver's key against duplicates, where it is a URL. */
   readonly id: string
-  /** true: the peer said that it has it. false: the transport took it, which is all that this protocol can tell. */
+  /** true: the peer said that it has it. false: the transport took it, and nobody asked for more, or its protocol can tell no more. */
   readonly confirmed: boolean
   /** From the call to the end, in ms. */
   readonly ms: number

@@ -42,10 +42,6 @@ export class Sender {
     })
   }
 
-  get active(): number {
-    return this.#operation.active
-  }
-
   /** Checks and serialises, before anything is sent. Throws INVALID_MESSAGE, MESSAGE_TOO_LARGE, REQUEST_INVALID, SHUTTING_DOWN. */
   prepare(message: unknown, options: SendOptions): Outgoing {
     if (this.#hub.draining) throw new HubError('SHUTTING_DOWN', 'the hub is shutting down')

@@ -5,7 +5,7 @@ import { HubError } from '../core/errors.ts'
 import type { RequestFailure } from '../core/events.ts'
 import { parseTopicName } from '../core/ids.ts'
 import type { DirectMessage } from '../core/parcel.ts'
-import type { Attempt, Envelope } from '../transports/envelope.ts'
+import { type Attempt, type Envelope, messageId } from '../transports/envelope.ts'
 import {
   type Attributes,
   type Context,
@@ -197,7 +197,7 @@ export class Tracing {
 
   /** The core carries no trace: a message's id, which a request has, is where the two meet again. */
   #remember({ position: { epoch, seq } }: RouteResult, span: Span): void {
-    const id = `${epoch}-${seq}`
+    const id = messageId(epoch, seq)
     span.setAttribute('messaging.message.id', id)
     this.#publications.set(id, span.spanContext())
     if (this.#publications.size <= MAX_PUBLICATIONS) return

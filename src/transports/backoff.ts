@@ -7,7 +7,7 @@ export interface RetryRules {
   readonly capMs: number
 }
 
-/** Seed 4: up to 3 times, 100 ms base, 5 s at most. */
+/** A receiver that restarts is back within a second or two; what takes longer is for the breaker, and for `reliable`. */
 export const DEFAULT_RETRY: RetryRules = { retries: 3, baseMs: 100, capMs: 5000 }
 
 /** Before retry 1, 2, ...: anything from 0 to the whole wait (full jitter), so that receivers that come back are not met by all at once. */

@@ -108,7 +108,7 @@ export function broadcastRoute(app: FastifyInstance, { hub, maxMessageBytes }: H
   })
 }
 
-/** What the hub makes JSON of, it leaves to it: not every JSON that can be read can be written. But a string would be taken for text. */
+/** `data` is the hub's to write as JSON, for not all JSON that can be read can be written. But a string it would take for text. */
 function messageOf({ data, text, base64 }: Pick<z.infer<typeof broadcastBody>, 'data' | 'text' | 'base64'>): unknown {
   if (base64 !== undefined) return Buffer.from(base64, 'base64')
   return text ?? (typeof data === 'string' ? JSON.stringify(data) : data)
