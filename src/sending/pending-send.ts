@@ -72,7 +72,8 @@ export class PendingSend {
   #end(error: HubError | undefined): number {
     this.#over = true
     this.#timer?.[Symbol.dispose]()
-    const ms = this.#scheduler.now() - this.#startedAt
+    // To the microsecond: a clock has more digits than it knows.
+    const ms = Math.round((this.#scheduler.now() - this.#startedAt) * 1000) / 1000
     this.#onEnd(this, ms, error)
     return ms
   }

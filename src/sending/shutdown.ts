@@ -77,7 +77,7 @@ export async function shutdown(ending: Ending, options: ShutdownOptions): Promis
   const lost = atEnd.closed - afterDrain.closed
   return {
     outcome: drained ? 'drained' : signal?.aborted ? 'aborted' : 'deadline',
-    ms: scheduler.now() - startedAt,
+    ms: Math.round(scheduler.now() - startedAt),
     sends: { finished, abandoned },
     messages: { settled: atEnd.ended - atStart.ended - lost, abandoned: lost },
     clients: { closed, behind },

@@ -4,7 +4,12 @@ import type { Hub } from '../hub.ts'
 import { ConnectionBook, type Restorable } from '../stores/connection-book.ts'
 import type { ConnectionStore } from '../stores/connection-store.ts'
 import { memoryStore } from '../stores/memory.ts'
-import { ApiGatewayClients, loadGatewaySdk } from '../transports/api-gateway.ts'
+import {
+  ApiGatewayClients,
+  type ApiGatewayOptions,
+  type GatewaySdk,
+  loadGatewaySdk,
+} from '../transports/api-gateway.ts'
 import { CallbackClients } from '../transports/callback.ts'
 import type { RequestOpening } from '../transports/request-clients.ts'
 import type { Config } from './config.ts'
@@ -82,9 +87,14 @@ async function openGateways(hub: Hub, { apiGateway, callbacks }: Config): Promis
   const { endpoints, region } = apiGateway
   if (endpoints.length === 0) return undefined
   const { allow, timeoutMs } = callbacks
-  const sdk = await loadGatewaySdk()
+  const gateways = createGateways(hub, await loadGatewaySdk(), { endpoints, region, allow, timeoutMs })
+  await gateways.check()
+  return gateways
+}
+
+function createGateways(hub: Hub, sdk: GatewaySdk, options: ApiGatewayOptions): ApiGatewayClients {
   try {
-    return new ApiGatewayClients(hub, sdk, { endpoints, region, allow, timeoutMs })
+    return new ApiGatewayClients(hub, sdk, options)
   } catch (error) {
     throw new HubError('CONFIG_INVALID', `config: apiGateway.endpoints: ${(error as Error).message}`, { cause: error })
   }

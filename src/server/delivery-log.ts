@@ -9,6 +9,8 @@ const LINES_PER_CLIENT = 5
 /** Of one kind, about all clients, in a window. */
 const LINES = 200
 
+const REQUEST_PROTOCOLS: ReadonlySet<string> = new Set(['callback', 'api-gateway'])
+
 /**
  * Lines about what was not delivered at once to clients that are URLs, at most so many in a time: a receiver that refuses every message
  * would write one for each. What is left out is counted and told when the time is over. Owns one timer, while there is something to count;
@@ -28,6 +30,11 @@ export function logDeliveries(events: Events, scheduler: Pick<Scheduler, 'after'
   events.on('circuit', ({ id: client, circuit, why }) => {
     if (window.admits('circuit', client))
       log[circuit === 'open' ? 'warn' : 'info']({ client, circuit, why }, `circuit ${circuit}`)
+  })
+  // Nobody else would say so at this level, and nothing will reach it any more.
+  events.on('unregister', ({ id: client, protocol, reason }) => {
+    if (REQUEST_PROTOCOLS.has(protocol) && (reason === 'slow' || reason === 'peer'))
+      log.warn({ client, protocol, reason }, 'client removed')
   })
   return () => window.end()
 }

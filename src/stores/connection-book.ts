@@ -31,7 +31,7 @@ const TOUCHES = 1000
 export const SOCKET_TTL_MS = 120_000
 /** How often what has changed since is written, in ms. */
 const WRITE_MS = 5000
-/** Of so many writes the record's time is extended at one. */
+/** Of so many writes, the time of a socket's record is extended at one, and the record of a client that can be had again written anew. */
 const EXTEND_EVERY = 8
 
 /** A client whose record is kept. */
@@ -142,7 +142,12 @@ export class ConnectionBook {
       // Between two looks the same send may differ by the rounding of two clocks.
       const news = lastSendAt !== undefined && lastSendAt - (kept.lastSendAt ?? 0) > 1
       if (news) kept.lastSendAt = lastSendAt
-      const expiresAt = extend && kept.restore === undefined ? this.#options.now() + SOCKET_TTL_MS : undefined
+      if (extend && kept.restore !== undefined) {
+        // Whole: a store that came back empty has it again.
+        this.#put(id)
+        continue
+      }
+      const expiresAt = extend ? this.#options.now() + SOCKET_TTL_MS : undefined
       if (news || expiresAt !== undefined) touches.push({ id, lastSendAt: kept.lastSendAt, expiresAt })
     }
     if (touches.length > 0) this.#touching = this.#touch(touches)

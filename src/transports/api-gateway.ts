@@ -17,6 +17,8 @@ export interface GatewaySdk {
 }
 
 interface GatewayApi {
+  /** What the SDK made of what it was given and what it found. */
+  readonly config: { region(): Promise<string> }
   send(command: object, options?: { abortSignal?: AbortSignal }): Promise<unknown>
   destroy(): void
 }
@@ -27,7 +29,7 @@ export interface ApiGatewayOptions extends RequestRules {
    * process's credentials.
    */
   readonly endpoints: readonly string[]
-  /** Default: what the SDK finds. */
+  /** Default: the one in an endpoint's name, or what the SDK finds. */
   readonly region?: string | undefined
   /** Default: what the SDK finds. */
   readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string } | undefined
@@ -46,7 +48,7 @@ export interface ApiGatewayOpening extends RequestOpening {
   readonly connectionId: string
 }
 
-interface Restorable {
+interface StoredGatewayClient {
   readonly transport: 'api-gateway'
   readonly endpoint: string
   readonly connectionId: string
@@ -84,6 +86,20 @@ export class ApiGatewayClients {
       this.#apis.set(endpointKey(egress.checkUrl(endpoint)), this.#api(endpoint, egress))
   }
 
+  /** Throws CONFIG_INVALID where a region is neither given nor found: nothing could be signed. */
+  async check(): Promise<void> {
+    for (const [endpoint, api] of this.#apis) {
+      try {
+        await api.config.region()
+      } catch (error) {
+        const how = 'set apiGateway.region, or AWS_REGION in the environment'
+        throw new HubError('CONFIG_INVALID', `apiGateway.region: there is none for ${endpoint}; ${how}`, {
+          cause: error,
+        })
+      }
+    }
+  }
+
   /** Throws REQUEST_INVALID and the HubErrors of registerClient and subscribe. */
   register(opening: ApiGatewayOpening): Client {
     const { connectionId } = opening
@@ -100,7 +116,7 @@ export class ApiGatewayClients {
     const url = new URL(opening.endpoint)
     const { href: endpoint, host } = url
     const attempt: Attempt = (envelope, signal, trace) => this.#post(api, connectionId, envelope, signal, trace)
-    const restore: Restorable = { transport: 'api-gateway', endpoint, connectionId }
+    const restore: StoredGatewayClient = { transport: 'api-gateway', endpoint, connectionId }
     const receiver = {
       protocol: 'api-gateway',
       ...{ address: host, url, attempt, restore },
@@ -112,7 +128,7 @@ export class ApiGatewayClients {
 
   /** Registers again what `register` gave a store to keep. */
   restore(restorable: unknown, opening: RequestOpening): Client {
-    const { endpoint = '', connectionId = '' } = (restorable ?? {}) as Partial<Restorable>
+    const { endpoint = '', connectionId = '' } = (restorable ?? {}) as Partial<StoredGatewayClient>
     return this.register({ ...opening, endpoint, connectionId })
   }
 
@@ -121,7 +137,7 @@ export class ApiGatewayClients {
   }
 
   #api(endpoint: string, egress: Egress): GatewayApi {
-    const { region, credentials } = this.#options
+    const { region = regionOf(endpoint), credentials } = this.#options
     const agent = { keepAlive: true, lookup: egress.lookup }
     return new this.#sdk.ApiGatewayManagementApiClient({
       endpoint: endpoint.replace(/\/$/, ''),
@@ -176,6 +192,11 @@ export class ApiGatewayClients {
     // Nobody waits for it; what it says is only that the connection is there no more.
     api.send(command, { abortSignal: AbortSignal.timeout(this.#timeoutMs) }).catch(() => {})
   }
+}
+
+/** Of AWS's own host names. */
+function regionOf(endpoint: string): string | undefined {
+  return /\.execute-api\.([a-z0-9-]+)\.amazonaws\.com/.exec(endpoint)?.[1]
 }
 
 function endpointKey({ origin, pathname }: URL): string {

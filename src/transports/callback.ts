@@ -25,7 +25,7 @@ export interface CallbackOpening extends RequestOpening {
 }
 
 /** What a store keeps of such a client. */
-interface Restorable {
+interface StoredCallback {
   readonly transport: 'callback'
   readonly url: string
   readonly secret?: string | undefined
@@ -57,7 +57,7 @@ export class CallbackClients {
   register(opening: CallbackOpening): Client {
     const url = this.#egress.checkUrl(opening.url)
     const { secret, id = newClientId() } = opening
-    const restore: Restorable = { transport: 'callback', url: url.href, ...(secret !== undefined && { secret }) }
+    const restore: StoredCallback = { transport: 'callback', url: url.href, ...(secret !== undefined && { secret }) }
     const attempt = this.#requests.attempt({ url, clientId: id, secret: secret ?? this.#options.secret })
     const receiver = { protocol: 'callback', address: url.origin, url, attempt, restore }
     return openReceiver(this.#hub, receiver, { ...opening, id }, this.#options)
@@ -65,7 +65,7 @@ export class CallbackClients {
 
   /** Registers again what `register` gave a store to keep. Throws what `register` throws, and REQUEST_INVALID where it is no such thing. */
   restore(restorable: unknown, opening: RequestOpening): Client {
-    const { url, secret } = (restorable ?? {}) as Partial<Restorable>
+    const { url, secret } = (restorable ?? {}) as Partial<StoredCallback>
     if (typeof url !== 'string' || (secret !== undefined && typeof secret !== 'string')) {
       throw new HubError('REQUEST_INVALID', 'restore: it is not what a callback client was stored as')
     }

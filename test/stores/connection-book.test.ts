@@ -149,6 +149,22 @@ describe('a new hub with the same store', () => {
     await second.end()
   })
 
+  it('has them although the store came back empty in between', async () => {
+    const store = storeThen()
+    const first = start(store)
+    first.callbacks.register({ id: 'shop', url: URL_, topics: [{ name: 'news' }] })
+    await turn()
+    await store.delete('shop')
+    for (let i = 0; i < 8; i++) {
+      first.scheduler.advance(5000)
+      await turn()
+    }
+    const second = start(store)
+    expect([await second.recover(), topicsOf(second.hub, 'shop')]).toEqual([['shop'], [['news', undefined]]])
+    await first.end()
+    await second.end()
+  })
+
   it('knows since when they are clients, and of another one under the same id that it is new', async () => {
     const store = storeThen()
     const first = start(store)
@@ -462,7 +478,8 @@ describe('a store that fails', () => {
     expect(describeRecord((await store.get('a'))!)).toBe('a news sport')
     expect(await store.get('b')).toBeUndefined()
     store.calls.length = 0
-    scheduler.advance(60_000)
+    // Until all is written anew.
+    scheduler.advance(30_000)
     await turn()
     expect(store.calls).toEqual([])
   })
