@@ -33,8 +33,8 @@ export function logDeliveries(events: Events, scheduler: Pick<Scheduler, 'after'
   })
   // Nobody else would say so at this level, and nothing will reach it any more.
   events.on('unregister', ({ id: client, protocol, reason }) => {
-    if (REQUEST_PROTOCOLS.has(protocol) && (reason === 'slow' || reason === 'peer'))
-      log.warn({ client, protocol, reason }, 'client removed')
+    if (!REQUEST_PROTOCOLS.has(protocol) || (reason !== 'slow' && reason !== 'peer')) return
+    if (window.admits('removed', client)) log.warn({ client, protocol, reason }, 'client removed')
   })
   return () => window.end()
 }
@@ -43,7 +43,7 @@ function told({ id: client, messageId, topic, correlationId, attempts, why }: Hu
   return { client, messageId, topic, correlationId, attempts, why }
 }
 
-type Kind = 'retry' | 'undelivered' | 'circuit'
+type Kind = 'retry' | 'undelivered' | 'circuit' | 'removed'
 
 /** Counts lines from the first one on, for a time. Keeps nothing of a client whose lines it has left out all. */
 class LineWindow {

@@ -1,5 +1,6 @@
 import { pino } from 'pino'
 import { beforeEach, expect, it } from 'vitest'
+import type { CloseReason } from '../../src/core/connection.ts'
 import { Events } from '../../src/core/events.ts'
 import type { ClientId } from '../../src/core/ids.ts'
 import { logDeliveries } from '../../src/server/delivery-log.ts'
@@ -78,4 +79,18 @@ it('tells at its end what it has not told', () => {
   end()
   expect(lines.at(-1)).toMatchObject({ undelivered: 2 })
   expect(scheduler.timers).toBe(0)
+})
+
+it('tells of a client that is a URL and was removed, and of no other end', () => {
+  const ended = (protocol: string, reason: CloseReason): void => {
+    events.emit('unregister', { id: 'shop' as ClientId, protocol, reason })
+  }
+  ended('callback', 'peer')
+  ended('api-gateway', 'slow')
+  for (const reason of ['ended', 'shutdown', 'replaced'] as const) ended('callback', reason)
+  ended('websocket', 'slow')
+  expect(lines.map(({ level, protocol, reason, msg }) => [level, protocol, reason, msg])).toEqual([
+    [40, 'callback', 'peer', 'client removed'],
+    [40, 'api-gateway', 'slow', 'client removed'],
+  ])
 })

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { HubError } from '../../src/core/errors.ts'
 import { createHub, type Hub } from '../../src/hub.ts'
 import { ApiGatewayClients, type ApiGatewayOptions, loadGatewaySdk } from '../../src/transports/api-gateway.ts'
@@ -256,5 +256,27 @@ describe('an endpoint', () => {
     for (const wrong of [undefined, null, {}, { endpoint }, 7]) {
       expect(() => clients.restore(wrong, {})).toThrow(expect.objectContaining({ code: 'REQUEST_INVALID' }))
     }
+  })
+})
+
+describe('the region of an endpoint', () => {
+  afterEach(() => vi.unstubAllEnvs())
+  const checked = async (endpoint: string, region?: string): Promise<string> => {
+    // Nothing to be found on this machine, whatever it has.
+    for (const name of ['AWS_REGION', 'AWS_DEFAULT_REGION', 'AWS_PROFILE']) vi.stubEnv(name, undefined)
+    for (const name of ['AWS_CONFIG_FILE', 'AWS_SHARED_CREDENTIALS_FILE']) vi.stubEnv(name, '/nonexistent')
+    const { clients } = await hubFor([endpoint], { region })
+    return clients.check().then(
+      () => 'ok',
+      (error: HubError) => `${error.code} ${error.message}`,
+    )
+  }
+
+  it('is the one given, or the one in its name; without any nothing is started', async () => {
+    expect(await checked('https://abc123.execute-api.eu-west-1.amazonaws.com/prod')).toBe('ok')
+    expect(await checked('https://api.example.org/prod', 'us-east-1')).toBe('ok')
+    expect(await checked('https://api.example.org/prod')).toBe(
+      'CONFIG_INVALID apiGateway.region: there is none for https://api.example.org/prod; set apiGateway.region, or AWS_REGION in the environment',
+    )
   })
 })
