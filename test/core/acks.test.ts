@@ -726,9 +726,10 @@ describe('a policy that changes', () => {
       encode: (message: Parameters<typeof fakeCodec.encode>[0]) =>
         message.seq === 4 ? null : fakeCodec.encode(message),
     }
-    const { hub, join, large, advance, account, check, atRest } = setUp(reliable({ ackMs: 1000, window: 4 }))
+    const { hub, join, large, publish, advance, account, check, atRest } = setUp(reliable({ ackMs: 1000, window: 4 }))
     const one = join('one', { window: 1024, codec })
-    large(7)
+    large(2)
+    publish(5)
     for (let i = 0; i < 3; i++) {
       one.read()
       advance(10)

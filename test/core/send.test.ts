@@ -466,10 +466,13 @@ describe('a connection that is asked by requests', () => {
     ]) {
       const { scheduler, receiver, send, hub } = sendingWorld()
       receiver('one').send = answer
-      const [first, second] = [send('one'), send('one')]
+      const told: (string | undefined)[] = []
+      for (let i = 0; i < 2; i++) hub.post('one', direct(), error => told.push(error?.code))
+      const sent = send('one')
       scheduler.settle()
       await listen()
-      for (const each of [first, second]) expect(each).toMatchObject({ ends: 1, error: { code: 'CONNECTION_STALE' } })
+      expect(told).toEqual(['CONNECTION_STALE', 'CONNECTION_STALE'])
+      expect(sent).toMatchObject({ ends: 1, error: { code: 'CONNECTION_STALE' } })
       expect(hub.getConnectionStats()).toMatchObject({ clients: 0, closes: { lost: 1 } })
     }
   })
@@ -604,6 +607,18 @@ describe('how much may wait for one client', () => {
     await listen()
     expect([first.error, second.error, fourth.error]).toEqual([undefined, undefined, undefined])
     expect(kept()).toEqual({ queued: 0, kept: 0 })
+  })
+
+  it('what counts is what goes over the wire', () => {
+    const { hub, scheduler, connect, kept } = sendingWorld()
+    connect('one', { window: 0 })
+    hub.post('one', direct('hand'), () => {})
+    scheduler.settle()
+    const before = kept().queued
+    hub.post('one', direct('x'), () => {})
+    const { byteLength } = fakeCodec.direct!(direct('x').message)!
+    expect(byteLength).toBeGreaterThan(20)
+    expect(kept().queued - before).toBe(byteLength + OVERHEAD)
   })
 
   it('empty messages are bounded as well', async () => {
