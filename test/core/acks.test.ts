@@ -522,6 +522,60 @@ describe('sent again', () => {
     expect(one.closedFor).toBe('slow')
   })
 
+  it('by number as by bytes', () => {
+    const { join, large, publish, advance } = setUp(reliable({ ackMs: 1000, window: 5 }))
+    const one = join('one', { window: 1024 })
+    large(2)
+    publish(3)
+    for (let i = 0; i < 3; i++) {
+      one.read()
+      advance(10)
+    }
+    advance(1000)
+    expect(one.seqs()).toEqual([1, 2, 3, 4, 5, 1, 2])
+    // Three wait to be sent again, and as many as may wait under any policy.
+    publish(10_000)
+    advance(30)
+    expect(one.closedFor).toBeUndefined()
+    publish(5)
+    advance(30)
+    expect(one.closedFor).toBe('slow')
+  })
+
+  it('once all of it was sent again and confirmed there is no more room than before', () => {
+    const { hub, scheduler, join, advance, check } = setUp(reliable({ ackMs: 1000, bytes: 200 * 1024, window: 10 }), {
+      limits: { maxQueuedBytesPerClient: 250 * 1024 },
+    })
+    const one = join('one', { window: 1024, acknowledges: true })
+    hub.subscribe('one', 'u')
+    const publish = (count: number): void => {
+      for (let i = 0; i < count; i++)
+        for (const topic of ['t', 'u']) hub.routeData(topic, new Uint8Array(40 * 1024).fill(120))
+      scheduler.settle()
+    }
+    const readAll = (): void => {
+      for (let i = 0; i < 10; i++) {
+        one.read()
+        scheduler.settle()
+      }
+    }
+    publish(2)
+    const { client } = one
+    one.client = undefined
+    one.read()
+    one.client = client
+    client!.drained()
+    advance(1000)
+    readAll()
+    check()
+    expect(hub.getConnectionStats().pending).toBe(0)
+    expect(one.seqs().length).toBeGreaterThan(4)
+    publish(1)
+    publish(4)
+    advance(50)
+    expect(one.closedFor).toBe('slow')
+  })
+
   it('and what was never sent keeps to its own bound', () => {
     const { hub, join, large, advance } = setUp(reliable({ ackMs: 1000, bytes: 120 * 1024, window: 10 }))
     const one = join('one', { window: 1024 })
