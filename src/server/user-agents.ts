@@ -1,4 +1,5 @@
 import type { Events } from '../core/events.ts'
+import { MAX_CLIENT_ID_LENGTH } from '../core/ids.ts'
 
 /** Distinct ones that are kept once for all who send them; further ones are not kept at all, so that nobody can fill the memory. */
 const MAX_DISTINCT = 1000
@@ -24,6 +25,8 @@ export class UserAgents {
 
   /** A client is about to be registered under this id, at once or when it says connect. */
   expect(id: string, header: string | undefined): void {
+    // Under it nobody will be registered, and it would be kept: a body of a request can be one long id.
+    if (id.length > MAX_CLIENT_ID_LENGTH) return
     this.#expected.delete(id)
     const text = header === undefined || header.length > MAX_LENGTH ? undefined : this.#shared(header)
     if (text === undefined) return

@@ -80,7 +80,7 @@ export class ConnectionBook {
     events.on('unsubscribe', ({ id }) => this.#put(id))
     events.on('unregister', ({ id, reason }) => this.#ended(id, reason === 'shutdown'))
     this.#timer = every(WRITE_MS, () => {
-      this.#writer.retry()
+      void this.#writer.retry()
       this.#touchAll()
     })
   }
@@ -92,7 +92,9 @@ export class ConnectionBook {
   async recover(): Promise<Restorable[]> {
     const records = await this.#store.listByNode(this.#options.node)
     const left = records.filter(({ id }) => !this.#kept.has(id))
-    for (const { id, restore } of left) if (restore === undefined) this.#writer.delete(id)
+    for (const { id, restore, expiresAt } of left) {
+      if (restore === undefined) this.#writer.delete(id, expiresAt !== undefined)
+    }
     return left.flatMap(record => {
       const stored = record.restore as Partial<Pick<Restorable, 'options' | 'topics'>> | null | undefined
       if (typeof stored?.options?.transport !== 'string' || !Array.isArray(stored.topics)) return []
@@ -129,7 +131,7 @@ export class ConnectionBook {
     if (kept === undefined) return
     // At once: whoever takes over the id is none of this one's business.
     this.#kept.delete(id)
-    if (!(shutdown && kept.restore !== undefined)) this.#writer.delete(id)
+    if (!(shutdown && kept.restore !== undefined)) this.#writer.delete(id, kept.restore === undefined)
   }
 
   /** Sends are many and a store is far away: what was last is written now and then, in one go. */

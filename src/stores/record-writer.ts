@@ -1,10 +1,15 @@
 import type { ConnectionRecord, ConnectionStore } from './connection-store.ts'
 
+/** Records that are tried again at once: a store that is back has others to serve, and one that is not costs a call each. */
+const RETRIES = 16
+
 interface Wanted {
   /** Undefined: there should be none. */
   record: ConnectionRecord | undefined
   changed: boolean
   failed: boolean
+  /** What the store may still have ends by itself, in a while. */
+  ending: boolean
   writing: Promise<void> | undefined
 }
 
@@ -16,6 +21,7 @@ export class RecordWriter {
   readonly #store: ConnectionStore
   readonly #onFault: (error: unknown, where: string) => void
   readonly #wanted = new Map<string, Wanted>()
+  #retrying = false
 
   constructor(store: ConnectionStore, onFault: (error: unknown, where: string) => void) {
     this.#store = store
@@ -28,16 +34,32 @@ export class RecordWriter {
   }
 
   put(record: ConnectionRecord): void {
-    this.#want(record.id, record)
+    this.#want(record.id, record, record.expiresAt !== undefined)
   }
 
-  delete(id: string): void {
-    this.#want(id, undefined)
+  /** @param ending the record ends by itself: where the store fails, that is enough. Else each client that ever was would be owed. */
+  delete(id: string, ending = false): void {
+    this.#want(id, undefined, ending)
   }
 
-  /** What failed is tried once more. */
-  retry(): void {
-    for (const [id, wanted] of this.#wanted) if (wanted.failed) this.#want(id, wanted.record)
+  /** What failed is tried once more: a few at a time, and the rest not at all where one fails again. */
+  async retry(): Promise<void> {
+    if (this.#retrying) return
+    this.#retrying = true
+    const owed = [...this.#wanted.entries()].filter(([, { failed }]) => failed).values()
+    let away = false
+    const work = async (): Promise<void> => {
+      for (const [id, wanted] of owed) {
+        if (away) return
+        // It may have been written since, or have gone and come again.
+        if (!wanted.failed || this.#wanted.get(id) !== wanted) continue
+        this.#want(id, wanted.record, wanted.ending)
+        await wanted.writing
+        away ||= wanted.failed
+      }
+    }
+    await Promise.all(Array.from({ length: RETRIES }, work))
+    this.#retrying = false
   }
 
   /** Everything is written, or has failed. */
@@ -45,10 +67,12 @@ export class RecordWriter {
     await Promise.all([...this.#wanted.values()].map(({ writing }) => writing))
   }
 
-  #want(id: string, record: ConnectionRecord | undefined): void {
-    const wanted = this.#wanted.get(id) ?? { record, changed: true, failed: false, writing: undefined }
+  #want(id: string, record: ConnectionRecord | undefined, ending: boolean): void {
+    const wanted = this.#wanted.get(id) ?? { record, changed: true, failed: false, ending, writing: undefined }
     this.#wanted.set(id, wanted)
     wanted.record = record
+    // What was owed before may be the end of one that does not.
+    wanted.ending &&= ending
     wanted.changed = true
     wanted.writing ??= this.#write(id, wanted)
   }
@@ -63,7 +87,7 @@ export class RecordWriter {
       try {
         await (record ? this.#store.put(record) : this.#store.delete(id))
       } catch (error) {
-        wanted.failed = true
+        wanted.failed = record !== undefined || !wanted.ending
         this.#onFault(error, `connection store: ${record ? 'put' : 'delete'}`)
       }
     }

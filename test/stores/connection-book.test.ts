@@ -447,6 +447,57 @@ describe('a writer of records', () => {
     await store.go()
     expect(store.calls).toEqual(['put a', 'delete a'])
   })
+
+  it('owes nothing of sockets that have come and gone while the store was away: their records end by themselves', async () => {
+    const store = new SlowStore()
+    const { hub, connect, callbacks, scheduler } = start(store)
+    const writer = new RecordWriter(store, () => {})
+    for (let i = 0; i < 10; i++) {
+      writer.put({ ...record, id: `s${i}`, expiresAt: STARTED + SOCKET_TTL_MS })
+      await turn()
+      writer.delete(`s${i}`, true)
+      await store.fail()
+      await store.fail()
+    }
+    expect(writer.owed).toBe(0)
+
+    // But of a URL whose id a socket has had since, the record does not end.
+    callbacks.register({ id: 'shop', url: URL_ })
+    await turn()
+    await store.go()
+    connect('shop')
+    await turn()
+    await store.fail()
+    hub.unregisterClient('shop')
+    await turn()
+    await store.fail()
+    expect(await store.get('shop')).toBeDefined()
+    store.calls.length = 0
+    scheduler.advance(5000)
+    await turn()
+    await store.go()
+    expect(store.calls).toEqual(['delete shop'])
+    expect(await store.get('shop')).toBeUndefined()
+  })
+
+  it('tries a few at a time again, and none where it fails again', async () => {
+    const store = new SlowStore()
+    const writer = new RecordWriter(store, () => {})
+    for (let i = 0; i < 100; i++) writer.put({ ...record, id: `c${i}` })
+    await turn()
+    while (store.underWay > 0) await store.fail()
+    store.calls.length = 0
+    void writer.retry()
+    await turn()
+    expect(store.underWay).toBe(16)
+    while (store.underWay > 0) await store.fail()
+    expect([store.calls.length, writer.owed]).toEqual([16, 100])
+    const done = writer.retry()
+    await turn()
+    while (store.underWay > 0) await store.go()
+    await done
+    expect(writer.owed).toBe(0)
+  })
 })
 
 describe('a store that fails', () => {
