@@ -147,6 +147,8 @@ export class RequestConnection implements Bound {
     meter.begin()
     const error = await this.#deliverWithRetries(item)
     meter.end(scheduler.now() - startedAt, error?.code)
+    // Who sent at once gives up at once, one timer after the other: what is next may be over in this very turn, and would open a socket.
+    if (item.parcel?.over) await new Promise<void>(turn => scheduler.defer(turn))
     if (this.#closing.signal.aborted) {
       item.parcel?.settle(error)
       return

@@ -47,6 +47,26 @@ describe('a send that nobody waits for any more', () => {
     await expectRest(url)
   })
 
+  it('is not followed by attempts at others that are given up in the same turn', async () => {
+    const url = new ScriptedReceiver()
+    url.open()
+    url.answers = ['never']
+    // Each of these timers is a callback of its own, with all promises heard in between, as in Node.
+    const callers = Array.from({ length: 50 }, () => new AbortController())
+    const sends = callers.map((caller, i) => url.send(`${i}`, { signal: caller.signal }))
+    const last = url.send('last')
+    await url.run(5)
+    for (const caller of callers) {
+      caller.abort()
+      for (let i = 0; i < 20; i++) await undefined
+    }
+    await url.run()
+    expect(new Set(sends.map(({ result }) => result))).toEqual(new Set(['SEND_ABORTED']))
+    expect(last.result).toBe('ok')
+    expect(url.tries.map(([text]) => text)).toEqual(['0', 'last'])
+    await expectRest(url)
+  })
+
   it('while it waits for its next attempt: there is none, and the next message goes on', async () => {
     const url = new ScriptedReceiver()
     url.open()
