@@ -542,9 +542,36 @@ describe('sent again', () => {
     expect(one.closedFor).toBe('slow')
   })
 
+  it('by number, and no more than the last time', () => {
+    const { scheduler, join, large, publish, advance, account } = setUp(reliable({ ackMs: 1000, window: 5 }))
+    const one = join('one', { window: 1024 })
+    const sendTwice = (small: number): void => {
+      large(2)
+      publish(small)
+      for (let i = 0; i < 3; i++) {
+        one.read()
+        advance(10)
+      }
+      advance(1000)
+    }
+    sendTwice(3)
+    for (let i = 0; i < 3; i++) {
+      one.read()
+      scheduler.settle()
+    }
+    one.client!.confirmed('t', 5)
+    expect(account()).toEqual([5, 0, 0, 0])
+    sendTwice(1)
+    expect(one.seqs().slice(-2)).toEqual([6, 7])
+    // One of three is left.
+    publish(10_003)
+    advance(30)
+    expect(one.closedFor).toBe('slow')
+  })
+
   it('once all of it was sent again and confirmed there is no more room than before', () => {
-    const { hub, scheduler, join, advance, check } = setUp(reliable({ ackMs: 1000, bytes: 200 * 1024, window: 10 }), {
-      limits: { maxQueuedBytesPerClient: 250 * 1024 },
+    const { hub, scheduler, join, advance, check } = setUp(reliable({ ackMs: 1000, bytes: 400 * 1024, window: 10 }), {
+      limits: { maxQueuedBytesPerClient: 410 * 1024 },
     })
     const one = join('one', { window: 1024, acknowledges: true })
     hub.subscribe('one', 'u')
@@ -571,7 +598,7 @@ describe('sent again', () => {
     expect(hub.getConnectionStats().pending).toBe(0)
     expect(one.seqs().length).toBeGreaterThan(4)
     publish(1)
-    publish(4)
+    publish(5)
     advance(50)
     expect(one.closedFor).toBe('slow')
   })
