@@ -83,6 +83,28 @@ console.log(wrong)
     execFileSync(process.execPath, [compiler, ...flags, ...types, 'program.mts'], { cwd: elsewhere, stdio: 'pipe' })
   })
 
+  it('brings the types of the packages that its own types name', () => {
+    const { dependencies, peerDependencies } = manifest
+    const brought = Object.keys({ ...dependencies, ...peerDependencies })
+    const named = new Set<string>()
+    const read = new Set<string>()
+    const follow = (file: string): void => {
+      if (read.has(file)) return
+      read.add(file)
+      for (const [, name] of readFileSync(file, 'utf8').matchAll(/(?:from|import\() ?'([^']+)'/g)) {
+        if (name!.startsWith('.')) follow(join(file, '..', name!.replace(/\.[jt]s$/, '.d.ts')))
+        else if (!name!.startsWith('node:')) named.add(name!)
+      }
+    }
+    for (const { types } of Object.values(entries)) follow(join(ROOT, types))
+    expect(named).toContain('ws')
+    for (const name of named) {
+      expect(brought).toContain(name)
+      const { types, typings } = JSON.parse(readFileSync(join(ROOT, 'node_modules', name, 'package.json'), 'utf8'))
+      if (types === undefined && typings === undefined) expect(brought).toContain(`@types/${name}`)
+    }
+  })
+
   it('lets nobody in by another way', () => {
     expect(manifestEntry).toBe('./package.json')
     expect(() =>
