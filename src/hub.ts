@@ -14,7 +14,7 @@ import { type BroadcastOptions, type BroadcastResult, broadcast, readTargets } f
 import type { HubApi } from './sending/hub-api.ts'
 import { type HubMetrics, hubMetrics, type OperationName } from './sending/metrics.ts'
 import { Operation } from './sending/operation.ts'
-import type { SendOptions } from './sending/outgoing.ts'
+import { checkSignal, type SendOptions } from './sending/outgoing.ts'
 import type { SendResult } from './sending/pending-send.ts'
 import { Sender } from './sending/sender.ts'
 import { type ShutdownOptions, type ShutdownReport, shutdown } from './sending/shutdown.ts'
@@ -53,6 +53,8 @@ export class Hub extends ConnectionManager implements HubApi {
   readonly tracing: Tracing | undefined
   readonly #sender: Sender
   #shutdown: Promise<ShutdownReport> | undefined
+  /** Ends the waiting of the shutdown. */
+  readonly #cut = new AbortController()
 
   constructor(options: HubOptions = {}) {
     const scheduler = options.scheduler ?? eventLoop
@@ -149,12 +151,25 @@ export class Hub extends ConnectionManager implements HubApi {
 
   /**
    * Refuses new work with SHUTTING_DOWN, waits for what is under way, empties the queues, closes every client, and ends within the deadline
-   * with a report of what was left. Whoever calls it again waits for the same end.
+   * with a report of what was left. Whoever calls it again waits for the same end, and the signal of each ends the waiting of all. Rejects
+   * with REQUEST_INVALID where the signal is none: then nothing has begun.
    */
   shutdown(options: ShutdownOptions = {}): Promise<ShutdownReport> {
     const { operations, scheduler } = this
+    const { signal } = options
+    try {
+      checkSignal(signal)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    const cut = this.#cut
+    const end = (): void => cut.abort()
+    if (signal?.aborted) end()
+    else signal?.addEventListener('abort', end)
     const ending = { hub: this, sender: this.#sender, operations, scheduler, random: Math.random }
-    this.#shutdown ??= shutdown(ending, options)
+    this.#shutdown ??= shutdown(ending, { ...options, signal: cut.signal })
+    const forget = (): void => signal?.removeEventListener('abort', end)
+    this.#shutdown.then(forget, forget)
     return this.#shutdown
   }
 

@@ -58,6 +58,11 @@ export function checkWaiting(timeoutMs: number, signal: AbortSignal | undefined)
       `timeoutMs: it is a number over 0 and at most ${MAX_TIMEOUT_MS}, not ${timeoutMs}`,
     )
   }
+  checkSignal(signal)
+}
+
+/** Throws REQUEST_INVALID. */
+export function checkSignal(signal: AbortSignal | undefined): void {
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw new HubError('REQUEST_INVALID', 'signal: it is an AbortSignal, or absent')
   }

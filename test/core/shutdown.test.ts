@@ -374,6 +374,30 @@ describe('shutdown', () => {
     expect(world.hub.shutdown()).toBe(first)
   })
 
+  it('the signal of a later call ends the waiting too', async () => {
+    const world = setUp()
+    world.connect('stalled', { window: 0 })
+    world.send('stalled')
+    const ending = world.end({ drainMs: 5000 })
+    await pass(world, 10)
+    const later = new AbortController()
+    void world.hub.shutdown({ signal: later.signal })
+    await pass(world, 10)
+    expect(ending.ends).toBe(0)
+    later.abort()
+    await listen()
+    expect(ending.result).toMatchObject({ outcome: 'aborted', ms: 20, clients: { closed: 1, behind: 1 } })
+    expect(world.scheduler.timers).toBe(0)
+  })
+
+  it('what is no signal is refused, before anything has begun', async () => {
+    const world = setUp()
+    const client = world.connect('ada')
+    await expect(world.hub.shutdown({ signal: {} as AbortSignal })).rejects.toMatchObject({ code: 'REQUEST_INVALID' })
+    expect([world.hub.draining, client.closedFor]).toEqual([false, undefined])
+    expect((await until(world, world.end())).outcome).toBe('drained')
+  })
+
   it('a hub that is closed meanwhile by other means is at its end', async () => {
     const world = setUp()
     world.connect('stalled', { window: 0 })
