@@ -22,7 +22,7 @@ export function notCarried(id: ClientId, protocol: string, contentType: string):
   )
 }
 
-export function checkAllowed({ name, spec }: Topic, policy: DeliveryPolicy | undefined): void {
+export function checkAllowed({ name, spec }: Pick<Topic, 'name' | 'spec'>, policy: DeliveryPolicy | undefined): void {
   const allowed = spec.allowedPolicies
   if (policy === undefined || allowed === undefined) return
   // A decorator is allowed if what it is made of is.

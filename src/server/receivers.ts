@@ -1,6 +1,7 @@
 import { HubError } from '../core/errors.ts'
 import { parseTopicName } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
+import { checkAllowed, tooMany } from '../core/refusals.ts'
 import { parsePolicy } from '../policies/catalog.ts'
 import type { ApiGatewayClients } from '../transports/api-gateway.ts'
 import type { CallbackClients } from '../transports/callback.ts'
@@ -99,6 +100,12 @@ export class Receivers {
   #align(id: string, wanted: RequestOpening['topics']): void {
     if (wanted === undefined) return
     const names = new Set(wanted.map(({ name }) => name))
+    // What is refused must change nothing: what waits on a topic is lost with the subscription.
+    const { maxSubscriptionsPerClient: most } = this.#hub.limits
+    if (names.size > most) throw tooMany('subscriptions of one client', most)
+    for (const { name, policy } of wanted) {
+      checkAllowed({ name: parseTopicName(name), spec: this.#hub.resolveTopic(parseTopicName(name)) }, policy)
+    }
     for (const { topic } of this.#hub.getClient(id).subscriptions) {
       if (!names.has(topic)) this.#hub.unsubscribe(id, topic)
     }

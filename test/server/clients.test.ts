@@ -94,6 +94,19 @@ describe('POST /api/clients', () => {
     expect(server.hub.getConnectionStats().closes.replaced).toBeUndefined()
   })
 
+  it('takes no topic away from a client whose new topics are refused', async () => {
+    const wanted = { id: 'hook', url: url(), topics: ['a', 'b'] }
+    await post('', wanted)
+    for (const [topics, code] of [
+      [['c', 'd', 'e', 'f'], 'LIMIT_EXCEEDED'],
+      [['c', { name: 'strict', policy: 'reliable' }], 'POLICY_DENIED'],
+    ]) {
+      const { body } = await post('', { ...wanted, topics })
+      expect([body.error.code, Object.keys(subscriptionsOf('hook'))]).toEqual([code, ['a', 'b']])
+    }
+    expect((await post('', { ...wanted, topics: ['c', 'd', 'b'] })).body.topics.sort()).toEqual(['b', 'c', 'd'])
+  })
+
   it('refuses an id that anybody else has with 409, unless it is to be replaced', async () => {
     await post('', { id: 'hook', url: url(), secret: SECRET })
     await open('socket')
