@@ -182,7 +182,11 @@ export class Link implements PolicyLink {
 
   /** See Client.failed. */
   fail(seq: Seq, now: number): boolean {
-    if (this.policy.confirm) return this.acks!.stick(seq, now)
+    if (this.policy.confirm) {
+      // Its policy may want to look sooner than it thought.
+      this.wakeAt = 0
+      return this.acks!.stick(seq, now)
+    }
     this.#lose(seq, 'failed')
     return false
   }

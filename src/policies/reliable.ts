@@ -1,3 +1,4 @@
+import type { Unconfirmed } from '../core/acks.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import { DEFAULT_BUFFER_BYTES, DEFAULT_BUFFER_MESSAGES } from './buffered.ts'
 
@@ -17,9 +18,21 @@ export interface ReliableOptions {
 /** No wait for a confirmation is longer, however often it was tried; in ms. */
 export const MAX_ACK_MS = 300_000
 
+/** How long after a connection has given a message up it is sent again for the first time, in ms. */
+const RETURN_MS = 1000
+
 /** At least once: what the receiver does not confirm is sent again, in order and under the same position. */
 export function reliable(options: ReliableOptions = {}): DeliveryPolicy<undefined> {
   const { window = 256, ackMs = 30_000, tries = 5, giveUp = 'close', bytes = DEFAULT_BUFFER_BYTES } = options
+
+  /**
+   * What a connection has given up is tried again soon, once: if its receiver is still away its breaker opens, and then it waits for it.
+   */
+  function patience({ stuck, tries }: Unconfirmed): number {
+    if (stuck && tries === 0) return Math.min(ackMs, RETURN_MS)
+    return Math.min(ackMs * 2 ** tries, MAX_ACK_MS)
+  }
+
   return Object.freeze({
     name: 'reliable',
     backlog: { kind: 'log', bytes, messages: DEFAULT_BUFFER_MESSAGES, overflow: 'close' },
@@ -36,7 +49,7 @@ export function reliable(options: ReliableOptions = {}): DeliveryPolicy<undefine
       const { unconfirmed } = link
       // What is still in our own hands is not the receiver's to confirm.
       if (unconfirmed === undefined || unconfirmed.messages === 0 || !link.writable) return 'wait'
-      const due = unconfirmed.since + Math.min(ackMs * 2 ** unconfirmed.tries, MAX_ACK_MS)
+      const due = unconfirmed.since + patience(unconfirmed)
       if (now < due) {
         // Not at `due`: a confirmation meanwhile may bring the next one nearer.
         link.wakeAt = Math.min(due, now + ackMs)

@@ -37,9 +37,9 @@ export function callbackHeaders(
   return headers
 }
 
-/** Topics have dots, and an id of a gap has its topic; a signed id may have none. No id has a percent sign, so they stay distinct. */
+/** A signed id has no dot, which is what parts it from the rest; an id that somebody chose may have one. Different ids stay different. */
 function webhookId(id: string): string {
-  return id.replaceAll('.', '%2E')
+  return id.replaceAll('%', '%25').replaceAll('.', '%2E')
 }
 
 function isHeaderValue(value: string): boolean {

@@ -1,7 +1,7 @@
-import { type LookupAddress, type LookupAllOptions, lookup as systemLookup } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
 import ipaddr from 'ipaddr.js'
 import { HubError } from '../core/errors.ts'
+import { nameResolver, type Resolver } from './name-resolver.ts'
 
 const MAX_URL_LENGTH = 2048
 /** Names that are the machine itself, whatever a resolver says of them (RFC 6761). */
@@ -11,13 +11,6 @@ const GLOBAL_UNICAST = ipaddr.IPv6.parseCIDR('2000::/3')
 
 type Address = ipaddr.IPv4 | ipaddr.IPv6
 type Network = readonly [Address, number]
-
-/** As `dns.lookup` with `all: true`, which is the default. */
-export type Resolver = (
-  hostname: string,
-  options: LookupAllOptions,
-  callback: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
-) => void
 
 /**
  * Which addresses the hub may connect to on behalf of somebody who gave it a URL: public ones, and those that its owner allows.
@@ -30,7 +23,7 @@ export class Egress {
   /** @param allow addresses and CIDRs beyond the public ones, such as 10.1.0.0/16. Throws CONFIG_INVALID. */
   constructor(allow: readonly string[] = [], options: { readonly resolve?: Resolver | undefined } = {}) {
     this.#allowed = allow.map(parseNetwork)
-    this.#resolve = options.resolve ?? systemLookup
+    this.#resolve = options.resolve ?? nameResolver()
   }
 
   /** A URL that the hub may try to POST to, without its fragment, which nobody would be sent. Throws CALLBACK_URL_INVALID. */

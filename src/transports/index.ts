@@ -11,9 +11,9 @@ export type { RetryRules } from './backoff.ts'
 export { CallbackClients, type CallbackOpening, type CallbackOptions } from './callback.ts'
 export type { BreakerRules } from './circuit-breaker.ts'
 export { type ClientProtocolOptions, clientProtocol, clientSubprotocol } from './client-protocol.ts'
-export type { Resolver } from './egress.ts'
 export type { Attempt, AttemptTrace, Envelope, Outcome } from './envelope.ts'
 export { httpStream, multipart, openStream, type StreamHead } from './http-stream.ts'
+export type { Resolver } from './name-resolver.ts'
 export { NodeSocket, type NodeSocketOptions } from './node-socket.ts'
 export {
   openReceiver,

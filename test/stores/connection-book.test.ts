@@ -431,7 +431,7 @@ describe('a writer of records', () => {
     await store.fail()
     await store.go()
     expect(writer.owed).toBe(1)
-    writer.retry()
+    void writer.retry()
     await turn()
     await store.go()
     expect([writer.owed, store.calls]).toEqual([0, ['put a', 'delete b', 'put a']])

@@ -7,8 +7,9 @@ import {
   type CallbackRequestsOptions,
   type CallbackTarget,
 } from '../../src/transports/callback-request.ts'
-import { Egress, type Resolver } from '../../src/transports/egress.ts'
+import { Egress } from '../../src/transports/egress.ts'
 import type { Envelope, Outcome } from '../../src/transports/envelope.ts'
+import type { Resolver } from '../../src/transports/name-resolver.ts'
 import { closed, httpReceiver, type Receiver, rawReceiver } from './receiver.ts'
 
 const KIB = 1024
@@ -110,6 +111,9 @@ describe('a request', () => {
     const { headers, body } = receiver.requests[0]!
     expect(headers['webhook-id']).toBe('gap-a%2E1700000000%2Eb-1-2')
     expect(headers['idempotency-key']).toBe(headers['webhook-id'])
+    // And not the one of another message, whose id looks like that.
+    await send(receiver, { envelope: { id: 'gap-a%2E1700000000%2Eb-1-2' } })
+    expect(receiver.requests[1]!.headers['webhook-id']).toBe('gap-a%252E1700000000%252Eb-1-2')
     expect(new Webhook(SECRET).verify(body.toString(), headers)).toEqual({ text: 'Grüße' })
   })
 

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { HubError } from '../../src/core/errors.ts'
 import { createHub, type Hub } from '../../src/hub.ts'
 import { CallbackClients, type CallbackOptions } from '../../src/transports/callback.ts'
-import type { Resolver } from '../../src/transports/egress.ts'
+import type { Resolver } from '../../src/transports/name-resolver.ts'
 import { httpReceiver, type Received, type Receiver, rawReceiver } from './receiver.ts'
 
 const LOOPBACK = ['127.0.0.1']

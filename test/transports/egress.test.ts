@@ -1,7 +1,8 @@
 import type { LookupAddress } from 'node:dns'
 import { describe, expect, it } from 'vitest'
 import { HubError } from '../../src/core/errors.ts'
-import { Egress, type Resolver } from '../../src/transports/egress.ts'
+import { Egress } from '../../src/transports/egress.ts'
+import type { Resolver } from '../../src/transports/name-resolver.ts'
 
 const PUBLIC: LookupAddress = { address: '93.184.215.14', family: 4 }
 const PUBLIC_6: LookupAddress = { address: '2606:2800:21f:cb07:6820:80da:af6b:8b2c', family: 6 }

@@ -144,8 +144,8 @@ describe('while a request is under way', () => {
 })
 
 describe('reliable', () => {
-  it('sends what was given up again, under the same id, when its confirmation is due; nothing overtakes it', async () => {
-    const url = open(reliable({ ackMs: 2000 }), { breaker: { failures: 100 } })
+  it('sends what was given up again, under the same id, a second later; nothing overtakes it', async () => {
+    const url = open(reliable(), { breaker: { failures: 100 } })
     url.answers = [OK, FAILS, FAILS, FAILS, FAILS]
     for (const text of ['a', 'b', 'c', 'd']) url.publish(text)
     await url.run(500)
@@ -160,9 +160,9 @@ describe('reliable', () => {
     expect(subscription(url)).toMatchObject({ published: 4, delivered: 1, dropped: 0, pending: 3, unconfirmed: 3 })
     expect(url.of('undelivered')).toHaveLength(1)
     await publish(url, 'e')
-    await url.run(1498)
+    await url.run(848)
     expect(texts(url)).toHaveLength(5)
-    await url.run(1000)
+    await url.run(100)
     expect(texts(url).slice(5)).toEqual(['b', 'c', 'd', 'e'])
     const [first, , , , again] = url.made.filter(({ text }) => text === 'b').map(({ envelope }) => envelope)
     expect([again!.id, again!.seq]).toEqual([first!.id, 2])
