@@ -79,6 +79,7 @@ export class Acks implements Unconfirmed {
     if (this.#sent.length === 0) this.since = now
     let known = 0
     for (const message of messages) {
+      this.last = Math.max(this.last, message.seq)
       if (message.seq <= this.#confirmed) {
         known++
       } else {

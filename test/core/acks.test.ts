@@ -739,6 +739,20 @@ describe('a policy that changes', () => {
     atRest()
   })
 
+  it('to reliable inside of the very write: the message is waited for, and can be confirmed', () => {
+    const { hub, join, publish, account, ack, atRest } = setUp(bestEffort)
+    const one = join()
+    const write = one.write.bind(one)
+    one.write = (frame, more) => {
+      hub.setDeliveryPolicy('t', reliable())
+      return write(frame, more)
+    }
+    publish(1)
+    expect(account()).toEqual([0, 0, 1, 1])
+    expect(ack(1)).toBe(1)
+    atRest()
+  })
+
   it('to and from reliable while messages are in the outbox', () => {
     const { hub, scheduler, join, account, check } = setUp(bestEffort)
     join()

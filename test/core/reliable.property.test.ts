@@ -168,7 +168,7 @@ class World {
     try {
       this.hub.acknowledge(id, topic, { epoch: seen.epoch, seq })
       expect(share).toBeLessThanOrEqual(1)
-      this.witness.confirmed(id, topic, seq)
+      this.witness.acknowledged(id, topic, seq)
     } catch (error) {
       // Only more than it was sent is refused, or what it was sent in an earlier life of the topic or of the subscription.
       expect((error as HubError).code).toBe('POSITION_INVALID')

@@ -115,6 +115,15 @@ export class Witness {
     for (const seq of life?.open ?? []) if (seq <= upTo) life!.open.delete(seq)
   }
 
+  /** The receiver says itself what it has, whatever became of the requests. */
+  acknowledged(id: string, topic: string, upTo: number): void {
+    const life = this.#lives.get(`${id} ${topic}`)
+    if (life === undefined) return
+    for (const seq of life.seen) if (seq <= upTo) life.arrived.add(seq)
+    this.confirmed(id, topic, upTo)
+    if (life.open.size === 0) life.halted = false
+  }
+
   /** The receiver of requests has it. */
   arrived({ topic, epoch, seq }: Message, settled: number): void {
     const life = this.#lives.get(`requests ${topic}`)
