@@ -126,7 +126,8 @@ describe('closing a server', () => {
       const [, ms] = /^shutdown: come back in (\d+) ms$/.exec(reason)!
       expect(Number(ms)).toBeLessThanOrEqual(100)
     }
-    expect(told.at(-1)!.at - told[0]!.at).toBeGreaterThan(200)
+    // From when it began, and not from when the first was heard of: a busy machine may hear of it late.
+    expect(told.at(-1)!.at).toBeGreaterThan(250)
   })
 
   it('refuses new work on connections that are there, in our own words', async () => {
