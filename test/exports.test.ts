@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -124,4 +124,9 @@ console.log(wrong)
     const versions = Object.values({ ...dependencies, ...devDependencies, ...overrides })
     expect(versions.filter(version => !/^\d+\.\d+\.\d+$/.test(version))).toEqual([])
   })
+})
+
+it('the command can be run as a file, as `npx hubline` does in the repository', () => {
+  const { status, stdout } = spawnSync(join(ROOT, manifest.bin.hubline), ['--version'], { encoding: 'utf8' })
+  expect([status, stdout.trim()]).toEqual([0, manifest.version])
 })

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, relative, sep } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { run, step } from './run.mjs'
@@ -32,6 +32,9 @@ export function build(root, reason) {
   const args = [compiler, '-p', 'tsconfig.build.json']
   step(`Building (tsc; ${reason})`, () => run('The compiler', process.execPath, args, { cwd: root }))
   removeLeftovers(root)
+  // `npx hubline` in the repository runs the file itself. The small packages of the tests have none.
+  const command = join(root, 'dist', 'cli', 'main.js')
+  if (existsSync(command)) chmodSync(command, 0o755)
   writeFileSync(join(root, 'dist', '.built'), stamp)
 }
 
