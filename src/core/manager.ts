@@ -231,8 +231,8 @@ export class ConnectionManager {
   }
 
   /**
-   * Puts a message for one client into its outbox, in order with what it gets from its topics. `settled` is told once, never from
-   * inside: nothing when the connection took it, or why it did not. Throws CONNECTION_NOT_FOUND, UNSUPPORTED_PAYLOAD, LIMIT_EXCEEDED,
+   * Puts a message for one client into its outbox, after what was published to its topics before (see Hub.send). `settled` is told once,
+   * never from inside: nothing when the connection took it, or why it did not. Throws CONNECTION_NOT_FOUND, UNSUPPORTED_PAYLOAD, LIMIT_EXCEEDED,
    * CIRCUIT_OPEN.
    */
   post(id: string, direct: Direct, settled: (error: HubError | undefined) => void): PostedMessage {

@@ -1,7 +1,6 @@
 import type { Batch } from './batch.ts'
 import type { CloseReason, WriteResult } from './connection.ts'
 import { HubError } from './errors.ts'
-import type { ClientId } from './ids.ts'
 import type { Link } from './link.ts'
 import type { Codec } from './message.ts'
 import { Parcel } from './parcel.ts'
@@ -24,7 +23,7 @@ function isWritten(item: Item, codec: Codec): boolean {
 }
 
 /** Why a direct message did not reach a client that has gone. */
-export function departed(id: ClientId, reason: CloseReason): HubError {
+export function departed(id: string, reason: CloseReason): HubError {
   if (reason === 'shutdown')
     return new HubError('SHUTTING_DOWN', 'the hub shut down before the client took the message')
   return new HubError('CONNECTION_STALE', `client: ${id} has gone (${reason}) before it took the message`)

@@ -36,7 +36,7 @@ export interface ApiGatewayOptions extends RequestRules {
   readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string } | undefined
   /** Addresses beside the public ones that an endpoint may have. Default: none. */
   readonly allow?: readonly string[] | undefined
-  /** Finds the addresses of a name; each is checked, whoever says it. Default: the system's. */
+  /** Finds the addresses of a name; each is checked, whoever says it. Default: DNS, then the system's. */
   readonly resolve?: Resolver | undefined
   /** How long one attempt may take, in ms. Default 5,000. */
   readonly timeoutMs?: number | undefined

@@ -10,7 +10,7 @@ import { parseSecret } from './webhook-signature.ts'
 export interface CallbackOptions extends RequestRules {
   /** Addresses and networks (CIDR) beside the public ones that may be posted to, such as 127.0.0.1/32. Default: none. */
   readonly allow?: readonly string[] | undefined
-  /** Finds the addresses of a name; each is checked, whoever says it. Default: the system's. */
+  /** Finds the addresses of a name; each is checked, whoever says it. Default: DNS, then the system's. */
   readonly resolve?: Resolver | undefined
   /** How long one attempt may take, in ms. Default 5,000. */
   readonly timeoutMs?: number | undefined

@@ -1,6 +1,7 @@
 import type { Circuit, Client, CloseReason, WriteResult } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
 import type { Events, RequestFailure } from '../core/events.ts'
+import { departed } from '../core/outbox-items.ts'
 import type { Parcel } from '../core/parcel.ts'
 import { circuitOpen } from '../core/refusals.ts'
 import type { Scheduler } from '../core/scheduler.ts'
@@ -121,7 +122,7 @@ export class RequestConnection implements Bound {
     this.#client = undefined
     const hand = this.#hand
     this.#hand = []
-    const error = departure(this.address, reason)
+    const error = departed(this.address, reason)
     for (const { parcel } of hand) parcel?.settle(error)
     if (reason !== 'peer') this.#options.farewell?.(reason)
   }
@@ -222,7 +223,7 @@ export class RequestConnection implements Bound {
   }
 
   #interrupted(): HubError {
-    if (this.#closedFor !== undefined) return departure(this.address, this.#closedFor)
+    if (this.#closedFor !== undefined) return departed(this.address, this.#closedFor)
     if (this.#breaker.circuit === 'open') return circuitOpen(this.#client!.id)
     return new HubError('SEND_ABORTED', 'nobody waits for the message any longer')
   }
@@ -288,9 +289,4 @@ export class RequestConnection implements Bound {
     this.#interrupt = undefined
     return result
   }
-}
-
-function departure(address: string, reason: CloseReason): HubError {
-  if (reason === 'shutdown') return new HubError('SHUTTING_DOWN', 'the hub shut down before the message was delivered')
-  return new HubError('CONNECTION_STALE', `client: ${address} has gone (${reason}) before it took the message`)
 }

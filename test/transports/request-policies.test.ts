@@ -170,6 +170,20 @@ describe('reliable', () => {
     expect(gaps(url)).toEqual([])
   })
 
+  it('comes again after a second also where it was to be looked at much later, for what has been confirmed since', async () => {
+    const url = open(reliable())
+    url.answers = [REFUSES, REFUSES, REFUSES, OK]
+    url.publish('a')
+    await url.run(2000)
+    expect(texts(url)).toEqual(['a', 'a'])
+    const { epoch } = url.hub.getTopic('news')!.position
+    expect(url.hub.acknowledge('url', 'news', { epoch, seq: 1 })).toBe(1)
+    await publish(url, 'b')
+    await url.run(1100)
+    expect(texts(url)).toEqual(['a', 'a', 'b', 'b'])
+    expect(subscription(url)).toMatchObject({ delivered: 2, pending: 0 })
+  })
+
   it('waits twice as long at each further time, and closes after the last', async () => {
     const url = open(reliable({ ackMs: 1000, tries: 2 }))
     url.otherwise = REFUSES
