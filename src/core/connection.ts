@@ -8,7 +8,10 @@ import type { Parcel } from './parcel.ts'
  */
 export type WriteResult = 'ok' | 'full' | 'gone'
 
-/** ended: a backend or whoever runs the hub ended it, without blame. denied: it may not. The others are what happened. */
+/**
+ * ended: a backend or whoever runs the hub ended it, without blame. denied: it may not. expired, revoked: its session is over, in time or
+ * before. flooding: it sends more than it may. The others are what happened.
+ */
 export type CloseReason =
   | 'peer'
   | 'slow'
@@ -17,6 +20,9 @@ export type CloseReason =
   | 'replaced'
   | 'ended'
   | 'denied'
+  | 'expired'
+  | 'revoked'
+  | 'flooding'
   | 'protocol'
   | 'overloaded'
   | 'shutdown'

@@ -1,3 +1,5 @@
+import type { RefusalReason } from './sessions.ts'
+
 /** Every way in which the hub says no. Stable: a code is never renamed, only added. Table in docs/errors.md. */
 export type ErrorCode =
   | 'TOPIC_INVALID'
@@ -15,6 +17,15 @@ export type ErrorCode =
   | 'NOT_SUBSCRIBED'
   | 'POSITION_INVALID'
   | 'PERMISSION_DENIED'
+  | 'UNAUTHENTICATED'
+  | 'AUTH_UNAVAILABLE'
+  | 'ORIGIN_DENIED'
+  | 'HOST_DENIED'
+  | 'RATE_LIMITED'
+  | 'QUOTA_EXCEEDED'
+  | 'SCHEMA_MISMATCH'
+  | 'PRESENCE_OFF'
+  | 'IDEMPOTENCY_CONFLICT'
   | 'UNSUPPORTED_PAYLOAD'
   | 'REQUEST_INVALID'
   | 'HEADERS_TOO_MANY'
@@ -42,12 +53,25 @@ export class HubError extends Error {
   /** Of BROADCAST_PARTIAL_FAILURE: who did not get it, and why. */
   readonly failures: readonly ClientFailure[] | undefined
 
-  constructor(code: ErrorCode, message: string, options?: ErrorOptions & { failures?: readonly ClientFailure[] }) {
+  /** Of UNAUTHENTICATED: its class, which is all that a bearer is told. */
+  readonly reason: RefusalReason | undefined
+  /** Of RATE_LIMITED: when it may go again, in ms. */
+  readonly retryMs: number | undefined
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions & HubErrorDetails) {
     super(message, options)
     this.name = 'HubError'
     this.code = code
     this.failures = options?.failures
+    this.reason = options?.reason
+    this.retryMs = options?.retryMs
   }
+}
+
+export interface HubErrorDetails {
+  readonly failures?: readonly ClientFailure[]
+  readonly reason?: RefusalReason
+  readonly retryMs?: number
 }
 
 export interface ClientFailure {

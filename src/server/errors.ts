@@ -1,6 +1,7 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { ZodError } from 'zod'
 import { type ErrorCode, HubError } from '../core/errors.ts'
+import type { RefusalReason } from '../core/sessions.ts'
 
 /** What each code is in HTTP. */
 export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
@@ -19,6 +20,15 @@ export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
   NOT_SUBSCRIBED: 404,
   POSITION_INVALID: 409,
   PERMISSION_DENIED: 403,
+  UNAUTHENTICATED: 401,
+  AUTH_UNAVAILABLE: 503,
+  ORIGIN_DENIED: 403,
+  HOST_DENIED: 421,
+  RATE_LIMITED: 429,
+  QUOTA_EXCEEDED: 429,
+  SCHEMA_MISMATCH: 422,
+  PRESENCE_OFF: 403,
+  IDEMPOTENCY_CONFLICT: 409,
   UNSUPPORTED_PAYLOAD: 415,
   REQUEST_INVALID: 400,
   HEADERS_TOO_MANY: 431,
@@ -40,11 +50,11 @@ export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
 
 /** The body of every error: one code to test for, one sentence to read. */
 export interface ErrorBody {
-  readonly error: { readonly code: ErrorCode; readonly message: string }
+  readonly error: { readonly code: ErrorCode; readonly reason?: RefusalReason; readonly message: string }
 }
 
-export function errorBody({ code, message }: HubError): ErrorBody {
-  return { error: { code, message } }
+export function errorBody({ code, reason, message }: HubError): ErrorBody {
+  return { error: { code, ...(reason && { reason }), message } }
 }
 
 const TOO_LARGE = 'FST_ERR_CTP_BODY_TOO_LARGE'
@@ -77,7 +87,8 @@ export function errorHandler(maxMessageBytes: number) {
       known.code === 'MESSAGE_TOO_LARGE' && !known.message.includes(String(limit))
         ? new HubError(known.code, `body: it is larger than the ${limit} bytes that it may have`)
         : known
-    if (status === 503) reply.header('retry-after', '1')
+    if (status === 503 || status === 429) reply.header('retry-after', retryAfter(known))
+    if (status === 401) reply.header('www-authenticate', challenge(known))
     if (status === 426) reply.header('upgrade', 'websocket').header('connection', 'upgrade')
     // What is left of a refused body must not be taken for the next request.
     if (status === 413 || status === 503 || request.ws) reply.header('connection', 'close')
@@ -89,4 +100,14 @@ export function errorHandler(maxMessageBytes: number) {
 export function notFound(request: FastifyRequest, reply: FastifyReply): void {
   const path = request.url.split('?')[0]
   reply.code(404).send(errorBody(new HubError('NOT_FOUND', `there is nothing at ${request.method} ${path}`)))
+}
+
+/** RFC 9110, section 10.2.3: whole seconds. */
+function retryAfter({ retryMs = 1000 }: HubError): string {
+  return String(Math.max(1, Math.ceil(retryMs / 1000)))
+}
+
+/** RFC 6750, section 3: who brought nothing is told no error. */
+function challenge({ reason }: HubError): string {
+  return reason === undefined || reason === 'missing' ? 'Bearer' : 'Bearer error="invalid_token"'
 }

@@ -1,0 +1,78 @@
+import { HubError } from './errors.ts'
+import { parseTopicName, TOPIC_RULE, type TopicName } from './ids.ts'
+
+declare const brand: unique symbol
+
+/** Names many topics. Made by `parsePattern` alone. */
+export type TopicPattern = string & { readonly [brand]: 'TopicPattern' }
+
+/** Segments that a pattern may have: what matching costs grows with them. */
+export const MAX_PATTERN_DEPTH = 8
+
+const PATTERN_RULE =
+  `in a pattern a segment may be "*" (any one segment), and the last one "**" (one or more segments); it has at most ` +
+  `${MAX_PATTERN_DEPTH} segments, and else is as a topic name`
+
+/** Does it name many topics? A topic's name has no asterisk. */
+export function isPattern(name: string): boolean {
+  return name.includes('*')
+}
+
+/** Checks a pattern and drops one leading slash. A topic's name is a pattern that matches itself. Throws TOPIC_INVALID. */
+export function parsePattern(input: string): TopicPattern {
+  const pattern = input.startsWith('/') ? input.slice(1) : input
+  const segments = pattern.split('/')
+  const bare = segments.map((segment, at) => {
+    const wild = segment === '*' || (segment === '**' && at === segments.length - 1)
+    return wild ? 'x' : segment
+  })
+  if (segments.length > MAX_PATTERN_DEPTH && isPattern(pattern)) throw patternError(pattern)
+  try {
+    parseTopicName(bare.join('/'))
+  } catch {
+    throw patternError(pattern)
+  }
+  return pattern as TopicPattern
+}
+
+function patternError(pattern: string): HubError {
+  const shown = JSON.stringify(pattern.slice(0, 300))
+  return new HubError('TOPIC_INVALID', `topic: ${shown} is no pattern: ${PATTERN_RULE}; ${TOPIC_RULE}`)
+}
+
+/** One look at each segment, no backtracking. */
+export function matches(pattern: TopicPattern, topic: TopicName): boolean {
+  return covers(pattern, topic as string as TopicPattern)
+}
+
+/** Does `wide` match every topic that `narrow` matches? */
+export function covers(wide: TopicPattern, narrow: TopicPattern): boolean {
+  if (wide === narrow) return true
+  if (!isPattern(wide)) return false
+  const wanted = wide.split('/')
+  const given = narrow.split('/')
+  for (const [at, segment] of wanted.entries()) {
+    const other = given[at]
+    if (other === undefined) return false
+    if (segment === '**') return true
+    if (other === '**' || (segment !== '*' && segment !== other)) return false
+  }
+  return wanted.length === given.length
+}
+
+/** Which of two patterns that match the same topic says more of it: negative, if `a` does. */
+export function bySpecificity(a: TopicPattern, b: TopicPattern): number {
+  const left = a.split('/')
+  const right = b.split('/')
+  for (let at = 0; at < Math.max(left.length, right.length); at++) {
+    const difference = rank(left[at]) - rank(right[at])
+    if (difference !== 0) return difference
+  }
+  return a < b ? -1 : a > b ? 1 : 0
+}
+
+/** A word says more than `*`, which says more than `**`. */
+function rank(segment: string | undefined): number {
+  if (segment === '**') return 2
+  return segment === '*' ? 1 : 0
+}
