@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { memoryBroker } from './brokers/memory.ts'
 import type { Broker } from './core/broker.ts'
-import type { ClientFilter, HubLimits, RouteOptions } from './core/contract.ts'
+import type { ClientFilter, RouteOptions } from './core/contract.ts'
 import { HubError } from './core/errors.ts'
+import type { HubLimits } from './core/limits.ts'
 import { ConnectionManager } from './core/manager.ts'
 import type { DeliveryPolicy } from './core/policy.ts'
 import type { Scheduler } from './core/scheduler.ts'
@@ -134,6 +135,11 @@ export class Hub extends ConnectionManager implements HubApi {
       span?.end(error)
       throw error
     }
+  }
+
+  /** To all clients of a user, as `broadcast` to the filter `{ user }`. Nobody online: nothing was sent, and that is no error. */
+  sendToUser(user: string, message: unknown, options: BroadcastOptions = {}): Promise<BroadcastResult> {
+    return this.broadcast({ user }, message, options)
   }
 
   /**

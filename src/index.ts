@@ -5,8 +5,11 @@ export type { Broker, Publication, RouteResult, Sink } from './core/broker.ts'
 export type { Circuit, Client, CloseReason, Connection, WriteResult } from './core/connection.ts'
 export type {
   ClientFilter,
-  HubLimits,
+  History,
+  HistoryOptions,
+  PatternSubscription,
   PostedMessage,
+  PresenceInfo,
   RegisterOptions,
   RouteOptions,
   SubscribeOptions,
@@ -15,14 +18,34 @@ export type {
 export { type ClientFailure, type ErrorCode, HubError } from './core/errors.ts'
 export type { Events, HubEvents, RequestFailure } from './core/events.ts'
 export { type ClientId, type Position, parseClientId, parseTopicName, type Seq, type TopicName } from './core/ids.ts'
+export { DEFAULT_LIMITS, type HubLimits } from './core/limits.ts'
 export { ConnectionManager } from './core/manager.ts'
 export type { Codec, DropReason, Gap, GapReason, Message } from './core/message.ts'
 export { Direct, type DirectMessage, type Parcel } from './core/parcel.ts'
+export { covers, isPattern, matches, parsePattern, type TopicPattern } from './core/patterns.ts'
 export type { Backlog, DeliveryPolicy, PolicyDescription, PolicyLink, Verdict } from './core/policy.ts'
 export type { Scheduler } from './core/scheduler.ts'
-export { type Action, type Handshake, openSessions, type Session, type SessionManager } from './core/sessions.ts'
-export type { ClientInfo, ConnectionStats, DropCount, SubscriptionInfo, TopicInfo } from './core/stats.ts'
-export type { TopicDefaults, TopicRegistry, TopicSpec } from './core/topics.ts'
+export {
+  type Action,
+  type Grants,
+  type Handshake,
+  openSessions,
+  type RefusalReason,
+  type Session,
+  type SessionManager,
+  type SubscriptionGrant,
+} from './core/sessions.ts'
+export type {
+  ClientInfo,
+  ConnectionStats,
+  DropCount,
+  PolicyExplanation,
+  PolicyOrigin,
+  SubscriptionInfo,
+  TopicInfo,
+} from './core/stats.ts'
+export type { Access, Priority, PublishRate, TopicDefaults, TopicRegistry, TopicSpec } from './core/topics.ts'
+export type { ClientWatcher, Sighting } from './core/watcher.ts'
 export { eventLoop } from './event-loop.ts'
 export { createHub, Hub, type HubOptions } from './hub.ts'
 export { openTopics } from './open-topics.ts'
@@ -31,6 +54,7 @@ export { type BufferedOptions, buffered } from './policies/buffered.ts'
 export { parsePolicy } from './policies/catalog.ts'
 export { type DropSlowOptions, dropSlow } from './policies/drop-slow.ts'
 export { latest } from './policies/latest.ts'
+export { type PriorityOptions, priority } from './policies/priority.ts'
 export { type RateLimitOptions, rateLimit } from './policies/rate-limit.ts'
 export { type ReliableOptions, reliable } from './policies/reliable.ts'
 export type { BroadcastOptions, BroadcastResult, ClientOutcome } from './sending/broadcast.ts'

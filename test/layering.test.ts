@@ -8,11 +8,13 @@ import { codeLines, importsOf, onlyCode } from './layering/source-text.ts'
 const ROOT = join(import.meta.dirname, '..')
 const PUBLIC_NAMES = Object.keys(manifest.exports).map(entry => entry.replace(/^\./, 'hubline'))
 
-const CORE_LINES = 2530
+const CORE_LINES = 3400
 const FILE_LINES = 300
 
 /** Files that may be longer, and why. */
 const LONG: Readonly<Record<string, string>> = {
+  'src/core/membership.ts':
+    'every way onto a topic and off it, by name, by pattern and by rule, which must leave the same books behind',
   'src/core/manager.ts': 'the whole interface of the hub, most of it documentation',
   'src/core/link.ts':
     'one client on one topic: every way in which a message can be settled, which together must add up',

@@ -9,15 +9,16 @@ const RELIEVED = 7 / 8
  * adds them here and takes them off again; nobody asks before, so `used` may pass the limit by one tick's worth.
  */
 export class Budget {
-  readonly limit: number
+  readonly #limit: () => number
   used = 0
 
-  constructor(limit: number) {
-    this.limit = limit
+  /** @param limit in bytes; it may change at any time */
+  constructor(limit: () => number) {
+    this.#limit = limit
   }
 
   get exceeded(): boolean {
-    return this.used > this.limit
+    return this.used > this.#limit()
   }
 
   /**
@@ -25,7 +26,7 @@ export class Budget {
    * most of it first (then the one that waited longest, then by id). `end` closes a client as slow.
    */
   relieve(topics: Iterable<Topic>, clients: Iterable<Registration>, end: (client: Registration) => void): void {
-    const target = this.limit * RELIEVED
+    const target = this.#limit() * RELIEVED
     for (const topic of [...topics].sort((a, b) => b.retainedBytes - a.retainedBytes || order(a.name, b.name))) {
       if (this.used <= target) return
       topic.forgetHistory()

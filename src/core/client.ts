@@ -1,6 +1,8 @@
 import type { Client, CloseReason } from './connection.ts'
 import type { ClientId, Seq } from './ids.ts'
 import type { Outbox } from './outbox.ts'
+import type { PatternOrder } from './pattern-index.ts'
+import type { TopicPattern } from './patterns.ts'
 import type { DeliveryPolicy } from './policy.ts'
 import type { Session } from './sessions.ts'
 
@@ -26,7 +28,8 @@ export class Registration implements Client {
   readonly id: ClientId
   readonly outbox: Outbox
   readonly #protocols: readonly string[] | undefined
-  readonly session: Session
+  /** Changed by a refresh: of the same user. */
+  session: Session
   readonly #address: string | undefined
   /** On the scheduler's clock, in ms. */
   readonly connectedAt: number
@@ -34,6 +37,10 @@ export class Registration implements Client {
   policy: DeliveryPolicy | undefined
   /** When it last took, or confirmed, something that the hub waited for; on the scheduler's clock, in ms. */
   lastSendAt: number | undefined
+  /** Its standing orders; made with the first. */
+  patterns: Map<TopicPattern, PatternOrder> | undefined
+  /** Links that are there for one of them. */
+  matched = 0
   readonly #back: BackEdge
 
   constructor(outbox: Outbox, details: Details, now: number, back: BackEdge) {

@@ -1,30 +1,13 @@
 import type { Broker } from './broker.ts'
 import type { HubError } from './errors.ts'
-import type { Position, TopicName } from './ids.ts'
+import type { ClientId, Position, TopicName } from './ids.ts'
+import type { HubLimits } from './limits.ts'
+import type { Message } from './message.ts'
+import type { TopicPattern } from './patterns.ts'
 import type { DeliveryPolicy } from './policy.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { Session } from './sessions.ts'
 import type { TopicRegistry } from './topics.ts'
-
-export interface HubLimits {
-  readonly maxClients: number
-  readonly maxTopics: number
-  readonly maxSubscriptionsPerClient: number
-  /** Bytes that may wait for one client, over all its topics. A policy that allows more on one topic widens it for its client. */
-  readonly maxQueuedBytesPerClient: number
-  /** Bytes that the hub keeps in all: histories and whatever waits. Beyond it histories go, then the clients with most waiting. */
-  readonly maxRetainedBytes: number
-}
-
-const MIB = 1024 * 1024
-
-export const DEFAULT_LIMITS: HubLimits = {
-  maxClients: 50_000,
-  maxTopics: 100_000,
-  maxSubscriptionsPerClient: 128,
-  maxQueuedBytesPerClient: MIB,
-  maxRetainedBytes: 256 * MIB,
-}
 
 /** What the core needs from outside; `createHub` fills it in. */
 export interface ManagerOptions {
@@ -63,8 +46,39 @@ export interface Subscription {
   readonly topic: TopicName
   /** Everything after this position will be delivered, or counted and told. */
   readonly position: Position
-  /** Was the asked position found? False where none was asked for. */
+  /** Was the asked position found, and everything after it still there? False where none was asked for. */
   readonly recovered: boolean
+}
+
+/** A standing order: the client is subscribed to every topic that matches, as it comes into being. */
+export interface PatternSubscription {
+  readonly pattern: TopicPattern
+  /** How many it matches now that the client has not named itself. */
+  readonly topics: number
+}
+
+export interface HistoryOptions {
+  /** What came after this position. Default: everything that is kept. */
+  readonly after?: Position | undefined
+  /** At most so many: the oldest of them, or with `reverse` the newest. Default: all. */
+  readonly limit?: number | undefined
+  readonly reverse?: boolean | undefined
+}
+
+export interface History {
+  /** Of the topic's last message. */
+  readonly position: Position
+  readonly messages: readonly Message[]
+  /** Nothing is missing between `after` and the topic's last message, but for what `limit` leaves out. */
+  readonly recovered: boolean
+}
+
+/** One client on a topic that tells who is there. */
+export interface PresenceInfo {
+  readonly client: ClientId
+  readonly user: string | undefined
+  /** What its session says of it. */
+  readonly info: unknown
 }
 
 export interface RouteOptions {

@@ -9,7 +9,7 @@ import type { Verdict } from './policy.ts'
 import type { Scheduler } from './scheduler.ts'
 import { Stalls } from './stalls.ts'
 import { Sweeper } from './sweeper.ts'
-import type { Topic } from './topic.ts'
+import { LANES, type Topic } from './topic.ts'
 
 /** Payload bytes that wait in all topics before a tick runs at once instead of waiting for the loop. */
 export const SEAL_BYTES = 256 * 1024
@@ -17,6 +17,9 @@ export const SEAL_BYTES = 256 * 1024
 export const PULL_BYTES = 64 * 1024
 /** Bytes of protocol frames that may wait for one client before it counts as slow. */
 export const MAX_CONTROL_BYTES = 64 * 1024
+
+const LANE_ORDER = Object.values(LANES).sort()
+const ANY_LANE = [undefined]
 
 /** The manager, as the delivery may call it: at the end of a tick, when nothing is walked. */
 interface Owner {
@@ -55,7 +58,7 @@ export class Delivery {
   readonly #run = (): void => this.tick()
 
   /** @param cap bytes that may wait for one client */
-  constructor(scheduler: Scheduler, events: Events, cap: number, owner: Owner) {
+  constructor(scheduler: Scheduler, events: Events, cap: () => number, owner: Owner) {
     this.#scheduler = scheduler
     this.#events = events
     this.#owner = owner
@@ -228,6 +231,7 @@ export class Delivery {
   /** Tells the gap of a link that is writable and up to date, where no message will carry the notice soon. */
   tellGap(link: Link): void {
     const gap = link.takeGap()
+    link.outbox.watcher?.({ kind: 'gap', gap })
     const frame = this.#gapFrame(link, gap)
     if (frame) {
       link.outbox.pushControl(frame, this.#scheduler.now())
@@ -314,6 +318,7 @@ export class Delivery {
       if (backlog.kind === 'newest') link.topic.newest ??= new Map()
       link.topic.demote(link)
     }
+    link.outbox.watcher?.({ kind: 'behind', topic: link.topicName, policy: link.policy.name })
     // It is not the connection that holds it up but a rate: what the rate still allows goes at once.
     if (link.outbox.writable) this.#retry.push(link)
     this.sweeper.watch(link.outbox)
@@ -346,7 +351,7 @@ export class Delivery {
       const batch = topic.next(link, PULL_BYTES - outbox.queuedBytes)
       if (batch === undefined) {
         link.cursor = Math.max(link.cursor, topic.sealed)
-        topic.promote(link)
+        this.#promote(link)
         return
       }
       const verdict = this.#admit(link, batch, now)
@@ -358,6 +363,11 @@ export class Delivery {
       else link.drop(batch.first, batch.last, batch.last - batch.first + 1 - batch.count, 'conflated')
       this.#passOn(link, batch, verdict)
     }
+  }
+
+  #promote(link: Link): void {
+    link.topic.promote(link)
+    link.outbox.watcher?.({ kind: 'caught up', topic: link.topicName })
   }
 
   #passOn(link: Link, batch: Batch, verdict: 'send' | 'drop'): void {
@@ -374,18 +384,26 @@ export class Delivery {
     outbox.ready = false
     outbox.more = false
     if (outbox.condemned || !outbox.writable) return
-    for (const link of outbox.links.values()) {
-      if (link.behind || link.holding) this.#pull(link, now)
-      else if (link.gapCount !== 0) this.tellGap(link)
-      if (outbox.more) {
-        outbox.links.delete(link.topic.name)
-        outbox.links.set(link.topic.name, link)
-        break
-      }
+    for (const lane of outbox.mixed ? LANE_ORDER : ANY_LANE) {
+      this.#readLane(outbox, lane, now)
+      if (outbox.more) break
     }
     if (!outbox.empty) this.#touch(outbox)
     // What still waits is held up by a rate and not by its connection.
     else outbox.caughtUp()
+  }
+
+  /** `lane` undefined: all of them. */
+  #readLane(outbox: Outbox, lane: number | undefined, now: number): void {
+    for (const link of outbox.links.values()) {
+      if (lane !== undefined && link.topic.lane !== lane) continue
+      if (link.behind || link.holding) this.#pull(link, now)
+      else if (link.gapCount !== 0) this.tellGap(link)
+      if (!outbox.more) continue
+      outbox.links.delete(link.topic.name)
+      outbox.links.set(link.topic.name, link)
+      return
+    }
   }
 
   #touch(outbox: Outbox): void {

@@ -2,6 +2,8 @@ import { EventEmitter } from 'eventemitter3'
 import type { Circuit, CloseReason } from './connection.ts'
 import type { ClientId, TopicName } from './ids.ts'
 import type { Gap } from './message.ts'
+import type { TopicPattern } from './patterns.ts'
+import type { Session } from './sessions.ts'
 
 /**
  * What happened, for hooks. Emitted when the state is already changed, never while a set is walked, so a handler may call
@@ -10,10 +12,16 @@ import type { Gap } from './message.ts'
 export interface HubEvents {
   register: [client: { id: ClientId; protocol: string; user: string | undefined; restore: unknown }]
   unregister: [client: { id: ClientId; protocol: string; reason: CloseReason }]
-  subscribe: [subscription: { id: ClientId; topic: TopicName }]
+  /** `pattern`: the client did not name the topic, but this. */
+  subscribe: [subscription: { id: ClientId; topic: TopicName; pattern?: TopicPattern }]
   /** A subscription that was there already has another wish. */
   wish: [subscription: { id: ClientId; topic: TopicName }]
   unsubscribe: [subscription: { id: ClientId; topic: TopicName }]
+  /** A client has a standing order more, or one less; what it matches is told with `subscribe` and `unsubscribe`. */
+  subscribePattern: [order: { id: ClientId; pattern: TopicPattern }]
+  unsubscribePattern: [order: { id: ClientId; pattern: TopicPattern }]
+  /** A client brought a newer token. */
+  session: [change: { id: ClientId; session: Session }]
   /** A loss was told to the client, or would have been if its protocol could carry the notice. */
   gap: [loss: { id: ClientId; gap: Gap; policy: string }]
   /** A request to a client that is a URL failed and is made again in `waitMs`. */

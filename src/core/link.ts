@@ -3,9 +3,11 @@ import type { Batch } from './batch.ts'
 import type { ClientId, Seq, TopicName } from './ids.ts'
 import type { DropReason, Gap, GapReason, Message } from './message.ts'
 import type { Outbox } from './outbox.ts'
+import type { PatternOrder } from './pattern-index.ts'
 import type { DeliveryPolicy, PolicyLink } from './policy.ts'
 import type { DropTally } from './stats.ts'
 import { MAX_KEYS, MAX_NEWEST_BYTES, type Topic } from './topic.ts'
+import type { Priority } from './topics.ts'
 import { WireClock } from './wire-clock.ts'
 
 /**
@@ -35,6 +37,8 @@ export class Link implements PolicyLink {
   behind = false
   /** What the subscriber asked for, if anything; set through the manager only. */
   wish: DeliveryPolicy | undefined
+  /** The pattern that it is there for. Undefined: the client named the topic. */
+  order: PatternOrder | undefined
   state: unknown
   tally!: DropTally
   wakeAt = 0
@@ -91,6 +95,15 @@ export class Link implements PolicyLink {
 
   get inFlightBytes(): number {
     return this.queuedBytes + (this.acks?.bytes ?? 0)
+  }
+
+  get priority(): Priority {
+    return this.topic.spec.priority ?? 'normal'
+  }
+
+  get underwayBytes(): number {
+    const { connection, queuedBytes, waitingBytes } = this.outbox
+    return queuedBytes + (connection.unacknowledged?.() ?? waitingBytes)
   }
 
   get unconfirmed(): Acks | undefined {
@@ -223,6 +236,7 @@ export class Link implements PolicyLink {
     this.dropped += count
     this.tally.add(reason, count)
     this.outbox.countDrop(reason, count)
+    this.outbox.watcher?.({ kind: 'dropped', topic: this.topic.name, from, to, count, reason })
     this.noteGap(from, to, count, reason)
   }
 

@@ -2,30 +2,36 @@ import type { Publication, RouteResult } from './broker.ts'
 import { Budget } from './budget.ts'
 import { type BackEdge, Registration } from './client.ts'
 import type { Client, CloseReason, Connection } from './connection.ts'
-import {
-  type ClientFilter,
-  DEFAULT_LIMITS,
-  type HubLimits,
-  type ManagerOptions,
-  type PostedMessage,
-  type RegisterOptions,
-  type RouteOptions,
-  type SubscribeOptions,
-  type Subscription,
+import type {
+  ClientFilter,
+  History,
+  HistoryOptions,
+  ManagerOptions,
+  PatternSubscription,
+  PostedMessage,
+  PresenceInfo,
+  RegisterOptions,
+  RouteOptions,
+  SubscribeOptions,
+  Subscription,
 } from './contract.ts'
 import { Delivery } from './delivery.ts'
 import { HubError } from './errors.ts'
 import { Events } from './events.ts'
 import { type ClientId, type Position, parseClientId, parseTopicName, type TopicName } from './ids.ts'
-import { Link } from './link.ts'
+import { checkLimits, DEFAULT_LIMITS, type HubLimits } from './limits.ts'
+import { Membership } from './membership.ts'
 import type { Message } from './message.ts'
 import { Outbox } from './outbox.ts'
 import { type Direct, Parcel } from './parcel.ts'
+import { parsePattern } from './patterns.ts'
 import type { DeliveryPolicy } from './policy.ts'
-import { checkAllowed, circuitOpen, notCarried, tooMany } from './refusals.ts'
-import { clientInfo, connectionStats, HubCounters, subscriptionInfo, topicInfo } from './snapshot.ts'
-import type { ClientInfo, ConnectionStats, SubscriptionInfo, TopicInfo } from './stats.ts'
-import { Topic } from './topic.ts'
+import { checkContent, circuitOpen, notCarried, presenceOff, taken, tooMany, tooManyOf } from './refusals.ts'
+import type { Session } from './sessions.ts'
+import { clientInfo, connectionStats, explainPolicy, HubCounters, subscriptionInfo, topicInfo } from './snapshot.ts'
+import type { ClientInfo, ConnectionStats, PolicyExplanation, SubscriptionInfo, TopicInfo } from './stats.ts'
+import { Users } from './users.ts'
+import type { ClientWatcher } from './watcher.ts'
 
 /** How often topics are looked through for messages past their age, in ms. */
 const HOUSEKEEPING_MS = 1000
@@ -38,12 +44,12 @@ const OCTETS = 'application/octet-stream'
  */
 export class ConnectionManager {
   readonly events = new Events()
-  readonly limits: HubLimits
   readonly #options: ManagerOptions
   readonly #delivery: Delivery
   readonly #clients = new Map<ClientId, Registration>()
-  readonly #topics = new Map<TopicName, Topic>()
-  readonly #policies = new Map<TopicName, DeliveryPolicy>()
+  readonly #users = new Users()
+  readonly #membership: Membership
+  #limits: HubLimits
   readonly #counters = new HubCounters()
   readonly #budget: Budget
   readonly #started: number
@@ -58,27 +64,40 @@ export class ConnectionManager {
       if (this.#clients.get(client.id) === client) this.unregisterClient(client.id, reason)
     },
   }
-  #epochs = 0
   #draining = false
   #closed = false
 
   constructor(options: ManagerOptions) {
     this.#options = options
-    this.limits = { ...DEFAULT_LIMITS, ...options.limits }
-    this.#budget = new Budget(this.limits.maxRetainedBytes)
-    this.#delivery = new Delivery(options.scheduler, this.events, this.limits.maxQueuedBytesPerClient, {
+    const { limits = {} } = options
+    checkLimits(limits)
+    this.#limits = { ...DEFAULT_LIMITS, ...limits }
+    this.#budget = new Budget(() => this.#limits.maxRetainedBytes)
+    this.#delivery = new Delivery(options.scheduler, this.events, () => this.#limits.maxQueuedBytesPerClient, {
       reap: (outbox, reason) => {
         const client = this.#clients.get(outbox.id)
         if (client?.outbox === outbox) this.#remove(client, reason)
       },
       relieve: () => {
         if (!this.#budget.exceeded) return
-        this.#budget.relieve(this.#topics.values(), this.#clients.values(), client => this.#remove(client, 'slow'))
+        this.#budget.relieve(this.#membership.topics.values(), this.#clients.values(), client =>
+          this.#remove(client, 'slow'),
+        )
       },
       handed: ms => options.onHanded?.(ms),
     })
+    const manager = this
+    this.#membership = new Membership(options, this.#delivery, this.events, {
+      get limits() {
+        return manager.#limits
+      },
+      counters: this.#counters,
+      clients: this.#clients,
+      budget: this.#budget,
+      settled: (result, where) => this.#settled(result, where),
+    })
     this.#started = options.scheduler.now()
-    this.#housekeeping = options.scheduler.every(HOUSEKEEPING_MS, () => this.#tidy())
+    this.#housekeeping = options.scheduler.every(HOUSEKEEPING_MS, () => this.#membership.tidy())
     this.#settled(
       options.broker.start(publication => this.#route(publication)),
       'broker start',
@@ -89,26 +108,40 @@ export class ConnectionManager {
 
   /**
    * Registers an open connection. The transport keeps the returned handle and speaks through it; whoever disposes of it says that
-   * the peer has gone. Throws CLIENT_ID_INVALID, CLIENT_EXISTS, LIMIT_EXCEEDED, SHUTTING_DOWN.
+   * the peer has gone. Throws CLIENT_ID_INVALID, CLIENT_EXISTS, PERMISSION_DENIED (the id is another user's), LIMIT_EXCEEDED, QUOTA_EXCEEDED,
+   * SHUTTING_DOWN, and then the client that had the id has it still.
    */
   registerClient(id: string, connection: Connection, options: RegisterOptions = {}): Client {
     this.#checkOpen()
     const clientId = parseClientId(id)
+    this.#checkRoom(clientId, options)
     const older = this.#clients.get(clientId)
-    if (older && options.ifExists === 'refuse') {
-      throw new HubError('CLIENT_EXISTS', `client: ${clientId} is connected already`)
-    }
     if (older) this.#remove(older, 'replaced')
     // A handler of the older one's end may have registered the id again.
     if (this.#clients.has(clientId)) throw new HubError('CLIENT_EXISTS', `client: ${clientId} has just connected again`)
-    if (this.#clients.size >= this.limits.maxClients) throw tooMany('clients', this.limits.maxClients)
     const outbox = new Outbox(clientId, connection, this.#budget, this.#delivery.stalls)
     const client = new Registration(outbox, options, this.#options.scheduler.now(), this.#back)
     this.#clients.set(clientId, client)
+    this.#users.add(client)
     this.#counters.opened(connection.protocol)
     const { restore } = options
     this.events.emit('register', { id: clientId, protocol: connection.protocol, user: client.session.user, restore })
     return client
+  }
+
+  #checkRoom(id: ClientId, { ifExists, session }: RegisterOptions): void {
+    const { maxClients, maxClientsPerUser } = this.#limits
+    const older = this.#clients.get(id)
+    const user = session?.user
+    if (older && ifExists === 'refuse') throw taken(id, 'connected already')
+    if (older && older.session.user !== user) {
+      throw new HubError('PERMISSION_DENIED', `client: ${id} is connected as another user; choose another id`)
+    }
+    const room = older ? 1 : 0
+    if (this.#clients.size - room >= maxClients) throw tooMany('clients', maxClients)
+    if (user !== undefined && this.#users.count(user) - room >= maxClientsPerUser) {
+      throw tooManyOf('clients of one user', maxClientsPerUser)
+    }
   }
 
   /** Ends a client: what was published before is flushed as far as its connection takes it, every subscription is gone on return. */
@@ -124,6 +157,45 @@ export class ConnectionManager {
     return true
   }
 
+  // ---- users
+
+  /** Has this user at least one client? */
+  isOnline(user: string): boolean {
+    return this.#users.has(user)
+  }
+
+  /** The ids of the user's clients. */
+  connectionsOf(user: string): ClientId[] {
+    return this.#users.of(user).map(({ id }) => id)
+  }
+
+  /** Users that are online. */
+  getUsers(): Iterable<string> {
+    return this.#users.names()
+  }
+
+  /** Ends all clients of the user. Answers how many there were. */
+  disconnectUser(user: string, reason: CloseReason = 'ended'): number {
+    const clients = this.#users.of(user)
+    for (const { id } of clients) this.unregisterClient(id, reason)
+    return clients.length
+  }
+
+  /** Undefined: no such client. */
+  sessionOf(id: string): Session | undefined {
+    return this.#clients.get(id as ClientId)?.session
+  }
+
+  /** A newer session of the same user. Throws CONNECTION_NOT_FOUND, PERMISSION_DENIED. */
+  setSession(id: string, session: Session): void {
+    const client = this.#client(id)
+    if (client.session.user !== session.user) {
+      throw new HubError('PERMISSION_DENIED', `session: it is not of the user that ${client.id} is connected as`)
+    }
+    client.session = session
+    this.events.emit('session', { id: client.id, session })
+  }
+
   *getActiveClients(): Iterable<ClientInfo> {
     const now = this.#options.scheduler.now()
     for (const client of this.#clients.values()) yield clientInfo(client, now)
@@ -131,12 +203,17 @@ export class ConnectionManager {
 
   /** Ids of the clients that are on the topic, are of the user and speak the protocol, as far as these are named. Throws TOPIC_INVALID. */
   selectClients({ topic, user, protocol, except }: ClientFilter = {}): ClientId[] {
-    const clients = topic === undefined ? [...this.#clients.values()] : this.#clientsOn(topic)
+    const clients = this.#candidates(topic, user)
     const out = new Set<string>(except)
     return clients
       .filter(client => user === undefined || client.session.user === user)
       .filter(client => protocol === undefined || client.outbox.connection.protocol === protocol)
       .flatMap(({ id }) => (out.has(id) ? [] : [id]))
+  }
+
+  #candidates(topic: string | undefined, user: string | undefined): Registration[] {
+    if (topic !== undefined) return this.#clientsOn(topic)
+    return user === undefined ? [...this.#clients.values()] : this.#users.of(user)
   }
 
   /** Throws CONNECTION_NOT_FOUND. */
@@ -158,40 +235,31 @@ export class ConnectionManager {
    */
   subscribe(id: string, topicName: string, options: SubscribeOptions = {}): Subscription {
     this.#checkOpen()
-    const client = this.#client(id)
-    const name = parseTopicName(topicName)
-    const { links } = client.outbox
-    if (!links.has(name) && links.size >= this.limits.maxSubscriptionsPerClient) {
-      throw tooMany('subscriptions of one client', this.limits.maxSubscriptionsPerClient)
-    }
-    const topic = this.#topic(name)
-    checkAllowed(topic, options.policy)
-    const existing = links.get(name)
-    if (existing) {
-      existing.wish = options.policy
-      this.#adopt(existing, client)
-      this.events.emit('wish', { id: client.id, topic: name })
-      return { topic: name, position: topic.position, recovered: false }
-    }
-    this.#delivery.seal(topic)
-    const link = new Link(client.outbox, topic, topic.seq, options.policy)
-    const recovered = this.#join(link, client, options.after)
-    if (topic.links.length === 1) this.#settled(this.#options.broker.join(name), 'broker join')
-    this.events.emit('subscribe', { id: client.id, topic: name })
-    return { topic: name, position: { epoch: topic.epoch, seq: link.base }, recovered }
+    return this.#membership.subscribe(this.#client(id), parseTopicName(topicName), options)
   }
 
   /** False: the client or the subscription is not there. What was published before is still delivered. */
   unsubscribe(id: string, topicName: string): boolean {
     const client = this.#clients.get(id as ClientId)
     const name = parseTopicName(topicName)
-    const link = client?.outbox.links.get(name)
-    if (client === undefined || link === undefined) return false
-    this.#delivery.seal(link.topic)
-    if (link.closed) return false
-    this.#unlink(client, link)
-    this.events.emit('unsubscribe', { id: client.id, topic: name })
-    return true
+    return client !== undefined && this.#membership.unsubscribe(client, name)
+  }
+
+  /**
+   * A standing order: the client is subscribed to each topic that matches the pattern (docs/topics.md) and lets patterns match it, those
+   * that come into being included, before their first message. It gets each message once, whatever overlaps. `after` may be 'oldest'.
+   * Throws TOPIC_INVALID, CONNECTION_NOT_FOUND, LIMIT_EXCEEDED, SHUTTING_DOWN.
+   */
+  subscribePattern(id: string, pattern: string, options: SubscribeOptions = {}): PatternSubscription {
+    this.#checkOpen()
+    return this.#membership.subscribePattern(this.#client(id), parsePattern(pattern), options)
+  }
+
+  /** False: the client or the order is not there. */
+  unsubscribePattern(id: string, pattern: string): boolean {
+    const client = this.#clients.get(id as ClientId)
+    const parsed = parsePattern(pattern)
+    return client !== undefined && this.#membership.unsubscribePattern(client, parsed)
   }
 
   /** Descriptions, and not the connections: nobody but the outbox may write (I3). */
@@ -201,14 +269,45 @@ export class ConnectionManager {
   }
 
   #clientsOn(topicName: string): Registration[] {
-    const links = this.#topics.get(parseTopicName(topicName))?.links ?? []
+    const links = this.#membership.topics.get(parseTopicName(topicName))?.links ?? []
     return links.flatMap(({ clientId }) => this.#clients.get(clientId) ?? [])
   }
 
   /** Undefined where the client is not subscribed to the topic. */
   getSubscription(id: string, topicName: string): SubscriptionInfo | undefined {
-    const link = this.#clients.get(id as ClientId)?.outbox.links.get(parseTopicName(topicName))
-    return link && subscriptionInfo(link)
+    const client = this.#clients.get(id as ClientId)
+    const link = client?.outbox.links.get(parseTopicName(topicName))
+    return client && link && subscriptionInfo(link, client)
+  }
+
+  // ---- who is there, and what was said
+
+  /** Who is on a topic that tells it. Throws TOPIC_INVALID, TOPIC_UNKNOWN, PRESENCE_OFF. */
+  presence(topicName: string): PresenceInfo[] {
+    return this.#present(topicName).map(({ id, session: { user, info } }) => ({ client: id, user, info }))
+  }
+
+  /** `users` are those that have one; a user on two devices counts once. Throws as `presence`. */
+  presenceStats(topicName: string): { readonly clients: number; readonly users: number } {
+    const clients = this.#present(topicName)
+    const users = new Set(clients.map(({ session: { user } }) => user))
+    users.delete(undefined)
+    return { clients: clients.length, users: users.size }
+  }
+
+  #present(topicName: string): Registration[] {
+    const name = parseTopicName(topicName)
+    if (!this.#membership.spec(name).presence) throw presenceOff(name)
+    return this.#clientsOn(name)
+  }
+
+  /** What the topic keeps for those who resume. Throws TOPIC_INVALID, TOPIC_UNKNOWN. */
+  history(topicName: string, options: HistoryOptions = {}): History {
+    const name = parseTopicName(topicName)
+    const topic = this.#membership.topics.get(name)
+    if (topic !== undefined) return topic.history(options)
+    this.#membership.spec(name)
+    return { position: { epoch: '', seq: 0 }, messages: [], recovered: false }
   }
 
   // ---- data
@@ -278,8 +377,7 @@ export class ConnectionManager {
   acknowledge(id: string, topicName: string, position: Position): number {
     const client = this.#client(id)
     const name = parseTopicName(topicName)
-    const link = client.outbox.links.get(name)
-    if (link === undefined) throw new HubError('NOT_SUBSCRIBED', `topic: ${client.id} is not subscribed to ${name}`)
+    const link = this.#link(client, name)
     const { epoch, sealed } = link.topic
     const seq = link.acks?.last ?? sealed
     if (position.epoch !== epoch || !(position.seq <= seq)) {
@@ -293,53 +391,75 @@ export class ConnectionManager {
 
   /** For everyone on the topic who has no wish or class of their own, at once and without a reconnect. Null: back to the default. */
   setDeliveryPolicy(topicName: string, policy: DeliveryPolicy | null): void {
-    const name = parseTopicName(topicName)
-    if (policy === null) {
-      this.#policies.delete(name)
-    } else {
-      if (!this.#policies.has(name) && this.#policies.size >= this.limits.maxTopics) {
-        throw tooMany('topics with a policy', this.limits.maxTopics)
-      }
-      this.#policies.set(name, policy)
-    }
-    const topic = this.#topics.get(name)
-    if (topic === undefined) return
-    topic.policy = this.getDeliveryPolicy(name)
-    this.#delivery.seal(topic)
-    for (const link of [...topic.links]) {
-      const client = this.#clients.get(link.clientId)
-      if (client) this.#adopt(link, client)
-    }
+    this.#membership.setPolicy(parseTopicName(topicName), policy)
   }
 
   getDeliveryPolicy(topicName: string): DeliveryPolicy {
-    const name = parseTopicName(topicName)
-    const set = this.#policies.get(name) ?? this.#topics.get(name)?.spec.policy
-    return set ?? this.#options.topics.resolve(name).policy ?? this.#options.policy
+    return this.#membership.policy(parseTopicName(topicName))
   }
 
   /** The client's class: it wins over the topic's policy on all its subscriptions. Null: none. Throws CONNECTION_NOT_FOUND. */
   setClientPolicy(id: string, policy: DeliveryPolicy | null): void {
+    this.#membership.setClass(this.#client(id), policy)
+  }
+
+  /** Which policy governs a subscription, and why. Throws CONNECTION_NOT_FOUND, NOT_SUBSCRIBED, TOPIC_INVALID. */
+  explainPolicy(id: string, topicName: string): PolicyExplanation {
     const client = this.#client(id)
-    if (policy) for (const link of client.outbox.links.values()) checkAllowed(link.topic, policy)
-    client.policy = policy ?? undefined
-    for (const link of [...client.outbox.links.values()]) this.#adopt(link, client)
+    const link = this.#link(client, parseTopicName(topicName))
+    return explainPolicy(link, client, this.#options.policy)
+  }
+
+  // ---- live changes
+
+  get limits(): HubLimits {
+    return this.#limits
+  }
+
+  /** In force at once for what is new; nobody who is connected is ended for it. Throws REQUEST_INVALID, and has changed nothing. */
+  setLimits(limits: Partial<HubLimits>): void {
+    checkLimits(limits)
+    this.#limits = { ...this.#limits, ...limits }
+  }
+
+  /** The registry's rules have changed: topics in use take their new ones; who may not be on a topic any more is unsubscribed. */
+  refreshTopics(): void {
+    this.#membership.refresh()
+  }
+
+  /** Tells what is done for one client, until it is disposed of; one at a time. Throws CONNECTION_NOT_FOUND, CLIENT_EXISTS. */
+  watch(id: string, watcher: ClientWatcher): Disposable {
+    const { outbox } = this.#client(id)
+    if (outbox.watcher !== undefined) throw taken(outbox.id, 'watched already')
+    outbox.watcher = sighting => {
+      try {
+        watcher(sighting)
+      } catch (error) {
+        this.#delivery.fault('watcher', error)
+      }
+    }
+    return {
+      [Symbol.dispose]: () => {
+        outbox.watcher = undefined
+      },
+    }
   }
 
   // ---- monitoring and end
 
   getConnectionStats(): ConnectionStats {
     const uptime = this.#options.scheduler.now() - this.#started
-    return connectionStats(this.#clients, this.#topics, this.#counters, this.#budget.used, uptime)
+    const held = { users: this.#users.size, patterns: this.#membership.patterns }
+    return connectionStats(this.#clients, this.#membership.topics, held, this.#counters, this.#budget.used, uptime)
   }
 
   *getTopics(): Iterable<TopicInfo> {
-    for (const topic of this.#topics.values()) yield topicInfo(topic)
+    for (const topic of this.#membership.topics.values()) yield topicInfo(topic)
   }
 
   /** Null: nobody has published or subscribed to it of late. Throws TOPIC_INVALID. */
   getTopic(topicName: string): TopicInfo | null {
-    const topic = this.#topics.get(parseTopicName(topicName))
+    const topic = this.#membership.topics.get(parseTopicName(topicName))
     return topic ? topicInfo(topic) : null
   }
 
@@ -381,7 +501,7 @@ export class ConnectionManager {
     if (!(data instanceof Uint8Array)) {
       throw new HubError('INVALID_MESSAGE', `data: a message is a Uint8Array or Buffer, not ${typeof data}`)
     }
-    const spec = this.#topics.get(topic)?.spec ?? this.#options.topics.resolve(topic)
+    const spec = this.#membership.spec(topic)
     if (data.byteLength > spec.maxMessageBytes) {
       throw new HubError(
         'MESSAGE_TOO_LARGE',
@@ -389,16 +509,25 @@ export class ConnectionManager {
       )
     }
     const { contentType = spec.contentType ?? OCTETS, key, correlationId } = options
+    checkContent(spec, data, contentType)
+    if (spec.publishRate !== undefined) this.#checkRate(topic, data.byteLength)
     return { topic, data, contentType, key, correlationId }
   }
 
+  #checkRate(name: TopicName, bytes: number): void {
+    const retryMs = this.#membership.topic(name).throttleMs(bytes, this.#options.scheduler.now())
+    if (retryMs === 0) return
+    throw new HubError('RATE_LIMITED', `topic: more is published to ${name} than its publishRate allows`, { retryMs })
+  }
+
   #route({ topic: name, data, contentType, key, correlationId }: Publication): RouteResult {
-    const topic = this.#topic(name)
+    const topic = this.#membership.topic(name)
     const at = this.#options.scheduler.now()
     const seq = ++topic.seq
     const { epoch } = topic
     const { length: matched } = topic.links
     topic.contentType = contentType
+    topic.routedAt = at
     const message: Message = { topic: name, epoch, seq, payload: data, contentType, key, correlationId, at }
     const result = { position: { epoch, seq }, matched, behind: matched - topic.live }
     this.#counters.published++
@@ -414,54 +543,10 @@ export class ConnectionManager {
     return client
   }
 
-  #topic(name: TopicName): Topic {
-    const known = this.#topics.get(name)
-    if (known) return known
-    if (this.#topics.size >= this.limits.maxTopics) this.#tidy()
-    if (this.#topics.size >= this.limits.maxTopics) throw tooMany('topics', this.limits.maxTopics)
-    const spec = this.#options.topics.resolve(name)
-    const epoch = `${this.#options.epoch}${(this.#epochs++).toString(36)}`
-    const policy = this.#policies.get(name) ?? spec.policy ?? this.#options.policy
-    const topic = new Topic(spec, epoch, policy, this.#counters, this.#budget)
-    this.#topics.set(name, topic)
-    return topic
-  }
-
-  /** Puts a new link on its topic, with what it missed waiting for it. Answers whether the asked position was found. */
-  #join(link: Link, client: Registration, from: Position | 'oldest' | undefined): boolean {
-    const { topic } = link
-    // The topic's history: while somebody is behind, the log holds more than that.
-    const { messages, bytes } = topic.spec.history
-    const kept = Math.max(topic.log.first - 1, topic.log.floor(messages, bytes))
-    const oldest = { epoch: topic.epoch, seq: Math.min(kept, topic.sealed) }
-    const after = from === 'oldest' ? oldest : from
-    const found = after !== undefined && after.epoch === topic.epoch && after.seq <= topic.seq
-    link.adopt(link.wish ?? client.policy ?? topic.policy)
-    topic.add(link)
-    client.outbox.links.set(topic.name, link)
-    if (found) link.replay(after.seq)
-    if (after !== undefined && !found && topic.seq > 0) link.noteGap(1, topic.seq, null, 'epoch')
-    if (link.holding || link.gapCount !== 0) {
-      this.#delivery.sweeper.watch(link.outbox)
-      this.#delivery.wake(link.outbox)
-    }
-    return found
-  }
-
-  /** The policy in force: the subscriber's wish, else the client's class, else the topic's. What already waits stays. */
-  #adopt(link: Link, client: Registration): void {
-    const policy = link.wish ?? client.policy ?? link.topic.policy
-    if (policy === link.policy) return
-    if (link.behind && policy.backlog.kind !== link.policy.backlog.kind) {
-      const waiting = [...link.topic.unread(link)]
-      link.topic.promote(link)
-      link.adopt(policy)
-      link.hold(waiting, link.topic.sealed, true)
-    } else {
-      link.adopt(policy)
-    }
-    this.#delivery.sweeper.watch(link.outbox)
-    this.#delivery.wake(link.outbox)
+  #link(client: Registration, name: TopicName) {
+    const link = client.outbox.links.get(name)
+    if (link) return link
+    throw new HubError('NOT_SUBSCRIBED', `topic: ${client.id} is not subscribed to ${name}`)
   }
 
   /** The receiver may have room for more now. */
@@ -481,12 +566,13 @@ export class ConnectionManager {
     if (this.#clients.get(client.id) !== client) return
     client.outbox.condemned = true
     this.#clients.delete(client.id)
+    this.#users.remove(client)
     this.#delivery.sweeper.forget(client.outbox)
     client.outbox.discard(reason)
     const { protocol } = client.outbox.connection
     this.#counters.ended(protocol, reason)
-    const topics = [...client.outbox.links.keys()]
-    for (const link of [...client.outbox.links.values()]) this.#unlink(client, link)
+    const topics = this.#membership.leaveAll(client)
+    client.outbox.watcher?.({ kind: 'closed', reason })
     try {
       client.outbox.connection.close(reason, reconnectMs)
     } catch (error) {
@@ -494,22 +580,6 @@ export class ConnectionManager {
     }
     for (const topic of topics) this.events.emit('unsubscribe', { id: client.id, topic })
     this.events.emit('unregister', { id: client.id, protocol, reason })
-  }
-
-  #unlink(client: Registration, link: Link): void {
-    const { topic } = link
-    client.outbox.links.delete(topic.name)
-    this.#delivery.leave(link)
-    if (topic.links.length === 0) this.#settled(this.#options.broker.leave(topic.name), 'broker leave')
-  }
-
-  /** Lets messages past their age go, and topics that nobody uses. */
-  #tidy(): void {
-    const now = this.#options.scheduler.now()
-    for (const topic of this.#topics.values()) {
-      if (topic.log.count > 0) this.#delivery.settle(topic, now)
-      if (topic.links.length + topic.log.count + topic.pending.length === 0) this.#topics.delete(topic.name)
-    }
   }
 
   /** A broker's failure outside of publish has no caller to tell. */

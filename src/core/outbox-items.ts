@@ -1,9 +1,11 @@
 import type { Batch } from './batch.ts'
 import type { CloseReason, WriteResult } from './connection.ts'
 import { HubError } from './errors.ts'
+import type { TopicName } from './ids.ts'
 import type { Link } from './link.ts'
 import type { Codec } from './message.ts'
 import { Parcel } from './parcel.ts'
+import type { Sighting } from './watcher.ts'
 
 /** Messages of a topic, a frame of the protocol itself, or something for this client alone. */
 export type Item = Batch | Uint8Array | Parcel
@@ -40,6 +42,10 @@ export function oldest(rest: readonly (Item | Link | undefined)[] = [], controlA
     since = Math.min(since, waitsSince(rest[i] as Item, rest[i + 1] as Link | undefined, controlAt))
   }
   return since
+}
+
+export function messagesSeen(topic: TopicName, { first, last, bytes, messages }: Batch, result: WriteResult): Sighting {
+  return { kind: 'messages', topic, first, last, bytes, messages, result }
 }
 
 export function settle(link: Link, batch: Batch, sent: number, result: WriteResult): void {

@@ -4,11 +4,13 @@ import type { CloseReason, Connection, WriteResult } from './connection.ts'
 import type { ClientId, TopicName } from './ids.ts'
 import type { Link } from './link.ts'
 import type { DropReason } from './message.ts'
-import { departed, type Item, lastWritten, oldest, settle, waitsSince } from './outbox-items.ts'
+import { departed, type Item, lastWritten, messagesSeen, oldest, settle, waitsSince } from './outbox-items.ts'
 import { Parcel } from './parcel.ts'
 import { Progress } from './progress.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { Stalls } from './stalls.ts'
+import { LANES } from './topic.ts'
+import type { ClientWatcher } from './watcher.ts'
 import type { WireClock } from './wire-clock.ts'
 
 /**
@@ -48,6 +50,10 @@ export class Outbox {
   behind = 0
   /** Messages of all its links that were sent and not confirmed. */
   unconfirmed = 0
+  /** Not all its topics are of normal priority: links that are behind read on by lanes. */
+  mixed = false
+  /** Somebody looks at this client. */
+  watcher: ClientWatcher | undefined
   readonly id: ClientId
   /**
    * While not writable: since when the oldest message of the outstanding write waits for the client, in ms on the scheduler's clock.
@@ -80,6 +86,10 @@ export class Outbox {
     this.connection = connection
     this.#budget = budget
     this.#stalls = stalls
+  }
+
+  noteLane(lane: number): void {
+    if (lane !== LANES.normal) this.mixed = true
   }
 
   get empty(): boolean {
@@ -195,18 +205,22 @@ export class Outbox {
     // After `gone` it ends with the link.
     if (link.acks !== undefined && !link.closed) link.sent(batch, encoded.messages, clock.now())
     else settle(link, batch, result === 'gone' ? 0 : encoded.messages.length, result)
+    if (this.watcher !== undefined) this.watcher(messagesSeen(link.topicName, batch, result))
     return result
   }
 
   #handFrame(frame: Uint8Array, more: boolean, before: WriteResult): WriteResult {
     this.#flushed += frame.byteLength
-    return before === 'gone' ? before : this.#write(frame, more)
+    const result = before === 'gone' ? before : this.#write(frame, more)
+    this.watcher?.({ kind: 'frame', bytes: frame.byteLength, result })
+    return result
   }
 
   /** Cancelled inside of this flush, it is written all the same where it is a frame: what went before it has left the connection corked. */
   #handParcel(parcel: Parcel, more: boolean, before: WriteResult): WriteResult {
     const { connection } = this
     this.#flushed += parcel.size
+    this.watcher?.({ kind: 'direct', bytes: parcel.size, result: before })
     if (parcel.frame !== undefined || before === 'gone') {
       // Settled with the write that it is part of; after `gone`, when the client is discarded.
       this.#handed ??= []
@@ -259,6 +273,7 @@ export class Outbox {
 
   /** The connection took everything that waited. */
   drained(now: number): void {
+    this.watcher?.({ kind: 'drained', bytes: this.waitingBytes, waitedMs: now - this.waitingSince })
     this.writable = true
     this.#progress ??= new Progress()
     this.#progress.add(this.waitingBytes, now)

@@ -1,6 +1,7 @@
 import type { Unconfirmed } from './acks.ts'
 import type { Batch } from './batch.ts'
 import type { ClientId, TopicName } from './ids.ts'
+import type { Priority } from './topics.ts'
 
 /** send: into the outbox now. defer: it waits in the backlog. drop: this link never gets it. close: the client is slow. */
 export type Verdict = 'send' | 'defer' | 'drop' | 'close'
@@ -39,6 +40,13 @@ export interface PolicyLink<S = unknown> {
   /** Messages that were sent, or will be in this tick, and are not confirmed; and their payload bytes. */
   readonly inFlight: number
   readonly inFlightBytes: number
+  /** Of the topic. */
+  readonly priority: Priority
+  /**
+   * Bytes of this client that were handed over, or will be in this tick, and that its host has not confirmed; where nobody can tell, that
+   * wait in this process. A system call.
+   */
+  readonly underwayBytes: number
   /** What was sent and is not confirmed; undefined where neither the policy nor the connection waits for it. */
   readonly unconfirmed: Unconfirmed | undefined
   /** The policy's own slot, made by `open`. */

@@ -1,7 +1,8 @@
 import { HubError } from './errors.ts'
-import type { ClientId } from './ids.ts'
+import type { ClientId, TopicName } from './ids.ts'
 import type { DeliveryPolicy, PolicyDescription } from './policy.ts'
 import type { Topic } from './topic.ts'
+import type { TopicSpec } from './topics.ts'
 
 export function tooMany(what: string, limit: number): HubError {
   return new HubError('LIMIT_EXCEEDED', `limit: there may be at most ${limit} ${what}`)
@@ -31,4 +32,29 @@ export function checkAllowed({ name, spec }: Pick<Topic, 'name' | 'spec'>, polic
     const names = allowed.join(', ') || 'no other policy'
     throw new HubError('POLICY_DENIED', `policy: ${name} allows ${names}, not ${part.name}`)
   }
+}
+
+/** Of one user, client or address: the others are not over it. */
+export function tooManyOf(what: string, limit: number): HubError {
+  return new HubError('QUOTA_EXCEEDED', `limit: there may be at most ${limit} ${what}; close some, or raise the limit`)
+}
+
+export function taken(id: ClientId, how: string): HubError {
+  return new HubError('CLIENT_EXISTS', `client: ${id} is ${how}`)
+}
+
+export function presenceOff(topic: TopicName): HubError {
+  return new HubError('PRESENCE_OFF', `topic: ${topic} does not tell who is on it; turn presence on in its rule`)
+}
+
+/** Throws SCHEMA_MISMATCH. A check that throws refuses: nothing goes out that nobody has looked at. */
+export function checkContent({ name, check }: TopicSpec, payload: Uint8Array, contentType: string): void {
+  if (check === undefined) return
+  let wrong: string | undefined
+  try {
+    wrong = check(payload, contentType)
+  } catch (cause) {
+    throw new HubError('SCHEMA_MISMATCH', `data: the check of ${name} failed on it`, { cause })
+  }
+  if (wrong !== undefined) throw new HubError('SCHEMA_MISMATCH', `data: ${name} does not take it: ${wrong}`)
 }

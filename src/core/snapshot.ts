@@ -1,7 +1,16 @@
 import type { Registration } from './client.ts'
 import type { CloseReason } from './connection.ts'
 import type { Link } from './link.ts'
-import { type ClientInfo, type ConnectionStats, Counters, type SubscriptionInfo, type TopicInfo } from './stats.ts'
+import type { DeliveryPolicy } from './policy.ts'
+import {
+  type ClientInfo,
+  type ConnectionStats,
+  Counters,
+  type PolicyExplanation,
+  type PolicyOrigin,
+  type SubscriptionInfo,
+  type TopicInfo,
+} from './stats.ts'
 import type { Topic } from './topic.ts'
 
 /** The hub's own counters: they outlive clients and topics. */
@@ -26,6 +35,7 @@ export class HubCounters extends Counters {
 export function connectionStats(
   clients: ReadonlyMap<string, Registration>,
   topics: ReadonlyMap<string, Topic>,
+  { users, patterns }: Pick<ConnectionStats, 'users' | 'patterns'>,
   counters: HubCounters,
   keptBytes: number,
   uptimeMs: number,
@@ -48,7 +58,7 @@ export function connectionStats(
   const dropped = drops.reduce((total, { count }) => total + count, 0)
   return {
     ...sum,
-    ...{ clients: clients.size, topics: topics.size, keptBytes, uptimeMs },
+    ...{ clients: clients.size, topics: topics.size, users, patterns, keptBytes, uptimeMs },
     ...{ clientsTotal, published, publishedBytes, delivered, dropped, drops },
     circuits,
     ...{ closes: { ...closes }, clientsByProtocol: { ...clientsByProtocol } },
@@ -64,6 +74,7 @@ export function clientInfo(client: Registration, now: number): ClientInfo {
     protocol: outbox.connection.protocol,
     protocols: client.protocols,
     user: client.session.user,
+    expiresAt: client.session.expiresAt,
     address: client.address,
     connectedMs: now - client.connectedAt,
     writable: outbox.writable,
@@ -73,15 +84,19 @@ export function clientInfo(client: Registration, now: number): ClientInfo {
     circuit: outbox.connection.circuit,
     sinceSendMs: client.lastSendAt === undefined ? undefined : now - client.lastSendAt,
     drops: { ...outbox.drops },
-    subscriptions: [...outbox.links.values()].map(subscriptionInfo),
+    subscriptions: [...outbox.links.values()].map(link => subscriptionInfo(link, client)),
+    patterns: [...(client.patterns?.keys() ?? [])],
   }
 }
 
-export function subscriptionInfo(link: Link): SubscriptionInfo {
+export function subscriptionInfo(link: Link, client: Registration): SubscriptionInfo {
   return {
     topic: link.topic.name,
     policy: link.policy.describe(),
     wish: link.wish?.describe(),
+    decidedBy: originOf(link, client),
+    pattern: link.order?.pattern,
+    priority: link.priority,
     state: link.behind || link.holding ? 'behind' : 'live',
     published: link.topic.seq - link.base,
     delivered: link.delivered,
@@ -93,6 +108,25 @@ export function subscriptionInfo(link: Link): SubscriptionInfo {
   }
 }
 
+function originOf(link: Link, client: Registration): PolicyOrigin {
+  if (link.wish) return 'wish'
+  if (client.policy) return 'class'
+  return link.topic.policyOrigin
+}
+
+export function explainPolicy(link: Link, client: Registration, hub: DeliveryPolicy): PolicyExplanation {
+  const { topic } = link
+  const known: [PolicyOrigin, DeliveryPolicy | undefined][] = [
+    ['wish', link.wish],
+    ['class', client.policy],
+    ['topic', topic.policyOrigin === 'topic' ? topic.policy : undefined],
+    ['rule', topic.spec.policy],
+    ['default', hub],
+  ]
+  const candidates = known.flatMap(([origin, policy]) => (policy ? { origin, policy: policy.describe() } : []))
+  return { policy: link.policy.describe(), decidedBy: originOf(link, client), rule: topic.spec.rule, candidates }
+}
+
 export function topicInfo(topic: Topic): TopicInfo {
   return {
     name: topic.name,
@@ -100,6 +134,9 @@ export function topicInfo(topic: Topic): TopicInfo {
     contentType: topic.contentType,
     lingerMs: topic.lingerMs,
     policy: topic.policy.describe(),
+    rule: topic.spec.rule,
+    priority: topic.spec.priority ?? 'normal',
+    presence: topic.spec.presence ?? false,
     subscribers: topic.links.length,
     behind: topic.links.length - topic.live,
     published: topic.seq,

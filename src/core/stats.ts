@@ -1,7 +1,9 @@
 import type { Circuit, CloseReason } from './connection.ts'
 import type { ClientId, Position, Seq, TopicName } from './ids.ts'
 import type { DropReason } from './message.ts'
+import type { TopicPattern } from './patterns.ts'
 import type { PolicyDescription } from './policy.ts'
+import type { Priority } from './topics.ts'
 
 /** Losses under one policy, by reason: plain numbers that the hot path adds to. `whole`: the hub's own, which outlives topics. */
 export class DropTally {
@@ -70,6 +72,11 @@ export interface SubscriptionInfo {
   readonly policy: PolicyDescription
   /** What the subscriber asked for, if anything. */
   readonly wish: PolicyDescription | undefined
+  /** What decided the policy: see PolicyExplanation. */
+  readonly decidedBy: PolicyOrigin
+  /** The client did not name the topic, but this. */
+  readonly pattern: TopicPattern | undefined
+  readonly priority: Priority
   readonly state: 'live' | 'behind'
   /** Messages published to it since it subscribed (or since the position that it resumed from). */
   readonly published: number
@@ -89,6 +96,8 @@ export interface ClientInfo {
   readonly protocol: string
   readonly protocols: readonly string[]
   readonly user: string | undefined
+  /** When its session ends, in ms since 1970. */
+  readonly expiresAt: number | undefined
   readonly address: string | undefined
   readonly connectedMs: number
   readonly writable: boolean
@@ -105,6 +114,22 @@ export interface ClientInfo {
   /** Messages that it lost, on all its topics since it connected, by reason. */
   readonly drops: Readonly<Partial<Record<DropReason, number>>>
   readonly subscriptions: readonly SubscriptionInfo[]
+  readonly patterns: readonly TopicPattern[]
+}
+
+/**
+ * Who decided a policy, the strongest first. wish: the subscription's own. class: set for the client. topic: set for the topic at run time.
+ * rule: the topic's rule in the registry. default: the hub's.
+ */
+export type PolicyOrigin = 'wish' | 'class' | 'topic' | 'rule' | 'default'
+
+/** Why a subscription has the policy that it has: the first candidate governs. */
+export interface PolicyExplanation {
+  readonly policy: PolicyDescription
+  readonly decidedBy: PolicyOrigin
+  /** The name of the topic's rule, whether it says a policy or not. */
+  readonly rule: string | undefined
+  readonly candidates: readonly { readonly origin: PolicyOrigin; readonly policy: PolicyDescription }[]
 }
 
 export interface TopicInfo {
@@ -114,6 +139,10 @@ export interface TopicInfo {
   /** How long a message may wait to share a write, in ms. */
   readonly lingerMs: number
   readonly policy: PolicyDescription
+  /** The rule of the registry that it comes from. */
+  readonly rule: string | undefined
+  readonly priority: Priority
+  readonly presence: boolean
   readonly subscribers: number
   readonly behind: number
   readonly published: Seq
@@ -128,6 +157,9 @@ export interface ConnectionStats {
   readonly clients: number
   readonly clientsByProtocol: Readonly<Record<string, number>>
   readonly clientsTotal: number
+  /** Users with at least one client. */
+  readonly users: number
+  readonly patterns: number
   readonly topics: number
   readonly subscriptions: number
   /** Links that are behind now. */

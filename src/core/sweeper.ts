@@ -17,7 +17,7 @@ export class Sweeper {
   readonly #scheduler: Scheduler
   readonly #delivery: Delivery
   /** Bytes that may wait for one client. */
-  readonly #cap: number
+  readonly #cap: () => number
   readonly #waiting = new Set<Outbox>()
   /** Measured on the wire, with something in flight. Nearly all of them are healthy, so this must be cheap. */
   readonly #inFlight = new Set<Outbox>()
@@ -27,7 +27,7 @@ export class Sweeper {
   /** The loop has not polled since the last sweep: what came from the network meanwhile is not known yet. */
   #unpolled = false
 
-  constructor(scheduler: Scheduler, delivery: Delivery, cap: number) {
+  constructor(scheduler: Scheduler, delivery: Delivery, cap: () => number) {
     this.#scheduler = scheduler
     this.#delivery = delivery
     this.#cap = cap
@@ -130,7 +130,7 @@ export class Sweeper {
     const links = [...outbox.links.values()]
     const own = links.map(({ policy: { backlog } }) => (backlog.kind === 'log' ? backlog.bytes : 0))
     const again = links.reduce((sum, { againBytes }) => sum + againBytes, 0)
-    let excess = outbox.backlogBytes - again - Math.max(this.#cap, ...own)
+    let excess = outbox.backlogBytes - again - Math.max(this.#cap(), ...own)
     if (excess <= 0) return
     for (const link of links.sort((a, b) => b.backlogBytes - a.backlogBytes)) {
       if (excess <= 0) return

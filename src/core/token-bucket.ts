@@ -23,7 +23,8 @@ export class TokenBucket {
   /** How long until `amount` could be taken, in ms. */
   waitMs(now: number, amount = 1): number {
     this.#fill(now)
-    return Math.max(0, Math.ceil(((Math.min(amount, this.#most) - this.#left) * 1000) / this.#perSecond))
+    const missing = Math.min(amount, this.#most) - this.#left
+    return missing > 0 ? Math.ceil((missing * 1000) / this.#perSecond) : 0
   }
 
   /** As if nothing had ever been taken: it need not be kept. */

@@ -1,18 +1,23 @@
 import { Unsettled } from './acks.ts'
 import { Batch } from './batch.ts'
 import type { Budget } from './budget.ts'
+import type { History, HistoryOptions } from './contract.ts'
 import type { Position, Seq, TopicName } from './ids.ts'
 import type { Link } from './link.ts'
 import { Log, type LogBounds } from './log.ts'
 import type { Message } from './message.ts'
 import type { DeliveryPolicy } from './policy.ts'
 import { Counters } from './stats.ts'
-import type { TopicSpec } from './topics.ts'
+import { TokenBucket } from './token-bucket.ts'
+import type { Priority, TopicSpec } from './topics.ts'
 
 /** Most keys of which `newest` keeps a value; beyond it the key that was silent longest is forgotten. */
 export const MAX_KEYS = 10_000
 /** Payload bytes that `newest` keeps at most, for all clients together; one larger message is kept alone. */
 export const MAX_NEWEST_BYTES = 768 * 1024
+
+/** The order in which a client that is behind reads on: a lower lane first. */
+export const LANES: Readonly<Record<Priority, number>> = { high: 0, normal: 1, bulk: 2 }
 
 /**
  * A named stream of messages. Owns its links (live ones first, so that the fan-out walks a dense array), what was published
@@ -21,8 +26,10 @@ export const MAX_NEWEST_BYTES = 768 * 1024
 export class Topic {
   readonly name: TopicName
   readonly epoch: string
-  readonly spec: TopicSpec
+  spec: TopicSpec
   policy: DeliveryPolicy
+  /** Where that comes from. */
+  policyOrigin: 'topic' | 'rule' | 'default' = 'default'
   contentType: string | undefined
   /** The last message routed, sealed or not. */
   seq: Seq = 0
@@ -36,7 +43,6 @@ export class Topic {
   /** The fan-out is walking `links`: members may come at the end, nobody may leave (I4). */
   walking = false
   dirty = false
-  readonly lingerMs: number
   /** While what is pending waits for company: the timer that ends it. */
   linger: Disposable | undefined
   readonly counters: Counters
@@ -44,21 +50,23 @@ export class Topic {
   /** The newest message of each key, in order of seq; only while a link that reads it is behind. */
   newest: Map<string, Message> | undefined
   newestBytes = 0
+  /** When the last message came, on the scheduler's clock, in ms. */
+  routedAt = 0
+  #rates: { messages: TokenBucket | undefined; bytes: TokenBucket | undefined; of: TopicSpec } | undefined
   #unsettled: Unsettled | undefined
   #slice: Batch | undefined
   #bounds: LogBounds
-  readonly #budget: Budget
+  readonly budget: Budget
 
   constructor(spec: TopicSpec, epoch: string, policy: DeliveryPolicy, whole: Counters, budget: Budget) {
     this.counters = new Counters(whole)
     this.log = new Log(budget)
-    this.#budget = budget
+    this.budget = budget
     this.name = spec.name
     this.spec = spec
     this.epoch = epoch
     this.policy = policy
     this.contentType = spec.contentType
-    this.lingerMs = spec.lingerMs ?? 0
     this.#bounds = spec.history
   }
 
@@ -66,9 +74,51 @@ export class Topic {
     return { epoch: this.epoch, seq: this.seq }
   }
 
+  get lingerMs(): number {
+    return this.spec.lingerMs ?? 0
+  }
+
+  get lane(): number {
+    return LANES[this.spec.priority ?? 'normal']
+  }
+
+  /** The cursor of whoever wants all of the history: while somebody is behind, the log holds more than that. */
+  get historyFrom(): Seq {
+    const { messages, bytes } = this.spec.history
+    return Math.min(this.sealed, Math.max(this.log.first - 1, this.log.floor(messages, bytes)))
+  }
+
+  /** How long a publisher has to wait before it may publish so many bytes, in ms. 0: it has just been allowed to. */
+  throttleMs(bytes: number, now: number): number {
+    const { publishRate } = this.spec
+    if (publishRate === undefined) return 0
+    if (this.#rates?.of !== this.spec) {
+      const bucket = (rate: number | undefined) => (rate === undefined ? undefined : new TokenBucket(rate, now))
+      this.#rates = { messages: bucket(publishRate.messages), bytes: bucket(publishRate.bytes), of: this.spec }
+    }
+    const rates = this.#rates
+    const wait = Math.max(rates.messages?.waitMs(now) ?? 0, rates.bytes?.waitMs(now, bytes) ?? 0)
+    if (wait > 0) return wait
+    rates.messages?.take(now)
+    rates.bytes?.take(now, bytes)
+    return 0
+  }
+
+  /** What came after a position, as far as it is kept for those who resume. */
+  history({ after, limit = Number.POSITIVE_INFINITY, reverse = false }: HistoryOptions): History {
+    const { historyFrom, position } = this
+    const found = after === undefined || (after.epoch === this.epoch && after.seq <= this.seq)
+    const from = found ? Math.max(after?.seq ?? 0, historyFrom) : historyFrom
+    const kept = this.spec.history.messages === 0 ? [] : [...this.log.after(from), ...this.pending]
+    const messages = kept.filter(({ seq }) => seq > from)
+    if (reverse) messages.reverse()
+    const whole = (after?.seq ?? 0) >= historyFrom && (kept.length > 0 || this.seq === from)
+    return { position, messages: messages.slice(0, limit), recovered: found && whole }
+  }
+
   /** Made with the first link that waits for confirmations. */
   get unsettled(): Unsettled {
-    this.#unsettled ??= new Unsettled(this.#budget)
+    this.#unsettled ??= new Unsettled(this.budget)
     return this.#unsettled
   }
 
@@ -130,7 +180,7 @@ export class Topic {
 
   #countNewest(bytes: number): void {
     this.newestBytes += bytes
-    this.#budget.used += bytes
+    this.budget.used += bytes
   }
 
   /** What a link reads next, oldest first: its own list, and only then what the topic keeps for all. */

@@ -6,6 +6,7 @@ import { bestEffort } from './best-effort.ts'
 import { buffered } from './buffered.ts'
 import { type DropSlowOptions, dropSlow } from './drop-slow.ts'
 import { latest } from './latest.ts'
+import { priority } from './priority.ts'
 import { rateLimit } from './rate-limit.ts'
 import { MAX_ACK_MS, reliable } from './reliable.ts'
 
@@ -39,6 +40,11 @@ const SHAPES = {
     tries: z.int().min(0).max(100).optional(),
     giveUp: z.enum(['close', 'skip']).optional(),
     bytes: bytes.optional(),
+  }),
+  priority: z.strictObject({
+    name: z.literal('priority'),
+    socketBytes: bytes.optional(),
+    inner: z.unknown().optional(),
   }),
   'rate-limit': z
     .strictObject({
@@ -94,6 +100,13 @@ function parse(input: unknown, path: string): DeliveryPolicy {
       return dropSlow(dropSlowOptions(check('drop-slow', input, path)))
     case 'reliable':
       return reliable(defined(check('reliable', input, path)))
+    case 'priority': {
+      const { inner, name: _, ...limits } = check('priority', input, path)
+      return priority(
+        defined(limits),
+        inner === undefined ? undefined : parse(plain(inner, `${path}.inner`), `${path}.inner`),
+      )
+    }
     case 'rate-limit': {
       const { inner, name: _, ...limits } = check('rate-limit', input, path)
       return rateLimit(defined(limits), parse(limited(inner, `${path}.inner`), `${path}.inner`))
@@ -106,12 +119,17 @@ function dropSlowOptions({ floorRate, ...options }: z.infer<(typeof SHAPES)['dro
   return defined({ ...options, floorRate: floorRate === 'none' ? Number.POSITIVE_INFINITY : floorRate })
 }
 
-/** Refuses a second rate limit before it is looked into: what is nested a thousand times must not be walked. */
+/** Refuses a second decorator before it is looked into: what is nested a thousand times must not be walked. */
 function limited(inner: unknown, path: string): unknown {
   if (inner === undefined) throw new HubError('POLICY_INVALID', `${path}: say what is limited, such as "latest"`)
+  return plain(inner, path)
+}
+
+function plain(inner: unknown, path: string): unknown {
   const description = typeof inner === 'string' ? { name: inner } : inner
-  if ((description as { name?: unknown } | null)?.name !== 'rate-limit') return description
-  throw new HubError('POLICY_INVALID', `${path}: a rate limit inside a rate limit`)
+  const name = (description as { name?: unknown } | null)?.name
+  if (name !== 'rate-limit' && name !== 'priority') return description
+  throw new HubError('POLICY_INVALID', `${path}: ${name} cannot be inside of another policy`)
 }
 
 function check<N extends PolicyName>(name: N, input: object, path: string): z.infer<(typeof SHAPES)[N]> {

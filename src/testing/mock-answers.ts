@@ -45,13 +45,14 @@ export class MockAnswers {
   client(id: string): ClientInfo {
     return {
       ...{ id: id as ClientId, protocol: 'mock', protocols: ['mock'], user: undefined, address: undefined },
+      ...{ expiresAt: undefined, patterns: [] },
       ...{ connectedMs: 0, writable: true, queuedBytes: 0, waitedMs: 0, unacknowledged: undefined },
       ...{ circuit: undefined, sinceSendMs: undefined, drops: {}, subscriptions: [] },
     }
   }
 
   stats(): ReturnType<HubApi['getConnectionStats']> {
-    return connectionStats(new Map(), new Map(), new HubCounters(), 0, 0)
+    return connectionStats(new Map(), new Map(), { users: 0, patterns: 0 }, new HubCounters(), 0, 0)
   }
 
   metrics(): ReturnType<HubApi['getMetrics']> {

@@ -6,6 +6,7 @@ import { bestEffort } from '../../src/policies/best-effort.ts'
 import { buffered } from '../../src/policies/buffered.ts'
 import { dropSlow } from '../../src/policies/drop-slow.ts'
 import { latest } from '../../src/policies/latest.ts'
+import { priority } from '../../src/policies/priority.ts'
 import { rateLimit } from '../../src/policies/rate-limit.ts'
 import { reliable } from '../../src/policies/reliable.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
@@ -29,6 +30,10 @@ const policies: Record<string, () => DeliveryPolicy> = {
   // As much again as waits may be unconfirmed: together what one client may cost.
   reliable: () => reliable({ bytes: 512 * KIB }),
   'reliable, skip': () => reliable({ bytes: 512 * KIB, window: 3, ackMs: 100, tries: 1, giveUp: 'skip' }),
+  priority: () => priority(),
+  'priority over best-effort': () => priority({}, bestEffort),
+  'priority over latest': () => priority({ socketBytes: 1000 }, latest),
+  'priority over drop-slow': () => priority({}, dropSlow()),
   'rate-limit over reliable': () => rateLimit({ messages: 10 }, reliable({ bytes: 512 * KIB })),
 }
 

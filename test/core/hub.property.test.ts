@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import type { HubLimits } from '../../src/core/contract.ts'
+import type { HubLimits } from '../../src/core/limits.ts'
 import type { DeliveryPolicy } from '../../src/core/policy.ts'
 import { createHub, type Hub } from '../../src/hub.ts'
 import { openTopics } from '../../src/open-topics.ts'

@@ -37,7 +37,7 @@ it('the log answers what a plain array would, however it was filled and trimmed'
       fc.nat({ max: 600 }),
       fc.nat({ max: 40 }),
       (steps, cursor, room, most) => {
-        const budget = new Budget(1000)
+        const budget = new Budget(() => 1000)
         const log = new Log(budget)
         const model: Message[] = []
         let seq = 0

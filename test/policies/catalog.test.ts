@@ -95,7 +95,7 @@ describe('a policy of its description', () => {
 describe('a wrong description', () => {
   const mistakes: [unknown, string][] = [
     ['drop-slw', 'policy: unknown name "drop-slw": did you mean "drop-slow"?'],
-    [{ name: 'toString' }, 'policy: unknown name "toString": did you mean "latest"?'],
+    [{ name: 'toString' }, 'policy: unknown name "toString": did you mean "priority"?'],
     [{ name: 'drop-slow', timeout: 5 }, 'policy: drop-slow has no option "timeout": did you mean "timeoutMs"?'],
     [{ name: 'latest', bytes: 5 }, 'policy: latest has no option "bytes": it takes none'],
     [{ name: 'drop-slow', timeoutMs: 0 }, 'policy.timeoutMs: Too small: expected number to be >=1'],
@@ -135,10 +135,10 @@ describe('a wrong description', () => {
 
   it('with a rate limit inside a rate limit is refused before it is walked', () => {
     const inner = { name: 'rate-limit', bytes: 1, inner: 'latest' }
-    expect(refusal({ ...inner, inner })).toBe('policy.inner: a rate limit inside a rate limit')
+    expect(refusal({ ...inner, inner })).toBe('policy.inner: rate-limit cannot be inside of another policy')
     const depth = 100_000
     const nested = `${'{"name":"rate-limit","bytes":1,"inner":'.repeat(depth)}"latest"${'}'.repeat(depth)}`
-    expect(refusal(JSON.parse(nested))).toBe('policy.inner: a rate limit inside a rate limit')
+    expect(refusal(JSON.parse(nested))).toBe('policy.inner: rate-limit cannot be inside of another policy')
   })
 
   it('has the path of the field in a schema around it', () => {

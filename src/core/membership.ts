@@ -1,0 +1,365 @@
+import type { Budget } from './budget.ts'
+import type { Registration } from './client.ts'
+import type { ManagerOptions, PatternSubscription, SubscribeOptions, Subscription } from './contract.ts'
+import type { Delivery } from './delivery.ts'
+import { HubError } from './errors.ts'
+import type { Events } from './events.ts'
+import type { Position, TopicName } from './ids.ts'
+import type { HubLimits } from './limits.ts'
+import { Link } from './link.ts'
+import { matcherOf, PatternIndex, type PatternOrder } from './pattern-index.ts'
+import type { TopicPattern } from './patterns.ts'
+import type { DeliveryPolicy } from './policy.ts'
+import { checkAllowed, tooMany } from './refusals.ts'
+import type { HubCounters } from './snapshot.ts'
+import { Topic } from './topic.ts'
+import { isOpenTo, type TopicSpec, takesWildcards } from './topics.ts'
+
+/** A topic that is there for patterns alone is forgotten after so long without a message, in ms. */
+const QUIET_MS = 60_000
+
+/** What the membership needs of its manager. */
+interface Owner {
+  readonly limits: HubLimits
+  readonly counters: HubCounters
+  readonly clients: ReadonlyMap<string, Registration>
+  readonly budget: Budget
+  settled(result: void | Promise<void>, where: string): void
+}
+
+/**
+ * Which clients are on which topics, by name or by pattern, and under which policy. Owns the topics and every way onto them and off.
+ * A membership change seals first (I2), and none happens while links are walked (I4).
+ */
+export class Membership {
+  readonly topics = new Map<TopicName, Topic>()
+  readonly #policies = new Map<TopicName, DeliveryPolicy>()
+  readonly #patterns = new PatternIndex()
+  readonly #options: ManagerOptions
+  readonly #delivery: Delivery
+  readonly #events: Events
+  readonly #owner: Owner
+  #epochs = 0
+
+  constructor(options: ManagerOptions, delivery: Delivery, events: Events, owner: Owner) {
+    this.#options = options
+    this.#delivery = delivery
+    this.#events = events
+    this.#owner = owner
+  }
+
+  get patterns(): number {
+    return this.#patterns.size
+  }
+
+  // ---- topics
+
+  /** Makes it if nobody has used it yet. Throws TOPIC_UNKNOWN, LIMIT_EXCEEDED. */
+  topic(name: TopicName): Topic {
+    const known = this.topics.get(name)
+    if (known) return known
+    const { maxTopics } = this.#owner.limits
+    if (this.topics.size >= maxTopics) this.tidy()
+    if (this.topics.size >= maxTopics) throw tooMany('topics', maxTopics)
+    const spec = this.#options.topics.resolve(name)
+    const epoch = `${this.#options.epoch}${(this.#epochs++).toString(36)}`
+    const policy = this.#policies.get(name) ?? spec.policy ?? this.#options.policy
+    const topic = new Topic(spec, epoch, policy, this.#owner.counters, this.#owner.budget)
+    topic.policyOrigin = this.#originOf(topic)
+    this.topics.set(name, topic)
+    if (takesWildcards(spec)) this.#attract(topic)
+    return topic
+  }
+
+  spec(name: TopicName): TopicSpec {
+    return this.topics.get(name)?.spec ?? this.#options.topics.resolve(name)
+  }
+
+  /** Lets messages past their age go, and topics that nobody uses. */
+  tidy(): void {
+    const now = this.#options.scheduler.now()
+    for (const topic of this.topics.values()) {
+      if (topic.log.count > 0) this.#delivery.settle(topic, now)
+      if (topic.log.count + topic.pending.length > 0) continue
+      if (topic.links.length > 0 && !this.#isQuiet(topic, now)) continue
+      for (const link of [...topic.links]) this.#dismiss(link)
+      if (topic.links.length === 0) this.topics.delete(topic.name)
+    }
+  }
+
+  /** Only patterns hold on to it, they have everything, and for long nothing came. The next message will find them again. */
+  #isQuiet(topic: Topic, now: number): boolean {
+    if (now - topic.routedAt < QUIET_MS) return false
+    return topic.links.every(({ order, pending, behind, holding }) => order && pending === 0 && !behind && !holding)
+  }
+
+  /** The registry has other rules: every topic in use takes its new spec; who may not be on it any more is off it. */
+  refresh(): void {
+    for (const topic of [...this.topics.values()]) {
+      const spec = this.#resolved(topic.name)
+      if (spec === undefined) {
+        for (const link of [...topic.links]) this.#dismiss(link)
+        continue
+      }
+      topic.spec = spec
+      this.#applyPolicy(topic)
+      for (const link of [...topic.links]) {
+        const client = this.#owner.clients.get(link.clientId)
+        const open = client && isOpenTo(spec.subscribe, client.session)
+        if (!open || (link.order && !takesWildcards(spec))) this.#dismiss(link)
+      }
+      if (takesWildcards(spec)) this.#attract(topic)
+    }
+  }
+
+  #resolved(name: TopicName): TopicSpec | undefined {
+    try {
+      return this.#options.topics.resolve(name)
+    } catch {
+      return undefined
+    }
+  }
+
+  #dismiss(link: Link): void {
+    const client = this.#owner.clients.get(link.clientId)
+    this.#delivery.seal(link.topic)
+    if (client === undefined || link.closed) return
+    this.unlink(client, link)
+    this.#events.emit('unsubscribe', { id: client.id, topic: link.topicName })
+  }
+
+  // ---- by name
+
+  subscribe(client: Registration, name: TopicName, options: SubscribeOptions): Subscription {
+    const { links } = client.outbox
+    const most = this.#owner.limits.maxSubscriptionsPerClient
+    const before = links.get(name)
+    if ((before === undefined || before.order) && links.size - client.matched >= most) {
+      throw tooMany('subscriptions of one client', most)
+    }
+    const topic = this.topic(name)
+    checkAllowed(topic, options.policy)
+    const existing = links.get(name)
+    const taken = existing?.order !== undefined
+    if (existing && !(taken && options.after)) {
+      if (taken) this.#takeOver(client, existing)
+      existing.wish = options.policy
+      this.#adopt(existing, client)
+      this.#events.emit(taken ? 'subscribe' : 'wish', { id: client.id, topic: name })
+      return { topic: name, position: topic.position, recovered: false }
+    }
+    const full = topic.spec.maxSubscribers
+    if (!existing && full !== undefined && topic.links.length >= full) throw tooMany(`subscribers of ${name}`, full)
+    this.#delivery.seal(topic)
+    // A pattern's subscription has no past: who asks for one gets a subscription of its own.
+    if (existing && !existing.closed) this.unlink(client, existing)
+    const link = new Link(client.outbox, topic, topic.seq, options.policy)
+    const recovered = this.#join(link, client, options.after)
+    this.#events.emit('subscribe', { id: client.id, topic: name })
+    return { topic: name, position: { epoch: topic.epoch, seq: link.base }, recovered }
+  }
+
+  /** False: it is not subscribed. Where a pattern of the client matches too, it stays on the topic for that. */
+  unsubscribe(client: Registration, name: TopicName): boolean {
+    const link = client.outbox.links.get(name)
+    if (link === undefined || link.order !== undefined) return false
+    this.#delivery.seal(link.topic)
+    if (link.closed) return false
+    const order = takesWildcards(link.topic.spec) ? this.#orderFor(client, name) : undefined
+    if (order === undefined) {
+      this.unlink(client, link)
+      this.#events.emit('unsubscribe', { id: client.id, topic: name })
+      return true
+    }
+    this.#hand(client, link, order)
+    this.#events.emit('unsubscribe', { id: client.id, topic: name })
+    this.#events.emit('subscribe', { id: client.id, topic: name, pattern: order.pattern })
+    return true
+  }
+
+  unlink(client: Registration, link: Link): void {
+    const { topic } = link
+    client.outbox.links.delete(topic.name)
+    if (link.order) this.#takeOver(client, link)
+    this.#delivery.leave(link)
+    if (topic.links.length === 0) this.#owner.settled(this.#options.broker.leave(topic.name), 'broker leave')
+  }
+
+  /** Everything of a client that ends. Answers what it was on. */
+  leaveAll(client: Registration): TopicName[] {
+    const { links } = client.outbox
+    for (const order of client.patterns?.values() ?? []) this.#patterns.remove(order)
+    client.patterns = undefined
+    const topics = [...links.keys()]
+    for (const link of [...links.values()]) this.unlink(client, link)
+    return topics
+  }
+
+  // ---- by pattern
+
+  subscribePattern(client: Registration, pattern: TopicPattern, options: SubscribeOptions): PatternSubscription {
+    const { maxPatternsPerClient: most, maxTopicsPerPattern } = this.#owner.limits
+    const known = client.patterns?.get(pattern)
+    if (known) return { pattern, topics: known.topics }
+    if ((client.patterns?.size ?? 0) >= most) throw tooMany('patterns of one client', most)
+    const isMatch = matcherOf(pattern)
+    const found: Topic[] = []
+    for (const topic of this.topics.values()) {
+      if (!isMatch(topic.name) || !takesWildcards(topic.spec) || client.outbox.links.has(topic.name)) continue
+      if (found.push(topic) > maxTopicsPerPattern) throw tooMany(`topics that ${pattern} matches`, maxTopicsPerPattern)
+    }
+    const order: PatternOrder = { client, pattern, wish: options.policy, topics: 0 }
+    client.patterns ??= new Map()
+    client.patterns.set(pattern, order)
+    this.#patterns.add(order)
+    this.#events.emit('subscribePattern', { id: client.id, pattern })
+    for (const topic of found) this.#obey(order, topic, options.after === 'oldest' ? 'oldest' : undefined)
+    return { pattern, topics: order.topics }
+  }
+
+  unsubscribePattern(client: Registration, pattern: TopicPattern): boolean {
+    const order = client.patterns?.get(pattern)
+    if (order === undefined) return false
+    client.patterns!.delete(pattern)
+    this.#patterns.remove(order)
+    for (const link of [...client.outbox.links.values()]) {
+      if (link.order !== order) continue
+      const other = this.#orderFor(client, link.topicName)
+      if (other) this.#hand(client, link, other)
+      else this.#dismiss(link)
+    }
+    this.#events.emit('unsubscribePattern', { id: client.id, pattern })
+    return true
+  }
+
+  /** Whoever has a pattern that matches a new topic is on it before its first message. */
+  #attract(topic: Topic): void {
+    for (const order of this.#patterns.matching(topic.name)) this.#obey(order, topic, undefined)
+  }
+
+  /** One link for each client, whatever of its patterns match. A handler of an earlier event may have changed everything. */
+  #obey(order: PatternOrder, topic: Topic, after: 'oldest' | undefined): void {
+    const { client, pattern } = order
+    const current = client.patterns?.get(pattern) === order && this.topics.get(topic.name) === topic
+    if (!current || client.closed || client.outbox.links.has(topic.name)) return
+    if (!isOpenTo(topic.spec.subscribe, client.session)) return
+    if (order.topics >= this.#owner.limits.maxTopicsPerPattern) {
+      this.#delivery.condemn(client.outbox, 'overloaded')
+      return
+    }
+    this.#delivery.seal(topic)
+    const allowed = topic.spec.allowedPolicies === undefined || isAllowed(topic, order.wish)
+    const link = new Link(client.outbox, topic, topic.seq, allowed ? order.wish : undefined)
+    link.order = order
+    order.topics++
+    client.matched++
+    this.#join(link, client, after)
+    this.#events.emit('subscribe', { id: client.id, topic: topic.name, pattern })
+  }
+
+  #orderFor(client: Registration, name: TopicName): PatternOrder | undefined {
+    if (client.patterns === undefined) return undefined
+    return this.#patterns.matching(name).find(order => order.client === client)
+  }
+
+  /** The link is there because of this order from now on. */
+  #hand(client: Registration, link: Link, order: PatternOrder): void {
+    if (link.order) this.#takeOver(client, link)
+    link.order = order
+    order.topics++
+    client.matched++
+    link.wish = isAllowed(link.topic, order.wish) ? order.wish : undefined
+    this.#adopt(link, client)
+  }
+
+  /** The link is there for no order any more. */
+  #takeOver(client: Registration, link: Link): void {
+    link.order!.topics--
+    link.order = undefined
+    client.matched--
+  }
+
+  // ---- policies
+
+  setPolicy(name: TopicName, policy: DeliveryPolicy | null): void {
+    const { maxTopics } = this.#owner.limits
+    if (policy === null) this.#policies.delete(name)
+    else if (!this.#policies.has(name) && this.#policies.size >= maxTopics)
+      throw tooMany('topics with a policy', maxTopics)
+    else this.#policies.set(name, policy)
+    const topic = this.topics.get(name)
+    if (topic) this.#applyPolicy(topic)
+  }
+
+  #originOf({ name, spec }: Topic): Topic['policyOrigin'] {
+    if (this.#policies.has(name)) return 'topic'
+    return spec.policy ? 'rule' : 'default'
+  }
+
+  policy(name: TopicName): DeliveryPolicy {
+    return this.#policies.get(name) ?? this.spec(name).policy ?? this.#options.policy
+  }
+
+  setClass(client: Registration, policy: DeliveryPolicy | null): void {
+    if (policy) for (const link of client.outbox.links.values()) checkAllowed(link.topic, policy)
+    client.policy = policy ?? undefined
+    for (const link of [...client.outbox.links.values()]) this.#adopt(link, client)
+  }
+
+  #applyPolicy(topic: Topic): void {
+    topic.policy = this.policy(topic.name)
+    topic.policyOrigin = this.#originOf(topic)
+    this.#delivery.seal(topic)
+    for (const link of [...topic.links]) {
+      const client = this.#owner.clients.get(link.clientId)
+      if (client) this.#adopt(link, client)
+    }
+  }
+
+  /** Puts a new link on its topic, with what it missed waiting for it. Answers whether all of it was still there. */
+  #join(link: Link, client: Registration, from: Position | 'oldest' | undefined): boolean {
+    const { topic } = link
+    const oldest = { epoch: topic.epoch, seq: topic.historyFrom }
+    const after = from === 'oldest' ? oldest : from
+    const found = after !== undefined && after.epoch === topic.epoch && after.seq <= topic.seq
+    link.adopt(link.wish ?? client.policy ?? topic.policy)
+    topic.add(link)
+    client.outbox.links.set(topic.name, link)
+    client.outbox.noteLane(topic.lane)
+    const whole = found && after.seq >= Math.min(topic.log.first - 1, topic.sealed)
+    if (found) link.replay(after.seq)
+    if (after !== undefined && !found && topic.seq > 0) link.noteGap(1, topic.seq, null, 'epoch')
+    if (link.holding || link.gapCount !== 0) {
+      this.#delivery.sweeper.watch(link.outbox)
+      this.#delivery.wake(link.outbox)
+    }
+    if (topic.links.length === 1) this.#owner.settled(this.#options.broker.join(topic.name), 'broker join')
+    return whole
+  }
+
+  /** The policy in force: the subscriber's wish, else the client's class, else the topic's. What already waits stays. */
+  #adopt(link: Link, client: Registration): void {
+    const policy = link.wish ?? client.policy ?? link.topic.policy
+    if (policy === link.policy) return
+    if (link.behind && policy.backlog.kind !== link.policy.backlog.kind) {
+      const waiting = [...link.topic.unread(link)]
+      link.topic.promote(link)
+      link.adopt(policy)
+      link.hold(waiting, link.topic.sealed, true)
+    } else {
+      link.adopt(policy)
+    }
+    this.#delivery.sweeper.watch(link.outbox)
+    this.#delivery.wake(link.outbox)
+  }
+}
+
+function isAllowed(topic: Topic, wish: DeliveryPolicy | undefined): boolean {
+  try {
+    checkAllowed(topic, wish)
+    return true
+  } catch (error) {
+    if (error instanceof HubError) return false
+    throw error
+  }
+}

@@ -1,0 +1,40 @@
+import type { DeliveryPolicy } from '../core/policy.ts'
+import { buffered } from './buffered.ts'
+
+export interface PriorityOptions {
+  /** What may be on its way to a client before its topics of normal and bulk priority wait, in bytes. Default 64 KiB. High ones have twice that. */
+  readonly socketBytes?: number
+}
+
+export const DEFAULT_SOCKET_BYTES = 64 * 1024
+
+/**
+ * Keeps what is already out of our hands small, so that what is urgent need not stand in line behind it: the kernel takes megabytes for a
+ * slow reader, in the order of writing. What waits, waits here, where a client reads on by priority: the protocol's own frames, then high,
+ * normal, bulk. One message is never split, so at most `socketBytes` and one message are ahead. What happens to the rest is the inner
+ * policy's. Where the platform cannot tell what the peer's host has confirmed, only what waits in this process counts.
+ */
+export function priority(options: PriorityOptions = {}, inner: DeliveryPolicy = buffered()): DeliveryPolicy<unknown> {
+  const { socketBytes = DEFAULT_SOCKET_BYTES } = options
+  return Object.freeze({
+    name: `priority+${inner.name}`,
+    backlog: inner.backlog,
+    ...(inner.measure && { measure: inner.measure }),
+    ...(inner.confirm && { confirm: true }),
+    stepwise: true,
+    open: link => inner.open(link),
+    admit(link, batch, now) {
+      // Not "does it fit": a large message would wait for ever behind small ones of a lower priority.
+      const most = link.priority === 'high' ? 2 * socketBytes : socketBytes
+      if (link.writable && link.underwayBytes >= most) return inner.backlog.kind === 'none' ? 'drop' : 'defer'
+      return inner.admit(link, batch, now)
+    },
+    wake(link, now) {
+      const verdict = inner.wake?.(link, now)
+      // The inner policy may want to sleep; what the socket has room for is for each sweep to see.
+      if (link.writable) link.wakeAt = 0
+      return verdict === undefined || (verdict === 'wait' && link.writable) ? 'pull' : verdict
+    },
+    describe: () => ({ name: 'priority', socketBytes, inner: inner.describe() }),
+  } satisfies DeliveryPolicy<unknown>)
+}
