@@ -26,8 +26,11 @@ export interface RegisterOptions {
   readonly protocols?: readonly string[]
   readonly session?: Session | undefined
   readonly address?: string | undefined
-  /** The id is taken. replace (default): the older client is closed as `replaced`. refuse: CLIENT_EXISTS. */
-  readonly ifExists?: 'replace' | 'refuse' | undefined
+  /**
+   * The id is taken. replace (default): the older client is closed as `replaced`, if it is of the same user; else PERMISSION_DENIED. seize:
+   * whoever it is, for backends. refuse: CLIENT_EXISTS.
+   */
+  readonly ifExists?: 'replace' | 'seize' | 'refuse' | undefined
   /** What another process needs to have this client again: for a connection store. May hold a secret. */
   readonly restore?: unknown
 }

@@ -33,8 +33,8 @@ export const DEFAULT_LIMITS: HubLimits = Object.freeze({
 export function checkLimits(limits: Partial<HubLimits>): void {
   for (const [name, value] of Object.entries(limits)) {
     if (!Object.hasOwn(DEFAULT_LIMITS, name)) throw new HubError('REQUEST_INVALID', `limits: there is no limit ${name}`)
-    if (!Number.isSafeInteger(value) || value < 1) {
-      throw new HubError('REQUEST_INVALID', `limits.${name}: it is a whole number from 1, not ${value}`)
+    if (!Number.isSafeInteger(value) || value < 0) {
+      throw new HubError('REQUEST_INVALID', `limits.${name}: it is a whole number from 0, not ${value}`)
     }
   }
 }

@@ -134,7 +134,7 @@ export class ConnectionManager {
     const older = this.#clients.get(id)
     const user = session?.user
     if (older && ifExists === 'refuse') throw taken(id, 'connected already')
-    if (older && older.session.user !== user) {
+    if (older && older.session.user !== user && ifExists !== 'seize') {
       throw new HubError('PERMISSION_DENIED', `client: ${id} is connected as another user; choose another id`)
     }
     const room = older ? 1 : 0

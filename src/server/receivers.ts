@@ -66,7 +66,7 @@ export class Receivers {
       id,
       topics: subscriptions,
       session: user === undefined ? undefined : { user },
-      ifExists: ifExists === 'replace' ? 'replace' : 'refuse',
+      ifExists: ifExists === 'replace' ? 'seize' : 'refuse',
     }
     this.#open(wanted, opening)
     return true

@@ -34,7 +34,7 @@ export interface RequestOpening {
   readonly topics?: readonly { readonly name: string; readonly policy?: DeliveryPolicy | undefined }[] | undefined
   readonly session?: Session | undefined
   /** The id is taken. Default replace: the older client is closed. refuse: CLIENT_EXISTS. */
-  readonly ifExists?: 'replace' | 'refuse' | undefined
+  readonly ifExists?: 'replace' | 'seize' | 'refuse' | undefined
 }
 
 /** What a client of requests is made of. */

@@ -13,7 +13,7 @@ export interface Opening {
   /** The peer's address, for people to read. Default: what the connection says. */
   readonly address?: string | undefined
   /** The id is taken. Default replace: the older client is closed. refuse: CLIENT_EXISTS. */
-  readonly ifExists?: 'replace' | 'refuse' | undefined
+  readonly ifExists?: 'replace' | 'seize' | 'refuse' | undefined
   readonly heartbeat?: Heartbeat | undefined
   /** What another process needs to have the client again. */
   readonly restore?: unknown

@@ -229,7 +229,7 @@ describe('a new hub with the same store', () => {
   it.each([true, false])('has nothing of a URL whose id a socket has taken over (sockets kept: %s)', async sockets => {
     const store = storeThen()
     const first = start(store, { sockets })
-    first.callbacks.register({ id: 'shop', url: URL_, topics: [{ name: 'news' }] })
+    first.callbacks.register({ id: 'shop', url: URL_, session: { user: 'ada' }, topics: [{ name: 'news' }] })
     first.connect('shop')
     first.hub.subscribe('shop', 'news')
     await turn()
@@ -462,7 +462,7 @@ describe('a writer of records', () => {
     expect(writer.owed).toBe(0)
 
     // But of a URL whose id a socket has had since, the record does not end.
-    callbacks.register({ id: 'shop', url: URL_ })
+    callbacks.register({ id: 'shop', url: URL_, session: { user: 'ada' } })
     await turn()
     await store.go()
     connect('shop')
