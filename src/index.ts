@@ -39,6 +39,7 @@ export type {
   ClientInfo,
   ConnectionStats,
   DropCount,
+  PatternInfo,
   PolicyExplanation,
   PolicyOrigin,
   SubscriptionInfo,

@@ -213,7 +213,7 @@ export class Membership {
     client.patterns.set(pattern, order)
     this.#patterns.add(order)
     this.#events.emit('subscribePattern', { id: client.id, pattern })
-    for (const topic of found) this.#obey(order, topic, options.after === 'oldest' ? 'oldest' : undefined)
+    for (const topic of found) this.#obey(order, topic, options.after)
     return { pattern, topics: order.topics }
   }
 
@@ -238,7 +238,7 @@ export class Membership {
   }
 
   /** One link for each client, whatever of its patterns match. A handler of an earlier event may have changed everything. */
-  #obey(order: PatternOrder, topic: Topic, after: 'oldest' | undefined): void {
+  #obey(order: PatternOrder, topic: Topic, after: SubscribeOptions['after']): void {
     const { client, pattern } = order
     const current = client.patterns?.get(pattern) === order && this.topics.get(topic.name) === topic
     if (!current || client.closed || client.outbox.links.has(topic.name)) return

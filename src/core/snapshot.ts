@@ -85,7 +85,11 @@ export function clientInfo(client: Registration, now: number): ClientInfo {
     sinceSendMs: client.lastSendAt === undefined ? undefined : now - client.lastSendAt,
     drops: { ...outbox.drops },
     subscriptions: [...outbox.links.values()].map(link => subscriptionInfo(link, client)),
-    patterns: [...(client.patterns?.keys() ?? [])],
+    patterns: [...(client.patterns?.values() ?? [])].map(({ pattern, wish, topics }) => ({
+      pattern,
+      wish: wish?.describe(),
+      topics,
+    })),
   }
 }
 

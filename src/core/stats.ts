@@ -114,7 +114,15 @@ export interface ClientInfo {
   /** Messages that it lost, on all its topics since it connected, by reason. */
   readonly drops: Readonly<Partial<Record<DropReason, number>>>
   readonly subscriptions: readonly SubscriptionInfo[]
-  readonly patterns: readonly TopicPattern[]
+  readonly patterns: readonly PatternInfo[]
+}
+
+/** A standing order of a client. */
+export interface PatternInfo {
+  readonly pattern: TopicPattern
+  readonly wish: PolicyDescription | undefined
+  /** Topics that it has subscribed the client to. */
+  readonly topics: number
 }
 
 /**

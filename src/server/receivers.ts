@@ -1,11 +1,13 @@
 import { HubError } from '../core/errors.ts'
 import { parseTopicName } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
+import { isPattern, parsePattern } from '../core/patterns.ts'
 import { checkAllowed, tooMany } from '../core/refusals.ts'
 import { parsePolicy } from '../policies/catalog.ts'
 import type { ApiGatewayClients } from '../transports/api-gateway.ts'
 import type { CallbackClients } from '../transports/callback.ts'
 import type { RequestOpening } from '../transports/request-clients.ts'
+import { subscribeTo } from '../transports/transport.ts'
 
 /** Kinds of clients that are URLs; those that are not there cannot be registered. */
 export interface ReceiverKinds {
@@ -55,7 +57,7 @@ export class Receivers {
     if (this.#hub.draining) throw new HubError('SHUTTING_DOWN', 'the hub is shutting down')
     const { topics, user, ifExists } = wanted
     const subscriptions = topics?.map(({ name, policy }) => ({
-      name: parseTopicName(name),
+      name: isPattern(name) ? parsePattern(name) : parseTopicName(name),
       policy: policy === undefined ? undefined : parsePolicy(policy),
     }))
     if (ifExists === 'keep' && this.#isThere(id, wanted)) {
@@ -99,17 +101,29 @@ export class Receivers {
   /** Gives a client exactly these subscriptions; what waits on those that it has already goes on waiting. */
   #align(id: string, wanted: RequestOpening['topics']): void {
     if (wanted === undefined) return
+    this.#checkAll(wanted)
     const names = new Set(wanted.map(({ name }) => name))
-    // What is refused must change nothing: what waits on a topic is lost with the subscription.
-    const { maxSubscriptionsPerClient: most } = this.#hub.limits
-    if (names.size > most) throw tooMany('subscriptions of one client', most)
+    const { subscriptions, patterns } = this.#hub.getClient(id)
+    for (const { pattern } of patterns) if (!names.has(pattern)) this.#hub.unsubscribePattern(id, pattern)
+    for (const { topic, pattern } of subscriptions) {
+      if (!names.has(topic) && pattern === undefined) this.#hub.unsubscribe(id, topic)
+    }
+    for (const { name, policy } of wanted) subscribeTo(this.#hub, id, name, { policy })
+  }
+
+  /** What is refused must change nothing: what waits on a topic is lost with the subscription. */
+  #checkAll(wanted: NonNullable<RequestOpening['topics']>): void {
+    const { maxSubscriptionsPerClient, maxPatternsPerClient } = this.#hub.limits
+    const names = new Set(wanted.map(({ name }) => name))
+    const patterns = [...names].filter(isPattern).length
+    if (names.size - patterns > maxSubscriptionsPerClient) {
+      throw tooMany('subscriptions of one client', maxSubscriptionsPerClient)
+    }
+    if (patterns > maxPatternsPerClient) throw tooMany('patterns of one client', maxPatternsPerClient)
     for (const { name, policy } of wanted) {
-      checkAllowed({ name: parseTopicName(name), spec: this.#hub.resolveTopic(parseTopicName(name)) }, policy)
+      if (isPattern(name)) continue
+      checkAllowed({ name: parseTopicName(name), spec: this.#hub.resolveTopic(name) }, policy)
     }
-    for (const { topic } of this.#hub.getClient(id).subscriptions) {
-      if (!names.has(topic)) this.#hub.unsubscribe(id, topic)
-    }
-    for (const { name, policy } of wanted) this.#hub.subscribe(id, name, { policy })
   }
 }
 

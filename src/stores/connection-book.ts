@@ -78,6 +78,8 @@ export class ConnectionBook {
     events.on('subscribe', ({ id }) => this.#put(id))
     events.on('wish', ({ id }) => this.#put(id))
     events.on('unsubscribe', ({ id }) => this.#put(id))
+    events.on('subscribePattern', ({ id }) => this.#put(id))
+    events.on('unsubscribePattern', ({ id }) => this.#put(id))
     events.on('unregister', ({ id, reason }) => this.#ended(id, reason === 'shutdown'))
     this.#timer = every(WRITE_MS, () => {
       void this.#writer.retry()
@@ -119,7 +121,12 @@ export class ConnectionBook {
   #record(client: ClientInfo, { restore, connectedAt, lastSendAt }: Kept): ConnectionRecord {
     const { id, user, protocol } = client
     const { node, now } = this.#options
-    const topics = client.subscriptions.map(({ topic, wish }) => ({ name: topic, ...(wish && { policy: wish }) }))
+    const named = client.subscriptions.filter(({ pattern }) => pattern === undefined)
+    const topics: { name: string; policy?: PolicyDescription }[] = named.map(({ topic, wish }) => ({
+      name: topic,
+      ...(wish && { policy: wish }),
+    }))
+    for (const { pattern, wish } of client.patterns) topics.push({ name: pattern, ...(wish && { policy: wish }) })
     return {
       ...{ id, node, protocol, user, connectedAt, lastSendAt },
       ...(restore === undefined ? { expiresAt: now() + SOCKET_TTL_MS } : { restore: { options: restore, topics } }),

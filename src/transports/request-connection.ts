@@ -34,6 +34,9 @@ export interface RequestConnectionOptions {
   readonly farewell?: ((reason: CloseReason) => void) | undefined
 }
 
+/** A receiver that was given up by its sender after so long without a word has failed; sooner, the sender was impatient. In ms. */
+const MUTE_MS = 1000
+
 /** Something to deliver; with a parcel, somebody waits for it. */
 interface Item {
   readonly envelope: Envelope
@@ -199,7 +202,12 @@ export class RequestConnection implements Bound {
       await this.#wait(wait, item)
       if (this.#isOver(item)) return undefined
     }
+    const startedAt = scheduler.now()
     const outcome = await this.#interruptible(item, signal => this.#try(item.envelope, signal))
+    const ms = scheduler.now() - startedAt
+    if (outcome === undefined && ms >= MUTE_MS && this.#closedFor === undefined) {
+      this.#learn({ kind: 'retry', why: `no answer within ${Math.round(ms)} ms` })
+    }
     if (outcome === undefined || this.#isOver(item)) return undefined
     this.#learn(outcome)
     return this.#isOver(item) ? undefined : outcome

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Client, Connection } from '../core/connection.ts'
 import type { SubscribeOptions } from '../core/contract.ts'
 import type { ConnectionManager } from '../core/manager.ts'
+import { isPattern } from '../core/patterns.ts'
 import type { Session } from '../core/sessions.ts'
 
 /** Who opens a channel, and what for. */
@@ -45,13 +46,19 @@ export function join(connection: Bound, opening: Opening, first?: Uint8Array): C
   connection.bind(client)
   try {
     if (first && first.byteLength > 0) client.send(first)
-    for (const { name, options } of topics) hub.subscribe(clientId, name, options)
+    for (const { name, options } of topics) subscribeTo(hub, clientId, name, options)
   } catch (error) {
     connection.detach()
     client.close('denied')
     throw error
   }
   return client
+}
+
+/** By name or by pattern. Throws as subscribe and subscribePattern do. */
+export function subscribeTo(hub: ConnectionManager, id: string, name: string, options?: SubscribeOptions): void {
+  if (isPattern(name)) hub.subscribePattern(id, name, options)
+  else hub.subscribe(id, name, options)
 }
 
 /** One timer for the pings of all clients; none while there is nobody. */

@@ -32,6 +32,28 @@ describe('the circuit of a client that is a URL', () => {
     expect(url.hub.getClient('url').circuit).toBe('open')
   })
 
+  it('opens for a receiver that hangs, also where every sender gives up before the attempt does', async () => {
+    const url = failing()
+    url.otherwise = 'never'
+    for (let i = 0; i < 5; i++) {
+      const sent = url.send(`s${i}`, { timeoutMs: 1000 })
+      await url.run(1000)
+      expect(sent.result).toBe('SEND_TIMEOUT')
+    }
+    expect(url.circuits).toEqual([['open', 5000]])
+    expect(url.of('circuit')).toMatchObject([{ why: 'no answer within 1000 ms' }])
+  })
+
+  it('takes a sender that cannot wait for no failure of the receiver', async () => {
+    const url = failing()
+    url.otherwise = 'never'
+    for (let i = 0; i < 20; i++) {
+      url.send(`s${i}`, { timeoutMs: 999 })
+      await url.run(999)
+    }
+    expect(url.circuits).toEqual([])
+  })
+
   it('a success between failures begins the count anew', async () => {
     const url = failing()
     url.answers = [FAILS, FAILS, FAILS, FAILS, OK, FAILS, FAILS, FAILS, FAILS]
