@@ -101,6 +101,34 @@ function describeRecord({ id, restore }: ConnectionRecord): string {
 }
 
 describe('a new hub with the same store', () => {
+  it('has the patterns of a client again, and not what they matched as if it had named that', async () => {
+    const store = storeThen()
+    const first = start(store)
+    first.hub.routeData('news/a', new Uint8Array(1))
+    first.callbacks.register({
+      id: 'shop',
+      url: URL_,
+      topics: [{ name: 'news/*', policy: bestEffort }, { name: 'sport' }],
+    })
+    first.hub.subscribePattern('shop', 'films/**')
+    first.hub.subscribePattern('shop', 'gone/*')
+    first.hub.unsubscribePattern('shop', 'gone/*')
+    await first.end()
+
+    const second = start(store)
+    await second.recover()
+    second.hub.routeData('news/b', new Uint8Array(1))
+    const { subscriptions, patterns } = second.hub.getClient('shop')
+    expect(subscriptions.map(({ topic, pattern }) => [topic, pattern])).toEqual([
+      ['sport', undefined],
+      ['news/b', 'news/*'],
+    ])
+    expect(patterns.map(({ pattern, wish }) => [pattern, wish?.name])).toEqual([
+      ['news/*', 'best-effort'],
+      ['films/**', undefined],
+    ])
+  })
+
   it('has the same clients that are URLs, with their users, secrets, topics and wishes', async () => {
     const store = storeThen()
     const first = start(store)
