@@ -26,7 +26,8 @@ export function parsePattern(input: string): TopicPattern {
     const wild = segment === '*' || (segment === '**' && at === segments.length - 1)
     return wild ? 'x' : segment
   })
-  if (segments.length > MAX_PATTERN_DEPTH && isPattern(pattern)) throw patternError(pattern)
+  // parseTopicName would drop a slash of its own.
+  if (segments[0] === '' || (segments.length > MAX_PATTERN_DEPTH && isPattern(pattern))) throw patternError(pattern)
   try {
     parseTopicName(bare.join('/'))
   } catch {

@@ -43,6 +43,8 @@ export interface TopicSpec {
   readonly wildcards?: boolean | undefined
   /** Says what is wrong with a payload, or nothing: `place: what`. Synchronous; a throw is a fault and refuses the message. */
   readonly check?: ((payload: Uint8Array, contentType: string) => string | undefined) | undefined
+  /** For people and programs to read: the JSON Schema that `check` goes by, if it has one. */
+  readonly schema?: unknown
   /** For people and programs to read: any JSON object. */
   readonly metadata?: Readonly<Record<string, unknown>> | undefined
 }

@@ -1,44 +1,11 @@
 import { z } from 'zod'
 import { HubError } from '../core/errors.ts'
-import { POLICY_NAMES, policySchema } from '../policies/catalog.ts'
+import { policySchema } from '../policies/catalog.ts'
 import { Egress } from '../transports/egress.ts'
 import { parseSecret } from '../transports/webhook-signature.ts'
+import { history, lingerMs, maxMessageBytes, topics, unknownTopics } from './config/topics.ts'
 
 const MIB = 1024 * 1024
-const history = z.strictObject({
-  messages: z.int().min(0).max(1_000_000).default(256),
-  bytes: z
-    .int()
-    .min(0)
-    .max(256 * MIB)
-    .default(256 * 1024),
-  ageMs: z.int().min(0).max(86_400_000).default(60_000),
-})
-/** Of one topic: what it does not say is as the hub's. */
-const topicHistory = z.strictObject({
-  messages: history.shape.messages.unwrap().optional(),
-  bytes: history.shape.bytes.unwrap().optional(),
-  ageMs: history.shape.ageMs.unwrap().optional(),
-})
-const maxMessageBytes = z
-  .int()
-  .min(1)
-  .max(64 * MIB)
-/** How long a message may wait for others to share a write with, in ms. */
-const lingerMs = z.int().min(0).max(1000)
-const topic = z.strictObject({
-  policy: policySchema.optional(),
-  allowedPolicies: z.array(z.enum(POLICY_NAMES)).optional(),
-  /** It goes into a response's head as it is. */
-  contentType: z
-    .string()
-    .regex(/^[\x20-\x7e]+$/, 'it must be printable ASCII, such as text/plain')
-    .optional(),
-  history: topicHistory.optional(),
-  maxMessageBytes: maxMessageBytes.optional(),
-  lingerMs: lingerMs.optional(),
-})
-
 /** A string that this takes without an error: what the error says behind its field is what is told. */
 function parsedBy(parse: (text: string) => unknown) {
   return z.string().superRefine((text, context) => {
@@ -142,7 +109,8 @@ export const configSchema = z.strictObject({
   callbacks: callbacks.prefault({}),
   apiGateway: apiGateway.prefault({}),
   store: store.prefault({}),
-  topics: z.record(z.string(), topic).default({}),
+  topics,
+  unknownTopics,
 })
 
 const SECRETS = ['callbacks.secret', 'store.redisUrl']
@@ -153,8 +121,24 @@ export function holdsSecret(path: string): boolean {
 }
 
 /** What may stand at a place of the configuration. */
-export function keysAt([section, , part]: readonly string[]): string[] {
-  if (section === 'topics') return Object.keys((part === 'history' ? history : topic).shape)
-  const shapes = configSchema.shape as Record<string, { unwrap?: () => { shape?: object } }>
-  return Object.keys(shapes[section ?? '']?.unwrap?.().shape ?? configSchema.shape)
+export function keysAt(path: readonly string[]): string[] {
+  let at: Shaped | undefined = configSchema as Shaped
+  for (const key of path) {
+    const inner = bare(at)
+    at = inner?.shape?.[key] ?? inner?.valueType
+  }
+  return Object.keys(bare(at)?.shape ?? configSchema.shape)
+}
+
+/** As much of a zod schema as says which keys there are. */
+interface Shaped {
+  readonly shape?: Readonly<Record<string, Shaped>>
+  readonly valueType?: Shaped
+  readonly unwrap?: () => Shaped
+}
+
+function bare(schema: Shaped | undefined): Shaped | undefined {
+  let at = schema
+  while (at?.unwrap && !at.shape) at = at.unwrap()
+  return at
 }

@@ -4,7 +4,8 @@ import { closest } from 'fastest-levenshtein'
 import { parse as parseYaml, type YAMLParseError } from 'yaml'
 import type { z } from 'zod'
 import { HubError } from '../core/errors.ts'
-import { parseTopicName } from '../core/ids.ts'
+import { parsePattern } from '../core/patterns.ts'
+import { WHOLE_FIELDS } from './config/topics.ts'
 import { configSchema, holdsSecret, keysAt } from './config-schema.ts'
 import { readEnvironment } from './environment.ts'
 
@@ -26,7 +27,12 @@ export function loadConfig({ file, env, flags, defaults = {} }: ConfigSources): 
   const fromFile = path === undefined ? {} : check(readFile(path), `config ${path}`)
   const environment = check(readEnvironment(env, configSchema), 'environment')
   const said = Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined))
-  const config = parse([fromFile, environment, check(said, 'options')].reduce(merge, { ...defaults }), 'config')
+  const config = parse(
+    [fromFile, environment, check(said, 'options')].reduce((under, over) => merge(under, over), {
+      ...defaults,
+    } as Values),
+    'config',
+  )
   checkTopics(Object.keys(config.topics))
   if (!config.insecure && !isLoopback(config.host)) {
     throw new HubError(
@@ -97,30 +103,38 @@ function describe(issue: z.core.$ZodIssue, value: unknown): string {
 function checkTopics(names: readonly string[]): void {
   const seen = new Map<string, string>()
   for (const name of names) {
-    const topicName = parseName(name)
-    const twin = seen.get(topicName)
+    const pattern = parseName(name)
+    const twin = seen.get(pattern)
     if (twin !== undefined) {
-      throw new HubError('CONFIG_INVALID', `config: topics: "${twin}" and "${name}" are the same topic`)
+      throw new HubError('CONFIG_INVALID', `config: topics: "${twin}" and "${name}" are the same`)
     }
-    seen.set(topicName, name)
+    seen.set(pattern, name)
   }
 }
 
 function parseName(name: string): string {
   try {
-    return parseTopicName(name)
+    return parsePattern(name)
   } catch (error) {
     throw new HubError('CONFIG_INVALID', `config: topics: ${(error as Error).message}`)
   }
 }
 
-function merge(under: Record<string, unknown>, over: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const merged = { ...under }
+type Values = Readonly<Record<string, unknown>>
+
+function merge(under: Values, over: Values, path: readonly string[] = []): Values {
+  const merged: Record<string, unknown> = { ...under }
   for (const [key, value] of Object.entries(over)) {
     const below = merged[key]
-    merged[key] = isRecord(value) && isRecord(below) && key !== 'policy' ? merge(below, value) : value
+    const at = [...path, key]
+    merged[key] = isRecord(value) && isRecord(below) && !isWhole(at) ? merge(below, value, at) : value
   }
   return merged
+}
+
+/** Is what stands there one value, though it is an object? */
+function isWhole(path: readonly string[]): boolean {
+  return path[0] === 'topics' ? path.length === 3 && WHOLE_FIELDS.includes(path[2]!) : path.at(-1) === 'policy'
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

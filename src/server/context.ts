@@ -7,6 +7,7 @@ import type { ClientId, TopicName } from '../core/ids.ts'
 import { type Action, type Handshake, openSessions, type Session, type SessionManager } from '../core/sessions.ts'
 import type { Hub } from '../hub.ts'
 import type { ShutdownOptions, ShutdownReport } from '../sending/shutdown.ts'
+import type { TopicRules } from '../topics/registry.ts'
 import { Heartbeat } from '../transports/transport.ts'
 import type { Receivers } from './receivers.ts'
 import { releaseUpgrade } from './release.ts'
@@ -34,6 +35,8 @@ export interface ContextOptions {
   readonly pingMs: number
   readonly maxMessageBytes: number
   readonly receivers: Receivers
+  /** Those of the hub, where they may be shown and changed. */
+  readonly topicRules: TopicRules | undefined
   /** What /@connections lets through. */
   readonly requestsPerSecond: number
   /** What does not work, though the hub does: for /health/ready. */
@@ -49,6 +52,7 @@ export class HubContext {
   readonly heartbeat: Heartbeat
   readonly maxMessageBytes: number
   readonly receivers: Receivers
+  readonly topicRules: TopicRules | undefined
   readonly requestsPerSecond: number
   readonly degraded: () => string | undefined
   readonly userAgents: UserAgents
@@ -66,6 +70,7 @@ export class HubContext {
     this.heartbeat = new Heartbeat(options.pingMs)
     this.maxMessageBytes = options.maxMessageBytes
     this.receivers = options.receivers
+    this.topicRules = options.topicRules
     this.requestsPerSecond = options.requestsPerSecond
     this.degraded = options.degraded
     this.userAgents = new UserAgents(hub.events)

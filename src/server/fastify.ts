@@ -5,6 +5,7 @@ import { openSessions, type SessionManager } from '../core/sessions.ts'
 import { DEFAULT_MAX_MESSAGE_BYTES } from '../core/topics.ts'
 import type { Hub } from '../hub.ts'
 import type { ShutdownOptions } from '../sending/shutdown.ts'
+import type { TopicRules } from '../topics/registry.ts'
 import type { ApiGatewayClients } from '../transports/api-gateway.ts'
 import type { CallbackClients } from '../transports/callback.ts'
 import { HubContext } from './context.ts'
@@ -18,6 +19,7 @@ import { clientRoutes } from './routes/clients.ts'
 import { connectionRoutes } from './routes/connections.ts'
 import { healthRoutes } from './routes/health.ts'
 import { broadcastRoute, sendRoute } from './routes/sending.ts'
+import { topicRuleRoutes } from './routes/topic-rules.ts'
 import { publishRoutes, topicRoutes } from './routes/topics.ts'
 import { checkRequest } from './upgrade.ts'
 
@@ -25,6 +27,8 @@ export interface HublinePluginOptions {
   readonly hub: Hub
   /** How the hub ends when the app closes. Default: within 30 s, 3 s of them for clients that are behind. */
   readonly shutdown?: ShutdownOptions
+  /** The hub's own, where /api/topic-rules is to show and change them. Default: there is no such route. */
+  readonly topicRules?: TopicRules | undefined
   /** Default: everybody may do everything. */
   readonly sessions?: SessionManager
   /** Between two pings of a client, in ms. Default 25,000. */
@@ -73,7 +77,7 @@ async function plugin(app: FastifyInstance, options: HublinePluginOptions): Prom
   const receivers = new Receivers(hub, options)
   const context = new HubContext({
     ...{ hub, sessions, pingMs, maxMessageBytes, ownSockets, ending },
-    ...{ receivers, requestsPerSecond, degraded },
+    ...{ receivers, requestsPerSecond, degraded, topicRules: options.topicRules },
   })
   app.decorate('hub', hub)
   app.decorate('hubContext', context)
@@ -118,6 +122,7 @@ const operators: FastifyPluginAsync<{ context: HubContext }> = async (app, { con
   // JSON only: a text/plain body could come from a form on any page.
   app.removeContentTypeParser('text/plain')
   apiRoutes(app, context)
+  topicRuleRoutes(app, context)
   clientRoutes(app, context)
   broadcastRoute(app, context)
 }

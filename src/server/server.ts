@@ -3,13 +3,14 @@ import type { Socket } from 'node:net'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyPluginAsync, LogController } from 'fastify'
 import { pino } from 'pino'
 import { HubError } from '../core/errors.ts'
-import type { TopicDefaults } from '../core/topics.ts'
 import { createHub, type Hub } from '../hub.ts'
-import { openTopics } from '../open-topics.ts'
 import { parsePolicy } from '../policies/catalog.ts'
 import type { ShutdownOptions, ShutdownReport } from '../sending/shutdown.ts'
+import { TopicRules } from '../topics/registry.ts'
+import type { TopicRule } from '../topics/rule.ts'
 import { missingTcpProbe, tcpProbe } from '../transports/tcp-probe.ts'
 import { ServerClients } from './clients.ts'
+import { toTopicRule } from './config/topics.ts'
 import type { Config } from './config.ts'
 import { errorHandler, notFound } from './errors.ts'
 import { hubline } from './fastify.ts'
@@ -37,8 +38,8 @@ export interface RunningServer {
 export interface ServerOptions {
   /** More routes on the same app. Without any, `/` says what to try. */
   readonly plugins?: readonly FastifyPluginAsync<{ hub: Hub }>[]
-  /** Topics with properties that a config file cannot say. */
-  readonly topics?: Readonly<Record<string, TopicDefaults>>
+  /** Rules of topics that a config file cannot say. It may add to them, field by field. */
+  readonly topics?: Readonly<Record<string, TopicRule>>
 }
 
 /**
@@ -51,7 +52,8 @@ async function createApp(
   cut: AbortSignal,
 ): Promise<{ hub: Hub; app: FastifyInstance; recover: () => Promise<void> }> {
   const { maxMessageBytes, pingMs } = config
-  const hub = createConfiguredHub(config, options)
+  const topicRules = configuredRules(config, options.topics)
+  const hub = createConfiguredHub(config, topicRules)
   const logger: FastifyBaseLogger = pino({ level: config.logLevel }, pino.destination({ fd: 2, sync: false }))
   const app = Fastify({
     loggerInstance: logger,
@@ -75,7 +77,7 @@ async function createApp(
   app.setNotFoundHandler(notFound)
   const clients = await ServerClients.open(hub, config, logger)
   await app.register(hubline, {
-    ...{ hub, pingMs, maxMessageBytes, ...clients.kinds },
+    ...{ hub, topicRules, pingMs, maxMessageBytes, ...clients.kinds },
     requestsPerSecond: config.apiGateway.requestsPerSecond,
     degraded: () => clients.degraded,
     shutdown: endingOf(config, cut),
@@ -91,23 +93,25 @@ async function createApp(
   return { hub, app, recover: () => clients.recover() }
 }
 
-function createConfiguredHub(config: Config, options: ServerOptions): Hub {
-  const { history, maxMessageBytes, lingerMs, limits } = config
-  const topics: Record<string, TopicDefaults> = { ...options.topics }
-  for (const [name, { policy, ...spec }] of Object.entries(config.topics)) {
-    topics[name] = {
-      ...topics[name],
-      ...(spec as TopicDefaults),
-      ...(spec.history && { history: { ...history, ...(spec.history as Partial<typeof history>) } }),
-      ...(policy !== undefined && { policy: parsePolicy(policy) }),
+function createConfiguredHub(config: Config, rules: TopicRules): Hub {
+  const { limits, maxMessageBytes } = config
+  const hub = createHub({ topics: rules, policy: parsePolicy(config.policy), limits, maxMessageBytes })
+  rules.onChange(() => (hub as { refreshTopics?(): void }).refreshTopics?.())
+  return hub
+}
+
+/** Throws CONFIG_INVALID where a rule contradicts itself. */
+export function configuredRules(config: Config, inCode: ServerOptions['topics'] = {}): TopicRules {
+  const { history, maxMessageBytes, lingerMs, unknownTopics } = config
+  const rules = new TopicRules({ defaults: { history, maxMessageBytes, lingerMs }, rules: inCode, unknownTopics })
+  for (const [pattern, given] of Object.entries(config.topics)) {
+    try {
+      rules.set(pattern, { ...rules.get(pattern), ...toTopicRule(given) })
+    } catch (error) {
+      throw new HubError('CONFIG_INVALID', `config: topics.${pattern}.${(error as HubError).message}`)
     }
   }
-  return createHub({
-    topics: openTopics({ history, maxMessageBytes, lingerMs }, topics),
-    policy: parsePolicy(config.policy),
-    limits,
-    maxMessageBytes,
-  })
+  return rules
 }
 
 /** Half of the time is for what is under way and for clients that are behind. */

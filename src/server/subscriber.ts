@@ -16,6 +16,8 @@ const subscriberQuery = z.strictObject({
   encoding: z.enum(['text', 'base64']).default('text'),
   role: z.enum(['subscriber', 'publisher', 'both']).default('subscriber'),
   lastEventId: one.optional(),
+  /** What the topic is like, instead of its messages. */
+  describe: z.enum(['', 'true', '1']).optional(),
   topic: z.union([one, z.array(one)]).optional(),
 })
 
@@ -29,6 +31,8 @@ export interface SubscriberRequest {
   readonly role: 'subscriber' | 'publisher' | 'both'
   readonly after: Position | undefined
   readonly topics: readonly TopicName[]
+  /** Wants to know what the topic is like, and not its messages. */
+  readonly describe: boolean
 }
 
 /** A position that no topic has: whoever asks for it is told that what it missed is unknown. */
@@ -44,6 +48,9 @@ export function readSubscriber(request: FastifyRequest, path?: string): Subscrib
   if (names.length === 0) {
     throw new HubError('REQUEST_INVALID', 'topic: name at least one, as in /events?topic=a&topic=b')
   }
+  if (query.describe !== undefined && path === undefined) {
+    throw new HubError('REQUEST_INVALID', 'describe: of one topic, as in /topics/a?describe')
+  }
   const lastId = request.headers['last-event-id'] ?? query.lastEventId
   return {
     clientId: parseClientId(query.client ?? newClientId()),
@@ -52,6 +59,7 @@ export function readSubscriber(request: FastifyRequest, path?: string): Subscrib
     role: query.role,
     after: typeof lastId === 'string' && lastId !== '' ? (parseEventId(lastId) ?? NOWHERE) : undefined,
     topics: names.length === 1 ? [parseTopicName(names[0]!)] : [...new Set(names.map(parseTopicName))],
+    describe: query.describe !== undefined,
   }
 }
 

@@ -15,12 +15,13 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   brokers: ['core'],
   stores: ['core', 'node:'],
   sending: ['core', 'node:'],
+  topics: ['core', 'wire', 'ajv', 'ajv-formats', 'node:'],
   tracing: ['core', 'transports/envelope.ts', 'node:', '@opentelemetry'],
   transports: ['core', 'wire', 'node:', '@aws-sdk', 'ipaddr.js', 'koffi', 'undici', 'ws', 'zod'],
   tower: ['core', 'wire', 'policies', 'transports', 'hub.ts', 'open-topics.ts', 'event-loop.ts', 'node:', 'zod'],
   testing: ['core', 'wire', 'sending', 'stores/connection-store.ts', 'transports/transport.ts', 'node:', 'koffi'],
   server: [
-    ...['core', 'wire', 'policies', 'brokers', 'sending', 'stores', 'transports'],
+    ...['core', 'wire', 'policies', 'brokers', 'sending', 'stores', 'topics', 'transports'],
     ...['event-loop.ts', 'open-topics.ts', 'hub.ts', 'node:'],
     ...['@fastify', 'fast-png', 'fastest-levenshtein', 'fastify', 'fastify-plugin', 'pino', 'prom-client', 'ws'],
     ...['yaml', 'zod'],
@@ -32,7 +33,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   // The files at the root of src: the composition root, its scheduler, the public entry.
   // Not all stores: `hubline` must load where their drivers are not installed.
   '.': [
-    ...['core', 'policies', 'brokers', 'sending', 'tracing', 'node:'],
+    ...['core', 'policies', 'brokers', 'sending', 'topics', 'tracing', 'node:'],
     ...['stores/connection-book.ts', 'stores/connection-store.ts', 'stores/memory.ts'],
   ],
 }

@@ -168,7 +168,9 @@ describe('requests', () => {
     expect(await get('/events')).toEqual([400, expect.stringContaining('topic')])
     expect(await get('/events?topic=a&topic=..')).toEqual([400, expect.stringContaining('TOPIC_INVALID')])
     expect(await get('/api/clients/nobody')).toEqual([404, expect.stringContaining('CONNECTION_NOT_FOUND')])
-    expect(await get('/api/topics/nobody/was/here')).toEqual([404, expect.stringContaining('NOT_FOUND')])
+    expect(await get('/api/topics/a%20b')).toEqual([400, expect.stringContaining('TOPIC_INVALID')])
+    expect(await get('/topics/a?describe=please')).toEqual([400, expect.stringContaining('describe')])
+    expect(await get('/events?topic=a&describe')).toEqual([400, expect.stringContaining('/topics/a?describe')])
     expect(await get('/nothing')).toEqual([404, expect.stringContaining('NOT_FOUND')])
   })
 

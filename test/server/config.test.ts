@@ -48,8 +48,6 @@ describe('the configuration', () => {
   })
 
   it('reads JSON and YAML, and the file that HUBLINE_CONFIG names', () => {
-    const path = file('b.json', '{"port": 9, "topics": {"video/*": {}}}')
-    expect(() => load({ file: path })).toThrow(/topics: topic: "video\/\*" is not a topic name/)
     const good = file('c.json', '{"topics": {"video/main": {"policy": "latest", "contentType": "image/jpeg"}}}')
     expect(load({ env: { HUBLINE_CONFIG: good } }).topics).toEqual({
       'video/main': { policy: 'latest', contentType: 'image/jpeg' },
@@ -136,7 +134,42 @@ describe('the configuration', () => {
     [
       'a topic that is there twice',
       { file: file('10.yaml', 'topics: { a/b: {}, /a/b: {} }') },
-      /topics: "a\/b" and "\/a\/b" are the same topic$/,
+      /topics: "a\/b" and "\/a\/b" are the same$/,
+    ],
+    [
+      'a pattern that is none',
+      { file: file('14.yaml', 'topics: { video/**/hd: {} }') },
+      /topics: topic: "video\/\*\*\/hd" is no pattern: .*the last one "\*\*"/,
+    ],
+    [
+      'an unknown key inside a part of a rule',
+      { file: file('15.yaml', 'topics: { a/*: { publishRate: { message: 5 } } }') },
+      /unknown key "topics\.a\/\*\.publishRate\.message": did you mean "topics\.a\/\*\.publishRate\.messages"\?/,
+    ],
+    [
+      'a schema with a word that JSON Schema has not',
+      { file: file('16.yaml', 'topics: { a: { schema: { properties: { n: { type: number, minimun: 1 } } } } }') },
+      /^config .*16\.yaml: topics\.a\.schema: \/properties\/n\/minimun: there is no such keyword$/,
+    ],
+    [
+      'a schema for what is no JSON',
+      { file: file('17.yaml', 'topics: { a: { schema: { type: object }, contentType: text/plain } }') },
+      /17\.yaml: topics\.a\.schema: it is for JSON, and contentType says text\/plain$/,
+    ],
+    [
+      'metadata that nests too deep',
+      { file: file('18.json', `{"topics":{"a":{"metadata":{"x":${'['.repeat(100)}${']'.repeat(100)}}}}}`) },
+      /topics\.a\.metadata: it nests deeper than 32 levels$/,
+    ],
+    [
+      'metadata that is too long',
+      { file: file('19.json', `{"topics":{"a":{"metadata":{"x":"${'y'.repeat(70_000)}"}}}}`) },
+      /topics\.a\.metadata: it is longer than 65536 bytes$/,
+    ],
+    [
+      'a word for unknown topics that is none',
+      { env: { HUBLINE_UNKNOWN_TOPICS: 'deny' } },
+      /^environment: unknownTopics: .*"refuse".*\(given: "deny"\)$/,
     ],
     [
       'a topic that would be lost',
@@ -184,6 +217,29 @@ describe('the configuration', () => {
       }
     })
   }
+
+  it('takes patterns, every field of a rule, and a schema, policy or metadata as one value', () => {
+    const rule = {
+      ...{ policy: 'latest', allowedPolicies: ['latest'], contentType: 'application/json', history: { messages: 1 } },
+      ...{
+        schema: { type: 'object' },
+        maxMessageBytes: 10,
+        maxSubscribers: 2,
+        publishRate: { messages: 5, bytes: 100 },
+      },
+      ...{ priority: 'high', presence: true, subscribe: 'users', publish: 'nobody', wildcards: false },
+      ...{ metadata: { unit: 'C', place: 'roof' }, lingerMs: 5, preamble: 'AAEC' },
+    }
+    const path = file('rules.json', JSON.stringify({ topics: { 'sensors/**': rule } }))
+    expect(load({ file: path }).topics).toEqual({ 'sensors/**': rule })
+    const env = {
+      HUBLINE_TOPICS: '{"sensors/**":{"metadata":{"unit":"F"},"schema":{"minProperties":1},"history":{"bytes":7}}}',
+    }
+    expect(load({ file: path, env }).topics['sensors/**']).toEqual({
+      ...rule,
+      ...{ metadata: { unit: 'F' }, schema: { minProperties: 1 }, history: { messages: 1, bytes: 7 } },
+    })
+  })
 
   it('lets a command have defaults of its own, below everything that was said', () => {
     const defaults = { logLevel: 'warn' }

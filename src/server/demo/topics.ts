@@ -1,7 +1,7 @@
 import type { LogBounds } from '../../core/log.ts'
-import type { TopicDefaults } from '../../core/topics.ts'
 import { buffered } from '../../policies/buffered.ts'
 import { latest } from '../../policies/latest.ts'
+import type { TopicRule } from '../../topics/rule.ts'
 import { audioPreamble, BYTES_PER_SECOND } from './audio.ts'
 
 export const TELEMETRY_TOPIC = 'demo/telemetry'
@@ -16,7 +16,7 @@ const newestOnly: LogBounds = { messages: 1, bytes: 256 * 1024, ageMs: 2000 }
 const AUDIO_BACKLOG_SECONDS = 4
 
 /** What is known of the demo's topics before anything is published: for `openTopics(defaults, demoTopics)`. */
-export const demoTopics: Readonly<Record<string, TopicDefaults>> = {
+export const demoTopics: Readonly<Record<string, TopicRule>> = {
   [TELEMETRY_TOPIC]: { contentType: 'application/json', policy: latest, history: newestOnly },
   [CAMERA_TOPIC]: { contentType: 'image/png', policy: latest, history: newestOnly },
   [SIMULATED_TOPIC]: { contentType: 'application/json', policy: latest, history: newestOnly },

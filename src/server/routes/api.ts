@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { HubError } from '../../core/errors.ts'
-import { parseTopicName } from '../../core/ids.ts'
 import { parsePolicy } from '../../policies/catalog.ts'
+import { describeSpec } from '../../topics/describe.ts'
 import type { HubContext } from '../context.ts'
 
 interface TopicPath {
@@ -33,9 +33,9 @@ export function apiRoutes(app: FastifyInstance, { hub }: HubContext): void {
   app.get<TopicPath>('/api/topics/*', ({ params }) => {
     const topic = policyPath(params['*'])
     if (topic !== undefined) return hub.getDeliveryPolicy(topic).describe()
+    const spec = describeSpec(hub.resolveTopic(params['*']), hub.getDeliveryPolicy(params['*']))
     const info = hub.getTopic(params['*'])
-    if (info === null) throw new HubError('NOT_FOUND', `topic: nobody has used ${parseTopicName(params['*'])} of late`)
-    return info
+    return info === null ? { name: spec.name, used: false, spec } : { ...info, used: true, spec }
   })
   app.put<TopicPath>('/api/topics/*', ({ params, body }) => {
     const policy = parsePolicy(body)

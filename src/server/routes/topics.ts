@@ -5,6 +5,7 @@ import type { Client } from '../../core/connection.ts'
 import { HubError } from '../../core/errors.ts'
 import { parseTopicName, type TopicName } from '../../core/ids.ts'
 import type { Action } from '../../core/sessions.ts'
+import { describePublicly } from '../../topics/describe.ts'
 import { httpStream, multipart } from '../../transports/http-stream.ts'
 import { sse } from '../../transports/sse.ts'
 import type { Opening } from '../../transports/transport.ts'
@@ -42,6 +43,10 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
     },
     handler(request, reply) {
       const subscriber = request.subscriber!
+      if (subscriber.describe) {
+        reply.send(describePublicly(hub.resolveTopic(subscriber.topics[0]!)))
+        return
+      }
       const { accept = '' } = request.headers
       if (accept.includes('text/event-stream')) return open(request, reply, sse('single', subscriber.encoding))
       const name = subscriber.topics[0]!

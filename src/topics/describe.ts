@@ -1,0 +1,40 @@
+import type { DeliveryPolicy } from '../core/policy.ts'
+import { type TopicSpec, takesWildcards } from '../core/topics.ts'
+import type { TopicRule } from './rule.ts'
+import { isStandardSchema } from './schema.ts'
+
+/** A rule as JSON has it, in the form in which it can be set again, but for what only code can say: `check` and Standard Schemas. */
+export function describeRule({ policy, preamble, check, schema, ...rest }: TopicRule): Record<string, unknown> {
+  const inCode = check !== undefined || (schema !== undefined && isStandardSchema(schema))
+  return {
+    ...rest,
+    policy: policy?.describe(),
+    preamble: preamble && Buffer.from(preamble).toString('base64'),
+    schema: inCode ? undefined : schema,
+    /** Something is checked that JSON cannot say. */
+    checkedInCode: inCode || undefined,
+  }
+}
+
+/** All of a topic, for operators. `policy`: the hub's, for topics that have none of their own. */
+export function describeSpec(spec: TopicSpec, policy: DeliveryPolicy): Record<string, unknown> {
+  const { check, preamble, ...rest } = spec
+  return {
+    ...rest,
+    policy: (spec.policy ?? policy).describe(),
+    checked: check !== undefined,
+    preambleBytes: preamble?.byteLength ?? 0,
+    ...accessOf(spec),
+  }
+}
+
+/** What whoever may subscribe to a topic may know of it. */
+export function describePublicly(spec: TopicSpec): Record<string, unknown> {
+  const { name, contentType, schema, metadata, history, maxMessageBytes, presence = false } = spec
+  return { topic: name, contentType, schema, metadata, history, maxMessageBytes, presence }
+}
+
+function accessOf(spec: TopicSpec): Record<string, unknown> {
+  const { priority = 'normal', presence = false, subscribe = 'anyone', publish = 'anyone' } = spec
+  return { priority, presence, subscribe, publish, wildcards: takesWildcards(spec) }
+}

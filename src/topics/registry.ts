@@ -1,0 +1,115 @@
+import { HubError } from '../core/errors.ts'
+import { parseTopicName, type TopicName } from '../core/ids.ts'
+import { isPattern, parsePattern, type TopicPattern } from '../core/patterns.ts'
+import { tooMany } from '../core/refusals.ts'
+import type { TopicDefaults, TopicRegistry, TopicSpec } from '../core/topics.ts'
+import { PatternTrie } from './pattern-trie.ts'
+import { type NamelessSpec, specOf, type TopicRule } from './rule.ts'
+
+export const MAX_RULES = 10_000
+
+export interface TopicRulesOptions {
+  /** Of what no rule says. */
+  readonly defaults?: TopicDefaults | undefined
+  /** By name or pattern. */
+  readonly rules?: Readonly<Record<string, TopicRule>> | undefined
+  /** Topics that no rule names. allow (default): they are as the defaults say. refuse: there are none, TOPIC_UNKNOWN. */
+  readonly unknownTopics?: 'allow' | 'refuse' | undefined
+}
+
+interface Entry {
+  readonly pattern: TopicPattern
+  readonly rule: TopicRule
+  readonly spec: NamelessSpec
+}
+
+/**
+ * Which topics there are, and what they are like, by rules that can change at any time. Of the rules that match a topic one holds, and that
+ * as a whole: the one of its own name, else that of the most specific pattern (`bySpecificity`).
+ */
+export class TopicRules implements TopicRegistry {
+  readonly unknownTopics: 'allow' | 'refuse'
+  readonly #defaults: TopicDefaults
+  readonly #fallback: NamelessSpec
+  readonly #entries = new Map<TopicPattern, Entry>()
+  /** Of those among them that are patterns. */
+  readonly #patterns = new PatternTrie<Entry>()
+  readonly #listeners = new Set<(pattern: TopicPattern) => void>()
+
+  /** Throws as `set` does. */
+  constructor({ defaults = {}, rules = {}, unknownTopics = 'allow' }: TopicRulesOptions = {}) {
+    this.unknownTopics = unknownTopics
+    this.#defaults = defaults
+    this.#fallback = specOf({}, defaults, 'default')
+    for (const [pattern, rule] of Object.entries(rules)) this.set(pattern, rule)
+  }
+
+  /** Throws TOPIC_INVALID, TOPIC_UNKNOWN. */
+  resolve(input: string): TopicSpec {
+    const name = parseTopicName(input)
+    const spec = this.#entryOf(name)?.spec
+    if (spec === undefined && this.unknownTopics === 'refuse') {
+      throw new HubError('TOPIC_UNKNOWN', `topic: there is no ${name} here; only topics that a rule names are known`)
+    }
+    return { ...(spec ?? this.#fallback), name }
+  }
+
+  /**
+   * Makes a rule, or puts another in its place; answers the pattern without a leading slash. Throws TOPIC_INVALID, REQUEST_INVALID where a
+   * schema does not compile, LIMIT_EXCEEDED beyond MAX_RULES; then nothing has changed.
+   */
+  set(input: string, rule: TopicRule): TopicPattern {
+    const pattern = parsePattern(input)
+    if (!this.#entries.has(pattern) && this.#entries.size >= MAX_RULES) throw tooMany('rules of topics', MAX_RULES)
+    const entry = { pattern, rule, spec: specOf(rule, this.#defaults, pattern) }
+    this.#entries.set(pattern, entry)
+    if (isPattern(pattern)) this.#patterns.set(pattern, entry)
+    this.#changed(pattern)
+    return pattern
+  }
+
+  /** False: there is no such rule. Throws TOPIC_INVALID. */
+  delete(input: string): boolean {
+    const pattern = parsePattern(input)
+    if (!this.#entries.delete(pattern)) return false
+    if (isPattern(pattern)) this.#patterns.delete(pattern)
+    this.#changed(pattern)
+    return true
+  }
+
+  /** As it was set. Throws TOPIC_INVALID. */
+  get(input: string): TopicRule | undefined {
+    return this.#entries.get(parsePattern(input))?.rule
+  }
+
+  /** In the order in which they were first set. */
+  list(): { readonly pattern: TopicPattern; readonly rule: TopicRule }[] {
+    return [...this.#entries.values()].map(({ pattern, rule }) => ({ pattern, rule }))
+  }
+
+  /** All rules that match a topic; the first of them holds. Throws TOPIC_INVALID. */
+  candidates(input: string): TopicPattern[] {
+    const name = parseTopicName(input)
+    const own = this.#entries.get(name as string as TopicPattern)
+    return [...(own ? [own] : []), ...this.#patterns.all(name)].map(({ pattern }) => pattern)
+  }
+
+  /** Told after each change which rule it was: whoever uses topics asks again what they are like. */
+  onChange(listener: (pattern: TopicPattern) => void): Disposable {
+    this.#listeners.add(listener)
+    return { [Symbol.dispose]: () => this.#listeners.delete(listener) }
+  }
+
+  #entryOf(name: TopicName): Entry | undefined {
+    return this.#entries.get(name as string as TopicPattern) ?? this.#patterns.find(name)
+  }
+
+  #changed(pattern: TopicPattern): void {
+    for (const listener of [...this.#listeners]) listener(pattern)
+  }
+}
+
+/** Topics by rules: for `createHub({ topics })`, which has to be told of changes: `rules.onChange(() => hub.refreshTopics())`. */
+export function topicRules(options?: TopicRulesOptions): TopicRules {
+  return new TopicRules(options)
+}
