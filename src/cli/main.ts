@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { HubError } from '../core/errors.ts'
+import { configCommand } from './config.ts'
 import { demoCommand } from './demo.ts'
 import { Failure } from './failure.ts'
 import { publishCommand } from './publish.ts'
@@ -31,8 +32,9 @@ Begin with:
 Each command explains itself: hubline publish --help`,
   )
 program.addCommand(serveCommand()).addCommand(demoCommand())
+program.addCommand(configCommand())
 program.addCommand(publishCommand()).addCommand(subscribeCommand()).addCommand(sendCommand()).addCommand(statsCommand())
-for (const command of [program, ...program.commands]) {
+for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
   command.exitOverride().configureOutput({ outputError: (text, write) => write(oneLine(text)) })
 }
 

@@ -4,7 +4,7 @@ import { type Config, loadConfig } from '../server/config.ts'
 import { guideText } from '../server/guide.ts'
 import { type RunningServer, type ServerOptions, startServer } from '../server/server.ts'
 
-interface ServeFlags {
+export interface ServeFlags {
   readonly port?: number
   readonly host?: string
   readonly config?: string

@@ -21,16 +21,34 @@ export interface ConfigSources {
   readonly flags: Readonly<Record<string, unknown>>
 }
 
+/** What one source says, unmerged. */
+export interface Layer {
+  /** Whose it is: `config hubline.yaml`, `environment`, `options`, `defaults`. */
+  readonly from: string
+  readonly values: Values
+}
+
 /** Flags win over the environment, it over the file, it over the defaults. Throws CONFIG_INVALID, BIND_REFUSED. */
-export function loadConfig({ file, env, flags, defaults = {} }: ConfigSources): Config {
+export function loadConfig(sources: ConfigSources): Config {
+  return mergeLayers(readLayers(sources))
+}
+
+/** Each source, checked by itself; the first is the one that all others win over. Throws CONFIG_INVALID. */
+export function readLayers({ file, env, flags, defaults = {} }: ConfigSources): Layer[] {
   const path = file ?? (env.HUBLINE_CONFIG || undefined)
-  const fromFile = path === undefined ? {} : check(readFile(path), `config ${path}`)
-  const environment = check(readEnvironment(env, configSchema), 'environment')
   const said = Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined))
+  return [
+    { from: 'defaults', values: defaults },
+    ...(path === undefined ? [] : [{ from: `config ${path}`, values: check(readFile(path), `config ${path}`) }]),
+    { from: 'environment', values: check(readEnvironment(env, configSchema), 'environment') },
+    { from: 'options', values: check(said, 'options') },
+  ]
+}
+
+/** Throws CONFIG_INVALID, BIND_REFUSED. */
+export function mergeLayers(layers: readonly Layer[]): Config {
   const config = parse(
-    [fromFile, environment, check(said, 'options')].reduce((under, over) => merge(under, over), {
-      ...defaults,
-    } as Values),
+    layers.reduce<Values>((under, { values }) => merge(under, values), {}),
     'config',
   )
   checkTopics(Object.keys(config.topics))
@@ -44,7 +62,7 @@ export function loadConfig({ file, env, flags, defaults = {} }: ConfigSources): 
 }
 
 /** By the address, not by the look: 127.example.org is somebody else's name. */
-function isLoopback(host: string): boolean {
+export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'))
 }
 

@@ -34,8 +34,8 @@ export function readEnvironment(
   return config
 }
 
-/** PORT, LOG_LEVEL, LIMITS_MAX_CLIENTS. */
-function nameOf(path: readonly string[]): string {
+/** HUBLINE_PORT, HUBLINE_LOG_LEVEL, HUBLINE_LIMITS_MAX_CLIENTS. */
+export function nameOf(path: readonly string[]): string {
   return PREFIX + path.map(key => key.replace(/[A-Z]/g, '_$&').toUpperCase()).join('_')
 }
 

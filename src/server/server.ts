@@ -96,7 +96,7 @@ async function createApp(
 function createConfiguredHub(config: Config, rules: TopicRules): Hub {
   const { limits, maxMessageBytes } = config
   const hub = createHub({ topics: rules, policy: parsePolicy(config.policy), limits, maxMessageBytes })
-  rules.onChange(() => (hub as { refreshTopics?(): void }).refreshTopics?.())
+  rules.onChange(() => hub.refreshTopics())
   return hub
 }
 

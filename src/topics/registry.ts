@@ -82,6 +82,11 @@ export class TopicRules implements TopicRegistry {
     return this.#entries.get(parsePattern(input))?.rule
   }
 
+  /** What a rule makes of its topics, with the defaults. Undefined: there is no such rule. Throws TOPIC_INVALID. */
+  specOf(input: string): NamelessSpec | undefined {
+    return this.#entries.get(parsePattern(input))?.spec
+  }
+
   /** In the order in which they were first set. */
   list(): { readonly pattern: TopicPattern; readonly rule: TopicRule }[] {
     return [...this.#entries.values()].map(({ pattern, rule }) => ({ pattern, rule }))
