@@ -18,16 +18,17 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   topics: ['core', 'wire', 'ajv', 'ajv-formats', 'node:'],
   tracing: ['core', 'transports/envelope.ts', 'node:', '@opentelemetry'],
   transports: ['core', 'wire', 'node:', '@aws-sdk', 'ipaddr.js', 'koffi', 'undici', 'ws', 'zod'],
+  sessions: ['core', 'node:', 'jose', 'undici', 'zod'],
   tower: ['core', 'wire', 'policies', 'transports', 'hub.ts', 'open-topics.ts', 'event-loop.ts', 'node:', 'zod'],
   testing: ['core', 'wire', 'sending', 'stores/connection-store.ts', 'transports/transport.ts', 'node:', 'koffi'],
   server: [
-    ...['core', 'wire', 'policies', 'brokers', 'sending', 'stores', 'topics', 'transports'],
+    ...['core', 'wire', 'policies', 'brokers', 'sending', 'sessions', 'stores', 'topics', 'transports'],
     ...['event-loop.ts', 'open-topics.ts', 'hub.ts', 'node:'],
     ...['@fastify', 'fast-png', 'fastest-levenshtein', 'fastify', 'fastify-plugin', 'pino', 'prom-client', 'ws'],
     ...['yaml', 'zod'],
   ],
   cli: [
-    ...['core', 'wire', 'policies', 'server', 'hub.ts', 'index.ts', 'node:'],
+    ...['core', 'wire', 'policies', 'sessions', 'server', 'hub.ts', 'index.ts', 'node:'],
     ...['cli-table3', 'close-with-grace', 'commander'],
   ],
   // The files at the root of src: the composition root, its scheduler, the public entry.

@@ -1,0 +1,108 @@
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { HubError } from '../core/errors.ts'
+import { isWeak } from './weak-keys.ts'
+
+/** publish: it is a backend, and may do what topics allow backends. admin: it may see and change everything under /api. */
+export type KeyScope = 'publish' | 'admin'
+
+export interface ApiKeyEntry {
+  /** For logs and metrics: who it was given to. */
+  readonly name: string
+  /** Of the key, in hex: the key itself is kept by whoever uses it. */
+  readonly sha256: string
+  readonly scopes: readonly KeyScope[]
+}
+
+export interface KnownKey {
+  readonly name: string
+  readonly scopes: readonly KeyScope[]
+}
+
+export const MIN_KEY_LENGTH = 32
+const MAX_KEY_LENGTH = 1024
+const SCOPES: readonly string[] = ['publish', 'admin']
+
+/** Keys of backends and operators. Throws CONFIG_INVALID. */
+export class ApiKeys {
+  readonly #entries: readonly { readonly hash: Buffer; readonly known: KnownKey }[]
+
+  constructor(entries: readonly ApiKeyEntry[] = []) {
+    const hashes = new Set<string>()
+    this.#entries = entries.map(({ name, sha256, scopes }) => {
+      if (!/^[0-9a-f]{64}$/i.test(sha256))
+        throw invalid(name, 'sha256: it is 64 hexadecimal digits; make key and hash with: hubline token key')
+      if (scopes.length === 0 || !scopes.every(scope => SCOPES.includes(scope)))
+        throw invalid(name, 'scopes: they are of publish and admin')
+      const hex = sha256.toLowerCase()
+      if (DEFAULTS.has(hex))
+        throw invalid(name, 'sha256: it is the hash of a key that everybody knows; make one with: hubline token key')
+      if (hashes.has(hex)) throw invalid(name, 'sha256: another name has the same key')
+      hashes.add(hex)
+      return { hash: Buffer.from(hex, 'hex'), known: { name, scopes: [...scopes] } }
+    })
+  }
+
+  get size(): number {
+    return this.#entries.length
+  }
+
+  /** Is there one that may do this? */
+  offers(scope: KeyScope): boolean {
+    return this.#entries.some(({ known }) => known.scopes.includes(scope))
+  }
+
+  /**
+   * Whose key it is. A wrong length, a wrong byte and a right key take the same way: each is hashed, and the hash compared with every other, so
+   * that time tells nothing. A key that is too short or easy to guess is never right, though its hash may be configured.
+   */
+  verify(key: string): KnownKey | undefined {
+    if (key.length > MAX_KEY_LENGTH) return undefined
+    const hash = createHash('sha256').update(key).digest()
+    let found: KnownKey | undefined
+    for (const entry of this.#entries) if (timingSafeEqual(entry.hash, hash)) found = entry.known
+    return weakness(key) === undefined ? found : undefined
+  }
+}
+
+export interface NewKey {
+  readonly key: string
+  readonly sha256: string
+}
+
+/** 256 random bits, with what they are for before them. */
+export function newApiKey(random: (bytes: number) => Buffer = randomBytes): NewKey {
+  const key = `hubline_${random(32).toString('base64url')}`
+  return { key, sha256: hashOf(key) }
+}
+
+function hashOf(key: string): string {
+  return createHash('sha256').update(key).digest('hex')
+}
+
+function weakness(key: string): string | undefined {
+  if (key.length < MIN_KEY_LENGTH) return `it has at least ${MIN_KEY_LENGTH} characters`
+  return isWeak(key) ? 'others can guess it' : undefined
+}
+
+/** A hash hides what it is of, but not these. */
+const DEFAULTS: ReadonlySet<string> = new Set(
+  [
+    '',
+    'admin',
+    'api-key',
+    'apikey',
+    'changeme',
+    'default',
+    'hubline',
+    'key',
+    'password',
+    'secret',
+    'test',
+    'token',
+    '123456',
+  ].map(hashOf),
+)
+
+function invalid(name: string, what: string): HubError {
+  return new HubError('CONFIG_INVALID', `apiKeys.${name}.${what}`)
+}

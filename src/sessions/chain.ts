@@ -1,0 +1,110 @@
+import { HubError } from '../core/errors.ts'
+import type { TopicName } from '../core/ids.ts'
+import type { TopicPattern } from '../core/patterns.ts'
+import type { Action, Handshake, Session, SessionManager, SubscriptionGrant } from '../core/sessions.ts'
+import type { ApiKeys } from './api-keys.ts'
+import { cookieOf } from './cookie.ts'
+import { allows, type GrantPatterns, parseGrants } from './grants.ts'
+import { refused } from './refusals.ts'
+import type { Revocations } from './revocations.ts'
+import type { Tickets } from './tickets.ts'
+
+export interface SessionChainOptions {
+  readonly tickets?: Tickets | undefined
+  readonly apiKeys?: ApiKeys | undefined
+  /** Of tokens: `jwtSessions`, `callbackSessions`, or one of your own. */
+  readonly tokens?: SessionManager | undefined
+  /** The name of the cookie that has the token where nothing else has. Default: none is read. */
+  readonly cookie?: string | undefined
+  /** What those may do who bring nothing at all. Default: they are refused. */
+  readonly anonymous?: GrantPatterns | undefined
+  readonly revocations?: Revocations | undefined
+}
+
+/**
+ * Who somebody is, by the first thing that he brings: a ticket, an API key, a token (of the connect command, the Authorization header, or a
+ * cookie), nothing. What is brought and refused is refused: nobody with a wrong token is let in as nobody.
+ */
+export function sessionChain(options: SessionChainOptions): SessionManager {
+  return new SessionChain(options)
+}
+
+class SessionChain implements SessionManager {
+  readonly #options: SessionChainOptions
+  readonly #anonymous: Session | undefined
+  readonly grant?: NonNullable<SessionManager['grant']>
+  readonly refresh?: NonNullable<SessionManager['refresh']>
+
+  constructor(options: SessionChainOptions) {
+    const { anonymous, tokens } = options
+    this.#options = options
+    this.#anonymous = anonymous && { grants: parseGrants(anonymous) }
+    // Absent where the tokens' manager has none: then there are no such tokens.
+    if (tokens?.grant) this.grant = (session, token, topic) => this.#grant(session, token, topic)
+    if (tokens?.refresh) this.refresh = (session, token) => this.#refresh(session, token)
+  }
+
+  async authenticate(handshake: Handshake): Promise<Session> {
+    const session = await this.#identify(handshake)
+    if (this.revoked(session)) throw refused('revoked')
+    return session
+  }
+
+  authorize(session: Session, action: Action, topic: TopicName | TopicPattern): boolean | Promise<boolean> {
+    if (session.backend) return true
+    if (session.grants) return allows(session.grants, action, topic)
+    return this.#options.tokens?.authorize(session, action, topic) ?? false
+  }
+
+  revoked(session: Session): boolean {
+    const { revocations, tokens } = this.#options
+    return revocations?.revoked(session) === true || tokens?.revoked?.(session) === true
+  }
+
+  async #identify(handshake: Handshake): Promise<Session> {
+    const { tickets, tokens, cookie } = this.#options
+    const { ticket, headers = {} } = handshake
+    if (ticket !== undefined) {
+      if (tickets === undefined) throw refused('key')
+      return tickets.redeem(ticket)
+    }
+    const key = headers['x-api-key']
+    const given = handshake.token ?? (typeof key === 'string' ? key : undefined)
+    const backend = given === undefined ? undefined : this.#backend(given)
+    if (backend) return backend
+    // A key that is none is not asked about elsewhere.
+    if (handshake.token === undefined && given !== undefined) throw refused('key')
+    const token = given ?? (cookie === undefined ? undefined : cookieOf(headers.cookie, cookie))
+    try {
+      if (tokens === undefined) throw refused(token === undefined ? 'missing' : 'key')
+      return await tokens.authenticate({ ...handshake, token })
+    } catch (error) {
+      const nothing = token === undefined && error instanceof HubError && error.reason === 'missing'
+      if (nothing && this.#anonymous) return this.#anonymous
+      throw error
+    }
+  }
+
+  #backend(key: string): Session | undefined {
+    const known = this.#options.apiKeys?.verify(key)
+    if (known === undefined) return undefined
+    if (known.scopes.includes('publish')) return BACKEND
+    throw new HubError(
+      'PERMISSION_DENIED',
+      'key: it is for the API alone; give it the scope publish to connect with it',
+    )
+  }
+
+  async #grant(session: Session, token: string, topic: TopicName): Promise<SubscriptionGrant> {
+    return this.#options.tokens!.grant!(session, token, topic)
+  }
+
+  async #refresh(session: Session, token: string): Promise<Session> {
+    const newer = await this.#options.tokens!.refresh!(session, token)
+    if (newer.user !== session.user) throw new HubError('PERMISSION_DENIED', 'token: it is of another user')
+    if (this.revoked(newer)) throw refused('revoked')
+    return newer
+  }
+}
+
+const BACKEND: Session = Object.freeze({ backend: true })

@@ -1,0 +1,159 @@
+import type { ClientId, TopicName } from '../core/ids.ts'
+import type { ConnectionManager } from '../core/manager.ts'
+import type { Scheduler } from '../core/scheduler.ts'
+import type { Session, SessionManager } from '../core/sessions.ts'
+import { Deadlines } from './deadlines.ts'
+
+export interface SessionWatchOptions {
+  readonly hub: Pick<ConnectionManager, 'events' | 'sessionOf' | 'unregisterClient' | 'unsubscribe'>
+  readonly sessions: Pick<SessionManager, 'revoked'>
+  /** For the ticks. */
+  readonly scheduler: Scheduler
+  /** The wall clock, in ms since 1970: the times of tokens are compared with it and nothing else is. */
+  readonly now?: (() => number) | undefined
+  /** Ends a subscription whose grant has run out. Default: the hub's `unsubscribe`, by which the client is not told why. */
+  readonly endSubscription?: ((id: ClientId, topic: TopicName) => void) | undefined
+}
+
+const TICK_MS = 250
+/** Each open session is asked about within so many ticks: a second. */
+const TICKS_PER_ROUND = 4
+
+interface Watched {
+  readonly id: ClientId
+  session: Session
+  /** Where it is in the list that is asked for revocations. */
+  index: number
+  /** When each of its subscriptions ends that has an end of its own. */
+  grants: Map<TopicName, number> | undefined
+}
+
+/**
+ * Ends what is over: a client within two seconds of its session's `expiresAt` as `expired`, one whose session was revoked as `revoked`, a
+ * subscription whose grant has run out. Knows each client from its registration to its end and nobody else.
+ */
+export class SessionWatch implements Disposable {
+  readonly #options: SessionWatchOptions
+  readonly #now: () => number
+  readonly #clients = new Map<ClientId, Watched>()
+  /** Dense, for the walk. */
+  readonly #round: Watched[] = []
+  readonly #sessions: Deadlines<Watched>
+  readonly #grants: Deadlines<Watched>
+  readonly #timer: Disposable
+  #cursor = 0
+
+  constructor(options: SessionWatchOptions) {
+    const { hub, scheduler, now = Date.now } = options
+    this.#options = options
+    this.#now = now
+    this.#sessions = new Deadlines(now())
+    this.#grants = new Deadlines(now())
+    hub.events.on('register', this.#begin).on('session', this.#renew).on('unregister', this.#end)
+    hub.events.on('unsubscribe', this.#forgetGrant)
+    this.#timer = scheduler.every(TICK_MS, () => this.#tick())
+  }
+
+  /** Clients that are watched. */
+  get size(): number {
+    return this.#clients.size
+  }
+
+  /** A subscription that was made, or prolonged, by a token of its own. Undefined: it lasts as long as the session. */
+  grantUntil(id: ClientId, topic: TopicName, expiresAt: number | undefined): void {
+    const client = this.#clients.get(id)
+    if (client === undefined) return
+    if (expiresAt === undefined) {
+      client.grants?.delete(topic)
+      return
+    }
+    client.grants ??= new Map()
+    client.grants.set(topic, expiresAt)
+    this.#grants.add(client, expiresAt)
+  }
+
+  [Symbol.dispose](): void {
+    const { events } = this.#options.hub
+    this.#timer[Symbol.dispose]()
+    events.off('register', this.#begin).off('session', this.#renew).off('unregister', this.#end)
+    events.off('unsubscribe', this.#forgetGrant)
+  }
+
+  readonly #begin = ({ id }: { id: ClientId }): void => {
+    const session = this.#options.hub.sessionOf(id)
+    if (session === undefined || this.#clients.has(id)) return
+    const client: Watched = { id, session, index: this.#round.length, grants: undefined }
+    this.#clients.set(id, client)
+    this.#round.push(client)
+    if (session.expiresAt !== undefined) this.#sessions.add(client, session.expiresAt)
+  }
+
+  readonly #renew = ({ id, session }: { id: ClientId; session: Session }): void => {
+    const client = this.#clients.get(id)
+    if (client === undefined) return
+    client.session = session
+    this.#sessions.remove(client)
+    if (session.expiresAt !== undefined) this.#sessions.add(client, session.expiresAt)
+  }
+
+  readonly #end = ({ id }: { id: ClientId }): void => {
+    const client = this.#clients.get(id)
+    if (client === undefined) return
+    this.#clients.delete(id)
+    this.#sessions.remove(client)
+    this.#grants.remove(client)
+    const last = this.#round.pop()!
+    if (last === client) return
+    last.index = client.index
+    this.#round[client.index] = last
+  }
+
+  readonly #forgetGrant = ({ id, topic }: { id: ClientId; topic: TopicName }): void => {
+    this.#clients.get(id)?.grants?.delete(topic)
+  }
+
+  #tick(): void {
+    const now = this.#now()
+    for (const client of this.#sessions.due(now)) this.#expire(client, now)
+    for (const client of this.#grants.due(now)) this.#endGrants(client, now)
+    if (this.#options.sessions.revoked) this.#askSome()
+  }
+
+  #expire(client: Watched, now: number): void {
+    const { expiresAt } = client.session
+    if (expiresAt === undefined || !this.#watches(client)) return
+    // The clock was set back since.
+    if (expiresAt > now) this.#sessions.add(client, expiresAt)
+    else this.#options.hub.unregisterClient(client.id, 'expired')
+  }
+
+  #endGrants(client: Watched, now: number): void {
+    const { hub, endSubscription = (id, topic) => hub.unsubscribe(id, topic) } = this.#options
+    for (const [topic, expiresAt] of [...(client.grants ?? [])]) {
+      if (!this.#watches(client)) return
+      if (expiresAt <= now) {
+        client.grants?.delete(topic)
+        endSubscription(client.id, topic)
+      }
+    }
+    const next = Math.min(...(client.grants?.values() ?? []))
+    if (Number.isFinite(next) && this.#watches(client)) this.#grants.add(client, next)
+  }
+
+  /** A slice of all sessions: those of hundreds of thousands at once would hold up everybody's messages. */
+  #askSome(): void {
+    const { hub, sessions } = this.#options
+    for (let left = Math.ceil(this.#round.length / TICKS_PER_ROUND); left > 0 && this.#round.length > 0; left--) {
+      if (this.#cursor >= this.#round.length) this.#cursor = 0
+      const client = this.#round[this.#cursor]!
+      // Who takes the place of one that is ended is asked next.
+      if (sessions.revoked!(client.session) === true) hub.unregisterClient(client.id, 'revoked')
+      if (this.#round[this.#cursor] === client) this.#cursor++
+    }
+  }
+
+  /** A handler of another one's end may have ended it. */
+  #watches(client: Watched): boolean {
+    return this.#clients.get(client.id) === client
+  }
+}
