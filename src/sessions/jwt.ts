@@ -1,7 +1,8 @@
 import { errors, type JWTPayload, jwtVerify } from 'jose'
 import { HubError } from '../core/errors.ts'
 import type { TopicName } from '../core/ids.ts'
-import type { RefusalReason, Session, SessionManager, SubscriptionGrant } from '../core/sessions.ts'
+import { isPattern, type TopicPattern } from '../core/patterns.ts'
+import type { Action, RefusalReason, Session, SessionManager, SubscriptionGrant } from '../core/sessions.ts'
 import { allows, type GrantPatterns, NO_GRANTS, parseGrants } from './grants.ts'
 import { type ClaimRules, SKEW_MS, sessionOf, subscriptionOf } from './jwt-claims.ts'
 import { type JwtKeyOptions, verificationKey } from './jwt-keys.ts'
@@ -61,17 +62,13 @@ class JwtSessions implements SessionManager {
     return this.#live(sessionOf(await this.#verify(token), this.#rules))
   }
 
-  authorize(
-    { grants = NO_GRANTS }: Session,
-    ...asked: Parameters<SessionManager['authorize']> extends [Session, ...infer A] ? A : never
-  ): boolean {
-    return allows(grants, ...asked)
+  authorize({ grants = NO_GRANTS }: Session, action: Action, topic: TopicName | TopicPattern): boolean {
+    return allows(grants, action, topic)
   }
 
   async grant({ user }: Session, token: string, topic: TopicName): Promise<SubscriptionGrant> {
     const { bearer, channel, grant } = subscriptionOf(await this.#verify(token), this.#rules)
-    // Compared as it is: a channel with an asterisk is the name of no topic.
-    if (bearer.user !== user || channel !== topic) {
+    if (bearer.user !== user || channel !== topic || isPattern(channel)) {
       throw new HubError('PERMISSION_DENIED', 'token: it is not for this topic and this user')
     }
     this.#live(bearer)
