@@ -43,6 +43,11 @@ export interface SubscribeOptions {
    * oldest: begin with everything that the topic keeps.
    */
   readonly after?: Position | 'oldest' | undefined
+  /**
+   * Told the answer from inside, before anything of the topic can reach the client: what it sends the client comes first. Not for a
+   * subscription that was there already, nor for what a pattern matches. It must do nothing else.
+   */
+  readonly begun?: ((subscription: Subscription) => void) | undefined
 }
 
 export interface Subscription {

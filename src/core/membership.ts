@@ -155,8 +155,11 @@ export class Membership {
     if (existing && !existing.closed) this.unlink(client, existing)
     const link = new Link(client.outbox, topic, topic.seq, options.policy)
     const recovered = this.#join(link, client, options.after)
+    const subscription = { topic: name, position: { epoch: topic.epoch, seq: link.base }, recovered }
+    // Before the event, whose handlers may publish so much that it is flushed.
+    options.begun?.(subscription)
     this.#events.emit('subscribe', { id: client.id, topic: name })
-    return { topic: name, position: { epoch: topic.epoch, seq: link.base }, recovered }
+    return subscription
   }
 
   /** False: it is not subscribed. Where a pattern of the client matches too, it stays on the topic for that. */

@@ -1,12 +1,14 @@
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Client, CloseReason, WriteResult } from '../core/connection.ts'
+import type { Subscription } from '../core/contract.ts'
 import { HubError } from '../core/errors.ts'
 import type { Codec } from '../core/message.ts'
 import { httpChunk, LAST_CHUNK, multipartStart } from '../wire/http-framing.ts'
 import { BOUNDARY, httpCodecs } from './codecs.ts'
+import { watchHost } from './liveness.ts'
 import { NodeSocket, type NodeSocketOptions } from './node-socket.ts'
-import { join, type Opening, type Transport } from './transport.ts'
+import { type Beginning, formatPosition, join, type Opening, type Transport } from './transport.ts'
 
 export interface StreamHead {
   readonly protocol: string
@@ -14,6 +16,8 @@ export interface StreamHead {
   readonly headers: Readonly<Record<string, string>>
   /** Bytes of the body that come before all messages. */
   readonly first?: Uint8Array | undefined
+  /** Bytes of the body that say where a topic begins. */
+  readonly begun?: Beginning['begun']
   /** Bytes of the body that come last, if the end is ours. */
   readonly last?: ((reason: CloseReason, reconnectMs: number | undefined) => Uint8Array) | undefined
 }
@@ -70,15 +74,18 @@ function farewellOf(socket: Socket, chunks: boolean, last: StreamHead['last']): 
   }
 }
 
+export interface OpenStream {
+  readonly client: Client
+  readonly connection: NodeSocket
+  /** Puts bytes of the body into the form that goes over the wire. */
+  readonly frame: (bytes: Uint8Array) => Uint8Array
+}
+
 /**
  * Begins an endless response and gives its socket to the core. HTTP/1.1 gets chunks, so that an end is told from a cut; HTTP/1.0 gets
- * the bare bytes until the connection closes.
+ * the bare bytes until the connection closes. The head tells where a single topic begins.
  */
-export function openStream(
-  response: ServerResponse,
-  opening: Opening,
-  head: StreamHead,
-): { client: Client; frame: (bytes: Uint8Array) => Uint8Array } {
+export function openStream(response: ServerResponse, opening: Opening, head: StreamHead): OpenStream {
   const socket = response.socket
   if (!socket) {
     // It waits for its turn behind an answer on the same connection, or the peer has gone.
@@ -94,19 +101,42 @@ export function openStream(
     codec: chunks ? head.codecs.chunked : head.codecs.bare,
     farewell: farewellOf(socket, chunks, head.last),
   }
+  let position: Record<string, string> | undefined
   const connection = new ResponseSocket(socket, options, () => {
     response.writeHead(200, {
       ...STREAM_HEADERS,
       'hubline-client': opening.clientId,
+      ...position,
       connection: 'close',
       ...(chunks && { 'transfer-encoding': 'chunked' }),
       ...head.headers,
     })
     response.flushHeaders()
   })
-  const client = join(connection, opening, head.first && frame(head.first))
+  const { topics, heartbeat } = opening
+  const client = join(connection, opening, {
+    first: head.first && frame(head.first),
+    begun(subscription) {
+      if (topics.length === 1) position = positionHeaders(subscription, topics[0]!.options?.after !== undefined)
+      const bytes = head.begun?.(subscription)
+      return bytes && frame(bytes)
+    },
+  })
   connection.begin()
-  return { client, frame }
+  // Where nothing is written, nobody would find out that the peer has vanished.
+  if (heartbeat) connection.keepAlive(heartbeat.everyMs)
+  return { client, connection, frame }
+}
+
+/** @param asked it was to resume somewhere, and is told whether it does */
+export function positionHeaders({ position, recovered }: Subscription, asked: boolean): Record<string, string> {
+  return { 'hubline-position': formatPosition(position), ...(asked && { 'hubline-recovered': `${recovered}` }) }
+}
+
+/** In a function of its own, as what listens to a stream must not keep what opened it. */
+function watchStream(response: ServerResponse, { client, connection }: OpenStream, { heartbeat }: Opening): Client {
+  if (heartbeat) response.on('close', watchHost(connection, client, heartbeat))
+  return client
 }
 
 /** The bytes as published, one after the other: for curl, players, anything that reads a socket. */
@@ -114,12 +144,13 @@ export const httpStream: Transport<ServerResponse> = {
   name: 'http-stream',
   open(response, opening) {
     const { contentType, preamble } = describeTopic(opening)
-    return openStream(response, opening, {
+    const stream = openStream(response, opening, {
       protocol: 'http-stream',
       codecs: httpCodecs.raw,
       headers: { 'content-type': contentType ?? 'application/octet-stream' },
       first: preamble,
-    }).client
+    })
+    return watchStream(response, stream, opening)
   },
 }
 
@@ -127,12 +158,13 @@ export const httpStream: Transport<ServerResponse> = {
 export const multipart: Transport<ServerResponse> = {
   name: 'multipart',
   open(response, opening) {
-    return openStream(response, opening, {
+    const stream = openStream(response, opening, {
       protocol: 'multipart',
       codecs: httpCodecs.multipart,
       headers: { 'content-type': `multipart/x-mixed-replace; boundary=${BOUNDARY}` },
       first: multipartStart(BOUNDARY),
-    }).client
+    })
+    return watchStream(response, stream, opening)
   },
 }
 

@@ -143,6 +143,16 @@ export class NodeSocket implements Connection {
     return tcpProbe()?.roundTrip(this.#socket)
   }
 
+  /** See TcpProbe. */
+  silence(): number | undefined {
+    return tcpProbe()?.silence(this.#socket)
+  }
+
+  /** The kernel asks a peer that is quiet for so long, and ends the socket some 10 s later if nobody answers. */
+  keepAlive(quietMs: number): void {
+    this.#socket.setKeepAlive(true, quietMs)
+  }
+
   close(reason: CloseReason, reconnectMs?: number): void {
     if (this.#closed) return
     this.#closed = true

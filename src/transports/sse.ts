@@ -2,19 +2,17 @@ import type { ServerResponse } from 'node:http'
 import type { Client, CloseReason } from '../core/connection.ts'
 import type { Position } from '../core/ids.ts'
 import { httpChunk } from '../wire/http-framing.ts'
-import { sseComment, sseEvent, sseRetry } from '../wire/sse-event.ts'
+import { sseComment, sseEvent, sseId, sseRetry } from '../wire/sse-event.ts'
 import { httpCodecs, type SseEncoding, type SseNaming } from './codecs.ts'
-import { isChunked, openStream } from './http-stream.ts'
-import type { Heartbeat, Transport } from './transport.ts'
+import { isChunked, type OpenStream, openStream } from './http-stream.ts'
+import { watchHost } from './liveness.ts'
+import { type Beginning, formatPosition, type Heartbeat, type Opening, parsePosition, type Transport } from './transport.ts'
 
 /** How long a browser waits before it connects again, in ms. */
 const RETRY_MS = 2000
 
 /** Reads an id that we gave (`epoch-seq`) back into a position; undefined where it is none of ours. */
-export function parseEventId(id: string): Position | undefined {
-  const match = /^([0-9a-z]{1,64})-(\d{1,15})$/.exec(id)
-  return match ? { epoch: match[1]!, seq: Number(match[2]) } : undefined
-}
+export const parseEventId: (id: string) => Position | undefined = parsePosition
 
 const PING = sseComment('ping')
 const CHUNKED_PING = httpChunk(PING)
@@ -26,12 +24,26 @@ function farewell(reason: CloseReason, reconnectMs: number | undefined): Uint8Ar
 }
 
 /** In functions of their own: what stays for as long as the stream is open must not keep what opened it. */
-function beatOf(client: Client, ping: Uint8Array): () => void {
+function pingOf(client: Client, ping: Uint8Array): () => void {
   return () => void client.send(ping)
 }
 
-function keepOpen(response: ServerResponse, client: Client, heartbeat: Heartbeat): void {
-  response.on('close', heartbeat.add(beatOf(client, isChunked(response) ? CHUNKED_PING : PING)))
+function keepOpen(response: ServerResponse, { client, connection }: OpenStream, heartbeat: Heartbeat): void {
+  const ping = pingOf(client, isChunked(response) ? CHUNKED_PING : PING)
+  response.on('close', watchHost(connection, client, heartbeat, ping))
+}
+
+/**
+ * One topic: an id alone, which makes no event, and is all that a reader which got nothing yet needs to resume. Several: an event for each,
+ * for the id that a reader remembers is one topic's alone.
+ */
+function beginningOf(naming: SseNaming, { topics }: Opening): Beginning['begun'] {
+  return ({ topic, position, recovered }) => {
+    if (naming === 'single') return sseId(formatPosition(position))
+    const asked = topics.find(({ name }) => name === topic)?.options?.after !== undefined
+    const told = { topic, position: formatPosition(position), ...(asked && { recovered }) }
+    return sseEvent({ event: 'position', data: JSON.stringify(told) })
+  }
 }
 
 /** Server-Sent Events (HTML Standard, section 9.2), for EventSource. Tells gaps, and why it ends. */
@@ -39,15 +51,20 @@ export function sse(naming: SseNaming, encoding: SseEncoding): Transport<ServerR
   return {
     name: 'sse',
     open(response, opening) {
-      const { client } = openStream(response, opening, {
+      const { heartbeat } = opening
+      const stream = openStream(response, opening, {
         protocol: 'sse',
         codecs: httpCodecs.sse[naming][encoding],
-        headers: { 'content-type': 'text/event-stream; charset=utf-8' },
+        headers: {
+          'content-type': 'text/event-stream; charset=utf-8',
+          ...(heartbeat && { 'hubline-ping': `${heartbeat.everyMs}` }),
+        },
         first: sseRetry(RETRY_MS),
+        begun: beginningOf(naming, opening),
         last: farewell,
       })
-      if (opening.heartbeat) keepOpen(response, client, opening.heartbeat)
-      return client
+      if (heartbeat) keepOpen(response, stream, heartbeat)
+      return stream.client
     },
   }
 }

@@ -15,6 +15,11 @@ export interface TcpProbe {
   unacknowledged(socket: Socket): number | undefined
   /** The shortest round trip that the kernel saw, in ms (tcpi_min_rtt of TCP_INFO, 0.001 ms steps). */
   roundTrip(socket: Socket): number | undefined
+  /**
+   * For how long the peer's host has confirmed nothing although it was asked more than once, in ms; 0 while it does. Who reads nothing is not
+   * silent: its host goes on to confirm that. Undefined where the kernel cannot be asked.
+   */
+  silence(socket: Socket): number | undefined
   tune(socket: Socket, buffers: TcpBuffers): void
 }
 
@@ -30,6 +35,12 @@ const LINUX = {
 const PROCESSORS: readonly string[] = ['x64', 'arm64', 'arm', 'ia32', 'riscv64', 'loong64']
 /** Where struct tcp_info (linux/tcp.h) has tcpi_min_rtt, and how much of it is asked for, in 32-bit words. */
 const MIN_RTT_WORD = 37
+/** Of the same: tcpi_retransmits and tcpi_probes, in bytes, and tcpi_last_ack_recv (ms), in words. */
+const RETRANSMITS_BYTE = 2
+const PROBES_BYTE = 3
+const LAST_ACK_WORD = 14
+/** Attempts in a row without an answer. The first may be on its way. */
+const UNANSWERED = 2
 const TCP_INFO_WORDS = 38
 const NEVER = 0xffffffff
 
@@ -69,6 +80,12 @@ function bind(koffi: typeof import('koffi')): TcpProbe {
   const value = new Int32Array(1)
   const length = new Uint32Array(1)
   const info = new Uint32Array(TCP_INFO_WORDS)
+  const bytes = new Uint8Array(info.buffer)
+  const readInfo = (socket: Socket): boolean => {
+    const fd = descriptor(socket)
+    length[0] = info.byteLength
+    return fd !== undefined && getsockopt(fd, LINUX.IPPROTO_TCP, LINUX.TCP_INFO, info, length) === 0
+  }
   const set = (fd: number, level: number, name: number, to: number | undefined): void => {
     if (to === undefined) return
     value[0] = to
@@ -80,10 +97,12 @@ function bind(koffi: typeof import('koffi')): TcpProbe {
       return fd !== undefined && ioctl(fd, LINUX.SIOCOUTQ, value) === 0 ? value[0]! : undefined
     },
     roundTrip(socket) {
-      const fd = descriptor(socket)
-      length[0] = info.byteLength
-      const told = fd !== undefined && getsockopt(fd, LINUX.IPPROTO_TCP, LINUX.TCP_INFO, info, length) === 0
-      return told && info[MIN_RTT_WORD] !== NEVER ? info[MIN_RTT_WORD]! / 1000 : undefined
+      return readInfo(socket) && info[MIN_RTT_WORD] !== NEVER ? info[MIN_RTT_WORD]! / 1000 : undefined
+    },
+    silence(socket) {
+      if (!readInfo(socket)) return undefined
+      const unanswered = Math.max(bytes[RETRANSMITS_BYTE]!, bytes[PROBES_BYTE]!)
+      return unanswered < UNANSWERED ? 0 : info[LAST_ACK_WORD]!
     },
     tune(socket, { notSentLowatBytes, sendBufferBytes }) {
       const fd = descriptor(socket)

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Client, Connection } from '../core/connection.ts'
-import type { SubscribeOptions } from '../core/contract.ts'
+import type { SubscribeOptions, Subscription } from '../core/contract.ts'
+import type { Position } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import { isPattern } from '../core/patterns.ts'
 import type { Session } from '../core/sessions.ts'
@@ -30,6 +31,17 @@ export interface Transport<Channel> {
   open(channel: Channel, opening: Opening): Client
 }
 
+/** `epoch-seq`, as event ids, headers and queries have it. */
+export function formatPosition({ epoch, seq }: Position): string {
+  return `${epoch}-${seq}`
+}
+
+/** Reads it back; undefined where it is none of ours. */
+export function parsePosition(text: string): Position | undefined {
+  const match = /^([0-9a-z]{1,64})-(\d{1,15})$/.exec(text)
+  return match ? { epoch: match[1]!, seq: Number(match[2]) } : undefined
+}
+
 export function newClientId(): string {
   return randomUUID()
 }
@@ -39,14 +51,28 @@ export interface Bound extends Connection {
   detach(): void
 }
 
-/** Registers and subscribes, or neither. `first` is queued before any message. */
-export function join(connection: Bound, opening: Opening, first?: Uint8Array): Client {
+/** What a stream begins with. */
+export interface Beginning {
+  /** Comes before everything. */
+  readonly first?: Uint8Array | undefined
+  /** Once for each topic, before anything of it is written: where it begins. What it answers is the next that the peer gets. */
+  readonly begun?: ((subscription: Subscription) => Uint8Array | undefined) | undefined
+}
+
+/** Registers and subscribes, or neither. */
+export function join(connection: Bound, opening: Opening, { first, begun }: Beginning = {}): Client {
   const { hub, clientId, topics } = opening
   const client = hub.registerClient(clientId, connection, opening)
   connection.bind(client)
+  const begin = begun && {
+    begun(subscription: Subscription): void {
+      const frame = begun(subscription)
+      if (frame) client.send(frame)
+    },
+  }
   try {
     if (first && first.byteLength > 0) client.send(first)
-    for (const { name, options } of topics) subscribeTo(hub, clientId, name, options)
+    for (const { name, options } of topics) subscribeTo(hub, clientId, name, { ...options, ...begin })
   } catch (error) {
     connection.detach()
     client.close('denied')
@@ -61,34 +87,82 @@ export function subscribeTo(hub: ConnectionManager, id: string, name: string, op
   else hub.subscribe(id, name, options)
 }
 
-/** One timer for the pings of all clients; none while there is nobody. */
+/** How long a peer may take to answer a ping, in ms, if nothing else is said. */
+const PONG_MS = 10_000
+
+export interface HeartbeatOptions {
+  /** How long a peer may take to answer a ping, in ms. Default 10,000; never longer than until the next ping. */
+  readonly pongMs?: number | undefined
+  /** How long a client that takes part in nothing may stay, in ms; seen at its next ping. Default: for ever. */
+  readonly idleMs?: number | undefined
+}
+
+interface Beat {
+  readonly ping: () => void
+  readonly check: (() => void) | undefined
+}
+
+/** The pings of all clients, and the deadlines of their answers: two timers while there is anybody, and none while there is nobody. */
 export class Heartbeat implements Disposable {
-  readonly #everyMs: number
-  readonly #beats = new Set<() => void>()
+  readonly everyMs: number
+  readonly pongMs: number
+  /** A client that takes part in nothing is closed at this ping since it last did. */
+  readonly idleBeats: number
+  readonly #beats = new Set<Beat>()
   #timer: NodeJS.Timeout | undefined
+  #deadline: NodeJS.Timeout | undefined
+  /** There was a ping since the last check. */
+  #unchecked = false
 
   /** @param everyMs the time between two pings of a client, in ms */
-  constructor(everyMs: number) {
-    this.#everyMs = everyMs
+  constructor(everyMs: number, { pongMs = PONG_MS, idleMs = 0 }: HeartbeatOptions = {}) {
+    this.everyMs = everyMs
+    this.pongMs = Math.min(pongMs, everyMs)
+    this.idleBeats = idleMs > 0 ? Math.ceil(idleMs / everyMs) : Number.POSITIVE_INFINITY
   }
 
   get seconds(): number {
-    return Math.ceil(this.#everyMs / 1000)
+    return Math.ceil(this.everyMs / 1000)
   }
 
-  add(beat: () => void): () => void {
+  /** @param check `pongMs` after each ping, and before the next */
+  add(ping: () => void, check?: () => void): () => void {
+    const beat = { ping, check }
     this.#beats.add(beat)
-    this.#timer ??= setInterval(() => {
-      for (const each of this.#beats) each()
-    }, this.#everyMs).unref()
+    this.#timer ??= setInterval(() => this.#soon(() => this.#ping()), this.everyMs).unref()
     return () => {
       this.#beats.delete(beat)
       if (this.#beats.size === 0) this[Symbol.dispose]()
     }
   }
 
+  /** Behind the loop's next look at the network: after it was held up, answers that have come are read before anybody is judged. */
+  #soon(run: () => void): void {
+    setImmediate(() => {
+      if (this.#beats.size > 0) run()
+    })
+  }
+
+  #ping(): void {
+    this.#check()
+    this.#unchecked = true
+    for (const { ping } of this.#beats) ping()
+    if (this.pongMs < this.everyMs) {
+      this.#deadline = setTimeout(() => this.#soon(() => this.#check()), this.pongMs).unref()
+    }
+  }
+
+  #check(): void {
+    clearTimeout(this.#deadline)
+    if (!this.#unchecked) return
+    this.#unchecked = false
+    for (const { check } of this.#beats) check?.()
+  }
+
   [Symbol.dispose](): void {
     clearInterval(this.#timer)
+    clearTimeout(this.#deadline)
     this.#timer = undefined
+    this.#unchecked = false
   }
 }

@@ -4,6 +4,7 @@ import type { Client, CloseReason, WriteResult } from '../core/connection.ts'
 import type { Codec } from '../core/message.ts'
 import { WS_PING, wsFrame } from '../wire/ws-frame.ts'
 import { wsCodec } from './codecs.ts'
+import { silentFor } from './liveness.ts'
 import { NodeSocket, type NodeSocketOptions } from './node-socket.ts'
 import { type Heartbeat, join, type Opening, type Transport } from './transport.ts'
 
@@ -38,7 +39,7 @@ export function webSocketConnection(
   { webSocket, socket }: WebSocketChannel,
   codec: Codec,
   codeOf: (reason: CloseReason, reconnectMs?: number) => readonly [code: number, text: string] = closeCode,
-): NodeSocket {
+): FrameSocket {
   webSocket.on('error', ignore)
   return new FrameSocket(webSocket, socket, {
     protocol: codec.name,
@@ -47,7 +48,7 @@ export function webSocketConnection(
   })
 }
 
-/** Of a ping that somebody waits for. Those of the heartbeat are empty. */
+/** Of a ping: its number, so that no other pong is taken for its answer. */
 const PING_BYTES = 8
 
 /** Hears once whether the peer is there. */
@@ -57,9 +58,11 @@ type Answer = (active: boolean) => void
  * No data after a close frame (RFC 6455, section 5.5.1), whoever began; ws ends the socket, and that ends the client. One ping is under
  * way at a time: a peer may leave all but the last unanswered (section 5.5.3), and the `ws` of Node takes many at once for an attack.
  */
-class FrameSocket extends NodeSocket {
+export class FrameSocket extends NodeSocket {
   readonly #webSocket: WebSocket
   #pings = 0
+  /** Pings that were answered. */
+  answered = 0
   /** Who waits for the pong to the ping that is under way; undefined: none is. */
   #asked: Answer[] | undefined
   /** Who came since, and will wait for the next. Made with the first question: most sockets are never asked. */
@@ -77,6 +80,11 @@ class FrameSocket extends NodeSocket {
     if (this.#asked === undefined) this.#ping()
   }
 
+  /** Does a ping wait for its pong? */
+  get asked(): boolean {
+    return this.#asked !== undefined
+  }
+
   #ping(): void {
     const payload = Buffer.alloc(PING_BYTES)
     payload.writeDoubleBE(++this.#pings)
@@ -88,6 +96,7 @@ class FrameSocket extends NodeSocket {
   #listen(): Answer[] {
     this.#webSocket.on('pong', (data: Buffer) => {
       if (data.byteLength !== PING_BYTES || data.readDoubleBE() !== this.#pings || this.#asked === undefined) return
+      this.answered++
       this.#answer(true)
       if (this.#asking!.length > 0) this.#ping()
     })
@@ -121,29 +130,44 @@ function closeCode(reason: CloseReason, reconnectMs?: number): readonly [code: n
 function ignore(): void {}
 
 /**
- * Pings in stream order. The pong proves that everything before it was read; other traffic is no pong. A client without one since
- * the last beat is closed as idle. One whose connection is full gets no ping: how long it may stay so is its policy's business.
+ * Pings in stream order. The pong proves that everything before it was read; nothing else is a pong, neither other traffic nor one with
+ * another payload. Without it by the heartbeat's deadline the client is closed as idle. One whose connection is full gets no ping: how long it
+ * may stay so is its policy's business, as long as its host is there.
  */
 export function keepAlive(
   webSocket: WebSocket,
-  connection: NodeSocket,
+  connection: FrameSocket,
   client: Client,
   heartbeat: Heartbeat | undefined,
 ): void {
   if (heartbeat === undefined) return
-  let answered = true
-  webSocket.on('pong', () => {
-    answered = true
+  let before: number | undefined
+  let silent = false
+  const stop = heartbeat.add(
+    () => {
+      before = connection.writable ? connection.answered : undefined
+      silent = before === undefined && silentFor(connection) > 0
+      if (before !== undefined && !connection.asked) connection.ping(ignore)
+    },
+    () => {
+      if (before === connection.answered) client.close('idle')
+      else if (silent && silentFor(connection) >= heartbeat.pongMs) client.close('lost')
+    },
+  )
+  // Never a second time, so `once` and what it wraps can be spared.
+  webSocket.on('close', stop)
+}
+
+/** Closes as idle who has no subscription and has sent nothing for as long as the heartbeat allows. */
+function endIdle(webSocket: WebSocket, client: Client, heartbeat: Heartbeat | undefined): void {
+  if (heartbeat === undefined || heartbeat.idleBeats === Number.POSITIVE_INFINITY) return
+  let beats = 0
+  webSocket.on('message', () => {
+    beats = 0
   })
   const stop = heartbeat.add(() => {
-    if (!answered) {
-      client.close('idle')
-    } else if (connection.writable) {
-      answered = false
-      webSocket.ping()
-    }
+    if (++beats > heartbeat.idleBeats) client.close('idle')
   })
-  // Never a second time, so `once` and what it wraps can be spared.
   webSocket.on('close', stop)
 }
 
@@ -158,6 +182,7 @@ export const webSocketTopic: Transport<WebSocketChannel> = {
     const connection = webSocketConnection(channel, wsCodec)
     const client = join(connection, opening)
     keepAlive(channel.webSocket, connection, client, opening.heartbeat)
+    if (opening.topics.length === 0) endIdle(channel.webSocket, client, opening.heartbeat)
     return client
   },
 }

@@ -31,3 +31,8 @@ export function sseComment(text: string): Uint8Array {
 export function sseRetry(ms: number): Uint8Array {
   return encoder.encode(`retry: ${ms}\n\n`)
 }
+
+/** What a reader comes back with, without an event. */
+export function sseId(id: string): Uint8Array {
+  return encoder.encode(`id: ${id}\n\n`)
+}
