@@ -1,14 +1,26 @@
 import { z } from 'zod'
+import type { Position } from '../core/ids.ts'
 import { ERRORS, type ProtocolError } from '../wire/client-protocol.ts'
 import { MAX_JSON_DEPTH, parseJson, rawMember } from '../wire/json.ts'
 
 /** A line of the client protocol, read. Every command but what is in a `send` has an id, which its reply repeats. */
 export type Command =
-  | { readonly method: 'connect'; readonly id: number; readonly token: string | undefined }
-  | { readonly method: 'subscribe'; readonly id: number; readonly channel: string; readonly policy: unknown }
+  | {
+      readonly method: 'connect'
+      readonly id: number
+      readonly token: string | undefined
+      /** Where it stopped in subscriptions that the server made. */
+      readonly positions: ReadonlyMap<string, Position>
+    }
+  | ({ readonly method: 'subscribe'; readonly id: number; readonly channel: string } & SubscribeWish)
   | { readonly method: 'unsubscribe'; readonly id: number; readonly channel: string }
   /** `data` is the JSON text as it came. */
   | { readonly method: 'publish'; readonly id: number; readonly channel: string; readonly data: string }
+  | { readonly method: 'presence'; readonly id: number; readonly channel: string }
+  | { readonly method: 'presence_stats'; readonly id: number; readonly channel: string }
+  | ({ readonly method: 'history'; readonly id: number; readonly channel: string } & HistoryWish)
+  | { readonly method: 'refresh'; readonly id: number; readonly token: string }
+  | { readonly method: 'sub_refresh'; readonly id: number; readonly channel: string; readonly token: string }
   | { readonly method: 'ping'; readonly id: number }
   /** Everything of the channel up to the offset has arrived. Without an id (in a `send`) nobody waits for an answer. */
   | ({ readonly method: 'ack'; readonly id: number | undefined } & Ack)
@@ -19,6 +31,23 @@ export type Command =
   | { readonly method: 'pong' }
   /** Not this protocol. `why` is ours, never the peer's text: it goes into the close frame. */
   | { readonly method: 'malformed'; readonly why: string }
+
+export interface SubscribeWish {
+  readonly policy: unknown
+  readonly token: string | undefined
+  /** Where it stopped; undefined: it begins now. */
+  readonly after: Position | undefined
+  readonly joinLeave: boolean
+  /** Rather an error than a subscription that has lost something. */
+  readonly rejectUnrecovered: boolean
+}
+
+export interface HistoryWish {
+  /** 0: the position alone. */
+  readonly limit: number
+  readonly since: Position | undefined
+  readonly reverse: boolean
+}
 
 export interface Ack {
   readonly topic: string
@@ -33,30 +62,62 @@ type Reader = (id: number, body: unknown, line: string) => Command
 const optional = <T extends z.ZodType>(type: T) => type.nullish().transform(value => value ?? undefined)
 const channel = z.string()
 const id = z.int().min(1).max(0xffff_ffff)
-const ack = z.object({ topic: z.string(), epoch: optional(z.string()), offset: z.int().min(0) })
+const offset = z.int().min(0)
+const ack = z.object({ topic: z.string(), epoch: optional(z.string()), offset })
+/** Zeros and empty strings are left out by some SDKs. */
+const position = { epoch: optional(z.string()), offset: optional(offset) }
+const recovery = z.object({ recover: optional(z.boolean()), ...position })
+/** Most subscriptions of the server that a connect may ask to go on with. */
+const MAX_CONNECT_SUBS = 512
+/** Of `flag`. */
+const REJECT_UNRECOVERED = 2
+
+/** Without an epoch nobody can know what was missed, so that there is nothing to resume from: no topic has this one. */
+function positionOf({ epoch = '', offset = 0 }: { epoch?: string | undefined; offset?: number | undefined }): Position {
+  return { epoch, seq: offset }
+}
 
 /** Unknown keys are dropped, not refused: the protocol grows. */
 const readers: Readonly<Record<string, Reader>> = {
-  connect: reader('connect', z.object({ token: optional(z.string()) }), (id, { token }) => ({
-    method: 'connect',
-    id,
-    token,
-  })),
+  connect: reader(
+    'connect',
+    z.object({ token: optional(z.string()), subs: optional(z.record(z.string(), recovery)) }),
+    (id, { token, subs = {} }) => {
+      const asked = Object.entries(subs).filter(([, { recover }]) => recover)
+      const positions = new Map(asked.slice(0, MAX_CONNECT_SUBS).map(([name, sub]) => [name, positionOf(sub)]))
+      return { method: 'connect', id, token, positions }
+    },
+  ),
 
   subscribe: reader(
     'subscribe',
-    z.object({
+    recovery.extend({
       channel,
+      token: optional(z.string()),
       /** Any JSON, of which we know one key. */
       data: z.object({ policy: z.unknown() }).optional().catch(undefined),
+      join_leave: optional(z.boolean()),
+      flag: optional(z.int()),
       type: optional(z.number()),
       tf: optional(z.unknown()),
     }),
-    (id, { channel, data, type, tf }) => {
+    (id, { channel, token, data, type, tf, recover, join_leave: joinLeave = false, flag = 0, ...stopped }) => {
       if (type) return refuse('subscribe', id, ERRORS.notAvailable, 'type: maps and shared polls are not there yet')
       // Passing over the filter would send what the subscriber asked not to get.
       if (tf !== undefined) return refuse('subscribe', id, ERRORS.notAvailable, 'tf: filters are not there yet')
-      return { method: 'subscribe', id, channel, policy: data?.policy ?? undefined }
+      const after = recover ? positionOf(stopped) : undefined
+      const rejectUnrecovered = (flag & REJECT_UNRECOVERED) !== 0
+      const policy = data?.policy ?? undefined
+      return {
+        method: 'subscribe',
+        id,
+        channel,
+        token: token || undefined,
+        policy,
+        after,
+        joinLeave,
+        rejectUnrecovered,
+      }
     },
   ),
 
@@ -85,11 +146,37 @@ const readers: Readonly<Record<string, Reader>> = {
     },
   ),
 
-  ...Object.fromEntries(
-    ['presence', 'presence_stats', 'history', 'refresh', 'sub_refresh'].map(method => [
-      method,
-      (id: number) => refuse(method, id, ERRORS.notAvailable, `${method} is not there yet`),
-    ]),
+  presence: reader('presence', z.object({ channel }), (id, { channel }) => ({ method: 'presence', id, channel })),
+
+  presence_stats: reader('presence_stats', z.object({ channel }), (id, { channel }) => ({
+    method: 'presence_stats',
+    id,
+    channel,
+  })),
+
+  history: reader(
+    'history',
+    z.object({
+      channel,
+      /** Negative: as many as there may be. */
+      limit: optional(z.int()),
+      since: optional(z.object(position)),
+      reverse: optional(z.boolean()),
+    }),
+    (id, { channel, limit = 0, since, reverse = false }) => {
+      return { method: 'history', id, channel, limit, since: since && positionOf(since), reverse }
+    },
+  ),
+
+  refresh: reader('refresh', z.object({ token: z.string() }), (id, { token }) => ({ method: 'refresh', id, token })),
+
+  sub_refresh: reader(
+    'sub_refresh',
+    z.object({ channel, token: z.string(), type: optional(z.number()) }),
+    (id, { channel, token, type }) => {
+      if (type) return refuse('sub_refresh', id, ERRORS.notAvailable, 'type: shared polls are not there yet')
+      return { method: 'sub_refresh', id, channel, token }
+    },
   ),
 }
 

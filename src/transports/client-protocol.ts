@@ -3,12 +3,15 @@ import type { ConnectionManager } from '../core/manager.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import { openSessions, type SessionManager } from '../core/sessions.ts'
 import { PROTOBUF } from './client-codec.ts'
+import { gateOf } from './client-gate.ts'
+import { Grants } from './client-grants.ts'
+import { JoinsAndLeaves } from './client-presence.ts'
 import { ClientSession } from './client-session.ts'
 import type { Transport } from './transport.ts'
 import type { WebSocketChannel } from './websocket.ts'
 
 /** How long a socket may stay without a connect command, in ms. */
-const CONNECT_TIMEOUT_MS = 15_000
+const CONNECT_TIMEOUT_MS = 10_000
 /** The SDKs put their connect and all their subscriptions into one frame, so a frame must have room for them. */
 const MIN_COMMANDS = 512
 
@@ -18,7 +21,7 @@ export interface ClientProtocolOptions {
   readonly sessions?: SessionManager
   /** Makes a policy of what a subscriber wishes for (`data.policy` of its subscribe command). Throws POLICY_INVALID. */
   readonly parsePolicy: (input: unknown) => DeliveryPolicy
-  /** Default 15,000. */
+  /** Default 10,000. */
   readonly connectTimeoutMs?: number
 }
 
@@ -31,9 +34,18 @@ export function clientProtocol(options: ClientProtocolOptions): Transport<WebSoc
   const { hub, sessions = openSessions, parsePolicy, connectTimeoutMs = CONNECT_TIMEOUT_MS } = options
   const byId = new Map<ClientId, ClientSession>()
   const maxCommands = Math.max(MIN_COMMANDS, 2 * hub.limits.maxSubscriptionsPerClient)
-  const context = { hub, sessions, parsePolicy, connectTimeoutMs, maxCommands, byId }
-  hub.events.on('subscribe', ({ id, topic }) => byId.get(id)?.topics?.subscribed(topic))
-  hub.events.on('unsubscribe', ({ id, topic }) => byId.get(id)?.topics?.unsubscribed(topic))
+  const presence = new JoinsAndLeaves(hub)
+  const grants = new Grants(({ id }, topic) => byId.get(id)?.topics?.expired(topic))
+  const gate = gateOf(hub, sessions)
+  const context = { hub, sessions, gate, parsePolicy, connectTimeoutMs, maxCommands, byId, presence, grants }
+  hub.events.on('subscribe', ({ id, topic }) => {
+    byId.get(id)?.topics?.subscribed(topic)
+    presence.joined(topic, id)
+  })
+  hub.events.on('unsubscribe', ({ id, topic }) => {
+    byId.get(id)?.topics?.unsubscribed(topic)
+    presence.left(topic, id)
+  })
   hub.events.on('unregister', ({ id }) => byId.get(id)?.end())
   // Whatever the reason told: several losses are told as one, with the reason of the first.
   hub.events.on('gap', ({ id, gap }) => byId.get(id)?.topics?.lost(gap.topic))

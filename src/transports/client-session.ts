@@ -1,24 +1,23 @@
 import type { RawData, WebSocket } from 'ws'
 import type { Client, CloseReason } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
-import { type ClientId, parseClientId } from '../core/ids.ts'
-import type { ConnectionManager } from '../core/manager.ts'
-import type { DeliveryPolicy } from '../core/policy.ts'
-import { openSessions, type Session, type SessionManager } from '../core/sessions.ts'
+import { type ClientId, type Position, parseClientId } from '../core/ids.ts'
+import { openSessions, type Session } from '../core/sessions.ts'
 import { commandLines, DISCONNECTS, type Disconnect, ERRORS, errorReply, resultReply } from '../wire/client-protocol.ts'
 import { CLIENT_CLOSE_CODES, clientCodec, PING_FRAME, PROTOBUF, textFrame } from './client-codec.ts'
 import { type Command, readCommand } from './client-commands.ts'
+import { expiry, protocolError, type TopicsContext } from './client-gate.ts'
 import { CommandQueue } from './client-queue.ts'
-import { ClientTopics, protocolError } from './client-topics.ts'
+import { history, presence, presenceStats } from './client-reads.ts'
+import { ServerSubscriptions } from './client-recovery.ts'
+import { ClientTopics } from './client-topics.ts'
+import { silentFor } from './liveness.ts'
 import type { NodeSocket } from './node-socket.ts'
 import type { Opening } from './transport.ts'
 import { type WebSocketChannel, webSocketConnection } from './websocket.ts'
 
 /** What all sessions of one transport share. */
-export interface SessionContext {
-  readonly hub: ConnectionManager
-  readonly sessions: SessionManager
-  readonly parsePolicy: (input: unknown) => DeliveryPolicy
+export interface SessionContext extends TopicsContext {
   readonly connectTimeoutMs: number
   /** Commands that one frame may have, and that may wait for their turn. */
   readonly maxCommands: number
@@ -47,6 +46,10 @@ export class ClientSession implements Client {
   #topics: ClientTopics | undefined
   #stopPings: (() => void) | undefined
   #ponged = true
+  /** At the last ping its host had confirmed nothing for a while. */
+  #silent = false
+  /** Pings since its last command. */
+  #quietBeats = 0
   #ended = false
 
   get closed(): boolean {
@@ -60,7 +63,7 @@ export class ClientSession implements Client {
     this.#opening = opening
     this.#webSocket = channel.webSocket
     this.#connection = webSocketConnection(channel, clientCodec, reason =>
-      reason === 'protocol' && this.#misdeed ? this.#misdeed : CLIENT_CLOSE_CODES[reason],
+      this.#misdeed && (reason === 'protocol' || reason === 'idle') ? this.#misdeed : CLIENT_CLOSE_CODES[reason],
     )
     this.#queue = new CommandQueue(context.maxCommands, command => this.#answer(command))
     this.#stale = setTimeout(() => this.#disconnect(DISCONNECTS.stale), context.connectTimeoutMs).unref()
@@ -111,6 +114,7 @@ export class ClientSession implements Client {
     this.#queue.clear()
     this.#heard()
     this.#stopPings?.()
+    this.#topics?.end()
     if (this.#context.byId.get(this.id) === this) this.#context.byId.delete(this.id)
   }
 
@@ -147,8 +151,12 @@ export class ClientSession implements Client {
       this.#heard()
     }
     // The answer to a ping does not stand in line: it says that the peer is there now.
-    if (command.method === 'pong') this.#ponged = true
-    else if (!this.#queue.push(command, length)) this.#disconnect(DISCONNECTS.tooManyRequests)
+    if (command.method === 'pong') {
+      this.#ponged = true
+      return
+    }
+    this.#quietBeats = 0
+    if (!this.#queue.push(command, length)) this.#disconnect(DISCONNECTS.tooManyRequests)
   }
 
   /** Its first word has come, or never will. */
@@ -172,7 +180,7 @@ export class ClientSession implements Client {
   #perform(command: Command): Promise<string | undefined> | string | undefined {
     switch (command.method) {
       case 'connect':
-        return this.#connect(command.id, command.token)
+        return this.#connect(command)
       case 'subscribe':
         return this.#topics!.subscribe(command)
       case 'unsubscribe':
@@ -181,6 +189,16 @@ export class ClientSession implements Client {
         return this.#topics!.publish(command)
       case 'ack':
         return this.#topics!.acknowledge(command)
+      case 'history':
+        return history(this.#context, this, command)
+      case 'presence':
+        return presence(this.#context, this, command)
+      case 'presence_stats':
+        return presenceStats(this.#context, this, command)
+      case 'refresh':
+        return this.#refresh(command)
+      case 'sub_refresh':
+        return this.#topics!.refresh(command)
       case 'ping':
         return resultReply(command.id, 'ping', {})
       case 'refused':
@@ -203,13 +221,16 @@ export class ClientSession implements Client {
 
   // ---- connect
 
-  async #connect(id: number, token: string | undefined): Promise<undefined> {
+  async #connect({ id, token, positions }: Extract<Command, { method: 'connect' }>): Promise<undefined> {
     try {
       const opening = this.#opening!
       const session = opening.session ?? (await this.#authenticate(token, opening))
-      if (!this.#ended) this.#register(id, session, opening)
+      if (!this.#ended) this.#register(id, session, opening, positions)
       this.#opening = undefined
     } catch (error) {
+      const known = protocolError(error)
+      // The SDKs get a new token and come back; nobody is in the hub's books yet, so there is no outbox to keep the order of.
+      if (known?.code === ERRORS.tokenExpired.code && !this.#ended) this.#webSocket.send(errorReply(id, known))
       this.#disconnect(this.#refusal(error, token))
     }
   }
@@ -221,23 +242,41 @@ export class ClientSession implements Client {
     return sessions.authenticate({ protocol: clientCodec.name, address: from, token })
   }
 
-  #register(id: number, session: Session, { address, topics, heartbeat }: Opening): void {
+  #register(id: number, session: Session, opening: Opening, positions: ReadonlyMap<string, Position>): void {
     const { hub, byId } = this.#context
+    const { address, topics, heartbeat } = opening
     this.#client = hub.registerClient(this.id, this.#connection, { session, address })
     this.#connection.bind(this.#client)
-    this.#topics = new ClientTopics(this.#context, this, session)
+    this.#topics = new ClientTopics(this.#context, this)
     for (const { name, options } of topics) hub.subscribe(this.id, name, options)
     // A handler of the hub's events may have subscribed it too, or ended it already: then it is not found.
-    const subs = hub.getClient(this.id).subscriptions.map(({ topic }) => [topic, {}])
+    const subs = new ServerSubscriptions(hub, this.id, positions).text()
     const result = {
-      client: this.id,
-      version: 'hubline',
+      ...this.#identity(session),
       ...(heartbeat && { ping: heartbeat.seconds, pong: true }),
-      ...(subs.length > 0 && { subs: Object.fromEntries(subs) }),
     }
     byId.set(this.id, this)
-    this.#stopPings = heartbeat?.add(() => this.#ping())
-    this.reply(resultReply(id, 'connect', result))
+    this.#stopPings = heartbeat?.add(
+      () => this.#ping(heartbeat.idleBeats),
+      () => this.#checkPong(heartbeat.pongMs),
+    )
+    this.reply(subs === undefined ? resultReply(id, 'connect', result) : connectReply(id, result, subs))
+  }
+
+  #identity({ expiresAt }: Session): object {
+    return { client: this.id, version: 'hubline', ...expiry(expiresAt) }
+  }
+
+  /** A newer token of the same user. Throws what the session manager throws, PERMISSION_DENIED. */
+  async #refresh({ id, token }: Extract<Command, { method: 'refresh' }>): Promise<string | undefined> {
+    const { hub, sessions } = this.#context
+    if (sessions.refresh === undefined) return errorReply(id, ERRORS.notAvailable)
+    const before = hub.sessionOf(this.id)
+    if (before === undefined || !this.current) return undefined
+    const session = await sessions.refresh(before, token)
+    if (!this.current) return undefined
+    hub.setSession(this.id, session)
+    return resultReply(id, 'refresh', this.#identity(session))
   }
 
   /** The close code of a connect that failed. */
@@ -245,8 +284,15 @@ export class ClientSession implements Client {
     switch (error instanceof HubError ? error.code : undefined) {
       case 'PERMISSION_DENIED':
         return token === undefined ? DISCONNECTS.permissionDenied : DISCONNECTS.invalidToken
+      case 'UNAUTHENTICATED':
+        if ((error as HubError).reason === 'expired') return DISCONNECTS.expired
+        return token === undefined ? DISCONNECTS.permissionDenied : DISCONNECTS.invalidToken
       case 'CONNECTION_NOT_FOUND':
         return DISCONNECTS.permissionDenied
+      case 'AUTH_UNAVAILABLE':
+        return DISCONNECTS.serverError
+      case 'QUOTA_EXCEEDED':
+        return DISCONNECTS.connectionLimit
       case 'LIMIT_EXCEEDED':
         return CLIENT_CLOSE_CODES.overloaded
       case 'SHUTTING_DOWN':
@@ -259,10 +305,33 @@ export class ClientSession implements Client {
 
   // ---- outbound
 
-  /** No pong since the last ping: nobody is there. Other traffic is no pong. Whether a full connection may stay so is its policy's business. */
-  #ping(): void {
+  /** Whether a full connection may stay so is its policy's business, as long as its host is there. */
+  #ping(idleBeats: number): void {
+    this.#ponged = true
+    this.#silent = false
+    if (this.#isIdle(idleBeats)) {
+      this.#misdeed = [DISCONNECTS.forceNoReconnect[0], 'idle: no subscription, and nothing sent']
+      this.close('idle')
+    } else if (!this.#connection.writable) this.#silent = silentFor(this.#connection) > 0
+    else if (this.send(PING_FRAME)) this.#ponged = false
+  }
+
+  /** Nobody has answered in time. Other traffic is no pong. */
+  #checkPong(pongMs: number): void {
     if (!this.#ponged) this.close('idle')
-    else if (this.#connection.writable && this.send(PING_FRAME)) this.#ponged = false
+    else if (this.#silent && silentFor(this.#connection) >= pongMs) this.close('lost')
+  }
+
+  /** It takes part in nothing: it has no subscription, and has sent nothing but pongs. */
+  #isIdle(idleBeats: number): boolean {
+    if (idleBeats === Number.POSITIVE_INFINITY || ++this.#quietBeats <= idleBeats) return false
+    const { subscriptions, patterns } = this.#context.hub.getClient(this.id)
+    return subscriptions.length + patterns.length === 0
+  }
+
+  /** Of no use where it has to wait. */
+  hint(frame: Uint8Array): void {
+    if (this.#connection.writable) this.send(frame)
   }
 
   /** Sends a text of the protocol, and answers with its bytes. */
@@ -295,4 +364,9 @@ export class ClientSession implements Client {
   #fault(error: unknown): void {
     this.#context.hub.events.emit('fault', { error, where: 'client protocol' })
   }
+}
+
+/** `subs` is JSON text already. */
+function connectReply(id: number, result: object, subs: string): string {
+  return `{"id":${id},"connect":${JSON.stringify(result).slice(0, -1)},"subs":${subs}}}`
 }

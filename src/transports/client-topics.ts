@@ -1,100 +1,151 @@
 import type { Subscription } from '../core/contract.ts'
-import { type ErrorCode, HubError } from '../core/errors.ts'
-import { type ClientId, parseTopicName, type TopicName } from '../core/ids.ts'
-import type { ConnectionManager } from '../core/manager.ts'
-import type { DeliveryPolicy } from '../core/policy.ts'
-import type { Action, Session, SessionManager } from '../core/sessions.ts'
-import {
-  ERRORS,
-  type ErrorName,
-  errorReply,
-  type ProtocolError,
-  push,
-  resultReply,
-  UNSUBSCRIBES,
-} from '../wire/client-protocol.ts'
+import { HubError } from '../core/errors.ts'
+import type { TopicName } from '../core/ids.ts'
+import { isPattern, parsePattern, type TopicPattern } from '../core/patterns.ts'
+import type { Session } from '../core/sessions.ts'
+import { isOpenTo } from '../core/topics.ts'
+import { ERRORS, errorReply, push, resultReply, UNSUBSCRIBES } from '../wire/client-protocol.ts'
 import { isJson } from '../wire/content-type.ts'
 import type { Command } from './client-commands.ts'
+import { denied, expiry, permitted, sessionOf, type TopicsContext, type TopicsOwner, topicOf } from './client-gate.ts'
+import { serverSubscription, subscriptionResult } from './client-recovery.ts'
 
 type CommandOf<M extends Command['method']> = Extract<Command, { method: M }>
-
-/** What all clients share. */
-export interface TopicsContext {
-  readonly hub: ConnectionManager
-  readonly sessions: SessionManager
-  readonly parsePolicy: (input: unknown) => DeliveryPolicy
-}
-
-/** Whose subscriptions they are. */
-export interface TopicsOwner {
-  readonly id: ClientId
-  /** The registration under this id is still its own: somebody else may have taken it over while we waited. */
-  readonly current: boolean
-  reply(text: string): void
-}
-
-/** What the hub's errors are in the client protocol. What is not here is 100. */
-const ERROR_OF: Readonly<Partial<Record<ErrorCode, ErrorName>>> = {
-  TOPIC_INVALID: 'badRequest',
-  TOPIC_UNKNOWN: 'unknownChannel',
-  PERMISSION_DENIED: 'permissionDenied',
-  POLICY_INVALID: 'badRequest',
-  POLICY_DENIED: 'permissionDenied',
-  LIMIT_EXCEEDED: 'limitExceeded',
-  MESSAGE_TOO_LARGE: 'limitExceeded',
-  INVALID_MESSAGE: 'badRequest',
-  UNSUPPORTED_PAYLOAD: 'notAvailable',
-  NOT_SUBSCRIBED: 'badRequest',
-  POSITION_INVALID: 'badRequest',
-}
-
-/** The error of the table with the hub's sentence in it; undefined for what nobody expected. */
-export function protocolError(error: unknown): ProtocolError | undefined {
-  const name = error instanceof HubError ? ERROR_OF[error.code] : undefined
-  return name && { ...ERRORS[name], message: `${ERRORS[name].message}: ${(error as HubError).message}` }
-}
 
 /** One client's subscriptions in the client protocol: what its commands do to them, and what it is told when others change them. */
 export class ClientTopics {
   readonly #context: TopicsContext
   readonly #owner: TopicsOwner
-  readonly #session: Session
-  /** Being changed by a command of the client: the hub's event about it is no news to the client. */
-  #own: TopicName | undefined
+  /** Being subscribed or unsubscribed by a command of the client: the hub's event about it is no news to the client. */
+  #subscribing: TopicName | undefined
+  #unsubscribing: TopicName | undefined
+  /** Those of which it is told who comes and goes. */
+  readonly #watched = new Set<TopicName>()
 
-  constructor(context: TopicsContext, owner: TopicsOwner, session: Session) {
+  constructor(context: TopicsContext, owner: TopicsOwner) {
     this.#context = context
     this.#owner = owner
-    this.#session = session
   }
 
-  /** Answers with the reply, undefined where nobody waits for it any more. Throws HubErrors. */
-  async subscribe({ id, channel, policy }: CommandOf<'subscribe'>): Promise<string | undefined> {
-    const { hub, parsePolicy } = this.#context
-    const client = this.#owner.id
+  /** The client has gone. */
+  end(): void {
+    for (const topic of this.#watched) this.#context.presence.unwatch(topic, this.#owner)
+    this.#context.grants.forget(this.#owner)
+  }
+
+  /** Answers with the reply, undefined where nobody waits for it any more, or where it is sent already. Throws HubErrors. */
+  async subscribe(command: CommandOf<'subscribe'>): Promise<string | undefined> {
+    const { id, channel, policy, after } = command
+    if (isPattern(channel)) return this.#subscribePattern(command)
+    const { hub, parsePolicy, grants } = this.#context
+    const { id: client } = this.#owner
     const topic = topicOf(channel)
-    if (!(await this.#authorized('subscribe', topic))) return undefined
-    checkCarried(topic, hub.resolveTopic(topic).contentType ?? hub.getTopic(topic)?.contentType)
+    const grant = await this.#admit(topic, command.token)
+    if (grant === undefined) return undefined
+    const { contentType, presence = false } = hub.resolveTopic(topic)
+    checkCarried(topic, contentType ?? hub.getTopic(topic)?.contentType)
     const wish = policy === undefined ? undefined : parsePolicy(policy)
-    if (hub.getSubscription(client, topic)) return errorReply(id, ERRORS.alreadySubscribed)
-    const { position } = this.#change(topic, (): Subscription => hub.subscribe(client, topic, { policy: wish }))
+    const existing = hub.getSubscription(client, topic)
+    if (existing && existing.pattern === undefined) return errorReply(id, ERRORS.alreadySubscribed)
+    if (after && command.rejectUnrecovered && !hub.history(topic, { after, limit: 0 }).recovered) {
+      return errorReply(id, ERRORS.unrecoverablePosition)
+    }
+    let answered = false
+    // What is to be replayed comes behind it, as everything else of the topic.
+    const begun = (subscription: Subscription): void => {
+      answered = true
+      const result = subscriptionResult(this.#context, subscription, after !== undefined)
+      this.#owner.reply(resultReply(id, 'subscribe', { ...result, ...expiry(grant.expiresAt) }))
+    }
+    this.#subscribing = topic
+    try {
+      const subscription = hub.subscribe(client, topic, { policy: wish, after, begun })
+      if (!answered) begun(subscription)
+    } finally {
+      this.#subscribing = undefined
+    }
     // A handler of the hub's events may have ended it at once.
-    if (!hub.getSubscription(client, topic)) return errorReply(id, ERRORS.permissionDenied)
-    return resultReply(id, 'subscribe', { epoch: position.epoch, offset: position.seq })
+    if (!hub.getSubscription(client, topic)) return undefined
+    grants.set(this.#owner, topic, grant.expiresAt)
+    if (presence && command.joinLeave) this.#watch(topic)
+    return undefined
+  }
+
+  #watch(topic: TopicName): void {
+    this.#context.presence.watch(topic, this.#owner)
+    this.#watched.add(topic)
+  }
+
+  /** Matched topics come as subscriptions of the server, each under its own name. */
+  async #subscribePattern({ id, channel, policy }: CommandOf<'subscribe'>): Promise<string | undefined> {
+    const { hub, parsePolicy } = this.#context
+    const { id: client } = this.#owner
+    const pattern = patternOf(channel)
+    if (!(await permitted(this.#context, this.#owner, 'subscribe', pattern))) return undefined
+    const wish = policy === undefined ? undefined : parsePolicy(policy)
+    if (hub.getClient(client).patterns.includes(pattern)) return errorReply(id, ERRORS.alreadySubscribed)
+    hub.subscribePattern(client, pattern, { policy: wish })
+    return resultReply(id, 'subscribe', {})
+  }
+
+  /** A token for this one topic stands for what the session is granted, if there are such tokens. Undefined: the client has gone. */
+  async #admit(
+    topic: TopicName,
+    token: string | undefined,
+  ): Promise<{ readonly expiresAt?: number | undefined } | undefined> {
+    const { hub, sessions } = this.#context
+    if (token === undefined || sessions.grant === undefined) {
+      return (await permitted(this.#context, this.#owner, 'subscribe', topic)) ? {} : undefined
+    }
+    const session = this.#session
+    if (session === undefined) return undefined
+    const { expiresAt } = await sessions.grant(session, token, topic)
+    if (!isOpenTo(hub.resolveTopic(topic).subscribe, session)) throw denied('subscribe', topic)
+    return this.#owner.current ? { expiresAt } : undefined
+  }
+
+  get #session(): Session | undefined {
+    return sessionOf(this.#context, this.#owner)
+  }
+
+  /** A newer token for one topic. Throws HubErrors. */
+  async refresh({ id, channel, token }: CommandOf<'sub_refresh'>): Promise<string | undefined> {
+    const { hub, sessions, grants } = this.#context
+    const topic = topicOf(channel)
+    if (sessions.grant === undefined) return errorReply(id, ERRORS.notAvailable)
+    const session = this.#session
+    if (session === undefined) return undefined
+    const { expiresAt } = await sessions.grant(session, token, topic)
+    if (!this.#owner.current) return undefined
+    if (!hub.getSubscription(this.#owner.id, topic)) {
+      throw new HubError('NOT_SUBSCRIBED', `topic: this client is not subscribed to ${topic}`)
+    }
+    grants.set(this.#owner, topic, expiresAt)
+    return resultReply(id, 'sub_refresh', expiry(expiresAt))
   }
 
   /** Never an error: to the SDKs a failed unsubscribe is a broken connection. */
   unsubscribe({ id, channel }: CommandOf<'unsubscribe'>): string {
-    const topic = validTopic(channel)
-    if (topic !== undefined) this.#change(topic, () => this.#context.hub.unsubscribe(this.#owner.id, topic))
+    const name = valid(channel)
+    if (name !== undefined && isPattern(name)) this.#context.hub.unsubscribePattern(this.#owner.id, name)
+    else if (name !== undefined) this.#unsubscribe(name as TopicName)
     return resultReply(id, 'unsubscribe', {})
+  }
+
+  #unsubscribe(topic: TopicName): boolean {
+    this.#unsubscribing = topic
+    try {
+      return this.#context.hub.unsubscribe(this.#owner.id, topic)
+    } finally {
+      this.#unsubscribing = undefined
+    }
   }
 
   /** Replies once the broker has accepted it. */
   async publish({ id, channel, data }: CommandOf<'publish'>): Promise<string | undefined> {
     const { hub } = this.#context
     const topic = topicOf(channel)
-    if (!(await this.#authorized('publish', topic))) return undefined
+    if (!(await permitted(this.#context, this.#owner, 'publish', topic))) return undefined
     const { contentType = 'application/json' } = hub.resolveTopic(topic)
     checkCarried(topic, contentType)
     await hub.publish(topic, Buffer.from(data), { contentType })
@@ -112,11 +163,19 @@ export class ClientTopics {
 
   /** The hub subscribed the client to it, now or without being asked. */
   subscribed(topic: TopicName): void {
-    if (topic !== this.#own) this.#owner.reply(push(topic, 'subscribe', {}))
+    if (topic === this.#subscribing) return
+    this.#owner.reply(push(topic, 'subscribe', serverSubscription(this.#context, this.#owner.id, topic)))
   }
 
   unsubscribed(topic: TopicName): void {
-    if (topic !== this.#own) this.#owner.reply(push(topic, 'unsubscribe', UNSUBSCRIBES.server))
+    this.#context.grants.forget(this.#owner, topic)
+    if (this.#watched.delete(topic)) this.#context.presence.unwatch(topic, this.#owner)
+    if (topic !== this.#unsubscribing) this.#owner.reply(push(topic, 'unsubscribe', UNSUBSCRIBES.server))
+  }
+
+  /** The token of a subscription is over. The SDKs subscribe again, with a new one. */
+  expired(topic: TopicName): void {
+    if (this.#unsubscribe(topic)) this.#owner.reply(push(topic, 'unsubscribe', UNSUBSCRIBES.expired))
   }
 
   /**
@@ -124,42 +183,22 @@ export class ClientTopics {
    * message of a JSON topic is no such thing: the notice of the gap was all there is to say.
    */
   lost(topic: TopicName): void {
-    const { hub } = this.#context
-    const contentType = hub.getTopic(topic)?.contentType
-    if (contentType === undefined || isJson(contentType)) return
-    if (!this.#change(topic, () => hub.unsubscribe(this.#owner.id, topic))) return
-    this.#owner.reply(
-      push(topic, 'unsubscribe', { ...UNSUBSCRIBES.unsupported, reason: notCarried(topic, contentType) }),
-    )
-  }
-
-  async #authorized(action: Action, topic: TopicName): Promise<boolean> {
-    if ((await this.#context.sessions.authorize(this.#session, action, topic)) !== true) {
-      throw new HubError('PERMISSION_DENIED', `this session may not ${action} to ${topic}`)
-    }
-    return this.#owner.current
-  }
-
-  #change<T>(topic: TopicName, change: () => T): T {
-    this.#own = topic
-    try {
-      return change()
-    } finally {
-      this.#own = undefined
-    }
+    const contentType = this.#context.hub.getTopic(topic)?.contentType
+    if (contentType === undefined || isJson(contentType) || !this.#unsubscribe(topic)) return
+    const reason = notCarried(topic, contentType)
+    this.#owner.reply(push(topic, 'unsubscribe', { ...UNSUBSCRIBES.unsupported, reason }))
   }
 }
 
-/** Pushes name the topic as the hub does; a client that asked for another spelling would not recognise them. */
-function topicOf(channel: string): TopicName {
-  const topic = parseTopicName(channel)
-  if (topic !== channel) throw new HubError('TOPIC_INVALID', `channel: leave the leading / away: the topic is ${topic}`)
-  return topic
+function patternOf(channel: string): TopicPattern {
+  const pattern = parsePattern(channel)
+  if (pattern !== channel) throw new HubError('TOPIC_INVALID', `channel: leave the leading / away: ${pattern}`)
+  return pattern
 }
 
-function validTopic(channel: string): TopicName | undefined {
+function valid(channel: string): TopicName | TopicPattern | undefined {
   try {
-    return topicOf(channel)
+    return isPattern(channel) ? patternOf(channel) : topicOf(channel)
   } catch {
     return undefined
   }

@@ -6,7 +6,14 @@ import { sseComment, sseEvent, sseId, sseRetry } from '../wire/sse-event.ts'
 import { httpCodecs, type SseEncoding, type SseNaming } from './codecs.ts'
 import { isChunked, type OpenStream, openStream } from './http-stream.ts'
 import { watchHost } from './liveness.ts'
-import { type Beginning, formatPosition, type Heartbeat, type Opening, parsePosition, type Transport } from './transport.ts'
+import {
+  type Beginning,
+  formatPosition,
+  type Heartbeat,
+  type Opening,
+  parsePosition,
+  type Transport,
+} from './transport.ts'
 
 /** How long a browser waits before it connects again, in ms. */
 const RETRY_MS = 2000

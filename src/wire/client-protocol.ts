@@ -94,8 +94,10 @@ export function errorReply(id: number, error: ProtocolError): string {
   return JSON.stringify({ id, error })
 }
 
+export type PushKind = 'subscribe' | 'unsubscribe' | 'join' | 'leave' | 'gap'
+
 /** `kind` is the protocol's own word, or `gap`, which is ours: SDKs pass over pushes that they do not know. */
-export function push(channel: string, kind: 'subscribe' | 'unsubscribe' | 'gap', value: object): string {
+export function push(channel: string, kind: PushKind, value: object): string {
   return JSON.stringify({ push: { channel, [kind]: value } })
 }
 
@@ -107,6 +109,20 @@ const encoder = new TextEncoder()
  */
 export function publicationPush(channel: string, offset: number, data: Uint8Array): Uint8Array | null {
   return aroundJson(`{"push":{"channel":"${channel}","pub":{"data":`, data, `,"offset":${offset}}}}`)
+}
+
+/** A publication within a reply, as JSON text with its data as published; null as above. */
+export function publicationText(offset: number, data: Uint8Array): string | null {
+  const text = decodeUtf8(data)
+  if (text === null || parseJson(text) === undefined) return null
+  return `{"data":${text.replace(/[\n\r]/g, ' ')},"offset":${offset}}`
+}
+
+/** A reply with publications that are JSON text already. */
+export function publicationsReply(id: number, method: string, result: object, publications: readonly string[]): string {
+  const reply = resultReply(id, method, result)
+  // Of `...}}`, the inner object is what gets them.
+  return `${reply.slice(0, -2)},"publications":[${publications.join(',')}]}}`
 }
 
 /** What is for one client alone and belongs to no channel. Null where the data is not JSON text. */
