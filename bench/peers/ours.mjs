@@ -35,7 +35,7 @@ export const hubline = {
       topics.length === 1
         ? [
             {
-              send: `GET /topics/t${topics[0]} HTTP/1.1\r\nhost: a\r\naccept: text/event-stream\r\n\r\n`,
+              send: `GET /topics/t${topics[0]} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n`,
               until: '\r\n\r\n',
             },
           ]
@@ -43,11 +43,11 @@ export const hubline = {
             {
               send: `GET /events?${names(topics)
                 .map(name => `topic=${name}`)
-                .join('&')} HTTP/1.1\r\nhost: a\r\n\r\n`,
+                .join('&')} HTTP/1.1\r\nhost: localhost\r\n\r\n`,
               until: '\r\n\r\n',
             },
           ],
-    http: ([topic]) => [{ send: `GET /topics/t${topic} HTTP/1.1\r\nhost: a\r\n\r\n`, until: '\r\n\r\n' }],
+    http: ([topic]) => [{ send: `GET /topics/t${topic} HTTP/1.1\r\nhost: localhost\r\n\r\n`, until: '\r\n\r\n' }],
   },
   // A publisher's socket has one topic.
   publish: (topics, wire) => ({
@@ -59,6 +59,11 @@ export const hubline = {
       HUBLINE_LOG_LEVEL: 'warn',
       // The load generator answers no pings; the peers are asked for none either.
       HUBLINE_PING_MS: '3600000',
+      // One publisher is all the load; the limit of what a client may send is made for many.
+      HUBLINE_LIMITS_MESSAGES_PER_SECOND_PER_CLIENT: '0',
+      HUBLINE_LIMITS_BYTES_PER_SECOND_PER_CLIENT: '0',
+      HUBLINE_LIMITS_HANDSHAKES_PER_SECOND: '0',
+      HUBLINE_LIMITS_MAX_CONNECTIONS: '1000000',
       ...(policy && { HUBLINE_POLICY: policy }),
       ...(lingerMs && { HUBLINE_LINGER_MS: String(lingerMs) }),
     }

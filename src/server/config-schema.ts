@@ -3,6 +3,7 @@ import { HubError } from '../core/errors.ts'
 import { policySchema } from '../policies/catalog.ts'
 import { Egress } from '../transports/egress.ts'
 import { parseSecret } from '../transports/webhook-signature.ts'
+import { edgeLimits, hosts, origins, timeouts, trustedProxies } from './config/edge.ts'
 import { history, lingerMs, maxMessageBytes, topics, unknownTopics } from './config/topics.ts'
 
 const MIB = 1024 * 1024
@@ -64,6 +65,9 @@ export const configSchema = z.strictObject({
   port: z.int().min(0).max(65_535).default(8000),
   /** Allows to listen on other than loopback addresses, where everybody may then do everything. */
   insecure: z.boolean().default(false),
+  hosts,
+  origins,
+  trustedProxies,
   logLevel: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
   /** How long a shutdown may take before what is left is cut, in ms: the process must be gone within 10 s. */
   drainMs: z.int().min(0).max(8000).default(8000),
@@ -89,8 +93,10 @@ export const configSchema = z.strictObject({
         .min(MIB)
         .max(1024 * 1024 * MIB)
         .default(256 * MIB),
+      ...edgeLimits,
     })
     .prefault({}),
+  timeouts: timeouts.prefault({}),
   /** What the kernel may hide of a connection, in bytes; 0: as the system has it. Linux only. */
   tcp: z
     .strictObject({

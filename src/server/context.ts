@@ -9,6 +9,7 @@ import type { Hub } from '../hub.ts'
 import type { ShutdownOptions, ShutdownReport } from '../sending/shutdown.ts'
 import type { TopicRules } from '../topics/registry.ts'
 import { Heartbeat } from '../transports/transport.ts'
+import type { Edge } from './edge/edge.ts'
 import type { Receivers } from './receivers.ts'
 import { releaseUpgrade } from './release.ts'
 import type { SubscriberRequest } from './subscriber.ts'
@@ -37,6 +38,7 @@ export interface ContextOptions {
   readonly receivers: Receivers
   /** Those of the hub, where they may be shown and changed. */
   readonly topicRules: TopicRules | undefined
+  readonly edge: Edge
   /** What /@connections lets through. */
   readonly requestsPerSecond: number
   /** What does not work, though the hub does: for /health/ready. */
@@ -53,6 +55,7 @@ export class HubContext {
   readonly maxMessageBytes: number
   readonly receivers: Receivers
   readonly topicRules: TopicRules | undefined
+  readonly edge: Edge
   readonly requestsPerSecond: number
   readonly degraded: () => string | undefined
   readonly userAgents: UserAgents
@@ -71,6 +74,7 @@ export class HubContext {
     this.maxMessageBytes = options.maxMessageBytes
     this.receivers = options.receivers
     this.topicRules = options.topicRules
+    this.edge = options.edge
     this.requestsPerSecond = options.requestsPerSecond
     this.degraded = options.degraded
     this.userAgents = new UserAgents(hub.events)
@@ -97,6 +101,7 @@ export class HubContext {
   async close(): Promise<void> {
     this.#closing.abort()
     this.heartbeat[Symbol.dispose]()
+    this.edge[Symbol.dispose]()
     this.#report = await this.hub.shutdown({ drainMs: FLUSH_MS, ...this.#ending })
   }
 

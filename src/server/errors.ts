@@ -31,6 +31,7 @@ export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
   IDEMPOTENCY_CONFLICT: 409,
   UNSUPPORTED_PAYLOAD: 415,
   REQUEST_INVALID: 400,
+  REQUEST_TIMEOUT: 408,
   HEADERS_TOO_MANY: 431,
   UPGRADE_INVALID: 400,
   UPGRADE_REQUIRED: 426,
@@ -91,7 +92,7 @@ export function errorHandler(maxMessageBytes: number) {
     if (status === 401) reply.header('www-authenticate', challenge(known))
     if (status === 426) reply.header('upgrade', 'websocket').header('connection', 'upgrade')
     // What is left of a refused body must not be taken for the next request.
-    if (status === 413 || status === 503 || request.ws) reply.header('connection', 'close')
+    if (status === 408 || status === 413 || status === 503 || request.ws) reply.header('connection', 'close')
     reply.code(status).send(errorBody(told))
   }
 }

@@ -1,3 +1,5 @@
+import cors from '@fastify/cors'
+import helmet from '@fastify/helmet'
 import websocket from '@fastify/websocket'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
@@ -10,6 +12,9 @@ import type { ApiGatewayClients } from '../transports/api-gateway.ts'
 import type { CallbackClients } from '../transports/callback.ts'
 import { HubContext } from './context.ts'
 import { logDeliveries } from './delivery-log.ts'
+import { Edge, type EdgeOptions } from './edge/edge.ts'
+import { corsOptions, SECURITY_HEADERS } from './edge/headers.ts'
+import { limitLogins } from './edge/logins.ts'
 import { errorHandler } from './errors.ts'
 import { Receivers } from './receivers.ts'
 import { socketFailed } from './release.ts'
@@ -41,6 +46,8 @@ export interface HublinePluginOptions {
   readonly gateways?: ApiGatewayClients | undefined
   /** What /@connections lets through; more is answered with 429. Default 10,000. */
   readonly requestsPerSecond?: number
+  /** Who is let in, by Host, Origin, address and rates. Default: pages of the app's own origin, under the limits of docs/security.md. */
+  readonly edge?: EdgeOptions
   /** What does not work, though the hub does: /health/ready tells it. */
   readonly degraded?: () => string | undefined
 }
@@ -55,6 +62,8 @@ declare module 'fastify' {
 /** What a command may have around the message that it publishes: ws ends the connection where the hub would answer an error. */
 const ENVELOPE_BYTES = 64 * 1024
 const REQUESTS_PER_SECOND = 10_000
+/** A client that comes back sends a command for each of its topics, and one to leave those that it no longer wants. */
+const BURST_PER_SUBSCRIPTION = 2
 
 /** What ws may keep for one peer. Its own defaults are made for trusted peers. */
 const WS_LIMITS = {
@@ -71,13 +80,19 @@ const WS_LIMITS = {
  * Errors of its own routes look as documented; the app's error handling stays the app's.
  */
 async function plugin(app: FastifyInstance, options: HublinePluginOptions): Promise<void> {
-  const { hub, sessions = openSessions, pingMs = 25_000, maxMessageBytes = DEFAULT_MAX_MESSAGE_BYTES } = options
+  const { hub, pingMs = 25_000, maxMessageBytes = DEFAULT_MAX_MESSAGE_BYTES } = options
   const ownSockets = !app.hasDecorator('websocketServer')
   const { shutdown: ending = {}, requestsPerSecond = REQUESTS_PER_SECOND, degraded = () => undefined } = options
   const receivers = new Receivers(hub, options)
+  const edge = new Edge(
+    options.edge ?? {},
+    hub.scheduler,
+    BURST_PER_SUBSCRIPTION * hub.limits.maxSubscriptionsPerClient,
+  )
+  const sessions = limitLogins(options.sessions ?? openSessions, edge)
   const context = new HubContext({
     ...{ hub, sessions, pingMs, maxMessageBytes, ownSockets, ending },
-    ...{ receivers, requestsPerSecond, degraded, topicRules: options.topicRules },
+    ...{ receivers, edge, requestsPerSecond, degraded, topicRules: options.topicRules },
   })
   app.decorate('hub', hub)
   app.decorate('hubContext', context)
@@ -94,33 +109,51 @@ async function plugin(app: FastifyInstance, options: HublinePluginOptions): Prom
       errorHandler: (error, webSocket, request) => socketFailed(webSocket, request.log, error),
     })
   }
-  await app.register(surface, { context })
+  await app.register(surface, { context, origins: options.edge?.origins ?? [] })
+}
+
+interface SurfaceOptions {
+  readonly context: HubContext
+  /** Pages of which may read answers. */
+  readonly origins: readonly string[]
 }
 
 /** In a scope of its own: what it adds to requests and how it tells errors is not the app's business. */
-const surface: FastifyPluginAsync<{ context: HubContext }> = async (app, { context }) => {
+const surface: FastifyPluginAsync<SurfaceOptions> = async (app, { context, origins }) => {
   app.decorateRequest('hubSession', undefined)
   app.decorateRequest('subscriber', undefined)
   app.decorateRequest('hubClientId', undefined)
   app.decorateRequest('hubResponse', undefined)
   app.setErrorHandler(errorHandler(context.maxMessageBytes))
   // With a callback, as all hooks of the way to a subscription: a promise would cost every connection a turn.
-  app.addHook('onRequest', (request, _reply, done) => {
-    checkRequest(request)
+  const { edge } = context
+  app.addHook('onRequest', (request, reply, done) => {
+    // They are made anew at each look.
+    const { config } = request.routeOptions
+    edge.enter(request, reply, config)
+    checkRequest(request, config)
     done()
   })
+  app.addHook('preValidation', (request, _reply, done) => {
+    edge.bodyRead(request)
+    done()
+  })
+  // It takes over all OPTIONS requests of the app, so it is there only where it is needed.
+  if (origins.length > 0) await app.register(cors, corsOptions(origins))
   topicRoutes(app, context)
   await publishRoutes(app, context)
   clientProtocolRoute(app, context)
-  healthRoutes(app, context)
   await sendRoute(app, context)
   await connectionRoutes(app, context)
   await app.register(operators, { context })
 }
 
 const operators: FastifyPluginAsync<{ context: HubContext }> = async (app, { context }) => {
+  // Not of the routes that publish and subscribe, which are asked far more often and never shown as a page.
+  await app.register(helmet, SECURITY_HEADERS)
   // JSON only: a text/plain body could come from a form on any page.
   app.removeContentTypeParser('text/plain')
+  healthRoutes(app, context)
   apiRoutes(app, context)
   topicRuleRoutes(app, context)
   clientRoutes(app, context)

@@ -3,6 +3,7 @@ import type { ConnectionStats } from '../core/stats.ts'
 import type { Hub } from '../hub.ts'
 import type { OperationMetrics } from '../sending/operation.ts'
 import { tcpProbe } from '../transports/tcp-probe.ts'
+import type { Edge } from './edge/edge.ts'
 
 interface Sample {
   readonly labels: Record<string, string>
@@ -13,13 +14,16 @@ interface Sample {
  * The hub's plain counters in Prometheus's form, read when scraped and not before. Labels are bounded: protocols, policies,
  * reasons, operations and states, never topics or clients.
  */
-export function createMetrics(hub: Hub): Registry {
+export function createMetrics(hub: Hub, { refused }: Pick<Edge, 'refused'>): Registry {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const stats = statsOf(hub)
   clientMetrics(registry, stats)
   messageMetrics(registry, stats)
   operationMetrics(registry, hub)
+  counters(registry, 'hubline_refused_total', 'What a limit refused, by its setting', ['limit'], () =>
+    Object.entries(refused).map(([limit, value]) => ({ labels: { limit }, value })),
+  )
   return registry
 }
 

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { RouteOptions } from '../core/contract.ts'
 import { HubError } from '../core/errors.ts'
 import type { ConnectionManager } from '../core/manager.ts'
@@ -36,6 +37,11 @@ export interface SourceOptions extends RouteOptions {
   readonly maxBytes: number
   /** Aborts when the hub shuts down. */
   readonly signal: AbortSignal
+  /** How long it may send nothing, in ms, until it is given up with REQUEST_TIMEOUT; and who counts that. */
+  readonly idleMs?: number
+  readonly idle?: () => void
+  /** Says how long nothing more is read of it after so much, in ms. Default: it is read as fast as it comes. */
+  readonly pace?: { waitMs(messages: number, bytes: number): number }
 }
 
 export interface SourceResult {
@@ -54,23 +60,33 @@ export function publishSource(
   body: IncomingMessage,
   options: SourceOptions,
 ): Promise<SourceResult> {
-  const { split, maxBytes, signal, ...route } = options
+  const { split, maxBytes, signal, idleMs = Number.POSITIVE_INFINITY, idle, pace, ...route } = options
   const lines = new LineSplitter(maxBytes)
   const result = { messages: 0, bytes: 0 }
 
+  /** A promise: until it is settled nothing more is to be read. */
   function publish(messages: Iterable<Uint8Array>): Promise<unknown> | undefined {
     const accepted: Promise<unknown>[] = []
+    const before = { ...result }
     for (const data of messages) {
       const answer = hub.publish(topic, data, route)
       if (answer instanceof Promise) accepted.push(answer)
       result.messages++
       result.bytes += data.byteLength
     }
+    const waitMs = pace?.waitMs(result.messages - before.messages, result.bytes - before.bytes) ?? 0
+    if (waitMs > 0) accepted.push(paced(waitMs))
     return accepted.length > 0 ? Promise.all(accepted) : undefined
   }
 
+  async function paced(waitMs: number): Promise<void> {
+    for (let ms = waitMs; ms > 0 && !signal.aborted; ms = pace!.waitMs(0, 0)) await sleep(ms)
+  }
+
   return new Promise((resolve, reject) => {
+    const silence = idleMs === Number.POSITIVE_INFINITY ? undefined : setTimeout(() => tooQuiet(), idleMs)
     const release = (): void => {
+      clearTimeout(silence)
       signal.removeEventListener('abort', shutDown)
       body.off('data', take).off('end', finish)
     }
@@ -78,6 +94,15 @@ export function publishSource(
       release()
       body.resume()
       reject(error instanceof RangeError ? new HubError('MESSAGE_TOO_LARGE', `body: ${error.message}`) : error)
+    }
+    const tooQuiet = (): void => {
+      // What we do not read cannot come.
+      if (body.isPaused()) {
+        silence?.refresh()
+        return
+      }
+      idle?.()
+      fail(new HubError('REQUEST_TIMEOUT', `body: nothing came for ${idleMs} ms (timeouts.sourceIdleMs); begin again`))
     }
     const shutDown = (): void => fail(new HubError('SHUTTING_DOWN', 'the hub is shutting down'))
     /** Nothing may be thrown at the stream: it would end the process. */
@@ -94,11 +119,13 @@ export function publishSource(
         fail(error as Error)
       }
     }
-    const take = (piece: Buffer): void =>
+    const take = (piece: Buffer): void => {
+      silence?.refresh()
       attempt(
         () => (split === 'lines' ? lines.push(piece) : [piece]),
         () => body.resume(),
       )
+    }
     const finish = (): void =>
       attempt(
         () => lines.end(),

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Socket } from 'node:net'
+import helmet from '@fastify/helmet'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyPluginAsync, LogController } from 'fastify'
 import { pino } from 'pino'
 import { HubError } from '../core/errors.ts'
@@ -10,16 +11,18 @@ import { TopicRules } from '../topics/registry.ts'
 import type { TopicRule } from '../topics/rule.ts'
 import { missingTcpProbe, tcpProbe } from '../transports/tcp-probe.ts'
 import { ServerClients } from './clients.ts'
+import { edgeOptions, hubLimits } from './config/edge.ts'
 import { toTopicRule } from './config/topics.ts'
 import type { Config } from './config.ts'
+import { SECURITY_HEADERS } from './edge/headers.ts'
 import { errorHandler, notFound } from './errors.ts'
 import { hubline } from './fastify.ts'
 import { guide } from './guide.ts'
 import { requestLog } from './request-log.ts'
 import { refuseUpgrade } from './upgrade.ts'
 
-/** How long a peer may take to send the head of its request, in ms. */
-const HEADERS_TIMEOUT_MS = 10_000
+/** How often Node looks for heads of requests that do not come, in ms: so much later is the limit. */
+const CHECK_MS = 1000
 /** Of `drainMs`, what is for the ends of responses, and for the store, once the hub is closed; in ms. */
 const LAST_MS = 500
 /** Longest id in a path, as it is escaped there. */
@@ -62,6 +65,8 @@ async function createApp(
     // No limit for the whole of a request: a live source is one request for days.
     requestTimeout: 0,
     keepAliveTimeout: 5000,
+    http: { connectionsCheckingInterval: CHECK_MS },
+    ...(config.trustedProxies.length > 0 && { trustProxy: config.trustedProxies }),
     forceCloseConnections: 'idle',
     // While it drains, the routes say so themselves.
     return503OnClosing: false,
@@ -72,7 +77,7 @@ async function createApp(
     genReqId: () => randomUUID(),
     childLoggerFactory: requestLog,
   })
-  app.server.headersTimeout = HEADERS_TIMEOUT_MS
+  app.server.headersTimeout = config.timeouts.headersMs
   app.setErrorHandler(errorHandler(maxMessageBytes))
   app.setNotFoundHandler(notFound)
   const clients = await ServerClients.open(hub, config, logger)
@@ -81,13 +86,20 @@ async function createApp(
     requestsPerSecond: config.apiGateway.requestsPerSecond,
     degraded: () => clients.degraded,
     shutdown: endingOf(config, cut),
+    edge: edgeOptions(config),
   })
+  const { edge } = app.hubContext
+  edge.guard(app.server)
   // Behind the plugin's own, which closes the hub.
   app.addHook('preClose', () => clients.close(cut))
-  app.addHook('onRequest', (request, _reply, done) => {
-    refuseUpgrade(request)
+  // The same gate for pages, and for what there is not.
+  app.addHook('onRequest', (request, reply, done) => {
+    const { config: route } = request.routeOptions
+    edge.enter(request, reply, route)
+    refuseUpgrade(request, route)
     done()
   })
+  await app.register(helmet, SECURITY_HEADERS)
   const { plugins = [guide] } = options
   for (const plugin of plugins) await app.register(plugin, { hub })
   return { hub, app, recover: () => clients.recover() }
@@ -95,7 +107,8 @@ async function createApp(
 
 function createConfiguredHub(config: Config, rules: TopicRules): Hub {
   const { limits, maxMessageBytes } = config
-  const hub = createHub({ topics: rules, policy: parsePolicy(config.policy), limits, maxMessageBytes })
+  const policy = parsePolicy(config.policy)
+  const hub = createHub({ topics: rules, policy, limits: hubLimits(limits), maxMessageBytes })
   rules.onChange(() => hub.refreshTopics())
   return hub
 }

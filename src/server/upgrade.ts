@@ -1,4 +1,4 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyContextConfig, FastifyRequest } from 'fastify'
 import { HubError } from '../core/errors.ts'
 
 /** Node keeps the first 1000 header lines of a request and drops the others without a word. */
@@ -16,12 +16,11 @@ declare module 'fastify' {
  * to HTTP/1.0, to version 8 and to a request with a body (which would then be read as frames): all of that is refused here,
  * before 101 is said.
  */
-export function checkRequest(request: FastifyRequest): void {
+export function checkRequest(request: FastifyRequest, { socket }: FastifyContextConfig): void {
   const { raw } = request
   if (raw.rawHeaders.length / 2 >= MAX_HEADERS) {
     throw new HubError('HEADERS_TOO_MANY', `headers: a request may have at most ${MAX_HEADERS - 1} of them`)
   }
-  const { socket } = request.routeOptions.config
   if (!request.ws) {
     if (socket === 'only') {
       throw new HubError(
@@ -50,8 +49,8 @@ export function checkRequest(request: FastifyRequest): void {
 }
 
 /** @fastify/websocket would answer 101 to an upgrade of any GET route, and then close. */
-export function refuseUpgrade(request: FastifyRequest): void {
-  if (request.ws) refuse(request, request.routeOptions.config.socket)
+export function refuseUpgrade(request: FastifyRequest, { socket }: FastifyContextConfig): void {
+  if (request.ws) refuse(request, socket)
 }
 
 /** `routeOptions` are made anew at each look, so the caller looks once. */

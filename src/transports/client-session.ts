@@ -13,7 +13,7 @@ import { ServerSubscriptions } from './client-recovery.ts'
 import { ClientTopics } from './client-topics.ts'
 import { silentFor } from './liveness.ts'
 import type { NodeSocket } from './node-socket.ts'
-import type { Opening } from './transport.ts'
+import type { InboundLimit, Opening } from './transport.ts'
 import { type WebSocketChannel, webSocketConnection } from './websocket.ts'
 
 /** What all sessions of one transport share. */
@@ -41,6 +41,7 @@ export class ClientSession implements Client {
   /** Until it says connect. */
   #stale: NodeJS.Timeout | undefined
   readonly #queue: CommandQueue
+  readonly #inbound: InboundLimit | undefined
   #connecting = false
   #client: Client | undefined
   #topics: ClientTopics | undefined
@@ -61,6 +62,7 @@ export class ClientSession implements Client {
     this.id = parseClientId(opening.clientId)
     this.#context = context
     this.#opening = opening
+    this.#inbound = opening.inbound
     this.#webSocket = channel.webSocket
     this.#connection = webSocketConnection(channel, clientCodec, reason =>
       this.#misdeed && (reason === 'protocol' || reason === 'idle') ? this.#misdeed : CLIENT_CLOSE_CODES[reason],
@@ -128,8 +130,12 @@ export class ClientSession implements Client {
     }
     const { maxCommands } = this.#context
     let commands = 0
+    let bytes = (data as Buffer).byteLength
     for (const line of commandLines(data.toString())) {
       if (++commands > maxCommands) this.#malformed(`a frame has at most ${maxCommands} commands`)
+      // Each command is a message: a frame may have hundreds.
+      if (this.#inbound?.take(bytes) === false) this.close('flooding')
+      bytes = 0
       if (this.#ended) return
       this.#take(readCommand(line), line.length)
     }
@@ -295,6 +301,8 @@ export class ClientSession implements Client {
         return DISCONNECTS.connectionLimit
       case 'LIMIT_EXCEEDED':
         return CLIENT_CLOSE_CODES.overloaded
+      case 'RATE_LIMITED':
+        return DISCONNECTS.tooManyRequests
       case 'SHUTTING_DOWN':
         return DISCONNECTS.shutdown
       default:

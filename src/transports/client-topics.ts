@@ -83,7 +83,8 @@ export class ClientTopics {
     const pattern = patternOf(channel)
     if (!(await permitted(this.#context, this.#owner, 'subscribe', pattern))) return undefined
     const wish = policy === undefined ? undefined : parsePolicy(policy)
-    if (hub.getClient(client).patterns.includes(pattern)) return errorReply(id, ERRORS.alreadySubscribed)
+    if (hub.getClient(client).patterns.some(order => order.pattern === pattern))
+      return errorReply(id, ERRORS.alreadySubscribed)
     hub.subscribePattern(client, pattern, { policy: wish })
     return resultReply(id, 'subscribe', {})
   }

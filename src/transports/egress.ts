@@ -2,6 +2,7 @@ import { isIP, type LookupFunction } from 'node:net'
 import ipaddr from 'ipaddr.js'
 import { HubError } from '../core/errors.ts'
 import { nameResolver, type Resolver } from './name-resolver.ts'
+import { type Address, Networks, parseAddress } from './networks.ts'
 
 const MAX_URL_LENGTH = 2048
 /** Names that are the machine itself, whatever a resolver says of them (RFC 6761). */
@@ -9,20 +10,17 @@ const LOCALHOST = /^(?:.+\.)?localhost\.?$/
 /** All that IANA has given out as public so far; what lies outside has no meaning yet, or a special one. */
 const GLOBAL_UNICAST = ipaddr.IPv6.parseCIDR('2000::/3')
 
-type Address = ipaddr.IPv4 | ipaddr.IPv6
-type Network = readonly [Address, number]
-
 /**
  * Which addresses the hub may connect to on behalf of somebody who gave it a URL: public ones, and those that its owner allows.
  * A name is judged by what it resolves to, in the very look-up that the socket uses: between a check and a connect it may change.
  */
 export class Egress {
-  readonly #allowed: readonly Network[]
+  readonly #allowed: Networks
   readonly #resolve: Resolver
 
   /** @param allow addresses and CIDRs beyond the public ones, such as 10.1.0.0/16. Throws CONFIG_INVALID. */
   constructor(allow: readonly string[] = [], options: { readonly resolve?: Resolver | undefined } = {}) {
-    this.#allowed = allow.map(parseNetwork)
+    this.#allowed = new Networks(allow)
     this.#resolve = options.resolve ?? nameResolver()
   }
 
@@ -62,7 +60,7 @@ export class Egress {
   checkAddress(address: string): string | undefined {
     const parsed = parseAddress(address)
     if (!parsed) return `${JSON.stringify(address)} is not an IP address`
-    if (this.#allowed.some(network => contains(network, parsed))) return undefined
+    if (this.#allowed.has(parsed)) return undefined
     const range = rangeOf(parsed)
     return range === 'unicast' ? undefined : `${address} is not public (${range})`
   }
@@ -97,31 +95,8 @@ function tooLong(text: string): string {
   return `it has ${text.length} characters, and may have ${MAX_URL_LENGTH}`
 }
 
-/** isIP first: ipaddr.js also takes 1, 0x7f.1 and 010.0.0.1, which others read differently. It does not know every zone that Node does. */
-function parseAddress(text: string): Address | undefined {
-  return isIP(text) !== 0 && ipaddr.isValid(text) ? ipaddr.process(text) : undefined
-}
-
 function rangeOf(address: Address): string {
   if (address instanceof ipaddr.IPv4) return address.range()
   const range = address.range()
   return range === 'unicast' && !address.match(GLOBAL_UNICAST) ? 'reserved' : range
-}
-
-function contains([network, bits]: Network, address: Address): boolean {
-  return network.kind() === address.kind() && address.match(network, bits)
-}
-
-function parseNetwork(entry: string): Network {
-  const [, text = '', prefix] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(String(entry)) ?? []
-  const address = isIP(text) !== 0 && ipaddr.isValid(text) ? ipaddr.parse(text) : undefined
-  const width = address instanceof ipaddr.IPv4 ? 32 : 128
-  const bits = prefix === undefined ? width : Number(prefix)
-  if (!address || bits > width) {
-    const example = 'such as 10.1.0.0/16, 127.0.0.1 or ::1'
-    throw new HubError('CONFIG_INVALID', `allow: ${JSON.stringify(entry)} is neither an address nor a CIDR, ${example}`)
-  }
-  // Addresses are judged in their IPv4 form, so a network of mapped ones would contain none of them.
-  const mapped = address instanceof ipaddr.IPv6 && bits >= 96 && address.isIPv4MappedAddress()
-  return mapped ? [address.toIPv4Address(), bits - 96] : [address, bits]
 }

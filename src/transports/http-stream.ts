@@ -110,6 +110,7 @@ export function openStream(response: ServerResponse, opening: Opening, head: Str
       connection: 'close',
       ...(chunks && { 'transfer-encoding': 'chunked' }),
       ...head.headers,
+      ...opening.headers,
     })
     response.flushHeaders()
   })

@@ -24,5 +24,13 @@ export {
 } from './request-clients.ts'
 export { parseEventId, sse } from './sse.ts'
 export { missingTcpProbe, type TcpBuffers, type TcpProbe, tcpProbe } from './tcp-probe.ts'
-export { Heartbeat, join, newClientId, type Opening, subscribeTo, type Transport } from './transport.ts'
+export {
+  Heartbeat,
+  type InboundLimit,
+  join,
+  newClientId,
+  type Opening,
+  subscribeTo,
+  type Transport,
+} from './transport.ts'
 export { CLOSE_CODES, keepAlive, type WebSocketChannel, webSocketConnection, webSocketTopic } from './websocket.ts'

@@ -17,8 +17,18 @@ export interface Opening {
   /** The id is taken. Default replace: the older client is closed. refuse: CLIENT_EXISTS. */
   readonly ifExists?: 'replace' | 'seize' | 'refuse' | undefined
   readonly heartbeat?: Heartbeat | undefined
+  /** How much the peer may send, over a WebSocket. Default: as much as it likes. */
+  readonly inbound?: InboundLimit | undefined
+  /** Of the head of an HTTP answer, beside the transport's own. */
+  readonly headers?: Readonly<Record<string, string>> | undefined
   /** What another process needs to have the client again. */
   readonly restore?: unknown
+}
+
+/** Asked of each message of a peer before anybody looks at it. */
+export interface InboundLimit {
+  /** A message of so many bytes has come. false: it is too much, and the peer is to be closed as `flooding`. */
+  take(bytes: number): boolean
 }
 
 /**

@@ -36,8 +36,8 @@ async function serve(flags: Record<string, unknown> = {}) {
   const port = Number(new URL(server.url).port)
   const heads = {
     websocket: (path: string) => upgradeRequest(path),
-    http: (path: string) => `GET ${path} HTTP/1.1\r\nhost: a\r\n\r\n`,
-    sse: (path: string) => `GET ${path} HTTP/1.1\r\nhost: a\r\naccept: text/event-stream\r\n\r\n`,
+    http: (path: string) => `GET ${path} HTTP/1.1\r\nhost: localhost\r\n\r\n`,
+    sse: (path: string) => `GET ${path} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n`,
   }
   /** A scripted client on a topic, registered when this resolves. */
   const join = async (id: string, pace: Pace, how: keyof typeof heads = 'http', receiveBufferBytes?: number) => {
@@ -189,7 +189,7 @@ describe.skipIf(!wire)('a stalled client, by the wire', () => {
     open.push(() => peer.destroy())
     peer.on('error', () => {})
     await once(peer, 'secureConnect')
-    peer.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n')
+    peer.write('GET / HTTP/1.1\r\nhost: localhost\r\n\r\n')
     await once(peer, 'data')
     expect(hub.getClient('tls')).toMatchObject({
       unacknowledged: expect.any(Number),

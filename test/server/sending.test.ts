@@ -171,7 +171,7 @@ describe('POST /api/clients/{id}/send', () => {
     await open('one')
     const { hostname, port } = new URL(server.url)
     const socket = connect(Number(port), hostname)
-    socket.write('POST /api/clients/one/send HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf')
+    socket.write('POST /api/clients/one/send HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf')
     await new Promise<void>(resolve => socket.once('connect', () => resolve()))
     socket.resetAndDestroy()
     expect((await send('one/send', 'whole')).status).toBe(200)

@@ -141,9 +141,9 @@ describe('closing a server', () => {
     await until(() => server.hub.draining)
     const body = '{"url":"http://127.0.0.1/"}'
     const post = (path: string) =>
-      `POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+      `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`
     const answers = await Promise.all([
-      ready!.request('GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n'),
+      ready!.request('GET /health/ready HTTP/1.1\r\nHost: localhost\r\n\r\n'),
       publishing!.request(post('/topics/a')),
       sending!.request(post('/api/clients/stalled/send')),
       registering!.request(post('/api/clients')),

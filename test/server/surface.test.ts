@@ -95,7 +95,7 @@ describe('publishers that go wrong', () => {
     const { connect } = await import('node:net')
     const { hostname, port } = new URL(server.url)
     const socket = connect(Number(port), hostname)
-    socket.write('PUT /topics/vanished HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n')
+    socket.write('PUT /topics/vanished HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n')
     await until(() => server.hub.getTopic('vanished')?.position.seq === 1)
     socket.resetAndDestroy()
     await post('vanished', 'still here')

@@ -1,5 +1,5 @@
-import { type Config, type Layer, mergeLayers } from '../config.ts'
 import { printable } from '../../topics/place.ts'
+import { type Config, type Layer, mergeLayers } from '../config.ts'
 import { holdsSecret } from '../config-schema.ts'
 import { nameOf } from '../environment.ts'
 

@@ -15,7 +15,7 @@ export function clientProtocolRoute(app: FastifyInstance, context: HubContext): 
   app.route({
     method: 'GET',
     url: PATH,
-    config: { socket: 'only' },
+    config: { socket: 'only', opensClient: true },
     // Before the upgrade: what is wrong with the request must be a status, not a close code.
     preHandler(request, reply, done) {
       request.hubClientId = readConnection(request)
@@ -35,7 +35,14 @@ export function clientProtocolRoute(app: FastifyInstance, context: HubContext): 
       const clientId = request.hubClientId!
       const { log } = request
       context.release(webSocket, request)
-      const opening = { hub, clientId, topics: [], address: addressOf(request), heartbeat }
+      const opening = {
+        hub,
+        clientId,
+        topics: [],
+        address: addressOf(request),
+        heartbeat,
+        inbound: context.edge.inbound(request),
+      }
       context.opening(request, clientId, () => protocol.open({ webSocket, socket: request.raw.socket }, opening))
       context.forgetOnClose(webSocket, clientId, log)
     },

@@ -3,7 +3,7 @@ import type { HubContext } from '../context.ts'
 import { createMetrics } from '../metrics.ts'
 
 /** For probes and scrapers. */
-export function healthRoutes(app: FastifyInstance, { hub, closing, degraded }: HubContext): void {
+export function healthRoutes(app: FastifyInstance, { hub, edge, closing, degraded }: HubContext): void {
   app.get('/health/live', () => ({ status: 'ok' }))
   app.get('/health/ready', (_request, reply) => {
     if (closing.aborted) return reply.code(503).send({ status: 'draining' })
@@ -12,6 +12,6 @@ export function healthRoutes(app: FastifyInstance, { hub, closing, degraded }: H
     return reply.send(why === undefined ? { status: 'ok' } : { status: 'degraded', why })
   })
 
-  const metrics = createMetrics(hub)
+  const metrics = createMetrics(hub, edge)
   app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.metrics()))
 }

@@ -8,7 +8,7 @@ import type { Action } from '../../core/sessions.ts'
 import { describePublicly } from '../../topics/describe.ts'
 import { httpStream, multipart } from '../../transports/http-stream.ts'
 import { sse } from '../../transports/sse.ts'
-import type { Opening } from '../../transports/transport.ts'
+import type { InboundLimit, Opening } from '../../transports/transport.ts'
 import { CLOSE_CODES, webSocketTopic } from '../../transports/websocket.ts'
 import { isImage, isText } from '../../wire/content-type.ts'
 import { addressOf, type HubContext } from '../context.ts'
@@ -34,7 +34,7 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
   app.route<TopicPath>({
     method: 'GET',
     url: '/topics/*',
-    config: { socket: 'also' },
+    config: { socket: 'also', opensClient: true },
     // Before the upgrade: what is wrong with the request must be a status, not a close code.
     preHandler(request, reply, done) {
       const subscriber = readSubscriber(request, request.params['*'])
@@ -57,7 +57,7 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
     wsHandler: (webSocket, request) => openSocket(webSocket, request),
   })
 
-  app.get('/events', { preHandler: readEvents }, (request, reply) => {
+  app.get('/events', { config: { opensClient: true }, preHandler: readEvents }, (request, reply) => {
     open(request, reply, sse('named', request.subscriber!.encoding))
   })
 
@@ -95,7 +95,8 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
     const options = { policy, after }
     const topics = subscriber.role === 'publisher' ? [] : subscriber.topics.map(name => ({ name, options }))
     const { hubSession: session } = request
-    return { hub, clientId, topics, session, address: addressOf(request), heartbeat: context.heartbeat }
+    const headers = context.edge.streamHeaders(request)
+    return { hub, clientId, topics, session, address: addressOf(request), heartbeat: context.heartbeat, headers }
   }
 
   function openSocket(webSocket: WebSocket, request: FastifyRequest): void {
@@ -119,12 +120,21 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
     }
     const { log } = request
     if (subscriber.role === 'subscriber') refuseFrames(webSocket, client)
-    else takeFrames({ webSocket, client, topic: subscriber.topics[0]!, log })
+    else {
+      const inbound = context.edge.inbound(request)
+      takeFrames({ webSocket, client, topic: subscriber.topics[0]!, log, inbound })
+    }
   }
 
   /** The frames of a publisher are messages. */
   function takeFrames(publisher: Publisher): void {
-    publisher.webSocket.on('message', (data: Buffer, binary) => void receive(publisher, data, binary))
+    const { webSocket, client, inbound } = publisher
+    webSocket.on('message', (data: Buffer, binary) => {
+      // What ws has read already goes on coming after the close.
+      if (client.closed) return
+      if (inbound.take(data.byteLength)) void receive(publisher, data, binary)
+      else client.close('flooding')
+    })
   }
 
   async function receive({ webSocket, client, topic, log }: Publisher, frame: Buffer, binary: boolean): Promise<void> {
@@ -171,6 +181,7 @@ interface Publisher {
   readonly client: Client
   readonly topic: TopicName
   readonly log: FastifyBaseLogger
+  readonly inbound: InboundLimit
 }
 
 /** RFC 6455, section 7.4.1: what ws itself answers to a frame over its own limit. */
@@ -205,7 +216,8 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
   const sourcing: FastifyPluginAsync = async sources => {
     sources.removeAllContentTypeParsers()
     sources.addContentTypeParser('*', (_request, _body, done) => done(null))
-    sources.put<TopicPath>('/topics/*', { bodyLimit: Number.MAX_SAFE_INTEGER }, async (request, reply) => {
+    const config = { endless: true } as const
+    sources.put<TopicPath>('/topics/*', { config, bodyLimit: Number.MAX_SAFE_INTEGER }, async (request, reply) => {
       const { topic, known, query } = read(request)
       await context.authorize(request, ACTIONS.publisher, [topic])
       const contentType = sourceContentType(request.headers['content-type'], known, query.split)
@@ -223,6 +235,9 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
         split: query.split,
         maxBytes: maxMessageBytes,
         signal: context.closing,
+        idleMs: context.edge.sourceIdleMs,
+        idle: () => context.edge.count('sourceIdleMs'),
+        pace: context.edge.pace(request),
       }
       const result = await publishSource(hub, topic, request.raw, options)
       request.log.info({ topic, ...result }, 'source ended')

@@ -1,0 +1,226 @@
+import type { Server } from 'node:http'
+import type { FastifyContextConfig, FastifyReply, FastifyRequest } from 'fastify'
+import { HubError } from '../../core/errors.ts'
+import type { Scheduler } from '../../core/scheduler.ts'
+import { TokenBucket } from '../../core/token-bucket.ts'
+import { Networks } from '../../transports/networks.ts'
+import type { InboundLimit } from '../../transports/transport.ts'
+import { type AddressEntry, AddressTable } from './addresses.ts'
+import { Bodies } from './bodies.ts'
+import { DoorKeeper } from './door-keeper.ts'
+import { OWN_PAGES, sharedWith } from './headers.ts'
+import { ClientInbound, SourcePace } from './inbound.ts'
+import {
+  BURST_SECONDS,
+  DEFAULT_EDGE_LIMITS,
+  DEFAULT_EXEMPT,
+  type EdgeLimits,
+  type RateOfAddress,
+  REFUSALS,
+  type Refusal,
+} from './limits.ts'
+import { OriginRules } from './origins.ts'
+import { Pipelines } from './pipelines.ts'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** A GET or an upgrade here opens a client of the hub. */
+    opensClient?: true
+    /** A body here may come for days. */
+    endless?: true
+  }
+}
+
+export interface EdgeOptions {
+  /** Names that requests may call the server by, beyond loopback's. Default: any, for the app knows what it listens on. */
+  readonly hosts?: readonly string[]
+  /** Origins of pages beyond the server's own that may use the hub, such as `https://example.org`. */
+  readonly origins?: readonly string[]
+  /** What the server listens on, which it may be called by as well. */
+  readonly boundTo?: string | undefined
+  readonly limits?: Partial<EdgeLimits>
+  /** Addresses and networks that are not counted by address. Default: loopback. Throws CONFIG_INVALID. */
+  readonly exempt?: readonly string[]
+  /** As in Fastify's `trustProxy`: what they forward is counted by whom it is from. */
+  readonly trustedProxies?: readonly string[]
+  /** How long the body of a request may take that is no live source, in ms. Default 30,000. */
+  readonly bodyMs?: number
+  /** How long a live source may send nothing, in ms. Default 600,000. */
+  readonly sourceIdleMs?: number
+}
+
+const SWEEP_MS = 1000
+const UNSAFE: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH', 'DELETE'])
+
+/**
+ * What stands between the network and the routes: which Host and Origin are let in, and how much of the process one address and one client
+ * may take. Everything it keeps is bounded.
+ */
+export class Edge implements Disposable {
+  readonly origins: OriginRules
+  readonly sourceIdleMs: number
+  readonly burst: number
+  /** How often each limit has refused something. */
+  readonly refused: Readonly<Record<Refusal, number>>
+  readonly #refused: Record<Refusal, number>
+  readonly #clock: Scheduler
+  readonly #addresses: AddressTable
+  readonly #door: DoorKeeper
+  readonly #bodies: Bodies
+  readonly #pipelines = new Pipelines()
+  readonly #sweep: Disposable
+  readonly #behindProxy: boolean
+  #limits: EdgeLimits
+  #handshakes: TokenBucket | undefined
+
+  /** @param burst messages that any client may send at once, whatever its rate */
+  constructor(options: EdgeOptions, clock: Scheduler, burst = 0) {
+    this.burst = burst
+    const { hosts = ['*'], origins = [], boundTo, exempt = DEFAULT_EXEMPT, trustedProxies = [] } = options
+    this.origins = new OriginRules({ hosts, origins, boundTo })
+    this.sourceIdleMs = options.sourceIdleMs ?? 600_000
+    this.#refused = Object.fromEntries(REFUSALS.map(name => [name, 0])) as Record<Refusal, number>
+    this.refused = this.#refused
+    this.#clock = clock
+    this.#addresses = new AddressTable(new Networks(exempt), new Networks(trustedProxies))
+    this.#behindProxy = trustedProxies.length > 0
+    this.#door = new DoorKeeper(limit => this.count(limit))
+    this.#bodies = new Bodies(options.bodyMs ?? 30_000, () => this.count('bodyMs'))
+    this.#limits = { ...DEFAULT_EDGE_LIMITS, ...options.limits }
+    this.#handshakes = this.#processBucket()
+    this.#sweep = clock.every(SWEEP_MS, () => {
+      this.#addresses.sweep(clock.now())
+      this.#bodies.sweep(clock.now())
+    })
+  }
+
+  get limits(): EdgeLimits {
+    return this.#limits
+  }
+
+  /** Addresses that something is remembered of. */
+  get addresses(): number {
+    return this.#addresses.size
+  }
+
+  /** At once, for what is connected already as well. Nobody is cut who was let in. */
+  set(limits: Partial<EdgeLimits>): void {
+    this.#limits = { ...this.#limits, ...limits }
+    this.#handshakes = this.#processBucket()
+  }
+
+  /** Counts connections from here on. */
+  guard(server: Server): void {
+    this.#door.watch(
+      server,
+      socket => this.#addresses.of(socket.remoteAddress),
+      () => this.#limits,
+    )
+  }
+
+  /** Before any route. Throws HOST_DENIED, ORIGIN_DENIED, RATE_LIMITED, LIMIT_EXCEEDED. */
+  enter(request: FastifyRequest, reply: FastifyReply, { opensClient, endless }: FastifyContextConfig): void {
+    this.#door.checkTurnedAway(request.raw.socket)
+    this.#counting('hosts', () => this.origins.checkHost(request))
+    this.#counting('origins', () => this.origins.checkOrigin(request))
+    if (!this.#pipelines.enter(request.raw.socket, reply.raw)) this.count('pipelining')
+    if (opensClient) this.#handshake(request)
+    else if (UNSAFE.has(request.raw.method!)) this.#change(request, endless)
+  }
+
+  /** The body is there, or nobody will read it. */
+  bodyRead(request: FastifyRequest): void {
+    this.#bodies.forget(request.raw)
+  }
+
+  /** What one client may send. */
+  inbound(request: FastifyRequest): InboundLimit {
+    return new ClientInbound(this, this.#entryOf(request), this.#clock)
+  }
+
+  /** Of the head of a stream: Fastify's hooks do not see it. */
+  streamHeaders({ raw: { headers } }: FastifyRequest): Readonly<Record<string, string>> {
+    return this.origins.lists(headers.origin) ? sharedWith(headers.origin) : OWN_PAGES
+  }
+
+  /** How fast a live source may be read: all sources of an address share what it may send. */
+  pace(request: FastifyRequest): SourcePace {
+    return new SourcePace(this, this.#entryOf(request), this.#clock)
+  }
+
+  /** Throws RATE_LIMITED where too many logins of the address have failed. `address`: as the session manager is told. */
+  checkLogins(address: string | undefined): void {
+    const now = this.#clock.now()
+    const bucket = this.#addresses.of(address).bucket('failedLoginsPerSecondPerAddress', this.#limits, now)
+    const waitMs = bucket?.waitMs(now) ?? 0
+    if (waitMs > 0) throw this.#tooMuch('failedLoginsPerSecondPerAddress', waitMs, 'logins that failed')
+  }
+
+  loginFailed(address: string | undefined): void {
+    const now = this.#clock.now()
+    this.#addresses.of(address).bucket('failedLoginsPerSecondPerAddress', this.#limits, now)?.take(now)
+  }
+
+  count(limit: Refusal): void {
+    this.#refused[limit]++
+  }
+
+  [Symbol.dispose](): void {
+    this.#sweep[Symbol.dispose]()
+  }
+
+  #handshake(request: FastifyRequest): void {
+    const now = this.#clock.now()
+    const entry = this.#entryOf(request)
+    this.#take(entry, 'handshakesPerSecondPerAddress', 'connections')
+    if (this.#handshakes?.take(now) === false) {
+      throw this.#tooMuch('handshakesPerSecond', this.#handshakes.waitMs(now), 'connections of all clients')
+    }
+    if (this.#behindProxy) this.#door.forwarded(request.raw.socket, entry, this.#limits)
+  }
+
+  #change(request: FastifyRequest, endless: true | undefined): void {
+    this.#take(this.#entryOf(request), 'requestsPerSecondPerAddress', 'requests')
+    if (!endless) this.#bodies.expect(request.raw, this.#clock.now())
+  }
+
+  #take(entry: AddressEntry, rate: RateOfAddress, what: string): void {
+    if (entry.exempt) return
+    const now = this.#clock.now()
+    const bucket = entry.bucket(rate, this.#limits, now)
+    if (bucket !== undefined && !bucket.take(now)) throw this.#tooMuch(rate, bucket.waitMs(now), what)
+  }
+
+  #tooMuch(limit: RateOfAddress | 'handshakesPerSecond', retryMs: number, what: string): HubError {
+    this.count(limit)
+    const most = this.#limits[limit]
+    const whose = limit.endsWith('PerAddress') ? ' of one address' : ''
+    return new HubError(
+      'RATE_LIMITED',
+      `limits.${limit}: there are more than ${most} ${what}${whose} a second; wait ${retryMs} ms, or raise it`,
+      { retryMs },
+    )
+  }
+
+  /** Behind a trusted proxy the address that it forwards for; else the socket's, which was looked up when it connected. */
+  #entryOf(request: FastifyRequest): AddressEntry {
+    if (this.#behindProxy) return this.#addresses.of(request.ip)
+    const { socket } = request.raw
+    return this.#door.peerOf(socket) ?? this.#addresses.of(socket.remoteAddress)
+  }
+
+  #counting(limit: 'hosts' | 'origins', check: () => void): void {
+    try {
+      check()
+    } catch (error) {
+      this.count(limit)
+      throw error
+    }
+  }
+
+  #processBucket(): TokenBucket | undefined {
+    const { handshakesPerSecond } = this.#limits
+    if (handshakesPerSecond === 0) return undefined
+    return new TokenBucket(handshakesPerSecond, this.#clock.now(), BURST_SECONDS.others)
+  }
+}

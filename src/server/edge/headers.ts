@@ -1,0 +1,50 @@
+import type { FastifyCorsOptions } from '@fastify/cors'
+import type { FastifyHelmetOptions } from '@fastify/helmet'
+
+/** Other pages may not even show it: one object for all answers, as most of them are alike. */
+export const OWN_PAGES = { 'cross-origin-resource-policy': 'same-origin' } as const
+
+/** What scripts of other origins may read of an answer, beside its type and length. */
+const EXPOSED = ['hubline-client', 'retry-after', 'x-correlation-id']
+
+/** The head of a stream for a page of a listed origin, which may bring its cookies. */
+export function sharedWith(origin: string): Readonly<Record<string, string>> {
+  return {
+    ...OWN_PAGES,
+    vary: 'origin',
+    'access-control-allow-origin': origin,
+    'access-control-allow-credentials': 'true',
+    'access-control-expose-headers': EXPOSED.join(', '),
+  }
+}
+
+/** For @fastify/cors: each origin as it is, so that it can be compared and never has to be guessed. */
+export function corsOptions(origins: readonly string[]): FastifyCorsOptions {
+  return {
+    origin: [...origins],
+    credentials: true,
+    methods: ['GET', 'HEAD', 'POST', 'PUT', 'DELETE'],
+    allowedHeaders: ['authorization', 'content-type', 'idempotency-key', 'last-event-id', 'x-correlation-id'],
+    exposedHeaders: EXPOSED,
+    maxAge: 600,
+  }
+}
+
+/** For @fastify/helmet: of pages and of what operators read. Whether there is TLS is for whoever ends it to say. */
+export const SECURITY_HEADERS: FastifyHelmetOptions = {
+  contentSecurityPolicy: {
+    useDefaults: false,
+    directives: {
+      defaultSrc: ["'self'"],
+      baseUri: ["'none'"],
+      objectSrc: ["'none'"],
+      formAction: ["'none'"],
+      frameAncestors: ["'none'"],
+    },
+  },
+  referrerPolicy: { policy: 'no-referrer' },
+  frameguard: { action: 'deny' },
+  crossOriginResourcePolicy: { policy: 'same-origin' },
+  crossOriginOpenerPolicy: { policy: 'same-origin' },
+  strictTransportSecurity: false,
+}
