@@ -25,7 +25,7 @@ describe('help', () => {
   it('teaches: every command has a sentence, its options and examples', async () => {
     const all = await hubline(['--help']).finished
     expect(all.code).toBe(0)
-    for (const command of ['serve', 'demo', 'publish', 'subscribe', 'send', 'stats']) {
+    for (const command of ['serve', 'demo', 'config', 'publish', 'subscribe', 'send', 'stats']) {
       expect(all.stdout).toContain(command)
       const { code, stdout } = await hubline([command, '--help']).finished
       expect(code).toBe(0)
@@ -36,6 +36,27 @@ describe('help', () => {
   })
 })
 
+describe('config check', () => {
+  it('says what is in force and where it comes from, warns on stderr, and shows no secret', async () => {
+    const path = join(folder, 'check.yaml')
+    writeFileSync(
+      path,
+      'port: 8001\nstore: { redisUrl: "redis://u:hunter2@h:1" }\ntopics: { "a/*": { policy: latest }, "**": {} }',
+    )
+    const args = ['config', 'check', '-c', path, '--topic', 'a/b', '--insecure', '--host', '0.0.0.0']
+    const { code, stdout, stderr } = await hubline(args, { HUBLINE_LOG_LEVEL: 'warn' }).finished
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^port +8001 +config .*check\.yaml$/m)
+    expect(stdout).toMatch(/^logLevel +warn +HUBLINE_LOG_LEVEL$/m)
+    expect(stdout).toMatch(/^host +0\.0\.0\.0 +--host$/m)
+    expect(stdout).toMatch(/^pingMs +25000 +default$/m)
+    expect(stdout).toMatch(/^store\.redisUrl +\(set, not shown\)/m)
+    expect(stdout).toMatch(/^topic a\/b: "a\/\*" applies.*\n {2}1\. a\/\* {2}<- applies\n {2}2\. \*\*$/m)
+    expect(stderr).toMatch(/^warning: insecure: .*\n$/)
+    expect(stdout + stderr).not.toContain('hunter2')
+  })
+})
+
 describe('what the user can mend', () => {
   const cases: [string, string[], RegExp][] = [
     ['an unknown option', ['serve', '--prot', '1'], /--prot.*--port/],
@@ -43,6 +64,14 @@ describe('what the user can mend', () => {
     ['no port', ['serve', '--port', 'http'], /port/],
     ['an unknown key', ['serve', '--config', join(folder, 'bad.yaml')], /unknown key "limts": did you mean "limits"\?/],
     ['a file that is not there', ['serve', '--config', join(folder, 'none.yaml')], /cannot be read \(ENOENT\)/],
+    [
+      'an unknown key in a check',
+      ['config', 'check', '-c', join(folder, 'bad.yaml')],
+      /unknown key "limts": did you mean/,
+    ],
+    ['an open address to check', ['config', 'check', '--host', '0.0.0.0'], /--insecure/],
+    ['a topic to check that is none', ['config', 'check', '--topic', 'a b'], /topic: "a b" is not a topic name/],
+    ['an unknown part of a command', ['config', 'chek'], /chek.*check/],
     ['an open address', ['serve', '--host', '0.0.0.0'], /--insecure/],
     ['a wrong level', ['serve', '--log-level', 'loud'], /logLevel/],
     [

@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import { parseTopicName } from '../../core/ids.ts'
 import { isPattern } from '../../core/patterns.ts'
 import { parsePolicy } from '../../policies/catalog.ts'
 import { describeSpec } from '../../topics/describe.ts'
@@ -18,7 +19,8 @@ export function summarizeRule(rule: z.infer<typeof topicRule>): string {
 }
 
 /** Which rule applies to a topic and why, and what the topic is then like. Throws TOPIC_INVALID. */
-export function explainTopic(config: Config, rules: TopicRules, name: string): string[] {
+export function explainTopic(config: Config, rules: TopicRules, input: string): string[] {
+  const name = parseTopicName(input)
   const candidates = rules.candidates(name)
   const [winner] = candidates
   const heading = `topic ${name}: ${winner === undefined ? 'no rule names it' : reasonOf(winner, candidates.length)}`
