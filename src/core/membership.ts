@@ -57,6 +57,7 @@ export class Membership {
   /** Makes it if nobody has used it yet. Throws TOPIC_UNKNOWN, LIMIT_EXCEEDED. */
   topic(name: TopicName): Topic {
     const known = this.topics.get(name)
+    if (known?.refused) this.#options.topics.resolve(name)
     if (known) return known
     const { maxTopics } = this.#owner.limits
     if (this.topics.size >= maxTopics) this.tidy()
@@ -72,7 +73,8 @@ export class Membership {
   }
 
   spec(name: TopicName): TopicSpec {
-    return this.topics.get(name)?.spec ?? this.#options.topics.resolve(name)
+    const known = this.topics.get(name)
+    return known && !known.refused ? known.spec : this.#options.topics.resolve(name)
   }
 
   /** Lets messages past their age go, and topics that nobody uses. */
@@ -97,6 +99,7 @@ export class Membership {
   refresh(): void {
     for (const topic of [...this.topics.values()]) {
       const spec = this.#resolved(topic.name)
+      topic.refused = spec === undefined
       if (spec === undefined) {
         for (const link of [...topic.links]) this.#dismiss(link)
         continue

@@ -27,6 +27,8 @@ export class Topic {
   readonly name: TopicName
   readonly epoch: string
   spec: TopicSpec
+  /** The registry knows it no more: nobody may use it, and what it keeps ends with its age. */
+  refused = false
   policy: DeliveryPolicy
   /** Where that comes from. */
   policyOrigin: 'topic' | 'rule' | 'default' = 'default'
