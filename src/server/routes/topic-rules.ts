@@ -1,6 +1,6 @@
 import { closest } from 'fastest-levenshtein'
 import type { FastifyInstance } from 'fastify'
-import { z } from 'zod'
+import type { z } from 'zod'
 import { HubError } from '../../core/errors.ts'
 import type { TopicName } from '../../core/ids.ts'
 import { matches, parsePattern, type TopicPattern } from '../../core/patterns.ts'
@@ -10,10 +10,10 @@ import type { TopicRules } from '../../topics/registry.ts'
 import { topicRule, toTopicRule } from '../config/topics.ts'
 import type { HubContext } from '../context.ts'
 
-/** The path behind /api/topic-rules/: a topic's name or a pattern. Slashes and asterisks stand as they are, or percent-encoded. */
-export const topicRuleParams = z.object({ '*': z.string().min(1) })
+/** Of `PUT /api/topic-rules/{pattern}`. */
 export const topicRuleBody = topicRule
 
+/** A topic's name or a pattern, whose slashes and asterisks stand as they are or percent-encoded. */
 interface RulePath {
   Params: { '*': string }
 }
@@ -69,13 +69,13 @@ function noRule(pattern: string): HubError {
 }
 
 /** Throws REQUEST_INVALID, with the nearest name of a field that there is not. */
-function readRule(body: unknown): z.infer<typeof topicRule> {
-  const result = topicRule.safeParse(body ?? {})
+function readRule(body: unknown): z.infer<typeof topicRuleBody> {
+  const result = topicRuleBody.safeParse(body ?? {})
   if (result.success) return result.data
   const [issue] = result.error.issues as [z.core.$ZodIssue]
   if (issue.code !== 'unrecognized_keys') throw result.error
-  const inner = (topicRule.shape as Record<string, { unwrap(): { shape?: object } }>)[String(issue.path[0])]
-  const known = Object.keys(inner?.unwrap().shape ?? topicRule.shape)
+  const inner = (topicRuleBody.shape as Record<string, { unwrap(): { shape?: object } }>)[String(issue.path[0])]
+  const known = Object.keys(inner?.unwrap().shape ?? topicRuleBody.shape)
   const [key] = issue.keys as [string]
   const place = issue.path.map(part => `${String(part)}.`).join('')
   throw new HubError('REQUEST_INVALID', `unknown key "${place}${key}": did you mean "${place}${closest(key, known)}"?`)
