@@ -71,6 +71,7 @@ describe('where settings come from', () => {
       shown: '(set, not shown)',
       from: 'HUBLINE_CALLBACKS_SECRET',
     })
+    expect(shown.find(({ key }) => key === 'store.redisUrl')!.shown).toBe('(set, not shown)')
     expect(shown).toContainEqual(
       expect.objectContaining({ key: 'apiGateway.endpoints', shown: '["https://(not shown)@gateway.example/prod"]' }),
     )

@@ -38,7 +38,10 @@ describe('rules that change while topics are in use', () => {
   })
 
   it('a topic that is no longer known takes no message and no subscriber, and has lost those that it had', () => {
-    const { scheduler, rules, hub, connection, publish } = setUp({ rules: { a: {}, b: {} }, unknownTopics: 'refuse' })
+    const { scheduler, rules, hub, connection, publish } = setUp({
+      rules: { a: { presence: true }, b: {} },
+      unknownTopics: 'refuse',
+    })
     hub.subscribe('one', 'a')
     publish('a', '1')
     rules.delete('a')
@@ -48,6 +51,7 @@ describe('rules that change while topics are in use', () => {
     expect(hub.getSubscription('one', 'a')).toBeUndefined()
     expect(code(() => publish('a'))).toBe('TOPIC_UNKNOWN')
     expect(code(() => hub.subscribe('one', 'a'))).toBe('TOPIC_UNKNOWN')
+    expect(code(() => hub.presence('a'))).toBe('TOPIC_UNKNOWN')
     scheduler.advance(62_000)
     expect([hub.getTopic('a'), hub.getConnectionStats().retainedBytes]).toEqual([null, 0])
     expect(publish('b').position.seq).toBe(1)

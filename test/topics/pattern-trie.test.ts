@@ -70,7 +70,7 @@ describe('a trie of patterns', () => {
     const trie = trieOf(patterns)
     for (const name of ['a/a/a/a/a/a/a/x', 'a/a/a/a/a/a/a/a/a', `a${'/a'.repeat(127)}`, 'x/x/x/x/x/x/x/x']) {
       trie.visited = 0
-      expect(trie.all(parseTopicName(name)).length).toBeGreaterThan(0)
+      expect(trie.all(parseTopicName(name))).toEqual(reference(patterns, parseTopicName(name)))
       expect(trie.visited).toBeLessThan(512)
       trie.visited = 0
       trie.find(parseTopicName(name))

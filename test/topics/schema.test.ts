@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
 import { HubError } from '../../src/core/errors.ts'
 import { checkOf, type TopicSchema } from '../../src/topics/schema.ts'
@@ -133,6 +133,24 @@ describe('a JSON Schema', () => {
     let schema: Record<string, unknown> = {}
     for (let depth = 0; depth < 20_000; depth++) schema = { not: schema }
     expect(refusal(schema)).toMatch(/^schema: /)
+  })
+
+  it('looks at what is short before what may take long, and ends with the first mistake', () => {
+    const looked = vi.spyOn(RegExp.prototype, 'test')
+    const schema = { type: 'string', maxLength: 5, pattern: '^(a+)+$' }
+    expect(check(schema, '"aaaaaa!"')).toBe('payload: must NOT have more than 5 characters')
+    const sources = () => looked.mock.contexts.map(context => (context as RegExp).source)
+    expect(sources()).not.toContain('^(a+)+$')
+    expect(check(schema, '"aa!"')).toBe('payload: must match pattern "^(a+)+$"')
+    expect(sources()).toContain('^(a+)+$')
+    looked.mockRestore()
+  })
+
+  it('keeps nothing of a schema but its check', () => {
+    const schema = { type: 'number' }
+    const first = checkOf(schema)
+    schema.type = 'string'
+    expect([first(bytes('1'), 'application/json'), check(schema, 1)]).toEqual([undefined, 'payload: must be string'])
   })
 
   it('two topics may have schemas of the same $id, also after one that did not compile', () => {
