@@ -48,8 +48,8 @@ export function readSubscriber(request: FastifyRequest, path?: string): Subscrib
   if (names.length === 0) {
     throw new HubError('REQUEST_INVALID', 'topic: name at least one, as in /events?topic=a&topic=b')
   }
-  if (query.describe !== undefined && path === undefined) {
-    throw new HubError('REQUEST_INVALID', 'describe: of one topic, as in /topics/a?describe')
+  if (query.describe !== undefined && (path === undefined || request.ws)) {
+    throw new HubError('REQUEST_INVALID', 'describe: it is for a plain GET of one topic, as in /topics/a?describe')
   }
   const lastId = request.headers['last-event-id'] ?? query.lastEventId
   return {

@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
 import { latest } from '../../src/policies/latest.ts'
 import { startTestServer, type TestServer } from './test-server.ts'
 
@@ -166,5 +168,25 @@ describe('what a topic is like', () => {
     ])
     expect((await publish('orders', 'id', 'text/plain')).status).toBe(422)
     expect((await publish('orders', '{"id":1}')).status).toBe(202)
+    const source = await fetch(`${server.url}/topics/orders?split=lines`, {
+      method: 'PUT',
+      body: '{"id":2}\n{"nr":2}\n{"id":3}\n',
+      headers: { 'content-type': 'application/json' },
+    })
+    expect([source.status, server.hub.getTopic('orders')?.published]).toEqual([422, 2])
+  })
+
+  it('a publisher on a WebSocket, which has no answers, is closed', async () => {
+    const socket = new WebSocket(`${server.url.replace('http', 'ws')}/topics/orders?role=publisher`)
+    await once(socket, 'open')
+    socket.send('{"ä\\n":1}')
+    const [code] = await once(socket, 'close')
+    expect(code).toBe(4400)
+  })
+
+  it('is nothing that a WebSocket could be told', async () => {
+    const socket = new WebSocket(`${server.url.replace('http', 'ws')}/topics/orders?describe`)
+    const [error] = await once(socket, 'error')
+    expect(error.message).toMatch(/400/)
   })
 })
