@@ -137,8 +137,15 @@ export class Hub extends ConnectionManager implements HubApi {
     }
   }
 
-  /** To all clients of a user, as `broadcast` to the filter `{ user }`. Nobody online: nothing was sent, and that is no error. */
-  sendToUser(user: string, message: unknown, options: BroadcastOptions = {}): Promise<BroadcastResult> {
+  /**
+   * To all clients of a user, as `broadcast` to the filter `{ user }`. Nobody online: nothing was sent, and that is no error. Rejects with
+   * REQUEST_INVALID where the user is no string: a filter without one would mean everybody.
+   */
+  async sendToUser(user: string, message: unknown, options: BroadcastOptions = {}): Promise<BroadcastResult> {
+    if (typeof user !== 'string') {
+      const why = `user: it is a string, not ${typeof user}; clients without a user are reached by their ids`
+      throw new HubError('REQUEST_INVALID', why)
+    }
     return this.broadcast({ user }, message, options)
   }
 

@@ -262,8 +262,12 @@ export class Delivery {
       const link = links[i]!
       // It joined within the batch's span, or reads a list of its own first.
       if (link.cursor !== before || link.holding) {
-        if (link.hold(batch.messages, batch.last)) this.#retry.push(link)
+        if (link.hold(batch.messages, batch.last)) this.#soon(link)
         else this.condemn(link.outbox, 'slow')
+        continue
+      }
+      if (link.outbox.mixed && givesWay(link)) {
+        this.#defer(link, batch)
         continue
       }
       switch (this.#admit(link, batch, now)) {
@@ -320,8 +324,14 @@ export class Delivery {
     }
     link.outbox.watcher?.({ kind: 'behind', topic: link.topicName, policy: link.policy.name })
     // It is not the connection that holds it up but a rate: what the rate still allows goes at once.
-    if (link.outbox.writable) this.#retry.push(link)
+    if (link.outbox.writable) this.#soon(link)
     this.sweeper.watch(link.outbox)
+  }
+
+  /** It reads on when the walk is over; or, where others of its client may go before it, in the next tick with them. */
+  #soon(link: Link): void {
+    if (link.outbox.mixed) this.wake(link.outbox)
+    else this.#retry.push(link)
   }
 
   #afterWalk(topic: Topic, now: number): void {
@@ -358,11 +368,16 @@ export class Delivery {
       if (verdict === 'close') this.condemn(outbox, 'slow')
       if (verdict === 'defer' && link.policy.backlog.kind === 'none') link.giveUpHeld('rate')
       if (verdict === 'defer' || verdict === 'close') return
-      if (link.holding) link.unhold(batch)
+      if (link.holding) this.#unhold(link, batch)
       // What is missing in what the topic keeps was replaced; what a link holds has lost nothing that is not counted.
       else link.drop(batch.first, batch.last, batch.last - batch.first + 1 - batch.count, 'conflated')
       this.#passOn(link, batch, verdict)
     }
+  }
+
+  #unhold(link: Link, batch: Batch): void {
+    link.unhold(batch)
+    if (!link.holding) link.outbox.watcher?.({ kind: 'caught up', topic: link.topicName })
   }
 
   #promote(link: Link): void {
@@ -448,4 +463,9 @@ export class Delivery {
     this.#armed = true
     this.#scheduler.defer(this.#run)
   }
+}
+
+/** While something of its client waits, a link of a lower lane lines up behind it; what nothing is kept for has nowhere to wait. */
+function givesWay({ outbox, topic, policy }: Link): boolean {
+  return outbox.behind > 0 && outbox.writable && topic.lane > LANES.high && policy.backlog.kind !== 'none'
 }

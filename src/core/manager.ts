@@ -26,7 +26,16 @@ import { Outbox } from './outbox.ts'
 import { type Direct, Parcel } from './parcel.ts'
 import { parsePattern } from './patterns.ts'
 import type { DeliveryPolicy } from './policy.ts'
-import { checkContent, circuitOpen, notCarried, presenceOff, taken, tooMany, tooManyOf } from './refusals.ts'
+import {
+  checkContent,
+  circuitOpen,
+  notCarried,
+  notConnected,
+  presenceOff,
+  taken,
+  tooMany,
+  tooManyOf,
+} from './refusals.ts'
 import type { Session } from './sessions.ts'
 import { clientInfo, connectionStats, explainPolicy, HubCounters, subscriptionInfo, topicInfo } from './snapshot.ts'
 import type { ClientInfo, ConnectionStats, PolicyExplanation, SubscriptionInfo, TopicInfo } from './stats.ts'
@@ -116,9 +125,12 @@ export class ConnectionManager {
     const clientId = parseClientId(id)
     this.#checkRoom(clientId, options)
     const older = this.#clients.get(clientId)
-    if (older) this.#remove(older, 'replaced')
-    // A handler of the older one's end may have registered the id again.
-    if (this.#clients.has(clientId)) throw new HubError('CLIENT_EXISTS', `client: ${clientId} has just connected again`)
+    if (older) {
+      this.#remove(older, 'replaced')
+      // A handler of its end may have done anything meanwhile: shut down, taken the room, or registered the id again.
+      this.#checkOpen()
+      this.#checkRoom(clientId, { ...options, ifExists: 'refuse' })
+    }
     const outbox = new Outbox(clientId, connection, this.#budget, this.#delivery.stalls)
     const client = new Registration(outbox, options, this.#options.scheduler.now(), this.#back)
     this.#clients.set(clientId, client)
@@ -174,10 +186,11 @@ export class ConnectionManager {
     return this.#users.names()
   }
 
-  /** Ends all clients of the user. Answers how many there were. */
+  /** Ends all clients that the user has now. Answers how many there were. */
   disconnectUser(user: string, reason: CloseReason = 'ended'): number {
     const clients = this.#users.of(user)
-    for (const { id } of clients) this.unregisterClient(id, reason)
+    // A handler of one's end may have given the id of another to somebody else.
+    for (const client of clients) if (this.#clients.get(client.id) === client) this.unregisterClient(client.id, reason)
     return clients.length
   }
 
@@ -302,9 +315,13 @@ export class ConnectionManager {
     return this.#clientsOn(name)
   }
 
-  /** What the topic keeps for those who resume. Throws TOPIC_INVALID, TOPIC_UNKNOWN. */
+  /** What the topic keeps for those who resume. Throws TOPIC_INVALID, TOPIC_UNKNOWN, REQUEST_INVALID (the limit is none). */
   history(topicName: string, options: HistoryOptions = {}): History {
     const name = parseTopicName(topicName)
+    const { limit = 0 } = options
+    if (!Number.isSafeInteger(limit) || limit < 0) {
+      throw new HubError('REQUEST_INVALID', `limit: it is a whole number from 0, not ${limit}`)
+    }
     const topic = this.#membership.topics.get(name)
     if (topic !== undefined) return topic.history(options)
     this.#membership.spec(name)
@@ -432,16 +449,18 @@ export class ConnectionManager {
   watch(id: string, watcher: ClientWatcher): Disposable {
     const { outbox } = this.#client(id)
     if (outbox.watcher !== undefined) throw taken(outbox.id, 'watched already')
-    outbox.watcher = sighting => {
+    const told: ClientWatcher = sighting => {
       try {
         watcher(sighting)
       } catch (error) {
         this.#delivery.fault('watcher', error)
       }
     }
+    outbox.watcher = told
     return {
       [Symbol.dispose]: () => {
-        outbox.watcher = undefined
+        // Disposed of twice, it must not end the next one's.
+        if (outbox.watcher === told) outbox.watcher = undefined
       },
     }
   }
@@ -539,8 +558,7 @@ export class ConnectionManager {
 
   #client(id: string): Registration {
     const client = this.#clients.get(id as ClientId)
-    if (client === undefined)
-      throw new HubError('CONNECTION_NOT_FOUND', `client: no client ${JSON.stringify(id)} is connected`)
+    if (client === undefined) throw notConnected(id)
     return client
   }
 

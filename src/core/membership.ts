@@ -8,9 +8,9 @@ import type { Position, TopicName } from './ids.ts'
 import type { HubLimits } from './limits.ts'
 import { Link } from './link.ts'
 import { matcherOf, PatternIndex, type PatternOrder } from './pattern-index.ts'
-import type { TopicPattern } from './patterns.ts'
+import { matches, type TopicPattern } from './patterns.ts'
 import type { DeliveryPolicy } from './policy.ts'
-import { checkAllowed, tooMany } from './refusals.ts'
+import { checkAllowed, notConnected, tooMany } from './refusals.ts'
 import type { HubCounters } from './snapshot.ts'
 import { Topic } from './topic.ts'
 import { isOpenTo, type TopicSpec, takesWildcards } from './topics.ts'
@@ -57,24 +57,26 @@ export class Membership {
   /** Makes it if nobody has used it yet. Throws TOPIC_UNKNOWN, LIMIT_EXCEEDED. */
   topic(name: TopicName): Topic {
     const known = this.topics.get(name)
-    if (known?.refused) this.#options.topics.resolve(name)
     if (known) return known
+    const spec = this.#options.topics.resolve(name)
     const { maxTopics } = this.#owner.limits
     if (this.topics.size >= maxTopics) this.tidy()
+    // A handler of what was tidied away may have been quicker.
+    const made = this.topics.get(name)
+    if (made) return made
     if (this.topics.size >= maxTopics) throw tooMany('topics', maxTopics)
-    const spec = this.#options.topics.resolve(name)
     const epoch = `${this.#options.epoch}${(this.#epochs++).toString(36)}`
     const policy = this.#policies.get(name) ?? spec.policy ?? this.#options.policy
     const topic = new Topic(spec, epoch, policy, this.#owner.counters, this.#owner.budget)
     topic.policyOrigin = this.#originOf(topic)
     this.topics.set(name, topic)
     if (takesWildcards(spec)) this.#attract(topic)
-    return topic
+    // A handler of what that told may have ended it, and nothing may be published to what is in nobody's books.
+    return this.topics.get(name) ?? this.topic(name)
   }
 
   spec(name: TopicName): TopicSpec {
-    const known = this.topics.get(name)
-    return known && !known.refused ? known.spec : this.#options.topics.resolve(name)
+    return this.topics.get(name)?.spec ?? this.#options.topics.resolve(name)
   }
 
   /** Lets messages past their age go, and topics that nobody uses. */
@@ -83,28 +85,44 @@ export class Membership {
     for (const topic of this.topics.values()) {
       if (topic.log.count > 0) this.#delivery.settle(topic, now)
       if (topic.log.count + topic.pending.length > 0) continue
-      if (topic.links.length > 0 && !this.#isQuiet(topic, now)) continue
-      for (const link of [...topic.links]) this.#dismiss(link)
-      if (topic.links.length === 0) this.topics.delete(topic.name)
+      if (topic.rested(now) && (topic.links.length === 0 || this.#isQuiet(topic, now))) this.#end(topic)
+    }
+  }
+
+  /** Off the books before anybody is told: what a handler publishes to the name makes a new topic, and misses none of these clients. */
+  #end(topic: Topic): void {
+    this.#delivery.seal(topic)
+    const left = [...topic.links]
+    for (const link of left) this.unlink(this.#owner.clients.get(link.clientId)!, link)
+    topic.forgetHistory()
+    this.topics.delete(topic.name)
+    for (const { clientId: id } of left) {
+      // It is on the next topic of the name already, and was told so.
+      if (this.#owner.clients.get(id)?.outbox.links.has(topic.name)) continue
+      this.#events.emit('unsubscribe', { id, topic: topic.name })
     }
   }
 
   /** Only patterns hold on to it, they have everything, and for long nothing came. The next message will find them again. */
   #isQuiet(topic: Topic, now: number): boolean {
     if (now - topic.routedAt < QUIET_MS) return false
-    return topic.links.every(({ order, pending, behind, holding }) => order && pending === 0 && !behind && !holding)
+    return topic.links.every(link => link.order && link.pending + link.gapCount! === 0 && !link.behind && !link.holding)
   }
 
   /** The registry has other rules: every topic in use takes its new spec; who may not be on it any more is off it. */
   refresh(): void {
     for (const topic of [...this.topics.values()]) {
       const spec = this.#resolved(topic.name)
-      topic.refused = spec === undefined
+      if (this.topics.get(topic.name) !== topic) continue
       if (spec === undefined) {
-        for (const link of [...topic.links]) this.#dismiss(link)
+        this.#end(topic)
         continue
       }
       topic.spec = spec
+      for (const link of topic.links) {
+        link.outbox.noteLane(topic.lane)
+        if (!isAllowed(topic, link.wish)) link.wish = undefined
+      }
       this.#applyPolicy(topic)
       for (const link of [...topic.links]) {
         const client = this.#owner.clients.get(link.clientId)
@@ -141,6 +159,8 @@ export class Membership {
       throw tooMany('subscriptions of one client', most)
     }
     const topic = this.topic(name)
+    // A new topic is told to whoever has a pattern for it: a handler may have ended the client.
+    if (this.#owner.clients.get(client.id) !== client) throw notConnected(client.id)
     checkAllowed(topic, options.policy)
     const existing = links.get(name)
     const taken = existing?.order !== undefined
@@ -211,7 +231,8 @@ export class Membership {
     const isMatch = matcherOf(pattern)
     const found: Topic[] = []
     for (const topic of this.topics.values()) {
-      if (!isMatch(topic.name) || !takesWildcards(topic.spec) || client.outbox.links.has(topic.name)) continue
+      if (!isMatch(topic.name) || client.outbox.links.has(topic.name)) continue
+      if (!takesWildcards(topic.spec) || !isOpenTo(topic.spec.subscribe, client.session)) continue
       if (found.push(topic) > maxTopicsPerPattern) throw tooMany(`topics that ${pattern} matches`, maxTopicsPerPattern)
     }
     const order: PatternOrder = { client, pattern, wish: options.policy, topics: 0 }
@@ -248,11 +269,7 @@ export class Membership {
     const { client, pattern } = order
     const current = client.patterns?.get(pattern) === order && this.topics.get(topic.name) === topic
     if (!current || client.closed || client.outbox.links.has(topic.name)) return
-    if (!isOpenTo(topic.spec.subscribe, client.session)) return
-    if (order.topics >= this.#owner.limits.maxTopicsPerPattern) {
-      this.#delivery.condemn(client.outbox, 'overloaded')
-      return
-    }
+    if (!isOpenTo(topic.spec.subscribe, client.session) || !this.#hasRoom(order)) return
     this.#delivery.seal(topic)
     const allowed = topic.spec.allowedPolicies === undefined || isAllowed(topic, order.wish)
     const link = new Link(client.outbox, topic, topic.seq, allowed ? order.wish : undefined)
@@ -263,13 +280,22 @@ export class Membership {
     this.#events.emit('subscribe', { id: client.id, topic: topic.name, pattern })
   }
 
-  #orderFor(client: Registration, name: TopicName): PatternOrder | undefined {
-    if (client.patterns === undefined) return undefined
-    return this.#patterns.matching(name).find(order => order.client === client)
+  /** Whoever has more than it may is closed: it must not miss anything silently. */
+  #hasRoom({ client, topics }: PatternOrder): boolean {
+    if (topics < this.#owner.limits.maxTopicsPerPattern) return true
+    this.#delivery.condemn(client.outbox, 'overloaded')
+    return false
+  }
+
+  /** Of its own, which are few: in the index are those of all clients. */
+  #orderFor({ patterns }: Registration, name: TopicName): PatternOrder | undefined {
+    for (const order of patterns?.values() ?? []) if (matches(order.pattern, name)) return order
+    return undefined
   }
 
   /** The link is there because of this order from now on. */
   #hand(client: Registration, link: Link, order: PatternOrder): void {
+    this.#hasRoom(order)
     if (link.order) this.#takeOver(client, link)
     link.order = order
     order.topics++
@@ -327,7 +353,7 @@ export class Membership {
     const { topic } = link
     const oldest = { epoch: topic.epoch, seq: topic.historyFrom }
     const after = from === 'oldest' ? oldest : from
-    const found = after !== undefined && after.epoch === topic.epoch && after.seq <= topic.seq
+    const found = after !== undefined && topic.has(after)
     link.adopt(link.wish ?? client.policy ?? topic.policy)
     topic.add(link)
     client.outbox.links.set(topic.name, link)

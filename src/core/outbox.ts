@@ -218,21 +218,28 @@ export class Outbox {
 
   /** Cancelled inside of this flush, it is written all the same where it is a frame: what went before it has left the connection corked. */
   #handParcel(parcel: Parcel, more: boolean, before: WriteResult): WriteResult {
-    const { connection } = this
     this.#flushed += parcel.size
-    this.watcher?.({ kind: 'direct', bytes: parcel.size, result: before })
-    if (parcel.frame !== undefined || before === 'gone') {
+    let result = before
+    if (parcel.frame === undefined && before !== 'gone') {
+      if (parcel.over) return before
+      result = this.#sendParcel(parcel)
+    }
+    if (parcel.frame !== undefined || result === 'gone') {
       // Settled with the write that it is part of; after `gone`, when the client is discarded.
       this.#handed ??= []
       this.#handed.push(parcel)
-      return before === 'gone' ? before : this.#write(parcel.frame!, more)
+      if (result !== 'gone') result = this.#write(parcel.frame!, more)
     }
-    if (parcel.over) return before
+    this.watcher?.({ kind: 'direct', bytes: parcel.size, result })
+    return result
+  }
+
+  #sendParcel(parcel: Parcel): WriteResult {
     try {
-      const result = connection.send!(parcel)
+      const result = this.connection.send!(parcel)
       if (result === 'ok' || result === 'full') return result
     } catch {}
-    return this.#handParcel(parcel, more, 'gone')
+    return 'gone'
   }
 
   #settleHanded(gone?: CloseReason): void {

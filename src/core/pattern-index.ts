@@ -44,8 +44,7 @@ export class PatternIndex {
   }
 
   remove(order: PatternOrder): void {
-    if (!this.#ordersAt(order.pattern).delete(order)) return
-    this.#size--
+    if (this.#ordersAt(order.pattern).delete(order)) this.#size--
     prune(this.#root, segmentsOf(order.pattern))
   }
 

@@ -8,6 +8,10 @@ export function tooMany(what: string, limit: number): HubError {
   return new HubError('LIMIT_EXCEEDED', `limit: there may be at most ${limit} ${what}`)
 }
 
+export function notConnected(id: string): HubError {
+  return new HubError('CONNECTION_NOT_FOUND', `client: no client ${JSON.stringify(id)} is connected`)
+}
+
 /** Also for what was on its way when the breaker opened. */
 export function circuitOpen(id: string): HubError {
   return new HubError(

@@ -27,8 +27,6 @@ export class Topic {
   readonly name: TopicName
   readonly epoch: string
   spec: TopicSpec
-  /** The registry knows it no more: nobody may use it, and what it keeps ends with its age. */
-  refused = false
   policy: DeliveryPolicy
   /** Where that comes from. */
   policyOrigin: 'topic' | 'rule' | 'default' = 'default'
@@ -106,10 +104,20 @@ export class Topic {
     return 0
   }
 
+  /** Forgetting it would not give a publisher more than its rate. */
+  rested(now: number): boolean {
+    return (this.#rates?.messages?.full(now) ?? true) && (this.#rates?.bytes?.full(now) ?? true)
+  }
+
+  /** Is it a place in this life of the topic? */
+  has({ epoch, seq }: Position): boolean {
+    return epoch === this.epoch && Number.isSafeInteger(seq) && seq >= 0 && seq <= this.seq
+  }
+
   /** What came after a position, as far as it is kept for those who resume. */
   history({ after, limit = Number.POSITIVE_INFINITY, reverse = false }: HistoryOptions): History {
     const { historyFrom, position } = this
-    const found = after === undefined || (after.epoch === this.epoch && after.seq <= this.seq)
+    const found = after === undefined || this.has(after)
     const from = found ? Math.max(after?.seq ?? 0, historyFrom) : historyFrom
     const kept = this.spec.history.messages === 0 ? [] : [...this.log.after(from), ...this.pending]
     const messages = kept.filter(({ seq }) => seq > from)

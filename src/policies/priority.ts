@@ -24,10 +24,11 @@ export function priority(options: PriorityOptions = {}, inner: DeliveryPolicy = 
     stepwise: true,
     open: link => inner.open(link),
     admit(link, batch, now) {
-      // Not "does it fit": a large message would wait for ever behind small ones of a lower priority.
       const most = link.priority === 'high' ? 2 * socketBytes : socketBytes
-      if (link.writable && link.underwayBytes >= most) return inner.backlog.kind === 'none' ? 'drop' : 'defer'
-      return inner.admit(link, batch, now)
+      // Of one message not "does it fit": a large one would wait for ever. Of several, what fits goes one by one.
+      const ahead = batch.count === 1 ? 0 : batch.bytes
+      if (!link.writable || link.underwayBytes + ahead < most) return inner.admit(link, batch, now)
+      return batch.count === 1 && inner.backlog.kind === 'none' ? 'drop' : 'defer'
     },
     wake(link, now) {
       const verdict = inner.wake?.(link, now)
