@@ -597,7 +597,7 @@ export class ConnectionManager {
     } catch (error) {
       this.events.emit('fault', { error, where: `close of ${protocol}` })
     }
-    for (const topic of topics) this.events.emit('unsubscribe', { id: client.id, topic })
+    for (const topic of topics) this.#membership.tellLeft(client.id, topic)
     this.events.emit('unregister', { id: client.id, protocol, reason })
   }
 

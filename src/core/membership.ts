@@ -4,7 +4,7 @@ import type { ManagerOptions, PatternSubscription, SubscribeOptions, Subscriptio
 import type { Delivery } from './delivery.ts'
 import { HubError } from './errors.ts'
 import type { Events } from './events.ts'
-import type { Position, TopicName } from './ids.ts'
+import type { ClientId, Position, TopicName } from './ids.ts'
 import type { HubLimits } from './limits.ts'
 import { Link } from './link.ts'
 import { matcherOf, PatternIndex, type PatternOrder } from './pattern-index.ts'
@@ -22,7 +22,7 @@ const QUIET_MS = 60_000
 interface Owner {
   readonly limits: HubLimits
   readonly counters: HubCounters
-  readonly clients: ReadonlyMap<string, Registration>
+  readonly clients: ReadonlyMap<ClientId, Registration>
   readonly budget: Budget
   settled(result: void | Promise<void>, where: string): void
 }
@@ -96,11 +96,12 @@ export class Membership {
     for (const link of left) this.unlink(this.#owner.clients.get(link.clientId)!, link)
     topic.forgetHistory()
     this.topics.delete(topic.name)
-    for (const { clientId: id } of left) {
-      // It is on the next topic of the name already, and was told so.
-      if (this.#owner.clients.get(id)?.outbox.links.has(topic.name)) continue
-      this.#events.emit('unsubscribe', { id, topic: topic.name })
-    }
+    for (const { clientId } of left) this.tellLeft(clientId, topic.name)
+  }
+
+  /** Unless a handler has been quicker: who is on the next topic of the name, or has the client's id now, was told to be there. */
+  tellLeft(id: ClientId, topic: TopicName): void {
+    if (!this.#owner.clients.get(id)?.outbox.links.has(topic)) this.#events.emit('unsubscribe', { id, topic })
   }
 
   /** Only patterns hold on to it, they have everything, and for long nothing came. The next message will find them again. */

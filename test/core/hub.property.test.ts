@@ -1,13 +1,16 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import type { HubError } from '../../src/core/errors.ts'
 import type { HubLimits } from '../../src/core/limits.ts'
 import type { DeliveryPolicy } from '../../src/core/policy.ts'
+import type { Priority } from '../../src/core/topics.ts'
 import { createHub, type Hub } from '../../src/hub.ts'
 import { openTopics } from '../../src/open-topics.ts'
 import { bestEffort } from '../../src/policies/best-effort.ts'
 import { buffered } from '../../src/policies/buffered.ts'
 import { dropSlow } from '../../src/policies/drop-slow.ts'
 import { latest } from '../../src/policies/latest.ts'
+import { priority } from '../../src/policies/priority.ts'
 import { rateLimit } from '../../src/policies/rate-limit.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
@@ -25,9 +28,15 @@ const POLICIES: readonly DeliveryPolicy[] = [
   rateLimit({ messages: 50, burst: 0.2 }, latest),
   rateLimit({ messages: 30, burst: 0.1 }, buffered({ messages: 4, overflow: 'drop-newest' })),
   rateLimit({ messages: 50, burst: 0.2 }, buffered({ messages: 5, overflow: 'drop-oldest' })),
+  priority({ socketBytes: 60 }),
+  priority({ socketBytes: 60 }, bestEffort),
+  priority({ socketBytes: 200 }, latest),
+  priority({ socketBytes: 60 }, buffered({ messages: 3, overflow: 'drop-newest' })),
 ]
 const TOPICS = ['a', 'b', 'c/d']
 const CLIENTS = ['c0', 'c1', 'c2']
+const PATTERNS = ['**', '*', 'c/*', 'a']
+const PRIORITIES = ['high', 'normal', 'bulk'] as const
 
 const index = (length: number) => fc.nat({ max: length - 1 })
 const basic = [
@@ -50,12 +59,24 @@ const basic = [
     client: index(CLIENTS.length),
     policy: fc.option(index(POLICIES.length), { nil: undefined }),
   }),
+  fc.record({
+    do: fc.constant('order' as const),
+    client: index(CLIENTS.length),
+    pattern: index(PATTERNS.length),
+    policy: fc.option(index(POLICIES.length), { nil: undefined }),
+  }),
+  fc.record({ do: fc.constant('cancel' as const), client: index(CLIENTS.length), pattern: index(PATTERNS.length) }),
+  fc.record({
+    do: fc.constant('priority' as const),
+    topic: index(TOPICS.length),
+    priority: index(PRIORITIES.length),
+  }),
   fc.record({ do: fc.constant('read' as const), client: index(CLIENTS.length), bytes: fc.constantFrom(50, 200, 5000) }),
   fc.record({ do: fc.constant('gone' as const), client: index(CLIENTS.length) }),
   fc.record({ do: fc.constant('turn' as const) }),
   fc.record({ do: fc.constant('advance' as const), ms: fc.constantFrom(1, 30, 200) }),
 ]
-const nested = fc.oneof(...basic.slice(0, 5), basic[6]!)
+const nested = fc.oneof(...basic.slice(0, 8), basic[9]!)
 /** In which event a re-entrant action happens. */
 const hook = fc.record({
   do: fc.constant('hook' as const),
@@ -78,6 +99,10 @@ type Action =
 class World {
   readonly scheduler = new ManualScheduler()
   readonly hub: Hub
+  readonly priorities = new Map<string, Priority>([
+    ['a', 'high'],
+    ['c/d', 'bulk'],
+  ])
   readonly connections = new Map<string, FakeConnection>()
   readonly all: { id: string; connection: FakeConnection }[] = []
   readonly faults: unknown[] = []
@@ -85,7 +110,10 @@ class World {
   readonly inWrite = new Map<string, Basic[]>()
 
   constructor(limits: Partial<HubLimits>) {
-    const topics = openTopics({}, { b: { lingerMs: 20 } })
+    const open = openTopics({}, { b: { lingerMs: 20 } })
+    const topics = {
+      resolve: (name: string) => ({ ...open.resolve(name), priority: this.priorities.get(name) }),
+    }
     this.hub = createHub({ scheduler: this.scheduler, limits, topics })
     this.hub.events.on('fault', ({ error }) => this.faults.push(error))
     for (const id of CLIENTS) this.connect(id)
@@ -126,7 +154,12 @@ class World {
         const got = this.connections.get(id)!.received.filter(each => each.kind === 'message' && each.topic === topic)
         const last = got.at(-1)
         const seen = last?.kind === 'message' && last.epoch === epoch ? last.seq : undefined
-        hub.subscribe(id, topic, action.resume && seen && epoch ? { after: { epoch, seq: seen } } : {})
+        try {
+          hub.subscribe(id, topic, action.resume && seen && epoch ? { after: { epoch, seq: seen } } : {})
+        } catch (error) {
+          // A handler of what the new topic told was quicker, and ended it.
+          expect((error as HubError).code).toBe('CONNECTION_NOT_FOUND')
+        }
         break
       }
       case 'unsubscribe':
@@ -137,6 +170,18 @@ class World {
         break
       case 'class':
         hub.setClientPolicy(this.alive(action.client), action.policy === undefined ? null : POLICIES[action.policy]!)
+        break
+      case 'order': {
+        const policy = action.policy === undefined ? undefined : POLICIES[action.policy]
+        hub.subscribePattern(this.alive(action.client), PATTERNS[action.pattern]!, { policy })
+        break
+      }
+      case 'cancel':
+        hub.unsubscribePattern(this.alive(action.client), PATTERNS[action.pattern]!)
+        break
+      case 'priority':
+        this.priorities.set(TOPICS[action.topic]!, PRIORITIES[action.priority]!)
+        hub.refreshTopics()
         break
       case 'read':
         this.connections.get(CLIENTS[action.client]!)!.read(action.bytes)

@@ -193,7 +193,9 @@ function play(world: World, model: Model, step: Step): void {
       break
     }
     case 'subscribe':
-      if (world.allow(() => hub.subscribe(world.id(step.client), step.topic), 'TOPIC_UNKNOWN')) {
+      // The gate would not let it through.
+      if (!model.isOpen(world, step.client, step.topic)) break
+      if (world.allow(() => hub.subscribe(world.id(step.client), step.topic))) {
         model.named[step.client]!.add(step.topic)
       }
       break

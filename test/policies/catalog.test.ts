@@ -66,11 +66,15 @@ const limited = fc
     { requiredKeys: ['name', 'inner'] },
   )
   .filter(limit => limit.messages !== undefined || limit.bytes !== undefined)
+const prioritized = fc.record(
+  { name: fc.constant('priority'), socketBytes: bytes, inner: simple },
+  { requiredKeys: ['name', 'inner'] },
+)
 
 describe('a policy of its description', () => {
   it('describes itself as what it was made of, and that makes the same again', () => {
     fc.assert(
-      fc.property(fc.oneof(simple, limited), input => {
+      fc.property(fc.oneof(simple, limited, prioritized), input => {
         const described = parsePolicy(input).describe()
         expect(described).toMatchObject(input)
         expect(parsePolicy(described).describe()).toEqual(described)
