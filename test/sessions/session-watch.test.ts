@@ -56,7 +56,7 @@ describe('the watch over sessions', () => {
     scheduler.advance(1000)
     expect(connection.received).toHaveLength(length)
     expect(length).toBeGreaterThan(0)
-    expect(connection.closed).toBe('expired')
+    expect(connection.closedFor).toBe('expired')
   })
 
   it('lets a session that was refreshed go on, until its new end', () => {
