@@ -3,11 +3,14 @@ import type { ServerResponse } from 'node:http'
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { WebSocket } from 'ws'
 import { HubError } from '../core/errors.ts'
+import { Gate } from '../core/gate.ts'
 import type { ClientId, TopicName } from '../core/ids.ts'
+import type { TopicPattern } from '../core/patterns.ts'
 import { type Action, type Handshake, openSessions, type Session, type SessionManager } from '../core/sessions.ts'
 import type { Hub } from '../hub.ts'
 import type { ShutdownOptions, ShutdownReport } from '../sending/shutdown.ts'
 import type { TopicRules } from '../topics/registry.ts'
+import { SessionWatch } from '../sessions/session-watch.ts'
 import { Heartbeat } from '../transports/transport.ts'
 import type { Edge } from './edge/edge.ts'
 import type { Receivers } from './receivers.ts'
@@ -50,7 +53,9 @@ export interface ContextOptions {
 /** What the routes share: the hub, who is allowed what, and the log lines of each connection. */
 export class HubContext {
   readonly hub: Hub
-  readonly sessions: SessionManager
+  readonly gate: Gate
+  /** Ends clients whose sessions are over. */
+  readonly watch: SessionWatch
   readonly heartbeat: Heartbeat
   readonly maxMessageBytes: number
   readonly receivers: Receivers
@@ -69,7 +74,9 @@ export class HubContext {
     const { hub } = options
     this.hub = hub
     this.#ending = options.ending
-    this.sessions = options.sessions
+    const { sessions } = options
+    this.gate = new Gate(sessions, { resolve: name => hub.resolveTopic(name) })
+    this.watch = new SessionWatch({ hub, sessions, scheduler: hub.scheduler })
     this.heartbeat = new Heartbeat(options.pingMs)
     this.maxMessageBytes = options.maxMessageBytes
     this.receivers = options.receivers
@@ -102,6 +109,7 @@ export class HubContext {
     this.#closing.abort()
     this.heartbeat[Symbol.dispose]()
     this.edge[Symbol.dispose]()
+    this.watch[Symbol.dispose]()
     this.#report = await this.hub.shutdown({ drainMs: FLUSH_MS, ...this.#ending })
   }
 
@@ -111,22 +119,27 @@ export class HubContext {
   }
 
   /**
-   * Throws or rejects with PERMISSION_DENIED, and SHUTTING_DOWN while draining. A promise only where the session manager has one: it would
-   * cost every connection several turns.
+   * Throws or rejects with UNAUTHENTICATED, PERMISSION_DENIED, AUTH_UNAVAILABLE, TOPIC_UNKNOWN, and SHUTTING_DOWN while draining. A promise only
+   * where the session manager has one: it would cost every connection several turns.
    */
   authorize(
     request: FastifyRequest,
     actions: readonly Action[],
-    topics: readonly TopicName[],
+    topics: readonly (TopicName | TopicPattern)[],
   ): Promise<void> | undefined {
     if (this.closing.aborted) throw new HubError('SHUTTING_DOWN', 'the hub is shutting down: try again in a moment')
-    // Nobody asks, so neither do we: the address alone is a system call.
-    if (this.sessions === openSessions) return undefined
     const asks = actions.flatMap(action => topics.map(topic => ({ action, topic })))
-    const session = request.hubSession ?? this.sessions.authenticate(handshakeOf(request))
+    const session = request.hubSession ?? this.authenticate(request)
     if (isPromise(session)) return this.#enterLater(request, session, asks)
     request.hubSession = session
     return this.#permit(session, asks)
+  }
+
+  /** Throws or rejects with UNAUTHENTICATED, PERMISSION_DENIED, AUTH_UNAVAILABLE. */
+  authenticate(request: FastifyRequest): Session | Promise<Session> {
+    const { sessions } = this.gate
+    // Nobody asks, so neither do we: the address alone is a system call.
+    return sessions === openSessions ? ANONYMOUS : sessions.authenticate(handshakeOf(request))
   }
 
   async #enterLater(request: FastifyRequest, entering: Promise<Session>, asks: readonly Ask[]): Promise<void> {
@@ -136,7 +149,7 @@ export class HubContext {
 
   #permit(session: Session, [ask, ...rest]: readonly Ask[]): Promise<void> | undefined {
     if (ask === undefined) return undefined
-    const allowed = this.sessions.authorize(session, ask.action, ask.topic)
+    const allowed = this.gate.permits(session, ask.action, ask.topic)
     if (isPromise(allowed)) return Promise.resolve(allowed).then(answer => this.#decide(answer, session, ask, rest))
     return this.#decide(allowed, session, ask, rest)
   }
@@ -183,8 +196,17 @@ export class HubContext {
 /** Levels at which no line about a client is written, so that no log has to be kept for it. */
 const BELOW_INFO: ReadonlySet<string> = new Set(['silent', 'fatal', 'error', 'warn'])
 
+const ANONYMOUS: Session = Object.freeze({})
+
 function handshakeOf(request: FastifyRequest): Handshake {
-  return { protocol: request.ws ? 'websocket' : 'http', address: request.ip, headers: request.headers }
+  return { protocol: request.ws ? 'websocket' : 'http', address: request.ip, ...credentialsOf(request) }
+}
+
+/** No token is ever read from a URL, where logs would keep it: a ticket is good for one request. */
+export function credentialsOf({ headers, query }: FastifyRequest): Pick<Handshake, 'token' | 'ticket' | 'headers'> {
+  const [, token] = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '') ?? []
+  const { ticket } = query as { ticket?: unknown }
+  return { token, ticket: typeof ticket === 'string' ? ticket : undefined, headers }
 }
 
 /** Behind a proxy, what it says; else undefined, and the connection itself is asked when somebody looks. */
@@ -194,7 +216,7 @@ export function addressOf(request: FastifyRequest): string | undefined {
 
 interface Ask {
   readonly action: Action
-  readonly topic: TopicName
+  readonly topic: TopicName | TopicPattern
 }
 
 /** Whatever can be waited for: taken for an answer, it would be a yes. */

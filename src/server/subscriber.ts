@@ -19,6 +19,7 @@ const subscriberQuery = z.strictObject({
   /** What the topic is like, instead of its messages. */
   describe: z.enum(['', 'true', '1']).optional(),
   topic: z.union([one, z.array(one)]).optional(),
+  ticket: one.optional(),
 })
 
 /** Of most requests. */
@@ -75,7 +76,11 @@ function readPolicy(text: string): DeliveryPolicy {
   return parsePolicy(value)
 }
 
-const connectionQuery = z.strictObject({ client: one.optional(), cf_ws_frame_ping_pong: one.optional() })
+const connectionQuery = z.strictObject({
+  client: one.optional(),
+  ticket: one.optional(),
+  cf_ws_frame_ping_pong: one.optional(),
+})
 
 /** Reads the request that opens a socket of the client protocol: topics come later, as commands. */
 export function readConnection(request: FastifyRequest): ClientId {

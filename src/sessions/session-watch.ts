@@ -30,7 +30,7 @@ interface Watched {
 
 /**
  * Ends what is over: a client within two seconds of its session's `expiresAt` as `expired`, one whose session was revoked as `revoked`, a
- * subscription whose grant has run out. Knows each client from its registration to its end and nobody else.
+ * subscription whose grant has run out. Forgets a client with its end.
  */
 export class SessionWatch implements Disposable {
   readonly #options: SessionWatchOptions
@@ -61,12 +61,12 @@ export class SessionWatch implements Disposable {
 
   /** A subscription that was made, or prolonged, by a token of its own. Undefined: it lasts as long as the session. */
   grantUntil(id: ClientId, topic: TopicName, expiresAt: number | undefined): void {
-    const client = this.#clients.get(id)
-    if (client === undefined) return
     if (expiresAt === undefined) {
-      client.grants?.delete(topic)
+      this.#clients.get(id)?.grants?.delete(topic)
       return
     }
+    const client = this.#watched(id)
+    if (client === undefined) return
     client.grants ??= new Map()
     client.grants.set(topic, expiresAt)
     this.#grants.add(client, expiresAt)
@@ -81,19 +81,29 @@ export class SessionWatch implements Disposable {
 
   readonly #begin = ({ id }: { id: ClientId }): void => {
     const session = this.#options.hub.sessionOf(id)
-    if (session === undefined || this.#clients.has(id)) return
-    const client: Watched = { id, session, index: this.#round.length, grants: undefined }
-    this.#clients.set(id, client)
-    this.#round.push(client)
-    if (session.expiresAt !== undefined) this.#sessions.add(client, session.expiresAt)
+    // Nothing can end it: where nobody logs in, a client costs nothing here.
+    if (session?.expiresAt === undefined && this.#options.sessions.revoked === undefined) return
+    this.#watched(id)
   }
 
   readonly #renew = ({ id, session }: { id: ClientId; session: Session }): void => {
-    const client = this.#clients.get(id)
+    const client = this.#watched(id)
     if (client === undefined) return
     client.session = session
     this.#sessions.remove(client)
     if (session.expiresAt !== undefined) this.#sessions.add(client, session.expiresAt)
+  }
+
+  /** Undefined: a handler of the hub's events has ended it already. */
+  #watched(id: ClientId): Watched | undefined {
+    const known = this.#clients.get(id)
+    const session = this.#options.hub.sessionOf(id)
+    if (known !== undefined || session === undefined) return known
+    const client: Watched = { id, session, index: this.#round.length, grants: undefined }
+    this.#clients.set(id, client)
+    this.#round.push(client)
+    if (session.expiresAt !== undefined) this.#sessions.add(client, session.expiresAt)
+    return client
   }
 
   readonly #end = ({ id }: { id: ClientId }): void => {

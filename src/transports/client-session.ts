@@ -241,11 +241,15 @@ export class ClientSession implements Client {
     }
   }
 
-  #authenticate(token: string | undefined, { address }: Opening): Session | Promise<Session> {
-    const { sessions } = this.#context
+  #authenticate(token: string | undefined, { address, credentials }: Opening): Session | Promise<Session> {
+    const { sessions } = this.#context.gate
     // A system call, and nobody who wants to know.
     const from = sessions === openSessions ? undefined : (address ?? this.#connection.address)
-    return sessions.authenticate({ protocol: clientCodec.name, address: from, token })
+    return sessions.authenticate({
+      ...{ protocol: clientCodec.name, address: from },
+      ...credentials,
+      ...((token ?? '') !== '' && { token, ticket: undefined }),
+    })
   }
 
   #register(id: number, session: Session, opening: Opening, positions: ReadonlyMap<string, Position>): void {
@@ -288,15 +292,15 @@ export class ClientSession implements Client {
   /** The close code of a connect that failed. */
   #refusal(error: unknown, token: string | undefined): Disconnect {
     switch (error instanceof HubError ? error.code : undefined) {
-      case 'PERMISSION_DENIED':
-        return token === undefined ? DISCONNECTS.permissionDenied : DISCONNECTS.invalidToken
       case 'UNAUTHENTICATED':
         if ((error as HubError).reason === 'expired') return DISCONNECTS.expired
+        return [DISCONNECTS.invalidToken[0], `${DISCONNECTS.invalidToken[1]}: ${(error as HubError).reason}`]
+      case 'AUTH_UNAVAILABLE':
+        return [DISCONNECTS.serverError[0], 'who decides did not answer: try again later']
+      case 'PERMISSION_DENIED':
         return token === undefined ? DISCONNECTS.permissionDenied : DISCONNECTS.invalidToken
       case 'CONNECTION_NOT_FOUND':
         return DISCONNECTS.permissionDenied
-      case 'AUTH_UNAVAILABLE':
-        return DISCONNECTS.serverError
       case 'QUOTA_EXCEEDED':
         return DISCONNECTS.connectionLimit
       case 'LIMIT_EXCEEDED':

@@ -4,7 +4,7 @@ import type { SubscribeOptions, Subscription } from '../core/contract.ts'
 import type { Position } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import { isPattern } from '../core/patterns.ts'
-import type { Session } from '../core/sessions.ts'
+import type { Handshake, Session } from '../core/sessions.ts'
 
 /** Who opens a channel, and what for. */
 export interface Opening {
@@ -12,6 +12,8 @@ export interface Opening {
   readonly clientId: string
   readonly topics: readonly { readonly name: string; readonly options?: SubscribeOptions }[]
   readonly session?: Session | undefined
+  /** Of a channel that has its session later: what the request that opened it had. Forgotten once it has been looked at. */
+  readonly credentials?: Pick<Handshake, 'token' | 'ticket' | 'headers'> | undefined
   /** The peer's address, for people to read. Default: what the connection says. */
   readonly address?: string | undefined
   /** The id is taken. Default replace: the older client is closed. refuse: CLIENT_EXISTS. */

@@ -142,6 +142,23 @@ describe('the watch over sessions', () => {
     expect(hub.getSubscription('ada', 'a')).toBeDefined()
   })
 
+  it('knows nobody whom nothing can end', () => {
+    watch[Symbol.dispose]()
+    watch = new SessionWatch({ hub, sessions: {}, scheduler, now: () => wall + scheduler.now() })
+    join('ada')
+    expect(watch.size).toBe(0)
+    join('eve', { user: 'eve', expiresAt: NOW + 5000 })
+    hub.setSession('ada', { user: 'ada', expiresAt: NOW + 5000 })
+    expect(watch.size).toBe(2)
+    scheduler.advance(7000)
+    expect(ends).toEqual(['eve expired', 'ada expired'])
+    join('bob')
+    watch.grantUntil('bob' as ClientId, 'news' as TopicName, NOW + 8000)
+    scheduler.advance(3000)
+    expect(hub.getSubscription('bob', 'news')).toBeUndefined()
+    expect(watch.size).toBe(1)
+  })
+
   it('keeps nothing of who has gone, and nothing after its end', () => {
     for (let round = 0; round < 3; round++) {
       for (let at = 0; at < 1000; at++) join(`u${at}`, { user: `u${at}`, expiresAt: NOW + 60_000 + at * 1000 })

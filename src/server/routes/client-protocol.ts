@@ -1,17 +1,18 @@
 import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import { HubError } from '../../core/errors.ts'
+import { openSessions } from '../../core/sessions.ts'
 import { parsePolicy } from '../../policies/catalog.ts'
 import { clientProtocol, clientSubprotocol } from '../../transports/client-protocol.ts'
-import { addressOf, type HubContext } from '../context.ts'
+import { addressOf, credentialsOf, type HubContext } from '../context.ts'
 import { readConnection } from '../subscriber.ts'
 
 const PATH = '/connection/websocket'
 
 /** `/connection/websocket`: many topics on one socket, changed at run time. */
 export function clientProtocolRoute(app: FastifyInstance, context: HubContext): void {
-  const { hub, sessions, heartbeat } = context
-  const protocol = clientProtocol({ hub, sessions, parsePolicy })
+  const { hub, gate, heartbeat } = context
+  const protocol = clientProtocol({ hub, sessions: gate.sessions, parsePolicy })
   app.route({
     method: 'GET',
     url: PATH,
@@ -42,6 +43,7 @@ export function clientProtocolRoute(app: FastifyInstance, context: HubContext): 
         address: addressOf(request),
         heartbeat,
         inbound: context.edge.inbound(request),
+        credentials: gate.sessions === openSessions ? undefined : credentialsOf(request),
       }
       context.opening(request, clientId, () => protocol.open({ webSocket, socket: request.raw.socket }, opening))
       context.forgetOnClose(webSocket, clientId, log)
