@@ -4,6 +4,7 @@ import { policySchema } from '../policies/catalog.ts'
 import { Egress } from '../transports/egress.ts'
 import { parseSecret } from '../transports/webhook-signature.ts'
 import { edgeLimits, hosts, origins, timeouts, trustedProxies } from './config/edge.ts'
+import { SESSION_SECRETS, sessionsConfig } from './config/sessions.ts'
 import { history, lingerMs, maxMessageBytes, topics, unknownTopics } from './config/topics.ts'
 
 const MIB = 1024 * 1024
@@ -115,11 +116,12 @@ export const configSchema = z.strictObject({
   callbacks: callbacks.prefault({}),
   apiGateway: apiGateway.prefault({}),
   store: store.prefault({}),
+  sessions: sessionsConfig.prefault({}),
   topics,
   unknownTopics,
 })
 
-const SECRETS = ['callbacks.secret', 'store.redisUrl']
+const SECRETS = ['callbacks.secret', 'store.redisUrl', ...SESSION_SECRETS]
 
 /** No error may repeat what is given there: it is a secret, or has one in it. */
 export function holdsSecret(path: string): boolean {

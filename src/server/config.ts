@@ -52,13 +52,23 @@ export function mergeLayers(layers: readonly Layer[]): Config {
     'config',
   )
   checkTopics(Object.keys(config.topics))
-  if (!config.insecure && !isLoopback(config.host)) {
-    throw new HubError(
-      'BIND_REFUSED',
-      `host: ${config.host} is open to others, and nobody has to log in yet; listen on 127.0.0.1, or accept that with --insecure`,
-    )
-  }
+  if (!config.insecure && !isLoopback(config.host)) checkGuarded(config)
   return config
+}
+
+/** Whoever reaches the hub must have to say who he is, and whoever changes it must have a key. */
+function checkGuarded({ host, sessions: { mode, apiKeys } }: Config): void {
+  const missing = [
+    ...(mode === 'open' ? ['nobody has to log in: set sessions.mode'] : []),
+    ...(Object.values(apiKeys).some(({ scopes }) => scopes.includes('admin'))
+      ? []
+      : ['nobody has a key for the API: set sessions.apiKeys, with one of the scope admin']),
+  ]
+  if (missing.length === 0) return
+  throw new HubError(
+    'BIND_REFUSED',
+    `host: ${host} is open to others, and ${missing.join('; ')}; or listen on 127.0.0.1, or accept that with --insecure`,
+  )
 }
 
 /** By the address, not by the look: 127.example.org is somebody else's name. */

@@ -9,8 +9,11 @@ import type { TopicPattern } from '../core/patterns.ts'
 import { type Action, type Handshake, openSessions, type Session, type SessionManager } from '../core/sessions.ts'
 import type { Hub } from '../hub.ts'
 import type { ShutdownOptions, ShutdownReport } from '../sending/shutdown.ts'
-import type { TopicRules } from '../topics/registry.ts'
+import { ApiKeys } from '../sessions/api-keys.ts'
+import { Revocations } from '../sessions/revocations.ts'
 import { SessionWatch } from '../sessions/session-watch.ts'
+import { Tickets } from '../sessions/tickets.ts'
+import type { TopicRules } from '../topics/registry.ts'
 import { Heartbeat } from '../transports/transport.ts'
 import type { Edge } from './edge/edge.ts'
 import type { Receivers } from './receivers.ts'
@@ -36,6 +39,10 @@ export interface ContextOptions {
   /** How the hub ends when the app closes. */
   readonly ending: ShutdownOptions
   readonly sessions: SessionManager
+  /** Of the chain that `sessions` is. Default: ones that nobody looks at. */
+  readonly apiKeys?: ApiKeys | undefined
+  readonly tickets?: Tickets | undefined
+  readonly revocations?: Revocations | undefined
   readonly pingMs: number
   readonly maxMessageBytes: number
   readonly receivers: Receivers
@@ -56,6 +63,9 @@ export class HubContext {
   readonly gate: Gate
   /** Ends clients whose sessions are over. */
   readonly watch: SessionWatch
+  readonly apiKeys: ApiKeys
+  readonly tickets: Tickets
+  readonly revocations: Revocations
   readonly heartbeat: Heartbeat
   readonly maxMessageBytes: number
   readonly receivers: Receivers
@@ -74,7 +84,10 @@ export class HubContext {
     const { hub } = options
     this.hub = hub
     this.#ending = options.ending
-    const { sessions } = options
+    const { sessions, apiKeys, tickets, revocations } = options
+    this.apiKeys = apiKeys ?? new ApiKeys()
+    this.tickets = tickets ?? new Tickets()
+    this.revocations = revocations ?? new Revocations()
     this.gate = new Gate(sessions, { resolve: name => hub.resolveTopic(name) })
     this.watch = new SessionWatch({ hub, sessions, scheduler: hub.scheduler })
     this.heartbeat = new Heartbeat(options.pingMs)

@@ -7,6 +7,9 @@ import { openSessions, type SessionManager } from '../core/sessions.ts'
 import { DEFAULT_MAX_MESSAGE_BYTES } from '../core/topics.ts'
 import type { Hub } from '../hub.ts'
 import type { ShutdownOptions } from '../sending/shutdown.ts'
+import type { ApiKeys } from '../sessions/api-keys.ts'
+import type { Revocations } from '../sessions/revocations.ts'
+import type { Tickets } from '../sessions/tickets.ts'
 import type { TopicRules } from '../topics/registry.ts'
 import type { ApiGatewayClients } from '../transports/api-gateway.ts'
 import type { CallbackClients } from '../transports/callback.ts'
@@ -24,6 +27,7 @@ import { clientRoutes } from './routes/clients.ts'
 import { connectionRoutes } from './routes/connections.ts'
 import { healthRoutes } from './routes/health.ts'
 import { broadcastRoute, sendRoute } from './routes/sending.ts'
+import { sessionRoutes } from './routes/sessions.ts'
 import { topicRuleRoutes } from './routes/topic-rules.ts'
 import { publishRoutes, topicRoutes } from './routes/topics.ts'
 import { checkRequest } from './upgrade.ts'
@@ -36,6 +40,10 @@ export interface HublinePluginOptions {
   readonly topicRules?: TopicRules | undefined
   /** Default: everybody may do everything. */
   readonly sessions?: SessionManager
+  /** What of the session chain has routes: /api/tickets, /api/revocations. */
+  readonly apiKeys?: ApiKeys
+  readonly tickets?: Tickets
+  readonly revocations?: Revocations
   /** Between two pings of a client, in ms. Default 25,000. */
   readonly pingMs?: number
   /** Largest body of a publication and largest WebSocket message, in bytes. Default 1 MiB. */
@@ -93,6 +101,7 @@ async function plugin(app: FastifyInstance, options: HublinePluginOptions): Prom
   const context = new HubContext({
     ...{ hub, sessions, pingMs, maxMessageBytes, ownSockets, ending },
     ...{ receivers, edge, requestsPerSecond, degraded, topicRules: options.topicRules },
+    ...{ apiKeys: options.apiKeys, tickets: options.tickets, revocations: options.revocations },
   })
   app.decorate('hub', hub)
   app.decorate('hubContext', context)
@@ -145,7 +154,14 @@ const surface: FastifyPluginAsync<SurfaceOptions> = async (app, { context, origi
   clientProtocolRoute(app, context)
   await sendRoute(app, context)
   await connectionRoutes(app, context)
+  await app.register(credentials, { context })
   await app.register(operators, { context })
+}
+
+/** Apart from the operators' routes: a client has a token for these. */
+const credentials: FastifyPluginAsync<{ context: HubContext }> = async (app, { context }) => {
+  app.removeContentTypeParser('text/plain')
+  sessionRoutes(app, context)
 }
 
 const operators: FastifyPluginAsync<{ context: HubContext }> = async (app, { context }) => {

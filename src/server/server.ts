@@ -19,6 +19,7 @@ import { errorHandler, notFound } from './errors.ts'
 import { hubline } from './fastify.ts'
 import { guide } from './guide.ts'
 import { requestLog } from './request-log.ts'
+import { createSessions } from './sessions.ts'
 import { refuseUpgrade } from './upgrade.ts'
 
 /** How often Node looks for heads of requests that do not come, in ms: so much later is the limit. */
@@ -55,6 +56,7 @@ async function createApp(
   cut: AbortSignal,
 ): Promise<{ hub: Hub; app: FastifyInstance; recover: () => Promise<void> }> {
   const { maxMessageBytes, pingMs } = config
+  const { close: closeSessions, ...sessions } = createSessions(config.sessions)
   const topicRules = configuredRules(config, options.topics)
   const hub = createConfiguredHub(config, topicRules)
   const logger: FastifyBaseLogger = pino({ level: config.logLevel }, pino.destination({ fd: 2, sync: false }))
@@ -82,7 +84,7 @@ async function createApp(
   app.setNotFoundHandler(notFound)
   const clients = await ServerClients.open(hub, config, logger)
   await app.register(hubline, {
-    ...{ hub, topicRules, pingMs, maxMessageBytes, ...clients.kinds },
+    ...{ hub, topicRules, pingMs, maxMessageBytes, ...sessions, ...clients.kinds },
     requestsPerSecond: config.apiGateway.requestsPerSecond,
     degraded: () => clients.degraded,
     shutdown: endingOf(config, cut),
@@ -92,6 +94,7 @@ async function createApp(
   edge.guard(app.server)
   // Behind the plugin's own, which closes the hub.
   app.addHook('preClose', () => clients.close(cut))
+  app.addHook('preClose', closeSessions)
   // The same gate for pages, and for what there is not.
   app.addHook('onRequest', (request, reply, done) => {
     const { config: route } = request.routeOptions
