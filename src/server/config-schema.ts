@@ -125,7 +125,7 @@ const SECRETS = ['callbacks.secret', 'store.redisUrl', ...SESSION_SECRETS]
 
 /** No error may repeat what is given there: it is a secret, or has one in it. */
 export function holdsSecret(path: string): boolean {
-  return SECRETS.some(secret => secret === path || secret.startsWith(`${path}.`))
+  return SECRETS.some(secret => secret === path || secret.startsWith(`${path}.`) || path.startsWith(`${secret}.`))
 }
 
 /** What may stand at a place of the configuration. */

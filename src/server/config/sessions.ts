@@ -67,4 +67,5 @@ export const sessionsConfig = z.strictObject({
   revocations: z.strictObject({ max: z.int().min(1).max(10_000_000).default(100_000) }).prefault({}),
 })
 
-export const SESSION_SECRETS = ['sessions.jwt.secret', 'sessions.jwt.publicKey', 'sessions.apiKeys']
+/** URLs may have a password in them; under apiKeys somebody may put a key where its hash belongs. */
+export const SESSION_SECRETS = ['sessions.jwt', 'sessions.callback', 'sessions.apiKeys']
