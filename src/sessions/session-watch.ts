@@ -1,18 +1,16 @@
-import type { ClientId, TopicName } from '../core/ids.ts'
+import type { ClientId } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import type { Scheduler } from '../core/scheduler.ts'
 import type { Session, SessionManager } from '../core/sessions.ts'
 import { Deadlines } from './deadlines.ts'
 
 export interface SessionWatchOptions {
-  readonly hub: Pick<ConnectionManager, 'events' | 'sessionOf' | 'unregisterClient' | 'unsubscribe'>
+  readonly hub: Pick<ConnectionManager, 'events' | 'sessionOf' | 'unregisterClient'>
   readonly sessions: Pick<SessionManager, 'revoked'>
   /** For the ticks. */
   readonly scheduler: Scheduler
   /** The wall clock, in ms since 1970: the times of tokens are compared with it and nothing else is. */
   readonly now?: (() => number) | undefined
-  /** Ends a subscription whose grant has run out. Default: the hub's `unsubscribe`, by which the client is not told why. */
-  readonly endSubscription?: ((id: ClientId, topic: TopicName) => void) | undefined
 }
 
 const TICK_MS = 250
@@ -24,13 +22,11 @@ interface Watched {
   session: Session
   /** Where it is in the list that is asked for revocations. */
   index: number
-  /** When each of its subscriptions ends that has an end of its own. */
-  grants: Map<TopicName, number> | undefined
 }
 
 /**
- * Ends what is over: a client within two seconds of its session's `expiresAt` as `expired`, one whose session was revoked as `revoked`, a
- * subscription whose grant has run out. Forgets a client with its end.
+ * Ends what is over: a client within two seconds of its session's `expiresAt` as `expired`, one whose session was revoked as `revoked`. Forgets a
+ * client with its end. Subscriptions with tokens of their own are the client protocol's business.
  */
 export class SessionWatch implements Disposable {
   readonly #options: SessionWatchOptions
@@ -39,7 +35,6 @@ export class SessionWatch implements Disposable {
   /** Dense, for the walk. */
   readonly #round: Watched[] = []
   readonly #sessions: Deadlines<Watched>
-  readonly #grants: Deadlines<Watched>
   readonly #timer: Disposable
   #cursor = 0
 
@@ -48,9 +43,7 @@ export class SessionWatch implements Disposable {
     this.#options = options
     this.#now = now
     this.#sessions = new Deadlines(now())
-    this.#grants = new Deadlines(now())
     hub.events.on('register', this.#begin).on('session', this.#renew).on('unregister', this.#end)
-    hub.events.on('unsubscribe', this.#forgetGrant)
     this.#timer = scheduler.every(TICK_MS, () => this.#tick())
   }
 
@@ -59,24 +52,10 @@ export class SessionWatch implements Disposable {
     return this.#clients.size
   }
 
-  /** A subscription that was made, or prolonged, by a token of its own. Undefined: it lasts as long as the session. */
-  grantUntil(id: ClientId, topic: TopicName, expiresAt: number | undefined): void {
-    if (expiresAt === undefined) {
-      this.#clients.get(id)?.grants?.delete(topic)
-      return
-    }
-    const client = this.#watched(id)
-    if (client === undefined) return
-    client.grants ??= new Map()
-    client.grants.set(topic, expiresAt)
-    this.#grants.add(client, expiresAt)
-  }
-
   [Symbol.dispose](): void {
     const { events } = this.#options.hub
     this.#timer[Symbol.dispose]()
     events.off('register', this.#begin).off('session', this.#renew).off('unregister', this.#end)
-    events.off('unsubscribe', this.#forgetGrant)
   }
 
   readonly #begin = ({ id }: { id: ClientId }): void => {
@@ -99,7 +78,7 @@ export class SessionWatch implements Disposable {
     const known = this.#clients.get(id)
     const session = this.#options.hub.sessionOf(id)
     if (known !== undefined || session === undefined) return known
-    const client: Watched = { id, session, index: this.#round.length, grants: undefined }
+    const client: Watched = { id, session, index: this.#round.length }
     this.#clients.set(id, client)
     this.#round.push(client)
     if (session.expiresAt !== undefined) this.#sessions.add(client, session.expiresAt)
@@ -111,21 +90,15 @@ export class SessionWatch implements Disposable {
     if (client === undefined) return
     this.#clients.delete(id)
     this.#sessions.remove(client)
-    this.#grants.remove(client)
     const last = this.#round.pop()!
     if (last === client) return
     last.index = client.index
     this.#round[client.index] = last
   }
 
-  readonly #forgetGrant = ({ id, topic }: { id: ClientId; topic: TopicName }): void => {
-    this.#clients.get(id)?.grants?.delete(topic)
-  }
-
   #tick(): void {
     const now = this.#now()
     for (const client of this.#sessions.due(now)) this.#expire(client, now)
-    for (const client of this.#grants.due(now)) this.#endGrants(client, now)
     if (this.#options.sessions.revoked) this.#askSome()
   }
 
@@ -135,19 +108,6 @@ export class SessionWatch implements Disposable {
     // The clock was set back since.
     if (expiresAt > now) this.#sessions.add(client, expiresAt)
     else this.#options.hub.unregisterClient(client.id, 'expired')
-  }
-
-  #endGrants(client: Watched, now: number): void {
-    const { hub, endSubscription = (id, topic) => hub.unsubscribe(id, topic) } = this.#options
-    for (const [topic, expiresAt] of [...(client.grants ?? [])]) {
-      if (!this.#watches(client)) return
-      if (expiresAt <= now) {
-        client.grants?.delete(topic)
-        endSubscription(client.id, topic)
-      }
-    }
-    const next = Math.min(...(client.grants?.values() ?? []))
-    if (Number.isFinite(next) && this.#watches(client)) this.#grants.add(client, next)
   }
 
   /** A slice of all sessions: those of hundreds of thousands at once would hold up everybody's messages. */

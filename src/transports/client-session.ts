@@ -294,7 +294,10 @@ export class ClientSession implements Client {
     switch (error instanceof HubError ? error.code : undefined) {
       case 'UNAUTHENTICATED':
         if ((error as HubError).reason === 'expired') return DISCONNECTS.expired
-        return [DISCONNECTS.invalidToken[0], `${DISCONNECTS.invalidToken[1]}: ${(error as HubError).reason}`]
+        return [
+          DISCONNECTS.invalidToken[0],
+          `${DISCONNECTS.invalidToken[1]}: ${(error as HubError).reason ?? 'refused'}`,
+        ]
       case 'AUTH_UNAVAILABLE':
         return [DISCONNECTS.serverError[0], 'who decides did not answer: try again later']
       case 'PERMISSION_DENIED':

@@ -1,5 +1,4 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import type { ClientId, TopicName } from '../../src/core/ids.ts'
 import type { Session } from '../../src/core/sessions.ts'
 import { createHub, type Hub } from '../../src/hub.ts'
 import { Deadlines } from '../../src/sessions/deadlines.ts'
@@ -114,34 +113,6 @@ describe('the watch over sessions', () => {
     expect(ends).toEqual(['ada expired'])
   })
 
-  it('ends single subscriptions when their grants run out', () => {
-    join('ada')
-    for (const topic of ['a', 'b', 'c']) {
-      hub.subscribe('ada', topic)
-      watch.grantUntil('ada' as ClientId, topic as TopicName, NOW + 5000)
-    }
-    watch.grantUntil('ada' as ClientId, 'b' as TopicName, NOW + 10_000)
-    watch.grantUntil('ada' as ClientId, 'c' as TopicName, undefined)
-    const topics = () => hub.getClient('ada').subscriptions.map(({ topic }) => topic)
-    scheduler.advance(7000)
-    expect(topics()).toEqual(['news', 'b', 'c'])
-    scheduler.advance(5000)
-    expect(topics()).toEqual(['news', 'c'])
-    scheduler.advance(60_000)
-    expect(topics()).toEqual(['news', 'c'])
-    expect(ends).toEqual([])
-  })
-
-  it('a grant is forgotten with its subscription, and does not end a later one', () => {
-    join('ada')
-    hub.subscribe('ada', 'a')
-    watch.grantUntil('ada' as ClientId, 'a' as TopicName, NOW + 5000)
-    hub.unsubscribe('ada', 'a')
-    hub.subscribe('ada', 'a')
-    scheduler.advance(10_000)
-    expect(hub.getSubscription('ada', 'a')).toBeDefined()
-  })
-
   it('knows nobody whom nothing can end', () => {
     watch[Symbol.dispose]()
     watch = new SessionWatch({ hub, sessions: {}, scheduler, now: () => wall + scheduler.now() })
@@ -152,11 +123,7 @@ describe('the watch over sessions', () => {
     expect(watch.size).toBe(2)
     scheduler.advance(7000)
     expect(ends).toEqual(['eve expired', 'ada expired'])
-    join('bob')
-    watch.grantUntil('bob' as ClientId, 'news' as TopicName, NOW + 8000)
-    scheduler.advance(3000)
-    expect(hub.getSubscription('bob', 'news')).toBeUndefined()
-    expect(watch.size).toBe(1)
+    expect(watch.size).toBe(0)
   })
 
   it('keeps nothing of who has gone, and nothing after its end', () => {
