@@ -37,7 +37,7 @@ describe('over HTTP and SSE', () => {
   const read = async (headers: Record<string, string>, path = '/topics/chat/x') => {
     const cut = new AbortController()
     const response = await fetch(server.url + path, { headers, signal: cut.signal })
-    const body = response.ok ? undefined : await response.json()
+    const body = response.ok ? undefined : ((await response.json()) as { error: { code: string; reason?: string } })
     cut.abort()
     return { status: response.status, body, challenge: response.headers.get('www-authenticate') }
   }
@@ -54,8 +54,8 @@ describe('over HTTP and SSE', () => {
       const headers: Record<string, string> = text === '' ? {} : bearer(text)
       for (const accept of ['*/*', 'text/event-stream']) {
         const answer = await read({ ...headers, accept })
-        expect([reason, answer.status, answer.body.error.code]).toEqual([reason, 401, 'UNAUTHENTICATED'])
-        expect(answer.body.error.reason).toBe(reason)
+        expect([reason, answer.status, answer.body?.error.code]).toEqual([reason, 401, 'UNAUTHENTICATED'])
+        expect(answer.body?.error.reason).toBe(reason)
         expect(answer.challenge).toBe(challenge)
         expect(JSON.stringify(answer.body)).not.toMatch(new RegExp(`eyJ|hubline|${CLAIMS.sub}"|issuer.example`))
       }
