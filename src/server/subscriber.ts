@@ -4,10 +4,12 @@ import { HubError } from '../core/errors.ts'
 import { type ClientId, type Position, parseClientId, parseTopicName, type TopicName } from '../core/ids.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import { parsePolicy } from '../policies/catalog.ts'
-import { parseEventId } from '../transports/sse.ts'
-import { newClientId } from '../transports/transport.ts'
+import { newClientId, parsePosition } from '../transports/transport.ts'
 
 const one = z.string().max(4096)
+
+/** Most messages that one answer with a history has. */
+const MAX_HISTORY = 1000
 
 /** The query of every subscriber URL. */
 const subscriberQuery = z.strictObject({
@@ -18,6 +20,9 @@ const subscriberQuery = z.strictObject({
   lastEventId: one.optional(),
   /** What the topic is like, instead of its messages. */
   describe: z.enum(['', 'true', '1']).optional(),
+  since: z.union([one, z.array(one)]).optional(),
+  history: z.enum(['', 'true']).optional(),
+  limit: z.coerce.number().int().min(1).max(MAX_HISTORY).optional(),
   topic: z.union([one, z.array(one)]).optional(),
   ticket: one.optional(),
 })
@@ -30,10 +35,15 @@ export interface SubscriberRequest {
   readonly policy: DeliveryPolicy | undefined
   readonly encoding: 'text' | 'base64'
   readonly role: 'subscriber' | 'publisher' | 'both'
-  readonly after: Position | undefined
+  /** The last event that a stream of ours gave it. */
+  readonly lastEvent: Position | undefined
+  /** Where it wants to begin, by topic. */
+  readonly since: ReadonlyMap<TopicName, Position | 'oldest'>
   readonly topics: readonly TopicName[]
   /** Wants to know what the topic is like, and not its messages. */
   readonly describe: boolean
+  /** It wants an answer that ends, with at most so many messages. */
+  readonly history: number | undefined
 }
 
 /** A position that no topic has: whoever asks for it is told that what it missed is unknown. */
@@ -52,16 +62,73 @@ export function readSubscriber(request: FastifyRequest, path?: string): Subscrib
   if (query.describe !== undefined && (path === undefined || request.ws)) {
     throw new HubError('REQUEST_INVALID', 'describe: it is for a plain GET of one topic, as in /topics/a?describe')
   }
+  const topics = names.length === 1 ? [parseTopicName(names[0]!)] : [...new Set(names.map(parseTopicName))]
   const lastId = request.headers['last-event-id'] ?? query.lastEventId
   return {
     clientId: parseClientId(query.client ?? newClientId()),
     policy: query.policy === undefined ? undefined : readPolicy(query.policy),
     encoding: query.encoding,
     role: query.role,
-    after: typeof lastId === 'string' && lastId !== '' ? (parseEventId(lastId) ?? NOWHERE) : undefined,
-    topics: names.length === 1 ? [parseTopicName(names[0]!)] : [...new Set(names.map(parseTopicName))],
     describe: query.describe !== undefined,
+    lastEvent: typeof lastId === 'string' && lastId !== '' ? (parsePosition(lastId) ?? NOWHERE) : undefined,
+    since: query.since === undefined ? NO_SINCE : readSince([query.since].flat(), topics, path !== undefined),
+    topics,
+    history: readHistory(query, path),
   }
+}
+
+const NO_SINCE: ReadonlyMap<TopicName, Position> = new Map()
+
+function readHistory(
+  { history, limit }: z.infer<typeof subscriberQuery>,
+  path: string | undefined,
+): number | undefined {
+  if (history !== undefined && path !== undefined) return limit ?? MAX_HISTORY
+  if (history !== undefined || limit !== undefined) {
+    throw new HubError('REQUEST_INVALID', 'history: it is asked of one topic, as in /topics/a?history&limit=100')
+  }
+  return undefined
+}
+
+/** `oldest`, `epoch-seq`, and on a URL of several topics `topic@epoch-seq`, once for each. */
+function readSince(
+  values: readonly string[],
+  topics: readonly TopicName[],
+  single: boolean,
+): ReadonlyMap<TopicName, Position | 'oldest'> {
+  const since = new Map<TopicName, Position | 'oldest'>()
+  for (const value of values) {
+    if (value === 'oldest') {
+      for (const topic of topics) if (!since.has(topic)) since.set(topic, 'oldest')
+      continue
+    }
+    const at = value.lastIndexOf('@')
+    const topic = at === -1 ? (single ? topics[0] : undefined) : parseTopicName(value.slice(0, at))
+    const position = parsePosition(value.slice(at + 1))
+    if (topic === undefined || !topics.includes(topic) || position === undefined) throw badSince(value, single)
+    since.set(topic, position)
+  }
+  return since
+}
+
+function badSince(value: string, single: boolean): HubError {
+  const form = single ? 'epoch-seq' : 'topic@epoch-seq, once for each topic of the request'
+  return new HubError('REQUEST_INVALID', `since: ${JSON.stringify(value.slice(0, 100))} is neither oldest nor ${form}`)
+}
+
+/**
+ * Where a topic begins. An event's id is one topic's, which the epoch shows; of several topics the others begin where `since` says, or are
+ * told that what they missed is unknown.
+ *
+ * @param epoch the topic's own; undefined where nobody has used it
+ */
+export function startOf(
+  { lastEvent, since, topics }: SubscriberRequest,
+  topic: TopicName,
+  epoch: string | undefined,
+): Position | 'oldest' | undefined {
+  if (lastEvent !== undefined && (topics.length === 1 || lastEvent.epoch === epoch)) return lastEvent
+  return since.get(topic) ?? lastEvent
 }
 
 /** A policy's name, or its JSON form: `latest`, `{"name":"drop-slow","timeoutMs":100}`. */

@@ -5,7 +5,8 @@ import type { ConnectionManager } from '../core/manager.ts'
 import type { TopicPattern } from '../core/patterns.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import type { Action, Session, SessionManager } from '../core/sessions.ts'
-import { ERRORS, type ErrorName, type ProtocolError } from '../wire/client-protocol.ts'
+import { DISCONNECTS, type Disconnect, ERRORS, type ErrorName, type ProtocolError } from '../wire/client-protocol.ts'
+import { CLIENT_CLOSE_CODES } from './client-codec.ts'
 import type { Grants } from './client-grants.ts'
 import type { JoinsAndLeaves } from './client-presence.ts'
 
@@ -58,6 +59,25 @@ export function protocolError(error: unknown): ProtocolError | undefined {
   if (error.code === 'UNAUTHENTICATED' && error.reason === 'expired') return ERRORS.tokenExpired
   const name = ERROR_OF[error.code]
   return name && { ...ERRORS[name], message: `${ERRORS[name].message}: ${error.message}` }
+}
+
+/** The close code of a connect that failed; undefined for what nobody expected. */
+export function refusalOf(error: unknown, token: string | undefined): Disconnect | undefined {
+  if (!(error instanceof HubError)) return undefined
+  if (error.code === 'UNAUTHENTICATED' && error.reason === 'expired') return DISCONNECTS.expired
+  const refused = token === undefined ? DISCONNECTS.permissionDenied : DISCONNECTS.invalidToken
+  const codes: Partial<Record<ErrorCode, Disconnect>> = {
+    PERMISSION_DENIED: refused,
+    // Its class, and nothing that would help to make a better one.
+    UNAUTHENTICATED: [DISCONNECTS.invalidToken[0], `${DISCONNECTS.invalidToken[1]}: ${error.reason ?? 'refused'}`],
+    CONNECTION_NOT_FOUND: DISCONNECTS.permissionDenied,
+    AUTH_UNAVAILABLE: [DISCONNECTS.serverError[0], 'who decides did not answer: try again later'],
+    QUOTA_EXCEEDED: DISCONNECTS.connectionLimit,
+    LIMIT_EXCEEDED: CLIENT_CLOSE_CODES.overloaded,
+    RATE_LIMITED: DISCONNECTS.tooManyRequests,
+    SHUTTING_DOWN: DISCONNECTS.shutdown,
+  }
+  return codes[error.code]
 }
 
 /** The gate of a hub whose sessions these are. */

@@ -1,19 +1,18 @@
 import type { RawData, WebSocket } from 'ws'
 import type { Client, CloseReason } from '../core/connection.ts'
-import { HubError } from '../core/errors.ts'
 import { type ClientId, type Position, parseClientId } from '../core/ids.ts'
 import { openSessions, type Session } from '../core/sessions.ts'
 import { commandLines, DISCONNECTS, type Disconnect, ERRORS, errorReply, resultReply } from '../wire/client-protocol.ts'
 import { CLIENT_CLOSE_CODES, clientCodec, PING_FRAME, PROTOBUF, textFrame } from './client-codec.ts'
 import { type Command, readCommand } from './client-commands.ts'
-import { expiry, protocolError, type TopicsContext } from './client-gate.ts'
+import { expiry, protocolError, refusalOf, type TopicsContext } from './client-gate.ts'
+import { ClientPings } from './client-pings.ts'
 import { CommandQueue } from './client-queue.ts'
 import { history, presence, presenceStats } from './client-reads.ts'
 import { ServerSubscriptions } from './client-recovery.ts'
 import { ClientTopics } from './client-topics.ts'
-import { silentFor } from './liveness.ts'
 import type { NodeSocket } from './node-socket.ts'
-import type { InboundLimit, Opening } from './transport.ts'
+import type { Heartbeat, InboundLimit, Opening } from './transport.ts'
 import { type WebSocketChannel, webSocketConnection } from './websocket.ts'
 
 /** What all sessions of one transport share. */
@@ -45,12 +44,7 @@ export class ClientSession implements Client {
   #connecting = false
   #client: Client | undefined
   #topics: ClientTopics | undefined
-  #stopPings: (() => void) | undefined
-  #ponged = true
-  /** At the last ping its host had confirmed nothing for a while. */
-  #silent = false
-  /** Pings since its last command. */
-  #quietBeats = 0
+  #pings: ClientPings | undefined
   #ended = false
 
   get closed(): boolean {
@@ -115,7 +109,7 @@ export class ClientSession implements Client {
     this.#ended = true
     this.#queue.clear()
     this.#heard()
-    this.#stopPings?.()
+    this.#pings?.end()
     this.#topics?.end()
     if (this.#context.byId.get(this.id) === this) this.#context.byId.delete(this.id)
   }
@@ -158,10 +152,10 @@ export class ClientSession implements Client {
     }
     // The answer to a ping does not stand in line: it says that the peer is there now.
     if (command.method === 'pong') {
-      this.#ponged = true
+      this.#pings?.ponged()
       return
     }
-    this.#quietBeats = 0
+    this.#pings?.heard()
     if (!this.#queue.push(command, length)) this.#disconnect(DISCONNECTS.tooManyRequests)
   }
 
@@ -237,7 +231,9 @@ export class ClientSession implements Client {
       const known = protocolError(error)
       // The SDKs get a new token and come back; nobody is in the hub's books yet, so there is no outbox to keep the order of.
       if (known?.code === ERRORS.tokenExpired.code && !this.#ended) this.#webSocket.send(errorReply(id, known))
-      this.#disconnect(this.#refusal(error, token))
+      const refusal = refusalOf(error, token)
+      if (refusal === undefined) this.#fault(error)
+      this.#disconnect(refusal ?? DISCONNECTS.serverError)
     }
   }
 
@@ -266,11 +262,25 @@ export class ClientSession implements Client {
       ...(heartbeat && { ping: heartbeat.seconds, pong: true }),
     }
     byId.set(this.id, this)
-    this.#stopPings = heartbeat?.add(
-      () => this.#ping(heartbeat.idleBeats),
-      () => this.#checkPong(heartbeat.pongMs),
-    )
+    if (heartbeat) this.#pings = this.#pingsOf(this.#client, heartbeat)
     this.reply(subs === undefined ? resultReply(id, 'connect', result) : connectReply(id, result, subs))
+  }
+
+  #pingsOf(client: Client, heartbeat: Heartbeat): ClientPings {
+    const { hub } = this.#context
+    return new ClientPings(heartbeat, {
+      client: this,
+      connection: this.#connection,
+      ping: () => client.send(PING_FRAME),
+      takesPart: () => {
+        const { subscriptions, patterns } = hub.getClient(this.id)
+        return subscriptions.length + patterns.length > 0
+      },
+      endIdle: () => {
+        this.#misdeed = [DISCONNECTS.forceNoReconnect[0], 'idle: no subscription, and nothing sent']
+        this.close('idle')
+      },
+    })
   }
 
   #identity({ expiresAt }: Session): object {
@@ -289,60 +299,7 @@ export class ClientSession implements Client {
     return resultReply(id, 'refresh', this.#identity(session))
   }
 
-  /** The close code of a connect that failed. */
-  #refusal(error: unknown, token: string | undefined): Disconnect {
-    switch (error instanceof HubError ? error.code : undefined) {
-      case 'UNAUTHENTICATED':
-        if ((error as HubError).reason === 'expired') return DISCONNECTS.expired
-        return [
-          DISCONNECTS.invalidToken[0],
-          `${DISCONNECTS.invalidToken[1]}: ${(error as HubError).reason ?? 'refused'}`,
-        ]
-      case 'AUTH_UNAVAILABLE':
-        return [DISCONNECTS.serverError[0], 'who decides did not answer: try again later']
-      case 'PERMISSION_DENIED':
-        return token === undefined ? DISCONNECTS.permissionDenied : DISCONNECTS.invalidToken
-      case 'CONNECTION_NOT_FOUND':
-        return DISCONNECTS.permissionDenied
-      case 'QUOTA_EXCEEDED':
-        return DISCONNECTS.connectionLimit
-      case 'LIMIT_EXCEEDED':
-        return CLIENT_CLOSE_CODES.overloaded
-      case 'RATE_LIMITED':
-        return DISCONNECTS.tooManyRequests
-      case 'SHUTTING_DOWN':
-        return DISCONNECTS.shutdown
-      default:
-        this.#fault(error)
-        return DISCONNECTS.serverError
-    }
-  }
-
   // ---- outbound
-
-  /** Whether a full connection may stay so is its policy's business, as long as its host is there. */
-  #ping(idleBeats: number): void {
-    this.#ponged = true
-    this.#silent = false
-    if (this.#isIdle(idleBeats)) {
-      this.#misdeed = [DISCONNECTS.forceNoReconnect[0], 'idle: no subscription, and nothing sent']
-      this.close('idle')
-    } else if (!this.#connection.writable) this.#silent = silentFor(this.#connection) > 0
-    else if (this.send(PING_FRAME)) this.#ponged = false
-  }
-
-  /** Nobody has answered in time. Other traffic is no pong. */
-  #checkPong(pongMs: number): void {
-    if (!this.#ponged) this.close('idle')
-    else if (this.#silent && silentFor(this.#connection) >= pongMs) this.close('lost')
-  }
-
-  /** It takes part in nothing: it has no subscription, and has sent nothing but pongs. */
-  #isIdle(idleBeats: number): boolean {
-    if (idleBeats === Number.POSITIVE_INFINITY || ++this.#quietBeats <= idleBeats) return false
-    const { subscriptions, patterns } = this.#context.hub.getClient(this.id)
-    return subscriptions.length + patterns.length === 0
-  }
 
   /** Of no use where it has to wait. */
   hint(frame: Uint8Array): void {

@@ -46,11 +46,17 @@ function keepOpen(response: ServerResponse, { client, connection }: OpenStream, 
  */
 function beginningOf(naming: SseNaming, { topics }: Opening): Beginning['begun'] {
   return ({ topic, position, recovered }) => {
-    if (naming === 'single') return sseId(formatPosition(position))
     const asked = topics.find(({ name }) => name === topic)?.options?.after !== undefined
     const told = { topic, position: formatPosition(position), ...(asked && { recovered }) }
-    return sseEvent({ event: 'position', data: JSON.stringify(told) })
+    const begins =
+      naming === 'single' ? sseId(told.position) : sseEvent({ event: 'position', data: JSON.stringify(told) })
+    // The hub tells the gap itself, unless the topic is new: then what was in an older life of it is gone without a trace.
+    return asked && !recovered && position.seq === 0 ? Buffer.concat([begins, unknownGap(topic)]) : begins
   }
+}
+
+function unknownGap(topic: string): Uint8Array {
+  return sseEvent({ event: 'gap', data: JSON.stringify({ topic, from: 0, to: 0, count: null, reason: 'epoch' }) })
 }
 
 /** Server-Sent Events (HTML Standard, section 9.2), for EventSource. Tells gaps, and why it ends. */

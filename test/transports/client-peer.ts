@@ -7,25 +7,30 @@ import { createHub, type HubOptions } from '../../src/hub.ts'
 import { type ClientProtocolOptions, clientProtocol, clientSubprotocol } from '../../src/transports/client-protocol.ts'
 import { Heartbeat, newClientId, type Opening } from '../../src/transports/transport.ts'
 
-/** Beats when the test says so. */
+/** Beats, and ends the time for answers, when the test says so. */
 export class ManualHeartbeat extends Heartbeat {
-  readonly #beats = new Set<() => void>()
+  readonly #clients = new Set<{ readonly ping: () => void; readonly check: (() => void) | undefined }>()
 
-  constructor() {
-    super(1000)
+  constructor(idleMs?: number) {
+    super(1000, { idleMs })
   }
 
-  override add(beat: () => void): () => void {
-    this.#beats.add(beat)
-    return () => this.#beats.delete(beat)
+  override add(ping: () => void, check?: () => void): () => void {
+    const client = { ping, check }
+    this.#clients.add(client)
+    return () => this.#clients.delete(client)
   }
 
   get clients(): number {
-    return this.#beats.size
+    return this.#clients.size
   }
 
   beat(): void {
-    for (const beat of this.#beats) beat()
+    for (const { ping } of this.#clients) ping()
+  }
+
+  deadline(): void {
+    for (const { check } of this.#clients) check?.()
   }
 }
 

@@ -313,7 +313,8 @@ describe('commands', () => {
     ['only unknown ones, or null', { connect: null, what: null }, 104],
     ['presence', { presence: { channel: 'a' } }, 108],
     ['presence_stats', { presence_stats: { channel: 'a' } }, 108],
-    ['history', { history: { channel: 'a' } }, 108],
+    ['a history of a bad name', { history: { channel: 'a//b' } }, 107],
+    ['a limit that is none', { history: { channel: 'a', limit: 'all' } }, 107],
     ['an rpc that is not there', { rpc: { method: 'a', data: {} } }, 104],
     ['an rpc without data', { rpc: { method: 'a' } }, 104],
     ['an rpc without a method', { rpc: { data: {} } }, 104],
@@ -323,7 +324,10 @@ describe('commands', () => {
     ['an ack of a topic that it is not on', { rpc: { method: 'ack', data: { topic: 'a', offset: 1 } } }, 107],
     ['an ack of a bad name', { rpc: { method: 'ack', data: { topic: 'a//b', offset: 1 } } }, 107],
     ['refresh', { refresh: { token: 'a' } }, 108],
-    ['sub_refresh', { sub_refresh: { channel: 'a' } }, 108],
+    ['sub_refresh', { sub_refresh: { channel: 'a', token: 't' } }, 108],
+    ['sub_refresh without a token', { sub_refresh: { channel: 'a' } }, 107],
+    ['an offset below zero', { subscribe: { channel: 'a', recover: true, offset: -1 } }, 107],
+    ['a bad pattern', { subscribe: { channel: 'a/**/b' } }, 107],
     ['a map subscription', { subscribe: { channel: 'a', type: 1 } }, 108],
     ['a filtered subscription', { subscribe: { channel: 'a', tf: { key: 'a' } } }, 108],
     ['a map publication', { publish: { channel: 'a', type: 1, key: 'k', data: 1 } }, 108],
@@ -516,7 +520,7 @@ describe('subscriptions', () => {
     await using peer = await Peer.connect(server.url)
     expect(await peer.call({ id: 2, subscribe: { channel: 'a' } })).toEqual({
       id: 2,
-      subscribe: { epoch: position.epoch, offset: 1 },
+      subscribe: { recoverable: true, positioned: true, epoch: position.epoch, offset: 1 },
     })
     expect(await peer.call({ id: 3, subscribe: { channel: 'a' } })).toEqual({
       id: 3,
@@ -592,7 +596,7 @@ describe('subscriptions', () => {
     const server = await serve()
     await using peer = await Peer.connect(`${server.url}?client=c`)
     server.hub.subscribe('c', 'a')
-    expect(await peer.next()).toEqual({ push: { channel: 'a', subscribe: {} } })
+    expect(await peer.next()).toMatchObject({ push: { channel: 'a', subscribe: { recoverable: true, offset: 0 } } })
     server.hub.routeData('a', json(1), JSON_TYPE)
     server.hub.unsubscribe('c', 'a')
     expect(await peer.take(2)).toEqual([
@@ -601,11 +605,12 @@ describe('subscriptions', () => {
     ])
   })
 
-  it('that a handler of the hub ends at once were denied', async () => {
+  it('that a handler of the hub ends at once are told and taken back', async () => {
     const server = await serve()
     server.hub.events.on('subscribe', ({ id, topic }) => void server.hub.unsubscribe(id, topic))
     await using peer = await Peer.connect(server.url)
-    expect(await peer.call({ id: 2, subscribe: { channel: 'a' } })).toMatchObject({ id: 2, error: { code: 103 } })
+    expect(await peer.call({ id: 2, subscribe: { channel: 'a' } })).toMatchObject({ id: 2, subscribe: { offset: 0 } })
+    expect(await peer.next()).toMatchObject({ push: { channel: 'a', unsubscribe: { code: 2000 } } })
   })
 
   it('of a client that was replaced meanwhile are not made for the newcomer', async () => {
@@ -703,11 +708,12 @@ describe('pings', () => {
     expect(await peer.next()).toEqual({})
     peer.say({})
     await peer.call({ id: 2, ping: {} })
+    heartbeat.deadline()
     heartbeat.beat()
     expect(await peer.next()).toEqual({})
     // Other traffic is no pong.
     await peer.call({ id: 3, ping: {} })
-    heartbeat.beat()
+    heartbeat.deadline()
     expect(await peer.closed).toEqual({ code: 3012, reason: 'no pong' })
     expect(heartbeat.clients).toBe(0)
   })
@@ -723,7 +729,10 @@ describe('pings', () => {
       server.hub.routeData('a', big, JSON_TYPE)
       await nextTurn()
     }
-    for (let beats = 0; beats < 3; beats++) heartbeat.beat()
+    for (let beats = 0; beats < 3; beats++) {
+      heartbeat.beat()
+      heartbeat.deadline()
+    }
     expect(server.hub.getClient('c').writable).toBe(false)
     peer.webSocket.resume()
   })

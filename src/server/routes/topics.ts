@@ -3,7 +3,7 @@ import type { WebSocket } from 'ws'
 import { z } from 'zod'
 import type { Client } from '../../core/connection.ts'
 import { HubError } from '../../core/errors.ts'
-import { parseTopicName, type TopicName } from '../../core/ids.ts'
+import { type Position, parseTopicName, type TopicName } from '../../core/ids.ts'
 import type { Action } from '../../core/sessions.ts'
 import { describePublicly } from '../../topics/describe.ts'
 import { httpStream, multipart } from '../../transports/http-stream.ts'
@@ -16,7 +16,9 @@ import { correlate } from '../correlation.ts'
 import { toHubError } from '../errors.ts'
 import { contentTypeOf, publishSource, sourceContentType } from '../publisher.ts'
 import { isWatched, releaseStream } from '../release.ts'
-import { readSubscriber, type SubscriberRequest } from '../subscriber.ts'
+import { addStart, socketStart } from '../socket-start.ts'
+import { readSubscriber, type SubscriberRequest, startOf } from '../subscriber.ts'
+import { historyOf } from '../topic-history.ts'
 
 interface TopicPath {
   Params: { '*': string }
@@ -30,6 +32,7 @@ const publishQuery = z.strictObject({
 /** `GET|POST|PUT /topics/{topic}` and `GET /events`: one topic on every protocol, by the request itself. */
 export function topicRoutes(app: FastifyInstance, context: HubContext): void {
   const { hub } = context
+  app.websocketServer.on('headers', addStart)
 
   app.route<TopicPath>({
     method: 'GET',
@@ -39,12 +42,23 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
     preHandler(request, reply, done) {
       const subscriber = readSubscriber(request, request.params['*'])
       request.hubResponse = reply.raw
-      admit(request, subscriber, ACTIONS[subscriber.role], done)
+      if (request.ws && subscriber.history !== undefined) {
+        throw new HubError('REQUEST_INVALID', 'history: a WebSocket has no answer that ends; ask with a plain GET')
+      }
+      const begin = request.ws && subscriber.since.size > 0 && subscriber.role !== 'publisher'
+      admit(request, subscriber, actionsOf(subscriber), error => {
+        if (begin && error === undefined) request.subscriber = socketStart(hub, request.raw, subscriber)
+        done(error)
+      })
     },
     handler(request, reply) {
       const subscriber = request.subscriber!
       if (subscriber.describe) {
         reply.send(describePublicly(hub.resolveTopic(subscriber.topics[0]!)))
+        return
+      }
+      if (subscriber.history !== undefined) {
+        reply.send(historyOf(hub, subscriber, subscriber.history))
         return
       }
       const { accept = '' } = request.headers
@@ -62,7 +76,8 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
   })
 
   function readEvents(request: FastifyRequest, _reply: FastifyReply, done: Done): void {
-    admit(request, readSubscriber(request), ACTIONS.subscriber, done)
+    const subscriber = readSubscriber(request)
+    admit(request, subscriber, actionsOf(subscriber), done)
   }
 
   function admit(request: FastifyRequest, subscriber: SubscriberRequest, actions: readonly Action[], done: Done): void {
@@ -91,12 +106,19 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
   }
 
   function opening(request: FastifyRequest, subscriber: SubscriberRequest): Opening {
-    const { clientId, policy, after } = subscriber
-    const options = { policy, after }
-    const topics = subscriber.role === 'publisher' ? [] : subscriber.topics.map(name => ({ name, options }))
+    const { clientId, policy } = subscriber
+    const topics =
+      subscriber.role === 'publisher'
+        ? []
+        : subscriber.topics.map(name => ({ name, options: { policy, after: afterOf(subscriber, name) } }))
     const { hubSession: session } = request
     const headers = context.edge.streamHeaders(request)
     return { hub, clientId, topics, session, address: addressOf(request), heartbeat: context.heartbeat, headers }
+  }
+
+  function afterOf(subscriber: SubscriberRequest, topic: TopicName): Position | 'oldest' | undefined {
+    const resumes = subscriber.lastEvent !== undefined || subscriber.since.size > 0
+    return resumes ? startOf(subscriber, topic, hub.getTopic(topic)?.position.epoch) : undefined
   }
 
   function openSocket(webSocket: WebSocket, request: FastifyRequest): void {
@@ -169,6 +191,12 @@ const ACTIONS: Readonly<Record<SubscriberRequest['role'], readonly Action[]>> = 
   subscriber: ['subscribe'],
   publisher: ['publish'],
   both: ['subscribe', 'publish'],
+}
+
+/** Who goes on where it stopped reads on; who names a place reads what was before. */
+function actionsOf({ role, since, history }: SubscriberRequest): readonly Action[] {
+  if (history !== undefined) return ['history']
+  return since.size > 0 ? [...ACTIONS[role], 'history'] : ACTIONS[role]
 }
 
 /** A function of its own, as all that leave a listener behind: what the listener keeps is this and not the request. */
