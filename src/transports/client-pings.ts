@@ -1,16 +1,15 @@
 import type { Client } from '../core/connection.ts'
+import type { ConnectionManager } from '../core/manager.ts'
+import { PING_FRAME } from './client-codec.ts'
 import { silentFor } from './liveness.ts'
 import type { NodeSocket } from './node-socket.ts'
 import type { Heartbeat } from './transport.ts'
 
 /** Whose pings they are. */
 interface Pinged {
+  readonly hub: ConnectionManager
   readonly connection: NodeSocket
   readonly client: Client
-  /** Sends one. False: the client has gone. */
-  ping(): boolean
-  /** Has it any subscription? Asked only where the heartbeat limits idleness. */
-  takesPart(): boolean
   /** It has taken part in nothing for too long. */
   endIdle(): void
 }
@@ -51,12 +50,19 @@ export class ClientPings {
 
   /** Whether a full connection may stay so is its policy's business, as long as its host is there. */
   #ping(): void {
-    const { connection } = this.#pinged
+    const { connection, client } = this.#pinged
     this.#ponged = true
     this.#silent = false
-    if (++this.#quiet > this.#heartbeat.idleBeats && !this.#pinged.takesPart()) this.#pinged.endIdle()
+    if (++this.#quiet > this.#heartbeat.idleBeats && this.#isIdle()) this.#pinged.endIdle()
     else if (!connection.writable) this.#silent = silentFor(connection) > 0
-    else if (this.#pinged.ping()) this.#ponged = false
+    else if (client.send(PING_FRAME)) this.#ponged = false
+  }
+
+  /** It has no subscription, and has sent nothing but pongs. */
+  #isIdle(): boolean {
+    const { hub, client } = this.#pinged
+    const { subscriptions, patterns } = hub.getClient(client.id)
+    return subscriptions.length + patterns.length === 0
   }
 
   /** The deadline. */

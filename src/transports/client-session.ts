@@ -1,18 +1,18 @@
 import type { RawData, WebSocket } from 'ws'
 import type { Client, CloseReason } from '../core/connection.ts'
-import { type ClientId, type Position, parseClientId } from '../core/ids.ts'
+import { type ClientId, parseClientId } from '../core/ids.ts'
 import { openSessions, type Session } from '../core/sessions.ts'
 import { commandLines, DISCONNECTS, type Disconnect, ERRORS, errorReply, resultReply } from '../wire/client-protocol.ts'
-import { CLIENT_CLOSE_CODES, clientCodec, PING_FRAME, PROTOBUF, textFrame } from './client-codec.ts'
+import { CLIENT_CLOSE_CODES, clientCodec, PROTOBUF, textFrame } from './client-codec.ts'
 import { type Command, readCommand } from './client-commands.ts'
-import { expiry, protocolError, refusalOf, type TopicsContext } from './client-gate.ts'
+import { connectReply, refresh } from './client-connect.ts'
+import { protocolError, refusalOf, type TopicsContext } from './client-gate.ts'
 import { ClientPings } from './client-pings.ts'
 import { CommandQueue } from './client-queue.ts'
 import { history, presence, presenceStats } from './client-reads.ts'
-import { ServerSubscriptions } from './client-recovery.ts'
 import { ClientTopics } from './client-topics.ts'
 import type { NodeSocket } from './node-socket.ts'
-import type { Heartbeat, InboundLimit, Opening } from './transport.ts'
+import type { InboundLimit, Opening } from './transport.ts'
 import { type WebSocketChannel, webSocketConnection } from './websocket.ts'
 
 /** What all sessions of one transport share. */
@@ -23,6 +23,8 @@ export interface SessionContext extends TopicsContext {
   /** The registered ones, so that one listener on the hub serves them all. */
   readonly byId: Map<ClientId, ClientSession>
 }
+
+type Connect = Extract<Command, { method: 'connect' }>
 
 /**
  * One socket of the client protocol. It becomes a client of the hub with its connect command; until then it counts nowhere.
@@ -42,6 +44,8 @@ export class ClientSession implements Client {
   readonly #queue: CommandQueue
   readonly #inbound: InboundLimit | undefined
   #connecting = false
+  /** Bytes of what it was told so far. */
+  #replied = 0
   #client: Client | undefined
   #topics: ClientTopics | undefined
   #pings: ClientPings | undefined
@@ -166,15 +170,17 @@ export class ClientSession implements Client {
   }
 
   async #answer(command: Command): Promise<number> {
+    const before = this.#replied
     try {
       const reply = await this.#perform(command)
-      return reply === undefined ? 0 : this.reply(reply)
+      if (reply !== undefined) this.reply(reply)
     } catch (error) {
       const known = protocolError(error)
       if (known === undefined) this.#fault(error)
       const id = 'id' in command ? command.id : undefined
-      return id === undefined ? 0 : this.reply(errorReply(id, known ?? ERRORS.internal))
+      if (id !== undefined) this.reply(errorReply(id, known ?? ERRORS.internal))
     }
+    return this.#replied - before
   }
 
   #perform(command: Command): Promise<string | undefined> | string | undefined {
@@ -196,7 +202,7 @@ export class ClientSession implements Client {
       case 'presence_stats':
         return presenceStats(this.#context, this, command)
       case 'refresh':
-        return this.#refresh(command)
+        return refresh(this.#context, this, command)
       case 'sub_refresh':
         return this.#topics!.refresh(command)
       case 'ping':
@@ -221,11 +227,12 @@ export class ClientSession implements Client {
 
   // ---- connect
 
-  async #connect({ id, token, positions }: Extract<Command, { method: 'connect' }>): Promise<undefined> {
+  async #connect(command: Connect): Promise<undefined> {
+    const { id, token } = command
     try {
       const opening = this.#opening!
       const session = opening.session ?? (await this.#authenticate(token, opening))
-      if (!this.#ended) this.#register(id, session, opening, positions)
+      if (!this.#ended) this.#register(command, session, opening)
       this.#opening = undefined
     } catch (error) {
       const known = protocolError(error)
@@ -248,7 +255,7 @@ export class ClientSession implements Client {
     })
   }
 
-  #register(id: number, session: Session, opening: Opening, positions: ReadonlyMap<string, Position>): void {
+  #register(command: Connect, session: Session, opening: Opening): void {
     const { hub, byId } = this.#context
     const { address, topics, heartbeat } = opening
     this.#client = hub.registerClient(this.id, this.#connection, { session, address })
@@ -256,47 +263,16 @@ export class ClientSession implements Client {
     this.#topics = new ClientTopics(this.#context, this)
     for (const { name, options } of topics) hub.subscribe(this.id, name, options)
     // A handler of the hub's events may have subscribed it too, or ended it already: then it is not found.
-    const subs = new ServerSubscriptions(hub, this.id, positions).text()
-    const result = {
-      ...this.#identity(session),
-      ...(heartbeat && { ping: heartbeat.seconds, pong: true }),
-    }
+    const reply = connectReply(this.#context, this.id, command, session, heartbeat)
     byId.set(this.id, this)
-    if (heartbeat) this.#pings = this.#pingsOf(this.#client, heartbeat)
-    this.reply(subs === undefined ? resultReply(id, 'connect', result) : connectReply(id, result, subs))
+    const pinged = { hub, client: this, connection: this.#connection, endIdle: () => this.#endIdle() }
+    if (heartbeat) this.#pings = new ClientPings(heartbeat, pinged)
+    this.reply(reply)
   }
 
-  #pingsOf(client: Client, heartbeat: Heartbeat): ClientPings {
-    const { hub } = this.#context
-    return new ClientPings(heartbeat, {
-      client: this,
-      connection: this.#connection,
-      ping: () => client.send(PING_FRAME),
-      takesPart: () => {
-        const { subscriptions, patterns } = hub.getClient(this.id)
-        return subscriptions.length + patterns.length > 0
-      },
-      endIdle: () => {
-        this.#misdeed = [DISCONNECTS.forceNoReconnect[0], 'idle: no subscription, and nothing sent']
-        this.close('idle')
-      },
-    })
-  }
-
-  #identity({ expiresAt }: Session): object {
-    return { client: this.id, version: 'hubline', ...expiry(expiresAt) }
-  }
-
-  /** A newer token of the same user. Throws what the session manager throws, PERMISSION_DENIED. */
-  async #refresh({ id, token }: Extract<Command, { method: 'refresh' }>): Promise<string | undefined> {
-    const { hub, sessions } = this.#context
-    if (sessions.refresh === undefined) return errorReply(id, ERRORS.notAvailable)
-    const before = hub.sessionOf(this.id)
-    if (before === undefined || !this.current) return undefined
-    const session = await sessions.refresh(before, token)
-    if (!this.current) return undefined
-    hub.setSession(this.id, session)
-    return resultReply(id, 'refresh', this.#identity(session))
+  #endIdle(): void {
+    this.#misdeed = [DISCONNECTS.forceNoReconnect[0], 'idle: no subscription, and nothing sent']
+    this.close('idle')
   }
 
   // ---- outbound
@@ -306,11 +282,11 @@ export class ClientSession implements Client {
     if (this.#connection.writable) this.send(frame)
   }
 
-  /** Sends a text of the protocol, and answers with its bytes. */
-  reply(text: string): number {
+  /** Sends a text of the protocol. */
+  reply(text: string): void {
     const frame = textFrame(text)
+    this.#replied += frame.byteLength
     this.send(frame)
-    return frame.byteLength
   }
 
   #malformed(why: string): void {
@@ -336,9 +312,4 @@ export class ClientSession implements Client {
   #fault(error: unknown): void {
     this.#context.hub.events.emit('fault', { error, where: 'client protocol' })
   }
-}
-
-/** `subs` is JSON text already. */
-function connectReply(id: number, result: object, subs: string): string {
-  return `{"id":${id},"connect":${JSON.stringify(result).slice(0, -1)},"subs":${subs}}}`
 }

@@ -1,0 +1,46 @@
+import type { ClientId, Position } from '../core/ids.ts'
+import type { Session } from '../core/sessions.ts'
+import { ERRORS, errorReply, resultReply } from '../wire/client-protocol.ts'
+import type { Command } from './client-commands.ts'
+import { expiry, sessionOf, type TopicsContext, type TopicsOwner } from './client-gate.ts'
+import { ServerSubscriptions } from './client-recovery.ts'
+import type { Heartbeat } from './transport.ts'
+
+/**
+ * The reply to a connect, once the client is registered: who it is, when its session ends, how often it is pinged, and what the server has
+ * subscribed it to. Throws CONNECTION_NOT_FOUND where a handler of the hub's events has ended it already.
+ */
+export function connectReply(
+  { hub }: TopicsContext,
+  client: ClientId,
+  { id, positions }: { readonly id: number; readonly positions: ReadonlyMap<string, Position> },
+  session: Session,
+  heartbeat: Heartbeat | undefined,
+): string {
+  const subs = new ServerSubscriptions(hub, client, positions).text()
+  const pings = heartbeat && { ping: heartbeat.seconds, pong: true }
+  const result = { ...identity(client, session), ...pings }
+  if (subs === undefined) return resultReply(id, 'connect', result)
+  // What was recovered is JSON text already.
+  return `{"id":${id},"connect":${JSON.stringify(result).slice(0, -1)},"subs":${subs}}}`
+}
+
+function identity(client: ClientId, { expiresAt }: Session): object {
+  return { client, version: 'hubline', ...expiry(expiresAt) }
+}
+
+/** A newer token of the same user. Throws what the session manager throws, PERMISSION_DENIED. */
+export async function refresh(
+  context: TopicsContext,
+  owner: TopicsOwner,
+  { id, token }: Extract<Command, { method: 'refresh' }>,
+): Promise<string | undefined> {
+  const { hub, sessions } = context
+  if (sessions.refresh === undefined) return errorReply(id, ERRORS.notAvailable)
+  const before = sessionOf(context, owner)
+  if (before === undefined) return undefined
+  const session = await sessions.refresh(before, token)
+  if (!owner.current) return undefined
+  hub.setSession(owner.id, session)
+  return resultReply(id, 'refresh', identity(owner.id, session))
+}
