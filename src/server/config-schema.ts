@@ -75,6 +75,10 @@ export const configSchema = z.strictObject({
   shutdown: shutdown.prefault({}),
   /** Between two pings of a client, in ms. */
   pingMs: z.int().min(100).max(3_600_000).default(25_000),
+  /** How long a client may take to answer one, in ms; never longer than until the next. */
+  pongMs: z.int().min(100).max(3_600_000).default(10_000),
+  /** How long a WebSocket that takes part in nothing may stay, in ms; 0: for ever. */
+  idleMs: z.int().min(0).max(86_400_000).default(0),
   policy: policySchema.default('buffered'),
   history: history.prefault({}),
   maxMessageBytes: maxMessageBytes.default(MIB),

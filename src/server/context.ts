@@ -44,6 +44,8 @@ export interface ContextOptions {
   readonly tickets?: Tickets | undefined
   readonly revocations?: Revocations | undefined
   readonly pingMs: number
+  readonly pongMs: number | undefined
+  readonly idleMs: number | undefined
   readonly maxMessageBytes: number
   readonly receivers: Receivers
   /** Those of the hub, where they may be shown and changed. */
@@ -90,7 +92,7 @@ export class HubContext {
     this.revocations = revocations ?? new Revocations()
     this.gate = new Gate(sessions, { resolve: name => hub.resolveTopic(name) })
     this.watch = new SessionWatch({ hub, sessions, scheduler: hub.scheduler })
-    this.heartbeat = new Heartbeat(options.pingMs)
+    this.heartbeat = new Heartbeat(options.pingMs, options)
     this.maxMessageBytes = options.maxMessageBytes
     this.receivers = options.receivers
     this.topicRules = options.topicRules

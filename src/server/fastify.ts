@@ -46,6 +46,10 @@ export interface HublinePluginOptions {
   readonly revocations?: Revocations
   /** Between two pings of a client, in ms. Default 25,000. */
   readonly pingMs?: number
+  /** How long a client may take to answer one, in ms. Default 10,000; never longer than until the next. */
+  readonly pongMs?: number
+  /** How long a WebSocket that takes part in nothing may stay, in ms. Default: for ever. */
+  readonly idleMs?: number
   /** Largest body of a publication and largest WebSocket message, in bytes. Default 1 MiB. */
   readonly maxMessageBytes?: number
   /** Lets the API register clients that are URLs. Of the same hub; yours to close, after the app. */
@@ -100,6 +104,7 @@ async function plugin(app: FastifyInstance, options: HublinePluginOptions): Prom
   const sessions = limitLogins(options.sessions ?? openSessions, edge)
   const context = new HubContext({
     ...{ hub, sessions, pingMs, maxMessageBytes, ownSockets, ending },
+    ...{ pongMs: options.pongMs, idleMs: options.idleMs },
     ...{ receivers, edge, requestsPerSecond, degraded, topicRules: options.topicRules },
     ...{ apiKeys: options.apiKeys, tickets: options.tickets, revocations: options.revocations },
   })

@@ -55,7 +55,7 @@ async function createApp(
   options: ServerOptions,
   cut: AbortSignal,
 ): Promise<{ hub: Hub; app: FastifyInstance; recover: () => Promise<void> }> {
-  const { maxMessageBytes, pingMs } = config
+  const { maxMessageBytes, pingMs, pongMs, idleMs } = config
   const { close: closeSessions, ...sessions } = createSessions(config.sessions)
   const topicRules = configuredRules(config, options.topics)
   const hub = createConfiguredHub(config, topicRules)
@@ -84,7 +84,7 @@ async function createApp(
   app.setNotFoundHandler(notFound)
   const clients = await ServerClients.open(hub, config, logger)
   await app.register(hubline, {
-    ...{ hub, topicRules, pingMs, maxMessageBytes, ...sessions, ...clients.kinds },
+    ...{ hub, topicRules, pingMs, pongMs, idleMs, maxMessageBytes, ...sessions, ...clients.kinds },
     requestsPerSecond: config.apiGateway.requestsPerSecond,
     degraded: () => clients.degraded,
     shutdown: endingOf(config, cut),

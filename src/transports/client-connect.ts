@@ -1,10 +1,28 @@
+import type { Connection } from '../core/connection.ts'
 import type { ClientId, Position } from '../core/ids.ts'
-import type { Session } from '../core/sessions.ts'
+import { openSessions, type Session } from '../core/sessions.ts'
 import { ERRORS, errorReply, resultReply } from '../wire/client-protocol.ts'
+import { clientCodec } from './client-codec.ts'
 import type { Command } from './client-commands.ts'
 import { expiry, sessionOf, type TopicsContext, type TopicsOwner } from './client-gate.ts'
 import { ServerSubscriptions } from './client-recovery.ts'
-import type { Heartbeat } from './transport.ts'
+import type { Heartbeat, Opening } from './transport.ts'
+
+/** Throws or rejects as SessionManager.authenticate. */
+export function authenticate(
+  { gate: { sessions } }: TopicsContext,
+  token: string | undefined,
+  { address, credentials }: Opening,
+  connection: Connection,
+): Session | Promise<Session> {
+  // A system call, and nobody who wants to know.
+  const from = sessions === openSessions ? undefined : (address ?? connection.address)
+  return sessions.authenticate({
+    ...{ protocol: clientCodec.name, address: from },
+    ...credentials,
+    ...((token ?? '') !== '' && { token, ticket: undefined }),
+  })
+}
 
 /**
  * The reply to a connect, once the client is registered: who it is, when its session ends, how often it is pinged, and what the server has

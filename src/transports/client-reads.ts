@@ -13,14 +13,24 @@ type Reply = Promise<string | undefined>
 
 const MAX_HISTORY = 1000
 /** Characters of publications in one reply, but for one that is longer alone: a client may have no more than 64 KiB of replies waiting. */
-export const MAX_REPLY_LENGTH = 32 * 1024
+const MAX_REPLY_LENGTH = 32 * 1024
 const MAX_PRESENCE = 1000
+
+/** Throws HubErrors. */
+export function read(
+  context: TopicsContext,
+  owner: TopicsOwner,
+  command: CommandOf<'history' | 'presence' | 'presence_stats'>,
+): Reply {
+  if (command.method === 'history') return history(context, owner, command)
+  return command.method === 'presence' ? presence(context, owner, command) : presenceStats(context, owner, command)
+}
 
 /**
  * What a topic keeps, a page at a time: as many as asked for, at most 1000 and 32 KiB. More is there while the last one's offset is not the
- * reply's. What is not JSON is left out. Throws HubErrors.
+ * reply's. What is not JSON is left out.
  */
-export async function history(context: TopicsContext, owner: TopicsOwner, command: CommandOf<'history'>): Reply {
+async function history(context: TopicsContext, owner: TopicsOwner, command: CommandOf<'history'>): Reply {
   const { id, channel, since, reverse } = command
   const topic = topicOf(channel)
   if (!(await permitted(context, owner, 'history', topic))) return undefined
@@ -53,8 +63,7 @@ function publicationsOf(messages: readonly Message[]): string[] {
   return publications
 }
 
-/** Throws HubErrors. */
-export async function presence(context: TopicsContext, owner: TopicsOwner, command: CommandOf<'presence'>): Reply {
+async function presence(context: TopicsContext, owner: TopicsOwner, command: CommandOf<'presence'>): Reply {
   const topic = topicOf(command.channel)
   if (!(await permitted(context, owner, 'presence', topic))) return undefined
   const present = context.hub.presence(topic)
@@ -65,8 +74,7 @@ export async function presence(context: TopicsContext, owner: TopicsOwner, comma
   return resultReply(command.id, 'presence', { presence: Object.fromEntries(entries) })
 }
 
-/** Throws HubErrors. */
-export async function presenceStats(
+async function presenceStats(
   context: TopicsContext,
   owner: TopicsOwner,
   { id, channel }: CommandOf<'presence_stats'>,

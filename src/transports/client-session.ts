@@ -1,15 +1,15 @@
 import type { RawData, WebSocket } from 'ws'
 import type { Client, CloseReason } from '../core/connection.ts'
 import { type ClientId, parseClientId } from '../core/ids.ts'
-import { openSessions, type Session } from '../core/sessions.ts'
+import type { Session } from '../core/sessions.ts'
 import { commandLines, DISCONNECTS, type Disconnect, ERRORS, errorReply, resultReply } from '../wire/client-protocol.ts'
 import { CLIENT_CLOSE_CODES, clientCodec, PROTOBUF, textFrame } from './client-codec.ts'
 import { type Command, readCommand } from './client-commands.ts'
-import { connectReply, refresh } from './client-connect.ts'
+import { authenticate, connectReply, refresh } from './client-connect.ts'
 import { protocolError, refusalOf, type TopicsContext } from './client-gate.ts'
 import { ClientPings } from './client-pings.ts'
 import { CommandQueue } from './client-queue.ts'
-import { history, presence, presenceStats } from './client-reads.ts'
+import { read } from './client-reads.ts'
 import { ClientTopics } from './client-topics.ts'
 import type { NodeSocket } from './node-socket.ts'
 import type { InboundLimit, Opening } from './transport.ts'
@@ -196,11 +196,9 @@ export class ClientSession implements Client {
       case 'ack':
         return this.#topics!.acknowledge(command)
       case 'history':
-        return history(this.#context, this, command)
       case 'presence':
-        return presence(this.#context, this, command)
       case 'presence_stats':
-        return presenceStats(this.#context, this, command)
+        return read(this.#context, this, command)
       case 'refresh':
         return refresh(this.#context, this, command)
       case 'sub_refresh':
@@ -231,7 +229,7 @@ export class ClientSession implements Client {
     const { id, token } = command
     try {
       const opening = this.#opening!
-      const session = opening.session ?? (await this.#authenticate(token, opening))
+      const session = opening.session ?? (await authenticate(this.#context, token, opening, this.#connection))
       if (!this.#ended) this.#register(command, session, opening)
       this.#opening = undefined
     } catch (error) {
@@ -242,17 +240,6 @@ export class ClientSession implements Client {
       if (refusal === undefined) this.#fault(error)
       this.#disconnect(refusal ?? DISCONNECTS.serverError)
     }
-  }
-
-  #authenticate(token: string | undefined, { address, credentials }: Opening): Session | Promise<Session> {
-    const { sessions } = this.#context.gate
-    // A system call, and nobody who wants to know.
-    const from = sessions === openSessions ? undefined : (address ?? this.#connection.address)
-    return sessions.authenticate({
-      ...{ protocol: clientCodec.name, address: from },
-      ...credentials,
-      ...((token ?? '') !== '' && { token, ticket: undefined }),
-    })
   }
 
   #register(command: Connect, session: Session, opening: Opening): void {
