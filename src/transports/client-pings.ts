@@ -34,14 +34,10 @@ export class ClientPings {
     )
   }
 
-  /** The empty command. Nothing else is a pong. */
-  ponged(): void {
-    this.#ponged = true
-  }
-
-  /** A command came. */
-  heard(): void {
-    this.#quiet = 0
+  /** A command came. Only the empty one is a pong. */
+  heard(pong: boolean): void {
+    if (pong) this.#ponged = true
+    else this.#quiet = 0
   }
 
   end(): void {

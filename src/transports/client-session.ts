@@ -154,13 +154,9 @@ export class ClientSession implements Client {
       this.#connecting = true
       this.#heard()
     }
+    this.#pings?.heard(command.method === 'pong')
     // The answer to a ping does not stand in line: it says that the peer is there now.
-    if (command.method === 'pong') {
-      this.#pings?.ponged()
-      return
-    }
-    this.#pings?.heard()
-    if (!this.#queue.push(command, length)) this.#disconnect(DISCONNECTS.tooManyRequests)
+    if (command.method !== 'pong' && !this.#queue.push(command, length)) this.#disconnect(DISCONNECTS.tooManyRequests)
   }
 
   /** Its first word has come, or never will. */
