@@ -1,0 +1,56 @@
+import { execFileSync } from 'node:child_process'
+
+/** A host of its own at the other end of a cable, which can be pulled: neither side is told, and TCP is left to find out. */
+export class FarHost implements Disposable {
+  readonly name = `hubline-${process.pid}`
+  readonly #link = `hub${process.pid}`
+  readonly address = '10.203.17.1'
+
+  constructor() {
+    const { name } = this
+    const link = this.#link
+    ip('netns', 'add', name)
+    try {
+      ip('link', 'add', link, 'type', 'veth', 'peer', 'name', 'far', 'netns', name)
+      ip('addr', 'add', `${this.address}/30`, 'dev', link)
+      ip('link', 'set', link, 'up')
+      ip('-n', name, 'addr', 'add', '10.203.17.2/30', 'dev', 'far')
+      ip('-n', name, 'link', 'set', 'far', 'up')
+      ip('-n', name, 'link', 'set', 'lo', 'up')
+    } catch (error) {
+      this[Symbol.dispose]()
+      throw error
+    }
+  }
+
+  /** What runs there: a command and its first arguments. */
+  get command(): readonly [string, ...string[]] {
+    return ['ip', 'netns', 'exec', this.name]
+  }
+
+  pull(): void {
+    ip('-n', this.name, 'link', 'set', 'far', 'down')
+  }
+
+  [Symbol.dispose](): void {
+    try {
+      ip('netns', 'del', this.name)
+    } catch {}
+  }
+}
+
+function ip(...args: string[]): void {
+  execFileSync('ip', args, { stdio: 'pipe' })
+}
+
+/** Why there can be no such host here; undefined: there can. */
+export function missing(): string | undefined {
+  if (process.platform !== 'linux') return 'it needs network namespaces, which are Linux’s'
+  if (process.getuid?.() !== 0) return 'network namespaces need root'
+  try {
+    new FarHost()[Symbol.dispose]()
+    return undefined
+  } catch (error) {
+    return `ip netns does not work here: ${(error as Error).message.split('\n')[0]}`
+  }
+}
