@@ -58,6 +58,8 @@ export function errorBody({ code, reason, message }: HubError): ErrorBody {
   return { error: { code, ...(reason && { reason }), message } }
 }
 
+/** What an error repeats of a peer's words is text, whatever a browser makes of it. */
+const NO_SNIFF = ['x-content-type-options', 'nosniff'] as const
 const TOO_LARGE = 'FST_ERR_CTP_BODY_TOO_LARGE'
 
 /** Turns whatever was thrown into one of our codes. What we did not expect is told as INTERNAL, without its text. */
@@ -93,14 +95,20 @@ export function errorHandler(maxMessageBytes: number) {
     if (status === 426) reply.header('upgrade', 'websocket').header('connection', 'upgrade')
     // What is left of a refused body must not be taken for the next request.
     if (status === 408 || status === 413 || status === 503 || request.ws) reply.header('connection', 'close')
-    reply.code(status).send(errorBody(told))
+    reply
+      .code(status)
+      .header(...NO_SNIFF)
+      .send(errorBody(told))
   }
 }
 
 /** Fastify's handler for what has no route. */
 export function notFound(request: FastifyRequest, reply: FastifyReply): void {
   const path = request.url.split('?')[0]
-  reply.code(404).send(errorBody(new HubError('NOT_FOUND', `there is nothing at ${request.method} ${path}`)))
+  reply
+    .code(404)
+    .header(...NO_SNIFF)
+    .send(errorBody(new HubError('NOT_FOUND', `there is nothing at ${request.method} ${path}`)))
 }
 
 /** RFC 9110, section 10.2.3: whole seconds. */

@@ -95,16 +95,23 @@ async function createApp(
   // Behind the plugin's own, which closes the hub.
   app.addHook('preClose', () => clients.close(cut))
   app.addHook('preClose', closeSessions)
-  // The same gate for pages, and for what there is not.
+  // Also of the routes above: Fastify hands a hook down to scopes that are there already. They have passed the gate.
   app.addHook('onRequest', (request, reply, done) => {
     const { config: route } = request.routeOptions
-    edge.enter(request, reply, route)
+    if (request.is404) edge.enter(request, reply, route)
     refuseUpgrade(request, route)
     done()
   })
-  await app.register(helmet, SECURITY_HEADERS)
   const { plugins = [guide] } = options
-  for (const plugin of plugins) await app.register(plugin, { hub })
+  const pages: FastifyPluginAsync = async scope => {
+    scope.addHook('onRequest', (request, reply, done) => {
+      edge.enter(request, reply, request.routeOptions.config)
+      done()
+    })
+    await scope.register(helmet, SECURITY_HEADERS)
+    for (const plugin of plugins) await scope.register(plugin, { hub })
+  }
+  await app.register(pages)
   return { hub, app, recover: () => clients.recover() }
 }
 

@@ -74,7 +74,7 @@ export function refusalOf(error: unknown, token: string | undefined): Disconnect
     AUTH_UNAVAILABLE: [DISCONNECTS.serverError[0], 'who decides did not answer: try again later'],
     QUOTA_EXCEEDED: DISCONNECTS.connectionLimit,
     LIMIT_EXCEEDED: CLIENT_CLOSE_CODES.overloaded,
-    RATE_LIMITED: DISCONNECTS.tooManyRequests,
+    RATE_LIMITED: CLIENT_CLOSE_CODES.overloaded,
     SHUTTING_DOWN: DISCONNECTS.shutdown,
   }
   return codes[error.code]

@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Command } from './client-commands.ts'
+import type { InboundLimit } from './transport.ts'
 
 /** Characters of commands that may wait for their turn; a longer one may wait alone. */
 const MAX_WAITING_LENGTH = 1024 * 1024
@@ -14,13 +15,20 @@ export class CommandQueue {
   readonly #maxCommands: number
   /** Answers one command; resolves to the bytes of the answer, and never rejects. */
   readonly #answer: (command: Command) => Promise<number>
+  readonly #inbound: InboundLimit | undefined
   #waiting: { readonly command: Command; readonly length: number }[] = []
   #waitingLength = 0
   #running = false
 
-  constructor(maxCommands: number, answer: (command: Command) => Promise<number>) {
+  constructor(maxCommands: number, answer: (command: Command) => Promise<number>, inbound?: InboundLimit) {
     this.#maxCommands = maxCommands
     this.#answer = answer
+    this.#inbound = inbound
+  }
+
+  /** Of each command that comes, before it is read, answers to pings too: a frame may have hundreds. False: there are too many of them. */
+  admits(length: number): boolean {
+    return this.#inbound?.take(length) ?? true
   }
 
   /** False: too much waits already, and this was not taken. */

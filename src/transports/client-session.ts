@@ -12,7 +12,7 @@ import { CommandQueue } from './client-queue.ts'
 import { read } from './client-reads.ts'
 import { ClientTopics } from './client-topics.ts'
 import type { NodeSocket } from './node-socket.ts'
-import type { InboundLimit, Opening } from './transport.ts'
+import { type Opening, subscribeTo } from './transport.ts'
 import { type WebSocketChannel, webSocketConnection } from './websocket.ts'
 
 /** What all sessions of one transport share. */
@@ -42,7 +42,6 @@ export class ClientSession implements Client {
   /** Until it says connect. */
   #stale: NodeJS.Timeout | undefined
   readonly #queue: CommandQueue
-  readonly #inbound: InboundLimit | undefined
   #connecting = false
   /** Bytes of what it was told so far. */
   #replied = 0
@@ -60,12 +59,11 @@ export class ClientSession implements Client {
     this.id = parseClientId(opening.clientId)
     this.#context = context
     this.#opening = opening
-    this.#inbound = opening.inbound
     this.#webSocket = channel.webSocket
     this.#connection = webSocketConnection(channel, clientCodec, reason =>
       this.#misdeed && (reason === 'protocol' || reason === 'idle') ? this.#misdeed : CLIENT_CLOSE_CODES[reason],
     )
-    this.#queue = new CommandQueue(context.maxCommands, command => this.#answer(command))
+    this.#queue = new CommandQueue(context.maxCommands, command => this.#answer(command), opening.inbound)
     this.#stale = setTimeout(() => this.#disconnect(DISCONNECTS.stale), context.connectTimeoutMs).unref()
     channel.webSocket.on('message', (data, binary) => this.#guard(data, binary))
     channel.webSocket.on('close', () => this.close('peer'))
@@ -128,12 +126,9 @@ export class ClientSession implements Client {
     }
     const { maxCommands } = this.#context
     let commands = 0
-    let bytes = (data as Buffer).byteLength
     for (const line of commandLines(data.toString())) {
       if (++commands > maxCommands) this.#malformed(`a frame has at most ${maxCommands} commands`)
-      // Each command is a message: a frame may have hundreds.
-      if (this.#inbound?.take(bytes) === false) this.close('flooding')
-      bytes = 0
+      if (!this.#queue.admits(line.length)) this.close('flooding')
       if (this.#ended) return
       this.#take(readCommand(line), line.length)
     }
@@ -156,7 +151,7 @@ export class ClientSession implements Client {
     }
     this.#pings?.heard(command.method === 'pong')
     // The answer to a ping does not stand in line: it says that the peer is there now.
-    if (command.method !== 'pong' && !this.#queue.push(command, length)) this.#disconnect(DISCONNECTS.tooManyRequests)
+    if (command.method !== 'pong' && !this.#queue.push(command, length)) this.close('flooding')
   }
 
   /** Its first word has come, or never will. */
@@ -244,7 +239,7 @@ export class ClientSession implements Client {
     this.#client = hub.registerClient(this.id, this.#connection, { session, address })
     this.#connection.bind(this.#client)
     this.#topics = new ClientTopics(this.#context, this)
-    for (const { name, options } of topics) hub.subscribe(this.id, name, options)
+    for (const { name, options } of topics) subscribeTo(hub, this.id, name, options)
     // A handler of the hub's events may have subscribed it too, or ended it already: then it is not found.
     const reply = connectReply(this.#context, this.id, command, session, heartbeat)
     byId.set(this.id, this)

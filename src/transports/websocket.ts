@@ -44,7 +44,11 @@ export function webSocketConnection(
   return new FrameSocket(webSocket, socket, {
     protocol: codec.name,
     codec,
-    farewell: (reason, reconnectMs) => webSocket.close(...codeOf(reason, reconnectMs)),
+    farewell(reason, reconnectMs) {
+      webSocket.close(...codeOf(reason, reconnectMs))
+      // Until the peer answers, ws would go on reading what it sends: that is what it is closed for.
+      if (reason === 'flooding') webSocket.pause()
+    },
   })
 }
 

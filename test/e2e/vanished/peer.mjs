@@ -3,10 +3,15 @@ import { get } from 'node:http'
 import { Centrifuge } from 'centrifuge'
 import { WebSocket } from 'ws'
 
-const [url] = process.argv.slice(2)
+const [url = ''] = process.argv.slice(2)
 const socketUrl = url.replace('http', 'ws')
 
-/** Resolves once the head of the answer has come. */
+/**
+ * Resolves once the head of the answer has come.
+ * @param {string} path
+ * @param {string} accept
+ * @returns {Promise<void>}
+ */
 const stream = (path, accept) =>
   new Promise(resolve => {
     get(url + path, { headers: { accept } }, response => {

@@ -61,6 +61,8 @@ describe.skipIf(why !== undefined)('a peer whose host vanishes without a word', 
     expect(found.get('stream-busy')!.ms).toBeLessThan(2 * PING_MS + PONG_MS + LATE_MS)
     expect(found.get('stream-quiet')!.ms).toBeLessThan(PING_MS + KEEP_ALIVE_MS + LATE_MS)
     expect(server.hub.getConnectionStats()).toMatchObject({ clients: 0, subscriptions: 0, queuedBytes: 0, pending: 0 })
-    await expect.poll(() => new Promise(resolve => server.app.server.getConnections((_, count) => resolve(count)))).toBe(0)
+    await expect
+      .poll(() => new Promise(resolve => server.app.server.getConnections((_, count) => resolve(count))))
+      .toBe(0)
   })
 })
