@@ -141,10 +141,16 @@ const surface: FastifyPluginAsync<SurfaceOptions> = async (app, { context, origi
   app.setErrorHandler(errorHandler(context.maxMessageBytes))
   // With a callback, as all hooks of the way to a subscription: a promise would cost every connection a turn.
   const { edge } = context
+  app.addHook('onRequest', (request, _reply, done) => {
+    edge.admit(request)
+    done()
+  })
+  // It takes over all OPTIONS requests of the app, so it is there only where it is needed.
+  if (origins.length > 0) await app.register(cors, corsOptions(origins))
   app.addHook('onRequest', (request, reply, done) => {
     // They are made anew at each look.
     const { config } = request.routeOptions
-    edge.enter(request, reply, config)
+    edge.limit(request, reply, config)
     checkRequest(request, config)
     done()
   })
@@ -152,8 +158,6 @@ const surface: FastifyPluginAsync<SurfaceOptions> = async (app, { context, origi
     edge.bodyRead(request)
     done()
   })
-  // It takes over all OPTIONS requests of the app, so it is there only where it is needed.
-  if (origins.length > 0) await app.register(cors, corsOptions(origins))
   topicRoutes(app, context)
   await publishRoutes(app, context)
   clientProtocolRoute(app, context)

@@ -1,7 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import type { Socket } from 'node:net'
 import helmet from '@fastify/helmet'
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyPluginAsync, LogController } from 'fastify'
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyPluginAsync,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from 'fastify'
 import { pino } from 'pino'
 import { HubError } from '../core/errors.ts'
 import { createHub, type Hub } from '../hub.ts'
@@ -92,20 +99,24 @@ async function createApp(
   })
   const { edge } = app.hubContext
   edge.guard(app.server)
+  const enter = (request: FastifyRequest, reply: FastifyReply): void => {
+    edge.admit(request)
+    edge.limit(request, reply, {})
+  }
   // Behind the plugin's own, which closes the hub.
   app.addHook('preClose', () => clients.close(cut))
   app.addHook('preClose', closeSessions)
   // Also of the routes above: Fastify hands a hook down to scopes that are there already. They have passed the gate.
   app.addHook('onRequest', (request, reply, done) => {
     const { config: route } = request.routeOptions
-    if (request.is404) edge.enter(request, reply, route)
+    if (request.is404) enter(request, reply)
     refuseUpgrade(request, route)
     done()
   })
   const { plugins = [guide] } = options
   const pages: FastifyPluginAsync = async scope => {
     scope.addHook('onRequest', (request, reply, done) => {
-      edge.enter(request, reply, request.routeOptions.config)
+      enter(request, reply)
       done()
     })
     await scope.register(helmet, SECURITY_HEADERS)

@@ -6,7 +6,7 @@ import { DEFAULT_EDGE_LIMITS, DEFAULT_EXEMPT, type EdgeLimits } from '../edge/li
 
 const MAX_RATE = 10_000_000
 const MAX_BYTE_RATE = 1024 ** 4
-const ORIGIN = /^[a-z][a-z0-9+.-]*:\/\/[^\s/?#@]+$/
+const ORIGIN = /^[a-z][a-z0-9+.-]*:\/\/[^\s/?#@*]+$/
 const HOST_NAME = /^(?:\*|\[[0-9a-f:.]+\]|[a-z0-9_.-]+)$/
 
 /** An address, or a network in CIDR form. */

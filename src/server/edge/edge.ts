@@ -118,11 +118,22 @@ export class Edge implements Disposable {
     )
   }
 
-  /** Before any route. Throws HOST_DENIED, ORIGIN_DENIED, RATE_LIMITED, LIMIT_EXCEEDED. */
-  enter(request: FastifyRequest, reply: FastifyReply, { opensClient, endless }: FastifyContextConfig): void {
+  /** Before any route: who asks? Throws HOST_DENIED, ORIGIN_DENIED. */
+  admit(request: FastifyRequest): void {
+    let limit: Refusal = 'hosts'
+    try {
+      this.origins.checkHost(request)
+      limit = 'origins'
+      this.origins.checkOrigin(request)
+    } catch (error) {
+      this.count(limit)
+      throw error
+    }
+  }
+
+  /** Before any route: how much? Throws RATE_LIMITED, LIMIT_EXCEEDED, which pages of listed origins may read. */
+  limit(request: FastifyRequest, reply: FastifyReply, { opensClient, endless }: FastifyContextConfig): void {
     this.#door.checkTurnedAway(request.raw.socket)
-    this.#counting('hosts', () => this.origins.checkHost(request))
-    this.#counting('origins', () => this.origins.checkOrigin(request))
     if (!this.#pipelines.enter(request.raw.socket, reply.raw)) this.count('pipelining')
     if (opensClient) this.#handshake(request)
     else if (UNSAFE.has(request.raw.method!)) this.#change(request, endless)
@@ -207,15 +218,6 @@ export class Edge implements Disposable {
     if (this.#behindProxy) return this.#addresses.of(request.ip)
     const { socket } = request.raw
     return this.#door.peerOf(socket) ?? this.#addresses.of(socket.remoteAddress)
-  }
-
-  #counting(limit: 'hosts' | 'origins', check: () => void): void {
-    try {
-      check()
-    } catch (error) {
-      this.count(limit)
-      throw error
-    }
   }
 
   #processBucket(): TokenBucket | undefined {

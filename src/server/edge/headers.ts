@@ -1,8 +1,14 @@
 import type { FastifyCorsOptions } from '@fastify/cors'
 import type { FastifyHelmetOptions } from '@fastify/helmet'
 
-/** Other pages may not even show it: one object for all answers, as most of them are alike. */
-export const OWN_PAGES = { 'cross-origin-resource-policy': 'same-origin' } as const
+/**
+ * Of every stream: one object, as most are alike. Other pages may not even show it. And whatever a publisher says that it is, a browser
+ * that is led there runs none of it: it would be our own origin.
+ */
+export const OWN_PAGES = {
+  'cross-origin-resource-policy': 'same-origin',
+  'content-security-policy': "default-src 'none'; img-src 'self'; media-src 'self'; frame-ancestors 'none'; sandbox",
+} as const
 
 /** What scripts of other origins may read of an answer, beside its type and length. */
 const EXPOSED = ['hubline-client', 'retry-after', 'x-correlation-id']
