@@ -64,20 +64,22 @@ describe('a pattern', () => {
     clock.settle()
     expect(ann.texts()).toEqual(['a/1', 'a/2'])
     expect(events).toEqual(['ann +a/*', 'ann +a/1 (a/*)', 'ann +a/2 (a/*)'])
-    expect(hub.getClient('ann').patterns).toEqual(['a/*'])
+    expect(hub.getClient('ann').patterns).toEqual([{ pattern: 'a/*', wish: undefined, topics: 2 }])
     expect(hub.getConnectionStats()).toMatchObject({ patterns: 1, subscriptions: 2 })
   })
 
-  it("begins with everything that the topics keep, if asked: 'oldest' alone", () => {
+  it('begins with everything that the topics keep, if asked, or after a position of one; of the others the loss is told', () => {
     const ann = connect('ann')
     const { position } = publish('a/1', 'old')
     publish('a/2', 'old too')
     hub.subscribePattern('ann', 'a/*', { after: 'oldest' })
-    connect('bob')
+    const bob = connect('bob')
     hub.subscribePattern('bob', 'a/*', { after: { ...position, seq: 0 } })
     clock.settle()
     expect(ann.texts()).toEqual(['old', 'old too'])
-    expect(hub.getSubscription('bob', 'a/1')).toMatchObject({ delivered: 0, published: 0 })
+    expect(hub.getSubscription('bob', 'a/1')).toMatchObject({ delivered: 1, published: 1 })
+    expect(hub.getSubscription('bob', 'a/2')).toMatchObject({ delivered: 0, published: 0 })
+    expect(bob.gaps()).toMatchObject([{ topic: 'a/2', count: null, reason: 'epoch' }])
   })
 
   it('asked for again changes nothing, and tells what it matches', () => {
