@@ -172,8 +172,7 @@ export class Membership {
       this.#events.emit(taken ? 'subscribe' : 'wish', { id: client.id, topic: name })
       return { topic: name, position: topic.position, recovered: false }
     }
-    const full = topic.spec.maxSubscribers
-    if (!existing && full !== undefined && topic.links.length >= full) throw tooMany(`subscribers of ${name}`, full)
+    if (!existing && topic.full) throw tooMany(`subscribers of ${name}`, topic.spec.maxSubscribers!)
     this.#delivery.seal(topic)
     // A pattern's subscription has no past: who asks for one gets a subscription of its own.
     if (existing && !existing.closed) this.unlink(client, existing)
@@ -270,7 +269,7 @@ export class Membership {
     const { client, pattern } = order
     const current = client.patterns?.get(pattern) === order && this.topics.get(topic.name) === topic
     if (!current || client.closed || client.outbox.links.has(topic.name)) return
-    if (!isOpenTo(topic.spec.subscribe, client.session) || !this.#hasRoom(order)) return
+    if (topic.full || !isOpenTo(topic.spec.subscribe, client.session) || !this.#hasRoom(order)) return
     this.#delivery.seal(topic)
     const allowed = topic.spec.allowedPolicies === undefined || isAllowed(topic, order.wish)
     const link = new Link(client.outbox, topic, topic.seq, allowed ? order.wish : undefined)

@@ -104,6 +104,10 @@ export class Topic {
     return 0
   }
 
+  get full(): boolean {
+    return this.links.length >= (this.spec.maxSubscribers ?? Number.POSITIVE_INFINITY)
+  }
+
   /** Forgetting it would not give a publisher more than its rate. */
   rested(now: number): boolean {
     return (this.#rates?.messages?.full(now) ?? true) && (this.#rates?.bytes?.full(now) ?? true)

@@ -28,7 +28,7 @@ export interface TopicSpec {
   readonly lingerMs?: number | undefined
   /** Bytes that a plain stream starts with for whoever joins late, such as the header of an audio file. */
   readonly preamble?: Uint8Array | undefined
-  /** Default: as many as there are clients. */
+  /** Default: as many as there are clients. A pattern passes over a topic that is full. */
   readonly maxSubscribers?: number | undefined
   /** What may be published, from all sides together: messages and payload bytes a second. */
   readonly publishRate?: PublishRate | undefined
