@@ -1,10 +1,22 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { HubError } from '../core/errors.ts'
 import { parseTopicName } from '../core/ids.ts'
 import { Failure } from './failure.ts'
 
-export function urlOption(command: Command): Command {
-  return command.option('-u, --url <url>', 'where the hub is', 'http://127.0.0.1:8000')
+/** Of every command that asks a hub. */
+export interface HubFlags {
+  readonly url: string
+  readonly apiKey?: string
+}
+
+export function hubOptions(command: Command): Command {
+  return command
+    .option('-u, --url <url>', 'where the hub is', 'http://127.0.0.1:8000')
+    .addOption(
+      new Option('--api-key <key>', 'for a hub that asks for keys; the variable is seen by fewer').env(
+        'HUBLINE_API_KEY',
+      ),
+    )
 }
 
 type Query = Readonly<Record<string, string | undefined>>
@@ -29,10 +41,11 @@ export function hubUrl(base: string, path: string, query: Query = {}): URL {
 }
 
 /** The hub's answer, or the one sentence that it has to say. */
-export async function answerOf(url: URL, init: RequestInit = {}): Promise<Response> {
+export async function answerOf(url: URL, { apiKey }: HubFlags, init: RequestInit = {}): Promise<Response> {
   let answer: Response
+  const headers = { ...init.headers, ...authorization(apiKey) }
   try {
-    answer = await fetch(url, init)
+    answer = await fetch(url, { ...init, headers })
   } catch (error) {
     const { code, message } = ((error as Error).cause ?? error) as NodeJS.ErrnoException
     throw new Failure(
@@ -45,5 +58,15 @@ export async function answerOf(url: URL, init: RequestInit = {}): Promise<Respon
   }
   if (answer.ok) return answer
   const body = (await answer.json().catch(() => undefined)) as { error?: { message?: string } } | undefined
-  throw new Failure(1, body?.error?.message ?? `${url}: ${answer.status} ${answer.statusText}`)
+  const told = body?.error?.message ?? `${url}: ${answer.status} ${answer.statusText}`
+  throw new Failure(1, answer.status === 401 ? `${told}; give one with --api-key or HUBLINE_API_KEY` : told)
+}
+
+function authorization(apiKey: string | undefined): { authorization?: string } {
+  if (apiKey === undefined || apiKey === '') return {}
+  // fetch would say what is wrong by repeating it.
+  if (!/^[\x21-\x7e]+$/.test(apiKey)) {
+    throw new HubError('REQUEST_INVALID', '--api-key: a key is printable ASCII without spaces')
+  }
+  return { authorization: `Bearer ${apiKey}` }
 }

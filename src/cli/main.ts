@@ -8,8 +8,9 @@ import { Failure } from './failure.ts'
 import { publishCommand } from './publish.ts'
 import { sendCommand } from './send.ts'
 import { serveCommand } from './serve.ts'
-import { statsCommand } from './stats.ts'
 import { subscribeCommand } from './subscribe.ts'
+import { tailCommand } from './tail.ts'
+import { topCommand } from './top.ts'
 
 const { version, description } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
 
@@ -28,12 +29,15 @@ Begin with:
   $ hubline subscribe news            in one terminal
   $ echo hello | hubline publish news in another
   $ hubline send ada 'for you alone'  to one client, and how it ended
+  $ hubline top                       who is connected, and who cannot keep up
+  $ hubline tail --client ada         what is sent to one client, and what is not
 
 Each command explains itself: hubline publish --help`,
   )
 program.addCommand(serveCommand()).addCommand(demoCommand())
 program.addCommand(configCommand())
-program.addCommand(publishCommand()).addCommand(subscribeCommand()).addCommand(sendCommand()).addCommand(statsCommand())
+program.addCommand(publishCommand()).addCommand(subscribeCommand()).addCommand(sendCommand())
+program.addCommand(topCommand()).addCommand(tailCommand())
 for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
   command.exitOverride().configureOutput({ outputError: (text, write) => write(oneLine(text)) })
 }

@@ -5,11 +5,10 @@ import { buffer } from 'node:stream/consumers'
 import { Command } from 'commander'
 import { contentType, UNSAID } from './content-type.ts'
 import { Failure } from './failure.ts'
-import { answerOf, topicUrl, urlOption } from './hub-url.ts'
+import { answerOf, type HubFlags, hubOptions, topicUrl } from './hub-url.ts'
 import { bytesPerSecond, paced } from './rate.ts'
 
-interface PublishFlags {
-  readonly url: string
+interface PublishFlags extends HubFlags {
   readonly lines?: boolean
   readonly rate?: number
   readonly type?: string
@@ -30,7 +29,7 @@ const TYPES: Readonly<Record<string, string>> = {
 }
 
 export function publishCommand(): Command {
-  return urlOption(new Command('publish'))
+  return hubOptions(new Command('publish'))
     .description('Publish a file, or what comes on stdin, to a topic.')
     .argument('<topic>', 'the topic')
     .argument('[file]', 'the file; - or nothing reads stdin', '-')
@@ -56,7 +55,7 @@ async function publish(topic: string, file: string, flags: PublishFlags): Promis
   const type =
     flags.type ?? TYPES[extname(file).toLowerCase()] ?? (flags.lines ? 'text/plain; charset=utf-8' : undefined)
   const body = flags.rate === undefined ? source : Readable.from(paced(source, flags.rate))
-  const answer = await answerOf(url, {
+  const answer = await answerOf(url, flags, {
     method: live ? 'PUT' : 'POST',
     headers: { 'content-type': type ?? (live ? 'application/octet-stream' : UNSAID) },
     body: live ? Readable.toWeb(body) : await buffer(body),

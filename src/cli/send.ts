@@ -3,10 +3,9 @@ import { Command, InvalidArgumentError } from 'commander'
 import { parseClientId } from '../core/ids.ts'
 import type { SendResult } from '../index.ts'
 import { contentType, UNSAID } from './content-type.ts'
-import { answerOf, hubUrl, urlOption } from './hub-url.ts'
+import { answerOf, type HubFlags, hubOptions, hubUrl } from './hub-url.ts'
 
-interface SendFlags {
-  readonly url: string
+interface SendFlags extends HubFlags {
   readonly confirm?: boolean
   readonly id?: string
   readonly type?: string
@@ -17,7 +16,7 @@ interface SendFlags {
 const MAX_TIMEOUT_MS = 300_000
 
 export function sendCommand(): Command {
-  return urlOption(new Command('send'))
+  return hubOptions(new Command('send'))
     .description('Send a text, or what comes on stdin, to one client, and say how it ended.')
     .argument('<client>', 'the id of the client')
     .argument('[text]', 'the message; without it stdin is read')
@@ -40,7 +39,7 @@ async function send(client: string, text: string | undefined, flags: SendFlags):
   const query = { confirm: confirm ? 'true' : undefined, id, timeoutMs: timeout?.toString() }
   // Checked here, where a mistake costs nothing.
   const url = hubUrl(flags.url, `/api/clients/${parseClientId(client)}/send`, query)
-  const answer = await answerOf(url, {
+  const answer = await answerOf(url, flags, {
     method: 'POST',
     headers: { 'content-type': type },
     body: text ?? (await buffer(process.stdin)),

@@ -3,10 +3,9 @@ import { pipeline } from 'node:stream/promises'
 import { Command, InvalidArgumentError } from 'commander'
 import { type ReadEvent, SseReader } from '../wire/sse-reader.ts'
 import { Failure } from './failure.ts'
-import { answerOf, topicUrl, urlOption } from './hub-url.ts'
+import { answerOf, type HubFlags, hubOptions, topicUrl } from './hub-url.ts'
 
-interface SubscribeFlags {
-  readonly url: string
+interface SubscribeFlags extends HubFlags {
   readonly lines?: boolean
   readonly count?: number
   readonly client?: string
@@ -14,7 +13,7 @@ interface SubscribeFlags {
 }
 
 export function subscribeCommand(): Command {
-  return urlOption(new Command('subscribe'))
+  return hubOptions(new Command('subscribe'))
     .description('Write what is published to a topic to stdout, as it comes.')
     .argument('<topic>', 'the topic')
     .option('-l, --lines', 'end each message with a line feed')
@@ -36,7 +35,7 @@ async function subscribe(topic: string, flags: SubscribeFlags): Promise<void> {
   const { client, policy } = flags
   const url = topicUrl(flags.url, topic, { client, policy, ...(single && { encoding: 'base64' }) })
   const leave = new AbortController()
-  const answer = await answerOf(url, {
+  const answer = await answerOf(url, flags, {
     signal: leave.signal,
     headers: { accept: single ? 'text/event-stream' : '*/*' },
   })

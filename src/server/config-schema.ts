@@ -3,6 +3,7 @@ import { HubError } from '../core/errors.ts'
 import { policySchema } from '../policies/catalog.ts'
 import { Egress } from '../transports/egress.ts'
 import { parseSecret } from '../transports/webhook-signature.ts'
+import { admin } from './config/admin.ts'
 import { edgeLimits, hosts, origins, timeouts, trustedProxies } from './config/edge.ts'
 import { SESSION_SECRETS, sessionsConfig } from './config/sessions.ts'
 import { history, lingerMs, maxMessageBytes, topics, unknownTopics } from './config/topics.ts'
@@ -64,6 +65,7 @@ export const configSchema = z.strictObject({
   host: z.string().min(1).default('127.0.0.1'),
   /** 0: any free port. */
   port: z.int().min(0).max(65_535).default(8000),
+  admin: admin.prefault({}),
   /** Allows to listen on other than loopback addresses, where everybody may then do everything. */
   insecure: z.boolean().default(false),
   hosts,

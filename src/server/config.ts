@@ -52,22 +52,26 @@ export function mergeLayers(layers: readonly Layer[]): Config {
     'config',
   )
   checkTopics(Object.keys(config.topics))
-  if (!config.insecure && !isLoopback(config.host)) checkGuarded(config)
+  if (!config.insecure) checkGuarded(config)
   return config
 }
 
 /** Whoever reaches the hub must have to say who he is, and whoever changes it must have a key. */
-function checkGuarded({ host, sessions: { mode, apiKeys } }: Config): void {
+function checkGuarded({ host, admin, sessions: { mode, apiKeys } }: Config): void {
+  const keys = Object.values(apiKeys).some(({ scopes }) => scopes.includes('admin'))
+  const needsLogin = !isLoopback(host) && mode === 'open'
+  // With a listener of its own the API is nowhere else.
+  const [setting, where] = admin.port === undefined ? ['host', host] : ['admin.host', admin.host]
+  const needsKeys = !isLoopback(where) && !keys
+  if (!needsLogin && !needsKeys) return
   const missing = [
-    ...(mode === 'open' ? ['nobody has to log in: set sessions.mode'] : []),
-    ...(Object.values(apiKeys).some(({ scopes }) => scopes.includes('admin'))
-      ? []
-      : ['nobody has a key for the API: set sessions.apiKeys, with one of the scope admin']),
+    ...(needsLogin ? ['nobody has to log in: set sessions.mode'] : []),
+    ...(needsKeys ? ['nobody has a key for the API: set sessions.apiKeys, with one of the scope admin'] : []),
   ]
-  if (missing.length === 0) return
+  const open = needsLogin ? `host: ${host}` : `${setting}: ${where}`
   throw new HubError(
     'BIND_REFUSED',
-    `host: ${host} is open to others, and ${missing.join('; ')}; or listen on 127.0.0.1, or accept that with --insecure`,
+    `${open} is open to others, and ${missing.join('; ')}; or listen on 127.0.0.1, or accept that with --insecure`,
   )
 }
 

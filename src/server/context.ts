@@ -15,6 +15,8 @@ import { SessionWatch } from '../sessions/session-watch.ts'
 import { Tickets } from '../sessions/tickets.ts'
 import type { TopicRules } from '../topics/registry.ts'
 import { Heartbeat } from '../transports/transport.ts'
+import { AdminGuard, type KeyRing } from './api/guard.ts'
+import { Idempotency } from './api/idempotency.ts'
 import type { Edge } from './edge/edge.ts'
 import type { Receivers } from './receivers.ts'
 import { releaseUpgrade } from './release.ts'
@@ -40,9 +42,11 @@ export interface ContextOptions {
   readonly ending: ShutdownOptions
   readonly sessions: SessionManager
   /** Of the chain that `sessions` is. Default: ones that nobody looks at. */
-  readonly apiKeys?: ApiKeys | undefined
+  readonly apiKeys?: KeyRing | undefined
   readonly tickets?: Tickets | undefined
   readonly revocations?: Revocations | undefined
+  /** The operators' surface is on an app of its own, which only they can reach: it is open where there are no keys. */
+  readonly operatorsApart: boolean
   readonly pingMs: number
   readonly pongMs: number | undefined
   readonly idleMs: number | undefined
@@ -65,7 +69,7 @@ export class HubContext {
   readonly gate: Gate
   /** Ends clients whose sessions are over. */
   readonly watch: SessionWatch
-  readonly apiKeys: ApiKeys
+  readonly apiKeys: KeyRing
   readonly tickets: Tickets
   readonly revocations: Revocations
   readonly heartbeat: Heartbeat
@@ -76,6 +80,8 @@ export class HubContext {
   readonly requestsPerSecond: number
   readonly degraded: () => string | undefined
   readonly userAgents: UserAgents
+  readonly guard: AdminGuard
+  readonly idempotency: Idempotency
   readonly #ownSockets: boolean
   readonly #ending: ShutdownOptions
   #report: ShutdownReport | undefined
@@ -99,6 +105,9 @@ export class HubContext {
     this.edge = options.edge
     this.requestsPerSecond = options.requestsPerSecond
     this.degraded = options.degraded
+    const open = this.apiKeys.size === 0 && (options.operatorsApart || sessions === openSessions)
+    this.guard = new AdminGuard(open ? undefined : this.apiKeys, sessions, options.edge)
+    this.idempotency = new Idempotency(hub.scheduler)
     this.userAgents = new UserAgents(hub.events)
     this.#ownSockets = options.ownSockets
     // Each live source listens to it while it runs.
@@ -119,7 +128,7 @@ export class HubContext {
     return this.#closing.signal
   }
 
-  /** Takes no more work, gives clients that are behind a moment to read on, and closes the hub. */
+  /** Takes no more work, gives clients that are behind a moment to read on, and closes the hub. Who calls it again waits for the same end. */
   async close(): Promise<void> {
     this.#closing.abort()
     this.heartbeat[Symbol.dispose]()

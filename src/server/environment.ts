@@ -3,8 +3,8 @@ import type { z } from 'zod'
 import { HubError } from '../core/errors.ts'
 
 const PREFIX = 'HUBLINE_'
-/** Not settings: the config file, stack traces for those who work on Hubline, and its tests. */
-const OTHERS = /^HUBLINE_(CONFIG|DEBUG|TEST_\w+|PROPERTY_\w+)$/
+/** Not settings: the key that commands bring, the config file, stack traces for those who work on Hubline, and its tests. */
+const OTHERS = /^HUBLINE_(API_KEY|CONFIG|DEBUG|TEST_\w+|PROPERTY_\w+)$/
 
 interface Setting {
   readonly path: readonly string[]

@@ -7,12 +7,14 @@ import { openSessions, type SessionManager } from '../core/sessions.ts'
 import { DEFAULT_MAX_MESSAGE_BYTES } from '../core/topics.ts'
 import type { Hub } from '../hub.ts'
 import type { ShutdownOptions } from '../sending/shutdown.ts'
-import type { ApiKeys } from '../sessions/api-keys.ts'
 import type { Revocations } from '../sessions/revocations.ts'
 import type { Tickets } from '../sessions/tickets.ts'
 import type { TopicRules } from '../topics/registry.ts'
 import type { ApiGatewayClients } from '../transports/api-gateway.ts'
 import type { CallbackClients } from '../transports/callback.ts'
+import type { KeyRing } from './api/guard.ts'
+import { apiRoutes } from './api/index.ts'
+import { ticketRoutes } from './api/tickets.ts'
 import { HubContext } from './context.ts'
 import { logDeliveries } from './delivery-log.ts'
 import { Edge, type EdgeOptions } from './edge/edge.ts'
@@ -21,14 +23,9 @@ import { limitLogins } from './edge/logins.ts'
 import { errorHandler } from './errors.ts'
 import { Receivers } from './receivers.ts'
 import { socketFailed } from './release.ts'
-import { apiRoutes } from './routes/api.ts'
 import { chooseSubprotocol, clientProtocolRoute } from './routes/client-protocol.ts'
-import { clientRoutes } from './routes/clients.ts'
 import { connectionRoutes } from './routes/connections.ts'
-import { healthRoutes } from './routes/health.ts'
-import { broadcastRoute, sendRoute } from './routes/sending.ts'
-import { sessionRoutes } from './routes/sessions.ts'
-import { topicRuleRoutes } from './routes/topic-rules.ts'
+import { healthRoutes, metricsRoute } from './routes/health.ts'
 import { publishRoutes, topicRoutes } from './routes/topics.ts'
 import { checkRequest } from './upgrade.ts'
 
@@ -40,8 +37,13 @@ export interface HublinePluginOptions {
   readonly topicRules?: TopicRules | undefined
   /** Default: everybody may do everything. */
   readonly sessions?: SessionManager
+  /**
+   * Who may call /api, /metrics and /@connections. Default: everybody, where there are no `sessions` either; else nobody.
+   */
+  readonly apiKeys?: KeyRing
+  /** false: these are not here, but on another app, which `hublineOperators` is registered with. Default true. */
+  readonly operators?: boolean | undefined
   /** What of the session chain has routes: /api/tickets, /api/revocations. */
-  readonly apiKeys?: ApiKeys
   readonly tickets?: Tickets
   readonly revocations?: Revocations
   /** Between two pings of a client, in ms. Default 25,000. */
@@ -94,6 +96,7 @@ const WS_LIMITS = {
 async function plugin(app: FastifyInstance, options: HublinePluginOptions): Promise<void> {
   const { hub, pingMs = 25_000, maxMessageBytes = DEFAULT_MAX_MESSAGE_BYTES } = options
   const ownSockets = !app.hasDecorator('websocketServer')
+  const { operators: withOperators = true } = options
   const { shutdown: ending = {}, requestsPerSecond = REQUESTS_PER_SECOND, degraded = () => undefined } = options
   const receivers = new Receivers(hub, options)
   const edge = new Edge(
@@ -106,6 +109,7 @@ async function plugin(app: FastifyInstance, options: HublinePluginOptions): Prom
     ...{ hub, sessions, pingMs, maxMessageBytes, ownSockets, ending },
     ...{ pongMs: options.pongMs, idleMs: options.idleMs },
     ...{ receivers, edge, requestsPerSecond, degraded, topicRules: options.topicRules },
+    operatorsApart: !withOperators,
     ...{ apiKeys: options.apiKeys, tickets: options.tickets, revocations: options.revocations },
   })
   app.decorate('hub', hub)
@@ -123,17 +127,53 @@ async function plugin(app: FastifyInstance, options: HublinePluginOptions): Prom
       errorHandler: (error, webSocket, request) => socketFailed(webSocket, request.log, error),
     })
   }
-  await app.register(surface, { context, origins: options.edge?.origins ?? [] })
+  await app.register(surface, { context, withOperators, origins: options.edge?.origins ?? [] })
 }
 
 interface SurfaceOptions {
   readonly context: HubContext
+  readonly withOperators: boolean
   /** Pages of which may read answers. */
   readonly origins: readonly string[]
 }
 
 /** In a scope of its own: what it adds to requests and how it tells errors is not the app's business. */
-const surface: FastifyPluginAsync<SurfaceOptions> = async (app, { context, origins }) => {
+const surface: FastifyPluginAsync<SurfaceOptions> = async (app, { context, withOperators, origins }) => {
+  await prepare(app, context, origins)
+  topicRoutes(app, context)
+  await publishRoutes(app, context)
+  clientProtocolRoute(app, context)
+  await app.register(probes, { context })
+  await app.register(ticketRoutes, { context })
+  if (withOperators) await app.register(operators, { context })
+}
+
+/** The operators' part alone, on an app of its own. */
+const operatorsAlone: FastifyPluginAsync<{ context: HubContext }> = async (app, { context }) => {
+  await app.register(async scope => {
+    await prepare(scope, context, [])
+    await scope.register(probes, { context })
+    await scope.register(operators, { context })
+  })
+}
+
+const probes: FastifyPluginAsync<{ context: HubContext }> = async (app, { context }) => {
+  await app.register(helmet, SECURITY_HEADERS)
+  healthRoutes(app, context)
+}
+
+/** All that is in here is guarded, whatever its path. */
+const operators: FastifyPluginAsync<{ context: HubContext }> = async (app, { context }) => {
+  // Not of the routes that publish and subscribe, which are asked far more often and never shown as a page.
+  await app.register(helmet, SECURITY_HEADERS)
+  context.guard.protect(app)
+  metricsRoute(app, context)
+  await connectionRoutes(app, context)
+  await app.register(apiRoutes, { context })
+}
+
+/** What every scope of ours has, so that the app's own routes look as the app wants. */
+async function prepare(app: FastifyInstance, context: HubContext, origins: readonly string[]): Promise<void> {
   app.decorateRequest('hubSession', undefined)
   app.decorateRequest('subscriber', undefined)
   app.decorateRequest('hubClientId', undefined)
@@ -158,32 +198,13 @@ const surface: FastifyPluginAsync<SurfaceOptions> = async (app, { context, origi
     edge.bodyRead(request)
     done()
   })
-  topicRoutes(app, context)
-  await publishRoutes(app, context)
-  clientProtocolRoute(app, context)
-  await sendRoute(app, context)
-  await connectionRoutes(app, context)
-  await app.register(credentials, { context })
-  await app.register(operators, { context })
-}
-
-/** Apart from the operators' routes: a client has a token for these. */
-const credentials: FastifyPluginAsync<{ context: HubContext }> = async (app, { context }) => {
-  app.removeContentTypeParser('text/plain')
-  sessionRoutes(app, context)
-}
-
-const operators: FastifyPluginAsync<{ context: HubContext }> = async (app, { context }) => {
-  // Not of the routes that publish and subscribe, which are asked far more often and never shown as a page.
-  await app.register(helmet, SECURITY_HEADERS)
-  // JSON only: a text/plain body could come from a form on any page.
-  app.removeContentTypeParser('text/plain')
-  healthRoutes(app, context)
-  apiRoutes(app, context)
-  topicRuleRoutes(app, context)
-  clientRoutes(app, context)
-  broadcastRoute(app, context)
 }
 
 /** `hubline/fastify` */
 export const hubline = fp(plugin, { name: 'hubline', fastify: '5.x' })
+
+/**
+ * /api, /metrics and /@connections of a hub whose plugin was registered with `operators: false`, on another app, which only operators can reach:
+ * without keys it is open. `context` is the first app's `hubContext`. Closing this app closes no hub.
+ */
+export const hublineOperators = fp(operatorsAlone, { name: 'hubline-operators', fastify: '5.x' })

@@ -23,7 +23,7 @@ import { toTopicRule } from './config/topics.ts'
 import type { Config } from './config.ts'
 import { SECURITY_HEADERS } from './edge/headers.ts'
 import { errorHandler, notFound } from './errors.ts'
-import { hubline } from './fastify.ts'
+import { hubline, hublineOperators } from './fastify.ts'
 import { guide } from './guide.ts'
 import { requestLog } from './request-log.ts'
 import { createSessions } from './sessions.ts'
@@ -33,11 +33,13 @@ import { refuseUpgrade } from './upgrade.ts'
 const CHECK_MS = 1000
 /** Of `drainMs`, what is for the ends of responses, and for the store, once the hub is closed; in ms. */
 const LAST_MS = 500
-/** Longest id in a path, as it is escaped there. */
-const MAX_PARAM_LENGTH = 3 * 128
+/** Longest name in a path, that of a user, as it is escaped there. */
+const MAX_PARAM_LENGTH = 9 * 255
 
 export interface RunningServer {
   readonly url: string
+  /** Where /api is, if it has a listener of its own. */
+  readonly adminUrl: string | undefined
   readonly hub: Hub
   readonly app: FastifyInstance
   /**
@@ -61,41 +63,22 @@ async function createApp(
   config: Config,
   options: ServerOptions,
   cut: AbortSignal,
-): Promise<{ hub: Hub; app: FastifyInstance; recover: () => Promise<void> }> {
+): Promise<{ hub: Hub; app: FastifyInstance; admin: FastifyInstance | undefined; recover: () => Promise<void> }> {
   const { maxMessageBytes, pingMs, pongMs, idleMs } = config
+  const ownAdmin = config.admin.port !== undefined
   const { close: closeSessions, ...sessions } = createSessions(config.sessions)
   const topicRules = configuredRules(config, options.topics)
   const hub = createConfiguredHub(config, topicRules)
   const logger: FastifyBaseLogger = pino({ level: config.logLevel }, pino.destination({ fd: 2, sync: false }))
-  const app = Fastify({
-    loggerInstance: logger,
-    logController: new LogController({ disableRequestLogging: true }),
-    bodyLimit: maxMessageBytes,
-    // No limit for the whole of a request: a live source is one request for days.
-    requestTimeout: 0,
-    keepAliveTimeout: 5000,
-    http: { connectionsCheckingInterval: CHECK_MS },
-    ...(config.trustedProxies.length > 0 && { trustProxy: config.trustedProxies }),
-    forceCloseConnections: 'idle',
-    // While it drains, the routes say so themselves.
-    return503OnClosing: false,
-    exposeHeadRoutes: false,
-    routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
-    // What no route is found for: a path that cannot be read, or is too long.
-    frameworkErrors: errorHandler(maxMessageBytes),
-    genReqId: () => randomUUID(),
-    childLoggerFactory: requestLog,
-  })
-  app.server.headersTimeout = config.timeouts.headersMs
-  app.setErrorHandler(errorHandler(maxMessageBytes))
-  app.setNotFoundHandler(notFound)
+  const app = createFastify(config, logger)
   const clients = await ServerClients.open(hub, config, logger)
   await app.register(hubline, {
     ...{ hub, topicRules, pingMs, pongMs, idleMs, maxMessageBytes, ...sessions, ...clients.kinds },
+    operators: !ownAdmin,
     requestsPerSecond: config.apiGateway.requestsPerSecond,
     degraded: () => clients.degraded,
     shutdown: endingOf(config, cut),
-    edge: edgeOptions(config),
+    edge: edgeOptions(ownAdmin ? { ...config, hosts: [...config.hosts, config.admin.host] } : config),
   })
   const { edge } = app.hubContext
   edge.guard(app.server)
@@ -123,7 +106,43 @@ async function createApp(
     for (const plugin of plugins) await scope.register(plugin, { hub })
   }
   await app.register(pages)
-  return { hub, app, recover: () => clients.recover() }
+  const admin = ownAdmin ? createFastify(config, logger) : undefined
+  if (admin) {
+    edge.guard(admin.server)
+    admin.addHook('onRequest', (request, reply, done) => {
+      if (request.is404) enter(request, reply)
+      done()
+    })
+    await admin.register(hublineOperators, { context: app.hubContext })
+  }
+  return { hub, app, admin, recover: () => clients.recover() }
+}
+
+function createFastify(config: Config, logger: FastifyBaseLogger): FastifyInstance {
+  const { maxMessageBytes } = config
+  const app = Fastify({
+    loggerInstance: logger,
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: maxMessageBytes,
+    // No limit for the whole of a request: a live source is one request for days.
+    requestTimeout: 0,
+    keepAliveTimeout: 5000,
+    http: { connectionsCheckingInterval: CHECK_MS },
+    ...(config.trustedProxies.length > 0 && { trustProxy: config.trustedProxies }),
+    forceCloseConnections: 'idle',
+    // While it drains, the routes say so themselves.
+    return503OnClosing: false,
+    exposeHeadRoutes: false,
+    routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
+    // What no route is found for: a path that cannot be read, or is too long.
+    frameworkErrors: errorHandler(maxMessageBytes),
+    genReqId: () => randomUUID(),
+    childLoggerFactory: requestLog,
+  })
+  app.server.headersTimeout = config.timeouts.headersMs
+  app.setErrorHandler(errorHandler(maxMessageBytes))
+  app.setNotFoundHandler(notFound)
+  return app
 }
 
 function createConfiguredHub(config: Config, rules: TopicRules): Hub {
@@ -157,34 +176,48 @@ function endingOf({ drainMs, shutdown }: Config, signal: AbortSignal): ShutdownO
 /** Throws PORT_IN_USE. */
 export async function startServer(config: Config, options: ServerOptions = {}): Promise<RunningServer> {
   const cut = new AbortController()
-  const { hub, app, recover } = await createApp(config, options, cut.signal)
-  const sockets = trackSockets(app)
+  const { hub, app, admin, recover } = await createApp(config, options, cut.signal)
+  const sockets = [app, ...(admin ? [admin] : [])].map(trackSockets)
   tuneSockets(app, config.tcp)
-  let url: string
-  try {
-    url = await app.listen({ host: config.host, port: config.port })
-  } catch (error) {
+  const end = async (): Promise<void> => {
+    app.server.close()
     await app.close()
-    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
-    throw new HubError('PORT_IN_USE', `port: ${config.port} on ${config.host} is in use; choose another with --port`)
+    // Last, so that operators see how it ends.
+    await admin?.close()
+  }
+  let url: string
+  let adminUrl: string | undefined
+  try {
+    url = await listen(app, 'port', config.host, config.port)
+    adminUrl = admin && (await listen(admin, 'admin.port', config.admin.host, config.admin.port!))
+  } catch (error) {
+    await end()
+    throw error
   }
   await recover()
   cut.signal.addEventListener('abort', () => {
-    for (const socket of sockets) socket.destroy()
+    for (const socket of sockets.flatMap(each => [...each])) socket.destroy()
   })
   return {
-    url,
-    hub,
-    app,
+    ...{ url, adminUrl, hub, app },
     async close({ signal } = {}) {
       const deadline = setTimeout(() => cut.abort(), config.drainMs)
       signal?.addEventListener('abort', () => cut.abort(), { once: true })
       if (signal?.aborted) cut.abort()
-      app.server.close()
-      await app.close()
+      await end()
       clearTimeout(deadline)
       return app.hubContext.report
     },
+  }
+}
+
+async function listen(app: FastifyInstance, setting: string, host: string, port: number): Promise<string> {
+  try {
+    return await app.listen({ host, port })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
+    const how = setting === 'port' ? ' with --port' : ''
+    throw new HubError('PORT_IN_USE', `${setting}: ${port} on ${host} is in use; choose another${how}`)
   }
 }
 

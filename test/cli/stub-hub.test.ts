@@ -76,13 +76,13 @@ describe('subscribe', () => {
   })
 })
 
-describe('stats', () => {
+describe('top, by its older name', () => {
   it('ends quietly when whoever reads its output has had enough', async () => {
     const none = { count: 0, errors: {}, retries: 0 }
     const answers: Record<string, object> = {
       '/hub/api/stats': { clients: 0, published: 0, delivered: 0, dropped: 0, drops: [], uptimeMs: 1 },
       '/hub/api/metrics': { operations: { send: none, callback: none }, circuits: {} },
-      '/hub/api/clients': { clients: [] },
+      '/hub/api/clients?sort=wait&limit=30': { clients: [], total: 0 },
     }
     const url = await stubHub((request, response) => {
       response.end(JSON.stringify(answers[request.url!]))

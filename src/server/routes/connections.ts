@@ -80,7 +80,7 @@ export async function connectionRoutes(app: FastifyInstance, context: HubContext
       done(null, body),
     )
     for (const url of PATHS) {
-      routes.post<ConnectionPath>(url, { bodyLimit: MAX_BYTES }, post)
+      routes.post<ConnectionPath>(url, { bodyLimit: MAX_BYTES, config: { access: 'publish' } }, post)
       routes.get<ConnectionPath>(url, get)
       routes.delete<ConnectionPath>(url, end)
     }

@@ -236,8 +236,13 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
       const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
       const contentType = contentTypeOf(request.headers['content-type'], known, body)
       const correlationId = correlate(request, reply)
-      const result = await hub.publish(topic, body, { contentType, key: query.key, correlationId })
-      return reply.code(202).send({ topic, ...result?.position, matched: result?.matched, behind: result?.behind })
+      const { user, tokenId = '' } = request.hubSession ?? {}
+      const parts = [topic, contentType, query.key, body]
+      return context.idempotency.once(request, reply, user ?? tokenId, parts, async () => {
+        const result = await hub.publish(topic, body, { contentType, key: query.key, correlationId })
+        const { matched, behind } = result ?? {}
+        return { status: 202, body: { topic, ...result?.position, matched, behind } }
+      })
     })
   }
 

@@ -2,8 +2,11 @@ import Table from 'cli-table3'
 import type { ClientInfo, ConnectionStats } from '../core/stats.ts'
 import type { HubMetrics } from '../index.ts'
 
-/** More clients than this are not shown: the slowest come first. */
-const MAX_ROWS = 30
+/** As the API sorts them. */
+export const SORTS = ['wait', 'queue', 'drops', 'id'] as const
+export type Sort = (typeof SORTS)[number]
+
+const SORTED_BY: Readonly<Record<Sort, string>> = { wait: 'waited ms', queue: 'queued B', drops: 'lost', id: 'client' }
 
 /** Columns without lines, for files and other programs. */
 const PLAIN = {
@@ -21,13 +24,17 @@ const BOXED = { chars: {}, style: { head: [], border: [] } }
 export interface Look {
   readonly stats: ConnectionStats
   readonly metrics: HubMetrics
+  /** The first of them, in order. */
   readonly clients: readonly ClientInfo[]
+  /** All that there are. */
+  readonly total: number
 }
 
 /** The totals, with rates since the look before, and a row for each client. */
-export function statsText(now: Look, options: { before?: Look | undefined; boxed?: boolean } = {}): string {
-  const { before, boxed = false } = options
-  const { stats, clients } = now
+export function topText(now: Look, options: { before?: Look | undefined; sort?: Sort; boxed?: boolean } = {}): string {
+  const { before, sort = 'wait', boxed = false } = options
+  const { stats, clients, total } = now
+  const marked = (name: string) => (name === SORTED_BY[sort] ? `${name} *` : name)
   const drops = stats.drops.map(({ policy, reason, count }) => `${policy} ${reason} ${count}`)
   const table = new Table({
     head: [
@@ -41,12 +48,11 @@ export function statsText(now: Look, options: { before?: Look | undefined; boxed
       'waited ms',
       'unacked B',
       'lost',
-    ],
+    ].map(marked),
     ...(boxed ? BOXED : PLAIN),
   })
-  const slowest = [...clients].sort((a, b) => b.waitedMs - a.waitedMs)
-  for (const client of slowest.slice(0, MAX_ROWS)) table.push(rowOf(client))
-  const more = clients.length > MAX_ROWS ? `and ${clients.length - MAX_ROWS} more` : ''
+  for (const client of clients) table.push(rowOf(client))
+  const more = total > clients.length ? `and ${total - clients.length} more` : ''
   const lost = `lost: ${drops.join(', ') || 'nothing'}`
   return [...totals(now, before), lost, table.toString(), more].join('\n').trim()
 }

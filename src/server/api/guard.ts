@@ -1,0 +1,100 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { HubError } from '../../core/errors.ts'
+import type { SessionManager } from '../../core/sessions.ts'
+import type { ApiKeys, KnownKey } from '../../sessions/api-keys.ts'
+
+/** Knows the keys: an ApiKeys, or what a test has in its place. Compares in constant time; never throws. */
+export type KeyRing = Pick<ApiKeys, 'size' | 'verify'>
+
+/** Counts keys that are wrong, by address. `checkLogins` throws RATE_LIMITED where there were too many. */
+export interface Logins {
+  checkLogins(address: string | undefined): void
+  loginFailed(address: string | undefined): void
+}
+
+/**
+ * What a route of the operators' surface asks of whoever calls it. admin: everything. publish: to send and to publish, and nothing that
+ * reads or changes what others do. session: the route asks the session manager itself. open: nothing, for it has nothing to tell.
+ */
+export type Access = 'admin' | 'publish' | 'session' | 'open'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** On the operators' surface. Default admin: what is forgotten is closed. */
+    access?: Access
+  }
+  interface FastifyRequest {
+    /** Whose key opened the operators' surface to it; undefined where none is needed. */
+    apiKey: KnownKey | undefined
+  }
+}
+
+/** Longer ones are not looked at. */
+const MAX_KEY_LENGTH = 1024
+const BEARER = /^Bearer +(\S+)$/i
+/** Three parts with points between them: a client's token (RFC 7519), which no key looks like. */
+const TOKEN = /^[\w-]+\.[\w-]+\.[\w-]*$/
+
+/** Who may call what operators and backends call. Without keys everybody may, as on a hub that listens on loopback only. */
+export class AdminGuard {
+  readonly #keys: KeyRing | undefined
+  readonly #sessions: SessionManager
+  readonly #logins: Logins
+
+  constructor(keys: KeyRing | undefined, sessions: SessionManager, logins: Logins) {
+    this.#keys = keys
+    this.#sessions = sessions
+    this.#logins = logins
+  }
+
+  /** For every route of the scope, those that are added later too. */
+  protect(scope: FastifyInstance): void {
+    scope.decorateRequest('apiKey', undefined)
+    scope.addHook('onRequest', (request, _reply, done) => {
+      this.#admit(request).then(() => done(), done)
+    })
+  }
+
+  /** Rejects with UNAUTHENTICATED, PERMISSION_DENIED, RATE_LIMITED, AUTH_UNAVAILABLE. */
+  async #admit(request: FastifyRequest): Promise<void> {
+    const { access = 'admin' } = request.routeOptions.config
+    if (this.#keys === undefined || access === 'open' || access === 'session') return
+    const credential = credentialOf(request)
+    this.#logins.checkLogins(request.ip)
+    const key = this.#keys.verify(credential)
+    if (key === undefined) throw await this.#refusal(request, credential)
+    if (!key.scopes.some(scope => scope === 'admin' || scope === access)) {
+      throw new HubError('PERMISSION_DENIED', `key: ${key.name} has not the scope ${access} that this asks for`)
+    }
+    request.apiKey = key
+  }
+
+  /** A client's own token is known here, and may not do this: that is another answer than to what nobody knows. */
+  async #refusal(request: FastifyRequest, token: string): Promise<HubError> {
+    if (TOKEN.test(token)) {
+      try {
+        await this.#sessions.authenticate({ protocol: 'http', address: request.ip, token })
+        return new HubError('PERMISSION_DENIED', 'key: this is a token of a client; the API takes keys')
+      } catch (error) {
+        if (error instanceof HubError && error.code === 'AUTH_UNAVAILABLE') return error
+      }
+    }
+    this.#logins.loginFailed(request.ip)
+    return new HubError('UNAUTHENTICATED', 'key: nobody has this key', { reason: 'key' })
+  }
+}
+
+/** AWS's SDKs sign with `Authorization`, so the key may stand where API Gateway has its own. Throws UNAUTHENTICATED. */
+function credentialOf({ headers }: FastifyRequest): string {
+  const { authorization } = headers
+  const said = headers['x-api-key'] ?? (authorization && (BEARER.exec(authorization)?.[1] ?? ''))
+  if (said === undefined) {
+    throw new HubError('UNAUTHENTICATED', 'key: this needs a key, as authorization: Bearer <key>', {
+      reason: 'missing',
+    })
+  }
+  if (typeof said !== 'string' || said === '' || said.length > MAX_KEY_LENGTH) {
+    throw new HubError('UNAUTHENTICATED', 'key: it looks like authorization: Bearer <key>', { reason: 'malformed' })
+  }
+  return said
+}

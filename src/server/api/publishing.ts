@@ -1,0 +1,166 @@
+import type { FastifyReply } from 'fastify'
+import { z } from 'zod'
+import type { RouteResult } from '../../core/broker.ts'
+import { HubError } from '../../core/errors.ts'
+import { parseTopicName } from '../../core/ids.ts'
+import { checkContent } from '../../core/refusals.ts'
+import type { Hub } from '../../hub.ts'
+import type { HubContext } from '../context.ts'
+import { correlate } from '../correlation.ts'
+import { errorBody, HTTP_STATUS, toHubError } from '../errors.ts'
+import type { Api } from './route.ts'
+import { content, count, failure, SAY_WHAT, saysWhatOnce } from './schemas.ts'
+
+const MAX_PUBLICATIONS = 1000
+/** Of the whole request. One message may be larger than that alone, and JSON writes a byte as up to six. */
+const BATCH_BYTES = 8 * 1024 * 1024
+const JSON_FACTOR = 6
+/** What is wrong with a batch: as many of its items as an answer lists. */
+const MAX_FAULTS = 100
+
+const publication = z
+  .strictObject({
+    topic: z.string(),
+    key: z
+      .string()
+      .max(255)
+      .optional()
+      .meta({ description: 'What the message is the newest value of (policy latest).' }),
+    ...content,
+  })
+  .refine(saysWhatOnce, SAY_WHAT)
+const publishBody = z.strictObject({
+  publications: z
+    .array(publication)
+    .min(1)
+    .max(MAX_PUBLICATIONS, `a request has at most ${MAX_PUBLICATIONS} publications; send several`),
+})
+type Publication = z.infer<typeof publication>
+
+const published = z.object({
+  topic: z.string(),
+  epoch: z.string().optional(),
+  seq: count.optional(),
+  matched: count.optional(),
+  behind: count.optional(),
+  error: failure.optional(),
+})
+const publishResult = z.object({ published: count, failed: count, results: z.array(published) })
+
+/** One publication, checked, and its bytes. */
+interface Checked {
+  readonly topic: string
+  readonly data: Uint8Array
+  readonly contentType: string
+  readonly key: string | undefined
+}
+
+/** `POST /api/publish`: many messages in one request. */
+export function publishingRoutes(api: Api, context: HubContext): void {
+  const { hub, idempotency, maxMessageBytes } = context
+  api.add({
+    method: 'POST',
+    path: '/api/publish',
+    tag: 'Publishing',
+    access: 'publish',
+    summary: 'Publishes up to 1,000 messages, in their order',
+    description:
+      'All are checked before the first is published: if one is wrong, none is, and `faults` tells which. With a header idempotency-key the same request within five minutes is answered as the first was, and publishes nothing.',
+    body: publishBody,
+    bodyLimit: Math.max(BATCH_BYTES, JSON_FACTOR * maxMessageBytes),
+    answers: {
+      200: { description: 'All are published, in the order of the request.', schema: publishResult },
+      207: { description: 'Some were refused when their turn came: a limit, or the broker.', schema: publishResult },
+    },
+    errors: [
+      'TOPIC_INVALID',
+      'TOPIC_UNKNOWN',
+      'MESSAGE_TOO_LARGE',
+      'SCHEMA_MISMATCH',
+      'IDEMPOTENCY_CONFLICT',
+      'SHUTTING_DOWN',
+    ],
+    handler: ({ body, request, reply }) => {
+      const { checked, faults } = checkAll(hub, body.publications)
+      const [first] = faults
+      if (first !== undefined) return refuse(reply, first, faults)
+      const correlationId = correlate(request, reply)
+      const parts = checked.flatMap(({ topic, contentType, key, data }) => [topic, contentType, key, data])
+      return idempotency.once(request, reply, request.apiKey?.name ?? '', parts, async () => {
+        if (hub.draining) throw new HubError('SHUTTING_DOWN', 'the hub is shutting down')
+        const results = []
+        for (const each of checked) results.push(await publish(hub, each, correlationId))
+        const failed = results.filter(result => 'error' in result).length
+        const body = { published: results.length - failed, failed, results }
+        return { status: failed > 0 ? 207 : 200, body, nothing: body.published === 0 }
+      })
+    },
+  })
+}
+
+/** The first that is wrong, and by their index all that are. */
+function refuse(reply: FastifyReply, { index, error }: Fault, faults: readonly Fault[]): object {
+  const told = new HubError(error.code, `publications.${index}: ${error.message}; nothing was published`)
+  reply.code(HTTP_STATUS[error.code])
+  return {
+    ...errorBody(told),
+    faults: faults.slice(0, MAX_FAULTS).map(({ index, error }) => ({ index, ...errorBody(error) })),
+  }
+}
+
+async function publish(hub: Hub, { topic, data, contentType, key }: Checked, correlationId: string | undefined) {
+  try {
+    const result: RouteResult | undefined = await hub.publish(topic, data, { contentType, key, correlationId })
+    return { topic, ...result?.position, matched: result?.matched, behind: result?.behind }
+  } catch (error) {
+    return { topic, ...errorBody(toHubError(error)) }
+  }
+}
+
+interface Fault {
+  readonly index: number
+  readonly error: HubError
+}
+
+function checkAll(hub: Hub, publications: readonly Publication[]): { checked: Checked[]; faults: Fault[] } {
+  const faults: Fault[] = []
+  const checked = publications.flatMap((publication, index) => {
+    try {
+      return check(hub, publication)
+    } catch (error) {
+      faults.push({ index, error: toHubError(error) })
+      return []
+    }
+  })
+  return { checked, faults }
+}
+
+/** Everything that can be known of a message before it is published. */
+function check(hub: Hub, { topic: name, key, data, text, base64, ...rest }: Publication): Checked {
+  const topic = parseTopicName(name)
+  const spec = hub.resolveTopic(topic)
+  const { maxMessageBytes, contentType: known } = spec
+  const said = rest.contentType ?? known
+  const bytes = base64 !== undefined ? Buffer.from(base64, 'base64') : Buffer.from(text ?? jsonOf(data))
+  if (bytes.byteLength > maxMessageBytes) {
+    const size = `${bytes.byteLength} bytes are more than the ${maxMessageBytes} that ${topic} takes in one message`
+    throw new HubError('MESSAGE_TOO_LARGE', `data: ${size}`)
+  }
+  const contentType = said ?? defaultType({ text, base64 })
+  checkContent(spec, bytes, contentType)
+  return { topic, data: bytes, contentType, key }
+}
+
+/** What is nested some thousand times can be read, and not written. */
+function jsonOf(data: unknown): string {
+  try {
+    return JSON.stringify(data)
+  } catch {
+    throw new HubError('INVALID_MESSAGE', 'data: it cannot be written as JSON: it is nested too deeply')
+  }
+}
+
+function defaultType({ text, base64 }: Pick<Publication, 'text' | 'base64'>): string {
+  if (base64 !== undefined) return 'application/octet-stream'
+  return text === undefined ? 'application/json' : 'text/plain; charset=utf-8'
+}

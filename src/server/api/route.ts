@@ -1,0 +1,155 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
+import { z } from 'zod'
+import { type ErrorCode, HubError } from '../../core/errors.ts'
+import { readInput } from '../read-input.ts'
+import { audit } from './audit.ts'
+import type { Access } from './guard.ts'
+import { type SubResource, topicPath } from './topic-path.ts'
+
+export interface ApiAnswer {
+  readonly description: string
+  /** Of JSON. Absent: there is no body, or it is of `type`. */
+  readonly schema?: z.ZodType
+  readonly type?: string
+}
+
+/** What a handler gets: checked, and as the schemas made it. */
+export interface ApiCall<P, Q, B> {
+  readonly params: P
+  readonly query: Q
+  readonly body: B
+  readonly request: FastifyRequest
+  readonly reply: FastifyReply
+  /** What the audit line tells beside what is in the path. No secrets. */
+  readonly note: (about: Readonly<Record<string, unknown>>) => void
+}
+
+/** One operation of the API: what is checked at run time and what the document says are the same schemas. */
+export interface ApiRoute<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType> {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  /** As OpenAPI writes it: `/api/clients/{id}`. A `{topic}` or `{pattern}` may have slashes, and stands at the end or in /api/topics/{topic}/... */
+  readonly path: string
+  readonly summary: string
+  readonly description?: string
+  readonly tag: string
+  /** Default admin. */
+  readonly access?: Access
+  /** What the audit line calls it: of what changes something, or listens to others. */
+  readonly audit?: string
+  readonly params?: P
+  readonly query?: Q
+  readonly body?: B
+  /** Of a body that is no JSON: the document says so, and the handler reads `request.body`. */
+  readonly rawBody?: string
+  readonly bodyLimit?: number
+  /** By status; what the handler returns goes with the first, unless it says another. */
+  readonly answers: Readonly<Record<number, ApiAnswer>>
+  readonly errors?: readonly ErrorCode[]
+  readonly handler: (call: ApiCall<z.output<P>, z.output<Q>, z.output<B>>) => unknown
+}
+
+export type AnyApiRoute = ApiRoute<z.ZodType, z.ZodType, z.ZodType>
+
+/** The operations of one app: registered with it, and listed for the document. */
+export class Api {
+  readonly routes: AnyApiRoute[] = []
+  readonly #app: FastifyInstance
+  /** By method: what /api/topics/* may be. */
+  readonly #topics = new Map<string, Map<SubResource | '', AnyApiRoute>>()
+
+  constructor(app: FastifyInstance) {
+    this.#app = app
+  }
+
+  /** `scope`: where it is registered, if not with the API's own app. */
+  add<P extends z.ZodType = z.ZodUndefined, Q extends z.ZodType = typeof nothing, B extends z.ZodType = z.ZodUndefined>(
+    route: ApiRoute<P, Q, B>,
+    scope: FastifyInstance = this.#app,
+  ): void {
+    const any = route as unknown as AnyApiRoute
+    this.describe(route)
+    const { method, path, access = 'admin', bodyLimit } = route
+    const sub = subResourceOf(path)
+    if (sub !== undefined) {
+      this.#addToTopics(any, sub)
+      return
+    }
+    scope.route({
+      method,
+      url: path.replace(/\{(topic|pattern)\}$/, '*').replaceAll(/\{(\w+)\}/g, ':$1'),
+      config: { access },
+      ...(bodyLimit !== undefined && { bodyLimit }),
+      handler: (request, reply) => {
+        const { '*': rest, ...params } = request.params as Record<string, string>
+        const last = rest === undefined ? {} : { [/\{(\w+)\}$/.exec(path)![1]!]: rest }
+        return answer(any, { ...params, ...last }, request, reply)
+      },
+    })
+  }
+
+  /** One that is registered elsewhere: the document has it too. */
+  describe<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType>(route: ApiRoute<P, Q, B>): void {
+    this.routes.push(route as unknown as AnyApiRoute)
+  }
+
+  /** A router cannot tell where a name with slashes ends, so there is one route for all of a method, and we look. All are for admins. */
+  #addToTopics(route: AnyApiRoute, sub: SubResource | ''): void {
+    const { method } = route
+    const known = this.#topics.get(method)
+    if (known) {
+      known.set(sub, route)
+      return
+    }
+    const routes = new Map([[sub, route]])
+    this.#topics.set(method, routes)
+    this.#app.route({
+      method: method as HTTPMethods,
+      url: '/api/topics/*',
+      handler: (request, reply) => {
+        const { topic, sub } = topicPath(request)
+        const found = routes.get(sub)
+        if (found) return answer(found, { topic }, request, reply)
+        const all = [...routes.keys()].map(each => `/api/topics/{topic}${each && `/${each}`}`)
+        throw new HubError('NOT_FOUND', `${method} goes to ${all.join(', ')}`)
+      },
+    })
+  }
+}
+
+/** Of queries that have no keys. */
+const nothing = z.strictObject({})
+
+/** Undefined: it is none of a topic's. '': the topic itself. */
+function subResourceOf(path: string): SubResource | '' | undefined {
+  const found = /^\/api\/topics\/\{topic\}(?:\/([\w-]+))?$/.exec(path)
+  return found ? ((found[1] ?? '') as SubResource | '') : undefined
+}
+
+async function answer(
+  route: AnyApiRoute,
+  raw: Readonly<Record<string, string>>,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<unknown> {
+  const { params = z.record(z.string(), z.string()), query = nothing, body, audit: action } = route
+  reply.code(Number(Object.keys(route.answers)[0]))
+  const target: Record<string, unknown> = { ...raw }
+  try {
+    const call = {
+      params: readInput(params, raw, 'path'),
+      query: readInput(query, request.query, 'query'),
+      body: body && readInput(body, request.body, 'body'),
+      ...{ request, reply },
+      note: (about: Readonly<Record<string, unknown>>) => void Object.assign(target, about),
+    }
+    const result = await route.handler(call)
+    if (action !== undefined) audit(request, action, target, 'done')
+    if (result === undefined && !reply.sent) reply.send()
+    return result
+  } catch (error) {
+    if (action !== undefined) {
+      audit(request, action, target, error instanceof HubError ? error.code : 'INTERNAL')
+    }
+    throw error
+  }
+}

@@ -1,0 +1,198 @@
+import { z } from 'zod'
+import type { ErrorCode } from '../../core/errors.ts'
+
+/** What the API answers, and the fields that several operations take. Docs of a field are in its description. */
+
+export const count = z.int().min(0)
+export const ms = z.number().min(0)
+const counts = z.record(z.string(), count)
+
+export const clientId = z.string().min(1).meta({ description: 'Id of a client.' })
+export const topicName = z.string().min(1).meta({ description: 'Name of a topic; in a path with %2F for its slashes.' })
+export const userName = z.string().min(1).max(255).meta({ description: 'A user: one may have many clients.' })
+export const clientPath = z.strictObject({ id: clientId })
+export const topicPathSchema = z.strictObject({ topic: topicName })
+export const userPath = z.strictObject({ user: userName })
+
+export const position = z.object({ epoch: z.string(), seq: count })
+/** A policy's JSON form: parsePolicy checks it, and says POLICY_INVALID. */
+export const policy = z
+  .any()
+  .refine(value => value !== undefined, 'it is missing')
+  .meta({ description: 'A policy: its name, or an object with name and options (docs/policies.md).' })
+export const policyDescription = z.looseObject({ name: z.string() })
+
+const drop = z.object({ policy: z.string(), reason: z.string(), count })
+
+export const subscriptionInfo = z.object({
+  topic: z.string(),
+  policy: policyDescription,
+  wish: policyDescription.optional(),
+  decidedBy: z.enum(['wish', 'class', 'topic', 'rule', 'default']).meta({
+    description: "Whose policy governs: the subscription's, the client's, the topic's, its rule's, or the hub's.",
+  }),
+  pattern: z.string().optional().meta({ description: 'It is on the topic by this pattern.' }),
+  priority: z.enum(['high', 'normal', 'bulk']),
+  state: z.enum(['live', 'behind']),
+  published: count,
+  delivered: count,
+  dropped: count,
+  pending: count,
+  unconfirmed: count,
+  pendingBytes: count,
+  measured: z.enum(['queue', 'wire']),
+})
+
+export const clientInfo = z.object({
+  id: z.string(),
+  protocol: z.string(),
+  protocols: z.array(z.string()),
+  user: z.string().optional(),
+  expiresAt: z.number().optional().meta({ description: 'When its session ends, in ms since 1970.' }),
+  address: z.string().optional(),
+  connectedMs: ms,
+  writable: z.boolean(),
+  queuedBytes: count.meta({ description: 'In this process, waiting for it.' }),
+  waitedMs: ms.meta({ description: 'How long its oldest message has waited.' }),
+  unacknowledged: count
+    .optional()
+    .meta({ description: 'Bytes that its host has not confirmed, where that can be told.' }),
+  circuit: z.enum(['closed', 'open', 'half-open']).optional(),
+  sinceSendMs: ms.optional(),
+  drops: counts.meta({ description: 'Messages that it lost, by reason.' }),
+  subscriptions: z.array(subscriptionInfo),
+  patterns: z.array(z.string()),
+})
+
+/** With which rule won, and over which. */
+export const inspectedClient = clientInfo.extend({
+  subscriptions: z.array(
+    subscriptionInfo.extend({
+      rule: z.string().optional().meta({ description: 'The rule of the topic.' }),
+      candidates: z
+        .array(z.object({ origin: z.string(), policy: policyDescription }))
+        .meta({ description: 'Every policy that could govern, the strongest first.' }),
+    }),
+  ),
+})
+
+export const topicInfo = z.object({
+  name: z.string(),
+  position,
+  contentType: z.string().optional(),
+  lingerMs: ms,
+  policy: policyDescription,
+  rule: z.string().optional(),
+  priority: z.enum(['high', 'normal', 'bulk']),
+  presence: z.boolean(),
+  subscribers: count,
+  behind: count,
+  published: count,
+  delivered: count,
+  drops: z.array(drop),
+  retained: z.object({ messages: count, bytes: count }),
+})
+
+export const connectionStats = z.object({
+  clients: count,
+  clientsByProtocol: counts,
+  clientsTotal: count,
+  users: count,
+  patterns: count,
+  topics: count,
+  subscriptions: count,
+  behind: count,
+  published: count,
+  publishedBytes: count,
+  delivered: count,
+  dropped: count,
+  pending: count,
+  unconfirmed: count,
+  circuits: counts,
+  queuedBytes: count,
+  retainedBytes: count,
+  keptBytes: count,
+  drops: z.array(drop),
+  closes: counts,
+  uptimeMs: ms,
+})
+
+const operation = z.object({
+  count,
+  active: count,
+  retries: count,
+  errors: counts,
+  p50: ms.optional(),
+  p95: ms.optional(),
+  p99: ms.optional(),
+  max: ms.optional(),
+})
+export const hubMetrics = z.object({
+  operations: z.object({ send: operation, broadcast: operation, route: operation, callback: operation }),
+  circuits: counts,
+  queues: z.object({ pending: count, unconfirmed: count, bytes: count }),
+})
+
+export const subscription = z.object({ topic: z.string(), position, recovered: z.boolean() })
+
+export const failure = z.object({ code: z.string(), message: z.string() })
+const outcome = z.object({
+  clientId: z.string(),
+  ok: z.boolean(),
+  confirmed: z.boolean().optional(),
+  ms: ms.optional(),
+  error: failure.optional(),
+})
+export const broadcastResult = z.object({
+  error: failure.optional(),
+  id: z.string(),
+  sent: count,
+  failed: count,
+  results: z.array(outcome),
+})
+
+/** A message in JSON: one of data, text and base64. */
+export const content = {
+  data: z.unknown().optional().meta({ description: 'The message, as any JSON.' }),
+  text: z.string().optional().meta({ description: 'The message, as a text.' }),
+  base64: z.base64('it is not base64').optional().meta({ description: 'The message, as bytes.' }),
+  contentType: z
+    .string()
+    .min(1)
+    .max(255)
+    .regex(/^[\x20-\x7e]+$/, 'it must be printable ASCII')
+    .optional()
+    .meta({ description: 'Default: application/json, text/plain; charset=utf-8, application/octet-stream.' }),
+}
+
+/** For `refine`: exactly one of the three is there. */
+export function saysWhatOnce(body: object): boolean {
+  return ['data', 'text', 'base64'].filter(key => Object.hasOwn(body, key)).length === 1
+}
+export const SAY_WHAT = { path: ['data'], error: 'say what, once: data (any JSON), text or base64' }
+
+/** The refusals of whatever sends to single clients. */
+export const SENDING_ERRORS: readonly ErrorCode[] = [
+  'INVALID_MESSAGE',
+  'MESSAGE_TOO_LARGE',
+  'UNSUPPORTED_PAYLOAD',
+  'SHUTTING_DOWN',
+]
+
+/** A number in a query, which is a text. The document tells it as the number that it is. */
+export function queryNumber(schema: z.ZodInt) {
+  const { $schema: _, ...described } = z.toJSONSchema(schema)
+  return z
+    .string()
+    .refine(text => text.trim() !== '' && Number.isFinite(Number(text)), 'it must be a number')
+    .transform(Number)
+    .pipe(schema)
+    .meta(described)
+}
+
+export const queryBoolean = z.enum(['true', 'false']).transform(text => text === 'true')
+
+/** A list in a query: `?a=1&a=2`. */
+export function queryList(max: number) {
+  return z.union([z.string(), z.array(z.string()).max(max)]).transform(value => [value].flat())
+}

@@ -1,0 +1,94 @@
+import { closest } from 'fastest-levenshtein'
+import type { z } from 'zod'
+import { HubError } from '../core/errors.ts'
+
+/** What of somebody's input an error repeats, in characters. */
+const MAX_SHOWN = 60
+
+type Issue = z.core.$ZodIssue
+type RawIssue = z.core.$ZodRawIssue
+
+const KINDS: Readonly<Record<string, string>> = {
+  int: 'a whole number',
+  number: 'a number',
+  string: 'a string',
+  boolean: 'true or false',
+  array: 'a list',
+  object: 'an object',
+  record: 'an object',
+}
+
+/**
+ * Checks what somebody sent. Throws REQUEST_INVALID with the field, its limit, and the nearest name where one was misspelt. `where` is told
+ * when the whole is no object: body, query.
+ */
+export function readInput<T extends z.ZodType>(schema: T, value: unknown, where: string): z.output<T> {
+  // zod cannot see an own key of this name, and no schema has one.
+  if (typeof value === 'object' && value !== null && Object.hasOwn(value, '__proto__')) {
+    throw new HubError('REQUEST_INVALID', `${where}: unknown key "__proto__"`)
+  }
+  const result = schema.safeParse(value, { error: wording })
+  if (result.success) return result.data
+  const { path, message } = worst(result.error.issues)
+  throw new HubError('REQUEST_INVALID', `${path.map(String).join('.').slice(0, 300) || where}: ${message}`)
+}
+
+/** A misspelt key explains the one that is missing. Of alternatives, the one that comes nearest is told. */
+function worst(issues: readonly Issue[], at: readonly PropertyKey[] = []): { path: PropertyKey[]; message: string } {
+  const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0]!
+  const path = [...at, ...issue.path]
+  if (issue.code !== 'invalid_union' || issue.message !== ALTERNATIVES) return { path, message: issue.message }
+  const nearest = issue.errors.find(errors => !errors.some(({ code, path }) => code === 'invalid_type' && !path.length))
+  return nearest ? worst(nearest, path) : { path, message: ALTERNATIVES }
+}
+
+const ALTERNATIVES = 'it has none of the forms that it may have'
+
+/** zod's own sentences speak of "Invalid input"; a message that a schema has of its own wins over these. */
+function wording(issue: RawIssue): string | undefined {
+  switch (issue.code) {
+    case 'invalid_type':
+      if (issue.input === undefined) return 'it is missing'
+      return `it must be ${KINDS[issue.expected] ?? issue.expected}, not ${kindOf(issue.input)}`
+    case 'too_big':
+      return `it has at most ${issue.maximum}${unit(issue.origin)}`.replace(/has (at most \S+)$/, 'is $1')
+    case 'too_small':
+      return `it has at least ${issue.minimum}${unit(issue.origin)}`.replace(/has (at least \S+)$/, 'is $1')
+    case 'invalid_value':
+      return choice(issue.input, issue.values.map(String))
+    case 'unrecognized_keys':
+      return unknownKey(issue.keys[0]!, issue.inst)
+    case 'invalid_union':
+      return issue.input === undefined ? 'it is missing' : ALTERNATIVES
+    default:
+      return 'it does not have the form that it must have'
+  }
+}
+
+function unit(origin: string): string {
+  if (origin === 'string') return ' characters'
+  return origin === 'array' || origin === 'set' || origin === 'object' ? ' entries' : ''
+}
+
+function kindOf(value: unknown): string {
+  if (value === null) return 'null'
+  if (Array.isArray(value)) return 'a list'
+  if (typeof value === 'number' && !Number.isInteger(value)) return String(value)
+  return KINDS[typeof value] ?? typeof value
+}
+
+function choice(input: unknown, values: readonly string[]): string {
+  const all = `it is one of ${values.join(', ')}`
+  return typeof input === 'string' && input !== '' && values.length > 1 ? `${all}; ${didYouMean(input, values)}` : all
+}
+
+function unknownKey(key: string, schema: unknown): string {
+  const { shape = {} } = (schema as { shape?: object } | undefined) ?? {}
+  const known = Object.keys(shape)
+  const hint = known.length > 0 ? didYouMean(key, known) : 'there may be none here'
+  return `unknown key ${JSON.stringify(key.slice(0, MAX_SHOWN))}: ${hint}`
+}
+
+function didYouMean(given: string, known: readonly string[]): string {
+  return `did you mean "${closest(given.slice(0, MAX_SHOWN), [...known])}"?`
+}
