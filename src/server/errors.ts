@@ -94,7 +94,9 @@ export function errorHandler(maxMessageBytes: number) {
     if (status === 401) reply.header('www-authenticate', challenge(known))
     if (status === 426) reply.header('upgrade', 'websocket').header('connection', 'upgrade')
     // What is left of a refused body must not be taken for the next request.
-    if (status === 408 || status === 413 || status === 503 || request.ws) reply.header('connection', 'close')
+    if (status === 408 || status === 413 || status === 503 || request.ws || isUnread(request)) {
+      reply.header('connection', 'close')
+    }
     reply
       .code(status)
       .header(...NO_SNIFF)
@@ -102,13 +104,18 @@ export function errorHandler(maxMessageBytes: number) {
   }
 }
 
-/** Fastify's handler for what has no route. */
-export function notFound(request: FastifyRequest, reply: FastifyReply): void {
-  const path = request.url.split('?')[0]
-  reply
-    .code(404)
-    .header(...NO_SNIFF)
-    .send(errorBody(new HubError('NOT_FOUND', `there is nothing at ${request.method} ${path}`)))
+/** Does more of its body come than was read? */
+function isUnread({ raw: { complete, headers } }: FastifyRequest): boolean {
+  return !complete && (headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined)
+}
+
+/** For what has no route: before its body is read, which nobody wants. */
+export function refuseUnrouted(request: FastifyRequest): void {
+  if (request.is404) throw notFound(request)
+}
+
+function notFound(request: FastifyRequest): HubError {
+  return new HubError('NOT_FOUND', `there is nothing at ${request.method} ${request.url.split('?')[0]}`)
 }
 
 /** RFC 9110, section 10.2.3: whole seconds. */

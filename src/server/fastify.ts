@@ -27,7 +27,7 @@ import { chooseSubprotocol, clientProtocolRoute } from './routes/client-protocol
 import { connectionRoutes } from './routes/connections.ts'
 import { healthRoutes, metricsRoute } from './routes/health.ts'
 import { publishRoutes, topicRoutes } from './routes/topics.ts'
-import { checkRequest } from './upgrade.ts'
+import { checkRequest, endsPipelined } from './upgrade.ts'
 
 export interface HublinePluginOptions {
   readonly hub: Hub
@@ -188,10 +188,11 @@ async function prepare(app: FastifyInstance, context: HubContext, origins: reado
   // It takes over all OPTIONS requests of the app, so it is there only where it is needed.
   if (origins.length > 0) await app.register(cors, corsOptions(origins))
   app.addHook('onRequest', (request, reply, done) => {
+    if (endsPipelined(request, reply)) return
     // They are made anew at each look.
     const { config } = request.routeOptions
     edge.limit(request, reply, config)
-    checkRequest(request, config)
+    checkRequest(request, reply, config)
     done()
   })
   app.addHook('preValidation', (request, _reply, done) => {

@@ -22,12 +22,13 @@ import { edgeOptions, hubLimits } from './config/edge.ts'
 import { toTopicRule } from './config/topics.ts'
 import type { Config } from './config.ts'
 import { SECURITY_HEADERS } from './edge/headers.ts'
-import { errorHandler, notFound } from './errors.ts'
+import { errorHandler, refuseUnrouted } from './errors.ts'
 import { hubline, hublineOperators } from './fastify.ts'
 import { guide } from './guide.ts'
+import { malformed } from './malformed.ts'
 import { requestLog } from './request-log.ts'
 import { createSessions } from './sessions.ts'
-import { refuseUpgrade } from './upgrade.ts'
+import { endsPipelined, refuseUpgrade } from './upgrade.ts'
 
 /** How often Node looks for heads of requests that do not come, in ms: so much later is the limit. */
 const CHECK_MS = 1000
@@ -91,9 +92,11 @@ async function createApp(
   app.addHook('preClose', closeSessions)
   // Also of the routes above: Fastify hands a hook down to scopes that are there already. They have passed the gate.
   app.addHook('onRequest', (request, reply, done) => {
+    if (endsPipelined(request, reply)) return
     const { config: route } = request.routeOptions
     if (request.is404) enter(request, reply)
     refuseUpgrade(request, route)
+    refuseUnrouted(request)
     done()
   })
   const { plugins = [guide] } = options
@@ -110,7 +113,9 @@ async function createApp(
   if (admin) {
     edge.guard(admin.server)
     admin.addHook('onRequest', (request, reply, done) => {
+      if (endsPipelined(request, reply)) return
       if (request.is404) enter(request, reply)
+      refuseUnrouted(request)
       done()
     })
     await admin.register(hublineOperators, { context: app.hubContext })
@@ -129,6 +134,7 @@ function createFastify(config: Config, logger: FastifyBaseLogger): FastifyInstan
     keepAliveTimeout: 5000,
     http: { connectionsCheckingInterval: CHECK_MS },
     ...(config.trustedProxies.length > 0 && { trustProxy: config.trustedProxies }),
+    clientErrorHandler: malformed,
     forceCloseConnections: 'idle',
     // While it drains, the routes say so themselves.
     return503OnClosing: false,
@@ -141,7 +147,6 @@ function createFastify(config: Config, logger: FastifyBaseLogger): FastifyInstan
   })
   app.server.headersTimeout = config.timeouts.headersMs
   app.setErrorHandler(errorHandler(maxMessageBytes))
-  app.setNotFoundHandler(notFound)
   return app
 }
 

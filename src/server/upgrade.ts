@@ -1,8 +1,16 @@
-import type { FastifyContextConfig, FastifyRequest } from 'fastify'
+import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { FastifyContextConfig, FastifyReply, FastifyRequest } from 'fastify'
 import { HubError } from '../core/errors.ts'
 
 /** Node keeps the first 1000 header lines of a request and drops the others without a word. */
 const MAX_HEADERS = 1000
+
+/** Set on a response that will have no end, from the moment it is asked for. */
+const ENDLESS = Symbol('endless')
+type MarkedResponse = ServerResponse & { [ENDLESS]?: true; readonly _last?: boolean }
+/** Node's own: what is being answered, and whether the connection ends with it (`_last`). There since Node 0.x, and tested. */
+type AnsweringSocket = Socket & { readonly _httpMessage?: MarkedResponse | null }
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -16,12 +24,22 @@ declare module 'fastify' {
  * to HTTP/1.0, to version 8 and to a request with a body (which would then be read as frames): all of that is refused here,
  * before 101 is said.
  */
-export function checkRequest(request: FastifyRequest, { socket }: FastifyContextConfig): void {
+export function checkRequest(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { socket, opensClient }: FastifyContextConfig,
+): void {
   const { raw } = request
   if (raw.rawHeaders.length / 2 >= MAX_HEADERS) {
     throw new HubError('HEADERS_TOO_MANY', `headers: a request may have at most ${MAX_HEADERS - 1} of them`)
   }
+  if (countHosts(raw.rawHeaders) > 1) {
+    reply.header('connection', 'close')
+    throw new HubError('REQUEST_INVALID', 'host: a request has one')
+  }
   if (!request.ws) {
+    checkBody(request)
+    if (opensClient) (reply.raw as MarkedResponse)[ENDLESS] = true
     if (socket === 'only') {
       throw new HubError(
         'UPGRADE_REQUIRED',
@@ -58,4 +76,41 @@ function refuse(request: FastifyRequest, socket: 'only' | 'also' | undefined): v
   if (socket === undefined) {
     throw new HubError('NOT_FOUND', `there is no WebSocket at ${request.method} ${request.url.split('?')[0]}`)
   }
+}
+
+/** A body that nobody reads stops Node from reading the connection, and a subscriber that goes would never be missed. */
+function checkBody(request: FastifyRequest): void {
+  const { method, headers, httpVersion } = request.raw
+  const { 'content-length': length = '0', 'transfer-encoding': coding } = headers
+  if (method === 'GET' && (length !== '0' || coding !== undefined)) {
+    throw new HubError('REQUEST_INVALID', 'body: a GET has none; to publish, POST it')
+  }
+  // Node reads whatever ends in chunked, and would take what is compressed for the message.
+  if (coding !== undefined && (coding.toLowerCase() !== 'chunked' || httpVersion !== '1.1')) {
+    throw new HubError('REQUEST_INVALID', 'transfer-encoding: only chunked is spoken here, and in HTTP/1.1')
+  }
+}
+
+/**
+ * Ends a connection on which more is asked behind a stream, whose answer never ends. What was asked must not be done (RFC 9112, section
+ * 9.6), and once much of it waits Node reads no further: then a subscriber that goes would never be missed. True: it was so.
+ */
+export function endsPipelined({ raw }: FastifyRequest, reply: FastifyReply): boolean {
+  // It is behind nothing.
+  if (reply.raw.socket !== null) return false
+  const { _httpMessage: ahead } = raw.socket as AnsweringSocket
+  if (ahead?._last !== true && ahead?.[ENDLESS] !== true) return false
+  reply.hijack()
+  raw.socket.destroy()
+  return true
+}
+
+/** Node takes the first and says nothing of others, which a proxy may have gone by (RFC 9112, section 3.2). */
+function countHosts(rawHeaders: readonly string[]): number {
+  let count = 0
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]!
+    if (name.length === 4 && name.toLowerCase() === 'host') count++
+  }
+  return count
 }

@@ -59,6 +59,8 @@ export class ResponseSocket extends NodeSocket {
   }
 }
 
+const NOTHING = new Uint8Array(0)
+
 /** Is the body in chunks, or bare? */
 export function isChunked({ req }: ServerResponse): boolean {
   return req.httpVersion !== '1.0'
@@ -69,8 +71,8 @@ function farewellOf(socket: Socket, chunks: boolean, last: StreamHead['last']): 
   return (reason, reconnectMs) => {
     const bytes = last?.(reason, reconnectMs)
     if (bytes) socket.write(chunks ? httpChunk(bytes) : bytes)
-    if (chunks) socket.write(LAST_CHUNK)
-    socket.end()
+    // The end itself must not wait below the stream, where it could not be cut short (resetSocket).
+    socket.write(chunks ? LAST_CHUNK : NOTHING, () => socket.end())
   }
 }
 
@@ -87,8 +89,9 @@ export interface OpenStream {
  */
 export function openStream(response: ServerResponse, opening: Opening, head: StreamHead): OpenStream {
   const socket = response.socket
-  if (!socket) {
-    // It waits for its turn behind an answer on the same connection, or the peer has gone.
+  // It waits for its turn behind an answer on the same connection; or what came behind it was so much that Node reads no further, and
+  // would not see the peer go; or the peer has gone.
+  if (!socket || socket.isPaused()) {
     throw new HubError(
       'REQUEST_INVALID',
       'request: a stream cannot be pipelined behind another request of its connection',

@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net'
-import { TLSSocket } from 'node:tls'
 import type { Client, CloseReason, Connection, WriteResult } from '../core/connection.ts'
 import type { Codec } from '../core/message.ts'
 import { type Handle, handleOf, writeDirect } from './direct-write.ts'
+import { resetSocket } from './reset.ts'
 import { tcpProbe } from './tcp-probe.ts'
 
 /** How long a peer may take to read the rest after a polite close, in ms. Then the socket is destroyed. */
@@ -159,27 +159,15 @@ export class NodeSocket implements Connection {
     const socket = this.#socket
     if (this.#corked) socket.uncork()
     if (socket.destroyed) return
-    if (reason === 'slow') reset(socket)
+    if (reason === 'slow') resetSocket(socket)
     else if (reason === 'peer' || reason === 'lost') socket.destroy()
     else this.#leavePolitely(reason, reconnectMs)
   }
 
   #leavePolitely(reason: CloseReason, reconnectMs: number | undefined): void {
     this.#farewell(reason, reconnectMs)
-    const timer = setTimeout(() => reset(this.#socket), LINGER_MS)
+    const timer = setTimeout(() => resetSocket(this.#socket), LINGER_MS)
     timer.unref()
     this.#socket.once('close', () => clearTimeout(timer))
   }
-}
-
-/**
- * A polite close to a peer that does not read leaves megabytes in the kernel until it times out; a reset frees them now. A TLS socket
- * cannot be reset, but the socket below it can. What is no TCP socket (a pipe) is destroyed.
- */
-function reset(socket: Socket): void {
-  const { _parent: below } = socket as Socket & { _parent?: Socket }
-  try {
-    ;(socket instanceof TLSSocket && below ? below : socket).resetAndDestroy()
-  } catch {}
-  socket.destroy()
 }

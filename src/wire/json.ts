@@ -41,7 +41,8 @@ export function rawMember(json: string, name: string): string | undefined {
   return found
 }
 
-function nestsTooDeep(text: string): boolean {
+/** Deeper than MAX_JSON_DEPTH, be it JSON or not. */
+export function nestsTooDeep(text: string): boolean {
   let depth = 0
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i)

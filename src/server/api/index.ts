@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import type { HubContext } from '../context.ts'
+import { takeJsonOnly } from '../json-bodies.ts'
 import { clientRoutes } from './clients.ts'
 import { documentRoutes } from './document.ts'
 import { drainRoutes } from './drain.ts'
@@ -18,8 +19,7 @@ import { userRoutes } from './users.ts'
 
 /** `/api`, in a scope of its own. */
 export const apiRoutes: FastifyPluginAsync<{ context: HubContext }> = async (app: FastifyInstance, { context }) => {
-  // JSON only: a text/plain body could come from a form on any page.
-  app.removeContentTypeParser('text/plain')
+  takeJsonOnly(app)
   const api = new Api(app)
   monitoringRoutes(api, context)
   clientRoutes(api, context)

@@ -6,6 +6,7 @@ import type { Session } from '../../core/sessions.ts'
 import { MAX_GRANTED_PATTERNS } from '../../sessions/grants.ts'
 import { MAX_TICKET_MS } from '../../sessions/tickets.ts'
 import type { HubContext } from '../context.ts'
+import { takeJsonOnly } from '../json-bodies.ts'
 import { Api, type ApiRoute } from './route.ts'
 import { userName } from './schemas.ts'
 
@@ -24,7 +25,7 @@ const wantedTicket = z
 
 /** Apart from the operators' routes: a client has a token for these, and no key. */
 export const ticketRoutes: FastifyPluginAsync<{ context: HubContext }> = async (app, { context }) => {
-  app.removeContentTypeParser('text/plain')
+  takeJsonOnly(app)
   new Api(app).add(ticketRoute(context))
 }
 

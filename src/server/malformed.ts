@@ -1,0 +1,38 @@
+import type { ServerResponse } from 'node:http'
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import { type ErrorCode, HubError } from '../core/errors.ts'
+import { errorBody, HTTP_STATUS } from './errors.ts'
+
+/** Of Node: what has happened, and what we say of it. All else is no HTTP. */
+const REFUSALS: Readonly<Record<string, readonly [code: ErrorCode, message: string]>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: ['REQUEST_TIMEOUT', 'headers: they did not come in time; send them at once'],
+  HPE_HEADER_OVERFLOW: ['HEADERS_TOO_MANY', 'headers: the request line and all headers may have 16 KiB together'],
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: ['MESSAGE_TOO_LARGE', 'body: the extensions of a chunk may have 16 KiB'],
+}
+const MALFORMED = ['REQUEST_INVALID', 'request: it is not HTTP/1.1 as RFC 9112 has it'] as const
+
+/** Fastify's handler for what no request could be made of. The connection ends with it: where the next request would begin nobody knows. */
+export function malformed(error: Error & { code?: string }, socket: Socket): void {
+  const [code, message] = REFUSALS[error.code ?? ''] ?? MALFORMED
+  // In the middle of an answer ours would be a part of that.
+  if (socket.writable && !inAnswer(socket)) socket.write(answer(new HubError(code, message)))
+  socket.destroy(error)
+}
+
+/** Node's own, of a connection: what is being answered on it. */
+function inAnswer(socket: Socket): boolean {
+  return (socket as Socket & { _httpMessage?: ServerResponse | null })._httpMessage?.headersSent === true
+}
+
+function answer(error: HubError): string {
+  const status = HTTP_STATUS[error.code]
+  const body = JSON.stringify(errorBody(error))
+  const lines = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    'content-type: application/json; charset=utf-8',
+    `content-length: ${Buffer.byteLength(body)}`,
+    'connection: close',
+  ]
+  return `${lines.join('\r\n')}\r\n\r\n${body}`
+}
