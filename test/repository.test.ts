@@ -156,10 +156,13 @@ describe('package-lock.json', () => {
   })
 })
 
-it.each(['.ci/run', 'scripts/install-browser.sh', 'scripts/install-redis.sh', 'scripts/install-bench-peers.sh'])(
-  '%s parses, and stops at the first error',
-  path => {
-    execFileSync('bash', ['-n', join(ROOT, path)])
-    expect(read(path)).toMatch(/^set -eu/m)
-  },
-)
+it.each([
+  '.ci/run',
+  'scripts/install-browser.sh',
+  'scripts/install-redis.sh',
+  'scripts/install-nginx.sh',
+  'scripts/install-bench-peers.sh',
+])('%s parses, and stops at the first error', path => {
+  execFileSync('bash', ['-n', join(ROOT, path)])
+  expect(read(path)).toMatch(/^set -eu/m)
+})

@@ -33,7 +33,7 @@ describe('topic names', () => {
     '%3E',
   ]
   for (const name of bad) {
-    it(`refuses ${JSON.stringify(name.slice(0, 20))} with 400 and the rule, on every method and protocol`, async () => {
+    it(`E20: refuses ${JSON.stringify(name.slice(0, 20))} with 400 and the rule, on every method and protocol`, async () => {
       const path = `/topics/${name.replace(' ', '%20')}`
       const answers = await Promise.all([
         send(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`),
@@ -65,7 +65,7 @@ describe('upgrades', () => {
     expect((await send(upgradeRequest('/connection/websocket'))).status).toBe(101)
   })
 
-  it('never says 101 on a route that is no socket', async () => {
+  it('E8: never says 101 on a route that is no socket', async () => {
     for (const path of [
       '/',
       '/api/stats',
@@ -82,7 +82,13 @@ describe('upgrades', () => {
     }
   })
 
-  it('answers 426 to a plain GET on a socket route', async () => {
+  it('E6: never opens one by POST', async () => {
+    const { status } = await send(upgradeRequest('/topics/a', {}, 'POST /topics/a HTTP/1.1'))
+    expect(status).toBe(404)
+    expect(server.hub.getTopic('a')?.published ?? 0).toBe(0)
+  })
+
+  it('E9: answers 426 to a plain GET on a socket route', async () => {
     const { status, head, body } = await send('GET /connection/websocket HTTP/1.1\r\nHost: localhost\r\n\r\n')
     expect(status).toBe(426)
     expect(head.toLowerCase()).toContain('upgrade: websocket')
@@ -90,21 +96,21 @@ describe('upgrades', () => {
   })
 
   const bad: Record<string, string> = {
-    'version 8': upgradeRequest('/topics/a', { 'Sec-WebSocket-Version': '8' }),
-    'version 12': upgradeRequest('/topics/a', { 'Sec-WebSocket-Version': '12' }),
-    'no version': upgradeRequest('/topics/a', { 'Sec-WebSocket-Version': '' }),
-    'HTTP/1.0': upgradeRequest('/topics/a', {}, 'GET /topics/a HTTP/1.0'),
-    'a body by length': `${upgradeRequest('/topics/a', { 'Content-Length': '5' })}hello`,
-    'a chunked body': `${upgradeRequest('/topics/a', { 'Transfer-Encoding': 'chunked' })}0\r\n\r\n`,
-    'another protocol': upgradeRequest('/topics/a', { Upgrade: 'h2c' }),
-    'a short key': upgradeRequest('/topics/a', { 'Sec-WebSocket-Key': 'c2hvcnQ=' }),
-    'no key': upgradeRequest('/topics/a', { 'Sec-WebSocket-Key': '' }),
-    'a bad list of subprotocols': upgradeRequest('/topics/a', { 'Sec-WebSocket-Protocol': 'a,,b' }),
-    'a bad query': upgradeRequest('/topics/a?rolle=both'),
-    'a bad client id': upgradeRequest('/topics/a?client=a%20b'),
+    'E7: version 8': upgradeRequest('/topics/a', { 'Sec-WebSocket-Version': '8' }),
+    'E6: version 12': upgradeRequest('/topics/a', { 'Sec-WebSocket-Version': '12' }),
+    'E6: no version': upgradeRequest('/topics/a', { 'Sec-WebSocket-Version': '' }),
+    'E7: HTTP/1.0': upgradeRequest('/topics/a', {}, 'GET /topics/a HTTP/1.0'),
+    'E7: a body by length': `${upgradeRequest('/topics/a', { 'Content-Length': '5' })}hello`,
+    'E7: a chunked body': `${upgradeRequest('/topics/a', { 'Transfer-Encoding': 'chunked' })}0\r\n\r\n`,
+    'E6: another protocol': upgradeRequest('/topics/a', { Upgrade: 'h2c' }),
+    'E6: a short key': upgradeRequest('/topics/a', { 'Sec-WebSocket-Key': 'c2hvcnQ=' }),
+    'E6: no key': upgradeRequest('/topics/a', { 'Sec-WebSocket-Key': '' }),
+    'E6: a bad list of subprotocols': upgradeRequest('/topics/a', { 'Sec-WebSocket-Protocol': 'a,,b' }),
+    'E6: a bad query': upgradeRequest('/topics/a?rolle=both'),
+    'E6: a bad client id': upgradeRequest('/topics/a?client=a%20b'),
   }
   for (const [name, request] of Object.entries(bad)) {
-    it(`refuses ${name} with 400`, async () => {
+    it(`${name} is refused with 400`, async () => {
       expect((await send(request)).status).toBe(400)
     })
   }
@@ -149,7 +155,7 @@ describe('requests', () => {
     }
   })
 
-  it('refuses more than 1,000 headers with 431, where Node would drop the last ones silently', async () => {
+  it('E13: refuses more than 1,000 headers with 431, where Node would drop the last ones silently', async () => {
     const headers = Array.from({ length: 1100 }, (_, i) => `h${i}: 1`).join('\r\n')
     const { status, body } = await send(`GET /api/stats HTTP/1.1\r\nHost: localhost\r\n${headers}\r\n\r\n`)
     expect(status).toBe(431)
@@ -193,7 +199,7 @@ describe('requests', () => {
     expect(({} as { x?: unknown }).x).toBeUndefined()
   })
 
-  it('closes a subscriber that sends, and says why', async () => {
+  it('E25: closes a subscriber that sends, and says why', async () => {
     const { WebSocket } = await import('ws')
     const socket = new WebSocket(`${server.url.replace('http', 'ws')}/topics/a`)
     const closed = new Promise<[number, string]>(resolve =>

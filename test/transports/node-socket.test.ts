@@ -22,3 +22,23 @@ it('after the first write of a real socket its stream is passed by, and every by
   expect(read).toBe(texts.join(''))
   server.close()
 })
+
+it.each(['slow', 'lost', 'ended'] as const)(
+  'a peer that reads nothing and has said its end is let go of when it is %s',
+  async reason => {
+    const server = createServer({ allowHalfOpen: true }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const peer = connect((server.address() as AddressInfo).port, '127.0.0.1').pause()
+    const [socket] = (await once(server, 'connection')) as [Socket]
+    const connection = new NodeSocket(socket, { protocol: 'raw', codec: rawCodec, farewell: () => void socket.end() })
+    while (connection.write(Buffer.alloc(256 * 1024), false) === 'ok') await new Promise(setImmediate)
+    const closed = once(socket, 'close')
+    // As Node does when the peer has said its end: ours waits below the stream, behind what is not read.
+    socket.end()
+    connection.close(reason)
+    await closed
+    peer.destroy()
+    server.close()
+    await once(server, 'close')
+  },
+)

@@ -1,0 +1,89 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+import { freePort } from '../stores/redis-server.ts'
+
+// Where Debian has it is not on every PATH.
+const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin']
+const program = folders.map(folder => join(folder, 'nginx')).find(existsSync)
+/** For describe.skipIf: where everything is required, its absence is a failure. */
+export const withoutNginx = program === undefined && process.env.HUBLINE_TEST_REQUIRE_ALL !== '1'
+if (withoutNginx) {
+  console.log('Skipped: the tests behind a proxy need nginx; npm run setup:nginx installs it (apt-get, as root).')
+}
+
+/** Connections to the hub are used again and again, for whoever asks: a request that is read in two ways would hit the next one. */
+const config = (folder: string, port: number, hub: string) => `
+daemon off;
+master_process off;
+pid ${folder}/pid;
+error_log stderr crit;
+events { worker_connections 256; }
+http {
+  access_log off;
+  client_body_temp_path ${folder}/body;
+  proxy_temp_path ${folder}/proxy;
+  fastcgi_temp_path ${folder}/fastcgi;
+  uwsgi_temp_path ${folder}/uwsgi;
+  scgi_temp_path ${folder}/scgi;
+  upstream hub { server ${hub}; keepalive 1; }
+  server {
+    listen 127.0.0.1:${port};
+    location / {
+      proxy_pass http://hub;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_set_header Host localhost;
+      proxy_buffering off;
+      proxy_request_buffering off;
+    }
+    location /sockets/ {
+      proxy_pass http://hub/;
+      proxy_http_version 1.1;
+      proxy_set_header Upgrade websocket;
+      proxy_set_header Connection upgrade;
+      proxy_set_header Host localhost;
+    }
+  }
+}
+`
+
+export interface Nginx extends AsyncDisposable {
+  readonly url: string
+}
+
+/** An nginx of the test's own before this hub. */
+export async function startNginx(hubUrl: string): Promise<Nginx> {
+  const folder = mkdtempSync(join(tmpdir(), 'hubline-nginx-'))
+  const port = await freePort()
+  writeFileSync(join(folder, 'nginx.conf'), config(folder, port, new URL(hubUrl).host))
+  const child = spawn(program ?? 'nginx', ['-p', folder, '-c', join(folder, 'nginx.conf')], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  await once(child, 'spawn')
+  await listens(child, port)
+  return {
+    url: `http://127.0.0.1:${port}`,
+    async [Symbol.asyncDispose]() {
+      child.kill()
+      await once(child, 'close')
+      rmSync(folder, { recursive: true })
+    },
+  }
+}
+
+async function listens(child: ChildProcess, port: number): Promise<void> {
+  while (child.exitCode === null) {
+    const socket = connect(port, '127.0.0.1')
+    const there = await new Promise(resolve =>
+      socket.on('connect', () => resolve(true)).on('error', () => resolve(false)),
+    )
+    socket.destroy()
+    if (there) return
+    await new Promise(resolve => setTimeout(resolve, 20))
+  }
+  throw new Error(`nginx ended with ${child.exitCode} before it listened`)
+}
