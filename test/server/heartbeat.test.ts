@@ -20,7 +20,8 @@ describe('heartbeats', () => {
       text += Buffer.from(piece).toString()
       if (text.match(/: ping\n\n/g)?.length === 2) break
     }
-    expect(text.replace('retry: 2000\n\n', '').replaceAll(': ping\n\n', '')).toBe('')
+    expect(text.replaceAll(': ping\n\n', '')).toMatch(/^retry: 2000\n\nid: [0-9a-z]+-0\n\n$/)
+    expect(stream.headers.get('hubline-ping')).toBe('100')
   })
 
   it('keep a WebSocket that answers, and close one that does not as idle, whatever else it sends', async () => {
