@@ -1,10 +1,12 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { type ClientOptions, WebSocket, WebSocketServer } from 'ws'
 import { createHub, type Hub } from '../../src/hub.ts'
+import { Heartbeat } from '../../src/transports/transport.ts'
 import { webSocketTopic } from '../../src/transports/websocket.ts'
+import { ManualHeartbeat } from './client-peer.ts'
 
 const ends: (() => unknown)[] = []
 afterEach(async () => {
@@ -12,11 +14,14 @@ afterEach(async () => {
 })
 
 /** A hub, and one client of Node's `ws` on a real socket. */
-async function connect(options: ClientOptions & { autoPong?: boolean } = {}) {
+async function connect(options: ClientOptions & { autoPong?: boolean; heartbeat?: ManualHeartbeat } = {}) {
   const hub = createHub()
   const server = createServer()
   new WebSocketServer({ server }).on('connection', (webSocket, { socket }) => {
-    webSocketTopic.open({ webSocket, socket }, { hub, clientId: 'ada', topics: [] })
+    webSocketTopic.open(
+      { webSocket, socket },
+      { hub, clientId: 'ada', topics: [{ name: 'a' }], heartbeat: options.heartbeat },
+    )
   })
   await once(server.listen(0, '127.0.0.1'), 'listening')
   const client = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}/`, options)
@@ -82,5 +87,86 @@ describe('confirmed sends to a WebSocket', () => {
     client.terminate()
     expect(await Promise.all(sends)).toEqual(['CONNECTION_STALE', 'CONNECTION_STALE', 'CONNECTION_STALE'])
     expect(await active).toBe(false)
+  })
+})
+
+describe('heartbeats of a WebSocket', () => {
+  /** Everything that the peer has sent so far has been read by the hub. */
+  const settled = async (hub: Hub, client: WebSocket, text: string) => {
+    const heard = once(client, 'message')
+    hub.routeData('a', Buffer.from(text))
+    await heard
+  }
+
+  it('are answered by a pong with their payload, in time', async () => {
+    const heartbeat = new ManualHeartbeat()
+    const { hub, pings } = await connect({ heartbeat })
+    for (let beats = 0; beats < 3; beats++) {
+      const before = pings.length
+      heartbeat.beat()
+      await expect.poll(() => pings.length).toBe(before + 1)
+      // Its pong came before this one's.
+      await hub.send('ada', 'read', { confirm: true })
+      heartbeat.deadline()
+    }
+    expect(hub.getConnectionStats()).toMatchObject({ clients: 1, closes: {} })
+  })
+
+  it.each<[string, (client: WebSocket, ping: Buffer) => void]>([
+    ['nothing', () => {}],
+    ['a pong with another payload', (client, ping) => client.pong(Buffer.alloc(ping.byteLength, 1))],
+    ['a pong with no payload', client => client.pong()],
+    ['a pong to the ping before', client => client.pong(Buffer.alloc(8))],
+    ['chatter', client => client.ping('x')],
+  ])('%s is no pong: closed as idle at the deadline', async (_what, answer) => {
+    const heartbeat = new ManualHeartbeat()
+    const { hub, client, pings } = await connect({ autoPong: false, heartbeat })
+    heartbeat.beat()
+    await expect.poll(() => pings.length).toBe(1)
+    answer(client, pings[0]!)
+    client.pong(Buffer.from('later'))
+    await settled(hub, client, 'x')
+    const closed = once(client, 'close')
+    heartbeat.deadline()
+    const [code] = await closed
+    expect(code).toBe(4410)
+    await expect.poll(() => heartbeat.clients).toBe(0)
+  })
+
+  it('a pong after the deadline comes too late', async () => {
+    const heartbeat = new ManualHeartbeat()
+    const { client, pings } = await connect({ autoPong: false, heartbeat })
+    heartbeat.beat()
+    await expect.poll(() => pings.length).toBe(1)
+    const closed = once(client, 'close')
+    heartbeat.deadline()
+    client.pong(pings[0])
+    expect((await closed)[0]).toBe(4410)
+  })
+
+  it('come at the interval, the deadline before the next, and after the loop was held up nobody is judged unread', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'setTimeout', 'clearTimeout'] })
+    const events: string[] = []
+    const turn = () => new Promise(resolve => setImmediate(resolve))
+    for (const pongMs of [300, 1000, 5000]) {
+      const heartbeat = new Heartbeat(1000, { pongMs })
+      const stop = heartbeat.add(
+        () => events.push('ping'),
+        () => events.push('check'),
+      )
+      vi.advanceTimersByTime(1000)
+      expect(events).toEqual([])
+      await turn()
+      expect(events).toEqual(['ping'])
+      vi.advanceTimersByTime(999)
+      await turn()
+      vi.advanceTimersByTime(1)
+      await turn()
+      expect(events).toEqual(['ping', 'check', 'ping'])
+      stop()
+      expect(vi.getTimerCount()).toBe(0)
+      events.length = 0
+    }
+    vi.useRealTimers()
   })
 })
