@@ -10,6 +10,11 @@ export class SseReader {
   #rest = ''
   #id = ''
 
+  /** What to come back with. An id alone, without an event, counts. */
+  get lastId(): string {
+    return this.#id
+  }
+
   #read(block: string): ReadEvent | undefined {
     const data: string[] = []
     let event = 'message'

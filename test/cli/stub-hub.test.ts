@@ -59,6 +59,21 @@ describe('subscribe', () => {
     expect(failed.stderr).toContain('hubline: the hub closed the stream: overloaded\n')
   })
 
+  it('comes back after a cut and goes on where it stopped, whether it was reset or ended', async () => {
+    const asked: unknown[] = []
+    const url = await stubHub((request, response) => {
+      asked.push(request.headers['last-event-id'])
+      if (asked.length === 1) response.write('id: e-0\n\n', () => request.socket.resetAndDestroy())
+      else if (asked.length === 2) response.end(`id: e-1\n${event('one')}`)
+      else response.write(`id: e-2\n${event('two')}`)
+    })
+    const reader = hubline(['subscribe', 'a', '--lines', '-n', '2', '--url', url])
+    const { code, stdout, stderr } = await reader.finished
+    expect([code, stdout]).toEqual([0, 'one\ntwo\n'])
+    expect(asked).toEqual([undefined, 'e-0', 'e-1'])
+    expect(stderr).toBe('[cut off: coming back]\n[cut off: coming back]\n')
+  })
+
   it('ends quietly when whoever reads its output has had enough', async () => {
     let say = (_: string) => {}
     const url = await stubHub((_, response) => {
