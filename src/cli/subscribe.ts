@@ -94,10 +94,13 @@ async function* messages(
     }
     lastId = reader.lastId || lastId
     // Without a place to go on from, what came meanwhile would be a silent hole.
-    if (lastId === '' && cut) throw cut
-    if (lastId === '') return
+    if (lastId === '') return rethrow(cut)
     console.error('[cut off: coming back]')
   }
+}
+
+function rethrow(error: unknown): void {
+  if (error) throw error
 }
 
 /** Of one connection; undefined where the hub ended it in order. */
