@@ -273,7 +273,7 @@ describe('tokens', () => {
     expect(await late.closed).toEqual({ code: 3005, reason: 'connection expired' })
     await using bad = await Peer.open(server.url)
     bad.say({ id: 1, connect: { token: 'forged' } })
-    expect(await bad.closed).toEqual({ code: 3500, reason: 'invalid token' })
+    expect(await bad.closed).toEqual({ code: 3500, reason: 'invalid token: signature' })
   })
 
   it('of one topic: its end ends the subscription, unless a newer one comes', async () => {
