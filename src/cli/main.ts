@@ -11,6 +11,7 @@ import { serveCommand } from './serve.ts'
 import { subscribeCommand } from './subscribe.ts'
 import { tailCommand } from './tail.ts'
 import { topCommand } from './top.ts'
+import { tokenCommand } from './token.ts'
 
 const { version, description } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
 
@@ -35,7 +36,7 @@ Begin with:
 Each command explains itself: hubline publish --help`,
   )
 program.addCommand(serveCommand()).addCommand(demoCommand())
-program.addCommand(configCommand())
+program.addCommand(configCommand()).addCommand(tokenCommand())
 program.addCommand(publishCommand()).addCommand(subscribeCommand()).addCommand(sendCommand())
 program.addCommand(topCommand()).addCommand(tailCommand())
 for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {

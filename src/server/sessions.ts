@@ -27,12 +27,12 @@ export function createSessions(config: SessionsConfig): ServerSessions {
   const parts = { apiKeys, tickets, revocations }
   if (mode === 'open') return { ...parts, sessions: openSessions, close: async () => {} }
   const callback = mode === 'callback' ? callbackSessions(config.callback) : undefined
-  const tokens = callback ?? jwtSessions({ ...keysOf(jwt), revoked: revocations.revoked })
+  const tokens = callback ?? jwtSessions({ ...jwtOptions(jwt), revoked: revocations.revoked })
   const sessions = sessionChain({ ...parts, tokens, cookie, anonymous: anonymous.enabled ? anonymous : undefined })
   return { ...parts, sessions, close: async () => callback?.close() }
 }
 
-/** A variable of the environment may have no line ends. */
-function keysOf({ publicKey, ...rest }: SessionsConfig['jwt']) {
+/** For `jwtSessions`. A variable of the environment may have no line ends. */
+export function jwtOptions({ publicKey, ...rest }: SessionsConfig['jwt']) {
   return { ...rest, publicKey: publicKey?.replaceAll('\\n', '\n') }
 }

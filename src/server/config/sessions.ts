@@ -68,4 +68,8 @@ export const sessionsConfig = z.strictObject({
 })
 
 /** URLs may have a password in them; under apiKeys somebody may put a key where its hash belongs. */
-export const SESSION_SECRETS = ['sessions.jwt', 'sessions.callback', 'sessions.apiKeys']
+export const SESSION_SECRETS = [
+  ...['secret', 'jwksUrl'].map(key => `sessions.jwt.${key}`),
+  ...['url', 'connectUrl', 'subscribeUrl', 'publishUrl'].map(key => `sessions.callback.${key}`),
+  'sessions.apiKeys',
+]
