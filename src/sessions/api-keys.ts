@@ -56,11 +56,11 @@ export class ApiKeys {
    * that time tells nothing. A key that is too short or easy to guess is never right, though its hash may be configured.
    */
   verify(key: string): KnownKey | undefined {
-    if (key.length > MAX_KEY_LENGTH) return undefined
+    if (key.length > MAX_KEY_LENGTH || this.#entries.length === 0) return undefined
     const hash = createHash('sha256').update(key).digest()
     let found: KnownKey | undefined
     for (const entry of this.#entries) if (timingSafeEqual(entry.hash, hash)) found = entry.known
-    return weakness(key) === undefined ? found : undefined
+    return found && weakness(key) === undefined ? found : undefined
   }
 }
 
