@@ -16,7 +16,7 @@ interface MintFlags {
   readonly subscribe?: string[]
   readonly publish?: string[]
   readonly channel?: string
-  readonly ttl: number
+  readonly ttl?: number
   readonly id?: string
 }
 
@@ -44,7 +44,7 @@ export function tokenCommand(): Command {
       '--channel <topic>',
       'make a subscription token: for this one topic, to be brought by a client that is connected',
     )
-    .option('--ttl <time>', 'how long it is good for, such as 90s, 10m, 1h', duration, UNITS.h!)
+    .option('--ttl <time>', 'how long it is good for, such as 90s, 10m, 1h (default: 1h)', duration)
     .option('--id <id>', 'its id (jti), by which it can be revoked')
     .addCommand(keyCommand())
     .addCommand(checkCommand())
@@ -116,7 +116,7 @@ function tokensConfig(file: string | undefined): Config['sessions'] {
   return loadConfig({ file, env: process.env, flags: { insecure: true } }).sessions
 }
 
-async function mint({ config: file, user, subscribe, publish, channel, ttl, id }: MintFlags): Promise<void> {
+async function mint({ config: file, user, subscribe, publish, channel, ttl = UNITS.h!, id }: MintFlags): Promise<void> {
   const { jwt } = tokensConfig(file)
   const options = jwtOptions(jwt)
   if (options.secret === undefined) {

@@ -142,7 +142,8 @@ function narrow(session: Session, topics: readonly string[]): Session {
     throw new HubError('PERMISSION_DENIED', 'topics: this session may not subscribe to all of them')
   }
   // Whoever shows a ticket is no backend.
-  return { ...session, backend: undefined, grants }
+  const { backend: _, ...bearer } = session
+  return { ...bearer, grants }
 }
 
 function hashOf(ticket: string): string {
