@@ -28,7 +28,7 @@ export function serverOptions(command: Command, logLevel = 'info'): Command {
     .option('-p, --port <number>', 'port to listen on; 0 takes any free one (default: 8000)', portNumber)
     .option('--host <address>', 'address to listen on (default: 127.0.0.1)')
     .option('-c, --config <file>', 'JSON or YAML file; HUBLINE_* variables and options win over it')
-    .option('--insecure', 'allow an address that others can reach: there is no login yet')
+    .option('--insecure', 'allow an address that others can reach, though nobody has to log in')
     .option('--log-level <level>', `fatal, error, warn, info, debug, trace or silent (default: ${logLevel})`)
 }
 

@@ -69,7 +69,7 @@ export class SessionWatch implements Disposable {
     const client = this.#watched(id)
     if (client === undefined) return
     client.session = session
-    this.#sessions.remove(client)
+    // Later than before: it is looked at when it would have been over, and then stands under the later time.
     if (session.expiresAt !== undefined) this.#sessions.add(client, session.expiresAt)
   }
 

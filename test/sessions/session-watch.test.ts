@@ -173,6 +173,10 @@ describe('deadlines', () => {
     expect(deadlines.due(NOW + 1e12)).toEqual(['a'])
     deadlines.add('b', NOW)
     expect(deadlines.due(NOW + 1e12 + 1000)).toEqual(['b'])
+    // Set back again: what is due soon must not wait until the clock is where it was.
+    expect(deadlines.due(NOW)).toEqual([])
+    deadlines.add('c', NOW + 10_000)
+    expect(deadlines.due(NOW + 10_000)).toEqual(['c'])
     expect(deadlines.size).toBe(0)
   })
 })
