@@ -37,6 +37,7 @@ async function open(request = '', from?: string): Promise<Peer> {
   return peer
 }
 
+const MIB = 1024 * 1024
 const HEALTH = 'GET /health/live HTTP/1.1\r\nHost: localhost\r\n'
 const stream = (more = '') => `GET /topics/a HTTP/1.1\r\nHost: localhost\r\n${more}\r\n`
 const clients = () => server.hub.getConnectionStats().clients
@@ -212,6 +213,36 @@ describe('a flood of one client, as the server is shipped', () => {
     quiet.send('still here')
     await until(() => heard.length === 1)
     quiet.terminate()
+  })
+
+  it('is not read any more, though the peer goes on', async () => {
+    server = await startTestServer()
+    let socket: Socket | undefined
+    server.app.server.on('connection', (accepted: Socket) => (socket = accepted))
+    const rude = await open(upgradeRequest('/topics/a?role=publisher'))
+    await until(() => rude.text.includes('101'))
+    // Masked text frames of one byte. It answers no close, and never stops.
+    const frames = Buffer.concat(Array<Buffer>(10_000).fill(Buffer.from([0x81, 0x81, 0, 0, 0, 0, 0x78])))
+    const talk = setInterval(() => rude.socket.writableLength < 4 * MIB && rude.socket.write(frames), 1)
+    await until(() => server.hub.getConnectionStats().closes.flooding === 1)
+    await until(() => rude.ended)
+    clearInterval(talk)
+    expect(socket!.bytesRead).toBeLessThan(2 * frames.byteLength)
+  })
+
+  it('is one also where each command waits for its answer', async () => {
+    server = await startTestServer({ limits: { messagesPerSecondPerClient: 50, maxSubscriptionsPerClient: 1 } })
+    const socket = new WebSocket(`${server.url.replace('http', 'ws')}/connection/websocket`)
+    let answers = 0
+    socket.on('open', () => socket.send(CONNECT))
+    socket.on('message', () => {
+      answers++
+      socket.send(COMMAND)
+    })
+    const code = await new Promise(resolve => socket.once('close', resolve))
+    expect(code).toBe(3013)
+    expect(answers).toBeGreaterThanOrEqual(100)
+    expect(refused('messagesPerSecondPerClient')).toBe(1)
   })
 
   it('is one only above the rate: all subscriptions of a client may come at once', async () => {
