@@ -10,8 +10,8 @@ import { sendCommand } from './send.ts'
 import { serveCommand } from './serve.ts'
 import { subscribeCommand } from './subscribe.ts'
 import { tailCommand } from './tail.ts'
-import { topCommand } from './top.ts'
 import { tokenCommand } from './token.ts'
+import { topCommand } from './top.ts'
 
 const { version, description } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
 
