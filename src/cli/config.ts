@@ -3,7 +3,7 @@ import { ruleOrigins, settingsOf } from '../server/config/origins.ts'
 import { explainTopic, summarizeRule } from '../server/config/topic-report.ts'
 import { warningsOf } from '../server/config/warnings.ts'
 import { mergeLayers, readLayers } from '../server/config.ts'
-import { configuredRules } from '../server/server.ts'
+import { configuredRules } from '../server/server-hub.ts'
 import { type ServeFlags, serverOptions } from './serve.ts'
 
 type CheckFlags = ServeFlags & { readonly topic?: string }

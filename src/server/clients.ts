@@ -17,6 +17,9 @@ import type { ReceiverKinds } from './receivers.ts'
 import { Recovery } from './recovery.ts'
 import { WatchedStore } from './watched-store.ts'
 
+/** Of one hub. `tenant`: whose it is; nobody else's records are in its part of the store. */
+export type HubConfig = Omit<Config, 'store'> & { readonly store: Config['store'] & { readonly tenant?: string } }
+
 /** A server's clients that are URLs, and the store that remembers them. Owns their sockets and the store; lives as long as the hub. */
 export class ServerClients {
   readonly kinds: ReceiverKinds
@@ -28,7 +31,7 @@ export class ServerClients {
     hub: Hub,
     kinds: ReceiverKinds,
     store: ConnectionStore,
-    { node, redisUrl }: Config['store'],
+    { node, redisUrl }: HubConfig['store'],
     log: FastifyBaseLogger,
   ) {
     this.kinds = kinds
@@ -45,7 +48,7 @@ export class ServerClients {
   }
 
   /** Throws CONFIG_INVALID. */
-  static async open(hub: Hub, config: Config, log: FastifyBaseLogger): Promise<ServerClients> {
+  static async open(hub: Hub, config: HubConfig, log: FastifyBaseLogger): Promise<ServerClients> {
     const { enabled, ...options } = config.callbacks
     const gateways = await openGateways(hub, config)
     const store = await openStore(config.store)
@@ -83,7 +86,7 @@ export class ServerClients {
   }
 }
 
-async function openGateways(hub: Hub, { apiGateway, callbacks }: Config): Promise<ApiGatewayClients | undefined> {
+async function openGateways(hub: Hub, { apiGateway, callbacks }: HubConfig): Promise<ApiGatewayClients | undefined> {
   const { endpoints, region } = apiGateway
   if (endpoints.length === 0) return undefined
   const { allow, timeoutMs } = callbacks
@@ -100,10 +103,10 @@ function createGateways(hub: Hub, sdk: GatewaySdk, options: ApiGatewayOptions): 
   }
 }
 
-async function openStore({ redisUrl }: Config['store']): Promise<ConnectionStore> {
+async function openStore({ redisUrl, tenant }: HubConfig['store']): Promise<ConnectionStore> {
   if (redisUrl === undefined) return memoryStore()
   const { redisStore } = await loadRedis()
-  return redisStore({ url: redisUrl })
+  return redisStore({ url: redisUrl, ...(tenant !== undefined && { prefix: `hubline:${tenant}:` }) })
 }
 
 /** Its driver is an optional package. */

@@ -4,8 +4,10 @@ import { policySchema } from '../policies/catalog.ts'
 import { Egress } from '../transports/egress.ts'
 import { parseSecret } from '../transports/webhook-signature.ts'
 import { admin } from './config/admin.ts'
-import { edgeLimits, hosts, origins, timeouts, trustedProxies } from './config/edge.ts'
+import { hosts, origins, timeouts, trustedProxies } from './config/edge.ts'
+import { limits } from './config/limits.ts'
 import { SESSION_SECRETS, sessionsConfig } from './config/sessions.ts'
+import { tenants } from './config/tenants.ts'
 import { history, lingerMs, maxMessageBytes, topics, unknownTopics } from './config/topics.ts'
 
 const MIB = 1024 * 1024
@@ -85,24 +87,7 @@ export const configSchema = z.strictObject({
   history: history.prefault({}),
   maxMessageBytes: maxMessageBytes.default(MIB),
   lingerMs: lingerMs.default(0),
-  limits: z
-    .strictObject({
-      maxClients: z.int().min(1).max(10_000_000).default(50_000),
-      maxTopics: z.int().min(1).max(10_000_000).default(100_000),
-      maxSubscriptionsPerClient: z.int().min(1).max(100_000).default(128),
-      maxQueuedBytesPerClient: z
-        .int()
-        .min(1024)
-        .max(1024 * MIB)
-        .default(MIB),
-      maxRetainedBytes: z
-        .int()
-        .min(MIB)
-        .max(1024 * 1024 * MIB)
-        .default(256 * MIB),
-      ...edgeLimits,
-    })
-    .prefault({}),
+  limits: limits.prefault({}),
   timeouts: timeouts.prefault({}),
   /** What the kernel may hide of a connection, in bytes; 0: as the system has it. Linux only. */
   tcp: z
@@ -125,12 +110,14 @@ export const configSchema = z.strictObject({
   sessions: sessionsConfig.prefault({}),
   topics,
   unknownTopics,
+  tenants,
 })
 
 const SECRETS = ['callbacks.secret', 'store.redisUrl', ...SESSION_SECRETS]
 
 /** No error may repeat what is given there: it is a secret, or has one in it. */
-export function holdsSecret(path: string): boolean {
+export function holdsSecret(whole: string): boolean {
+  const path = whole.replace(/^tenants\.[^.]+\./, '')
   return SECRETS.some(secret => secret === path || secret.startsWith(`${path}.`) || path.startsWith(`${secret}.`))
 }
 

@@ -53,11 +53,19 @@ export function mergeLayers(layers: readonly Layer[]): Config {
   )
   checkTopics(Object.keys(config.topics))
   if (!config.insecure) checkGuarded(config)
+  for (const [name, tenant] of Object.entries(config.tenants)) {
+    checkTopics(Object.keys(tenant.topics))
+    if (tenant.maxMessageBytes !== undefined && tenant.maxMessageBytes > config.maxMessageBytes) {
+      const most = `${config.maxMessageBytes}, the server's own`
+      throw new HubError('CONFIG_INVALID', `config: tenants.${name}.maxMessageBytes: it is at most ${most}`)
+    }
+    if (!config.insecure) checkGuarded({ ...config, sessions: tenant.sessions }, `tenants.${name}.`)
+  }
   return config
 }
 
 /** Whoever reaches the hub must have to say who he is, and whoever changes it must have a key. */
-function checkGuarded({ host, admin, sessions: { mode, apiKeys } }: Config): void {
+function checkGuarded({ host, admin, sessions: { mode, apiKeys } }: Config, within = ''): void {
   const keys = Object.values(apiKeys).some(({ scopes }) => scopes.includes('admin'))
   const needsLogin = !isLoopback(host) && mode === 'open'
   // With a listener of its own the API is nowhere else.
@@ -65,8 +73,8 @@ function checkGuarded({ host, admin, sessions: { mode, apiKeys } }: Config): voi
   const needsKeys = !isLoopback(where) && !keys
   if (!needsLogin && !needsKeys) return
   const missing = [
-    ...(needsLogin ? ['nobody has to log in: set sessions.mode'] : []),
-    ...(needsKeys ? ['nobody has a key for the API: set sessions.apiKeys, with one of the scope admin'] : []),
+    ...(needsLogin ? [`nobody has to log in: set ${within}sessions.mode`] : []),
+    ...(needsKeys ? [`nobody has a key for the API: set ${within}sessions.apiKeys, with one of the scope admin`] : []),
   ]
   const open = needsLogin ? `host: ${host}` : `${setting}: ${where}`
   throw new HubError(

@@ -47,6 +47,8 @@ export interface ContextOptions {
   readonly revocations?: Revocations | undefined
   /** The operators' surface is on an app of its own, which only they can reach: it is open where there are no keys. */
   readonly operatorsApart: boolean
+  /** /metrics tells of the process, and not only of the hub. */
+  readonly processMetrics: boolean
   readonly pingMs: number
   readonly pongMs: number | undefined
   readonly idleMs: number | undefined
@@ -82,6 +84,7 @@ export class HubContext {
   readonly userAgents: UserAgents
   readonly guard: AdminGuard
   readonly idempotency: Idempotency
+  readonly processMetrics: boolean
   readonly #ownSockets: boolean
   readonly #ending: ShutdownOptions
   #report: ShutdownReport | undefined
@@ -105,6 +108,7 @@ export class HubContext {
     this.edge = options.edge
     this.requestsPerSecond = options.requestsPerSecond
     this.degraded = options.degraded
+    this.processMetrics = options.processMetrics
     const open = this.apiKeys.size === 0 && (options.operatorsApart || sessions === openSessions)
     this.guard = new AdminGuard(open ? undefined : this.apiKeys, sessions, options.edge)
     this.idempotency = new Idempotency(hub.scheduler)

@@ -1,8 +1,10 @@
+import type { Server } from 'node:http'
 import cors from '@fastify/cors'
 import helmet from '@fastify/helmet'
 import websocket from '@fastify/websocket'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
+import { HubError } from '../core/errors.ts'
 import { openSessions, type SessionManager } from '../core/sessions.ts'
 import { DEFAULT_MAX_MESSAGE_BYTES } from '../core/topics.ts'
 import type { Hub } from '../hub.ts'
@@ -64,12 +66,16 @@ export interface HublinePluginOptions {
   readonly edge?: EdgeOptions
   /** What does not work, though the hub does: /health/ready tells it. */
   readonly degraded?: () => string | undefined
+  /** false: /metrics has nothing of the process, only of the hub. Default true. */
+  readonly processMetrics?: boolean
 }
 
 declare module 'fastify' {
   interface FastifyInstance {
     hub: Hub
     hubContext: HubContext
+    /** The WebSockets of this app are ours. */
+    hublineSockets: true
   }
 }
 
@@ -95,7 +101,8 @@ const WS_LIMITS = {
  */
 async function plugin(app: FastifyInstance, options: HublinePluginOptions): Promise<void> {
   const { hub, pingMs = 25_000, maxMessageBytes = DEFAULT_MAX_MESSAGE_BYTES } = options
-  const ownSockets = !app.hasDecorator('websocketServer')
+  const needsSockets = !app.hasDecorator('websocketServer')
+  const ownSockets = needsSockets || app.hasDecorator('hublineSockets')
   const { operators: withOperators = true } = options
   const { shutdown: ending = {}, requestsPerSecond = REQUESTS_PER_SECOND, degraded = () => undefined } = options
   const receivers = new Receivers(hub, options)
@@ -109,7 +116,7 @@ async function plugin(app: FastifyInstance, options: HublinePluginOptions): Prom
     ...{ hub, sessions, pingMs, maxMessageBytes, ownSockets, ending },
     ...{ pongMs: options.pongMs, idleMs: options.idleMs },
     ...{ receivers, edge, requestsPerSecond, degraded, topicRules: options.topicRules },
-    operatorsApart: !withOperators,
+    ...{ operatorsApart: !withOperators, processMetrics: options.processMetrics ?? true },
     ...{ apiKeys: options.apiKeys, tickets: options.tickets, revocations: options.revocations },
   })
   app.decorate('hub', hub)
@@ -121,13 +128,29 @@ async function plugin(app: FastifyInstance, options: HublinePluginOptions): Prom
     await context.close()
     endLog()
   })
-  if (ownSockets) {
+  if (needsSockets) {
+    checkSockets(app.server)
+    app.decorate('hublineSockets', true)
     await app.register(websocket, {
       options: { ...WS_LIMITS, maxPayload: maxMessageBytes + ENVELOPE_BYTES, handleProtocols: chooseSubprotocol },
       errorHandler: (error, webSocket, request) => socketFailed(webSocket, request.log, error),
     })
   }
   await app.register(surface, { context, withOperators, origins: options.edge?.origins ?? [] })
+}
+
+/** Servers that a plugin of ours has given sockets. */
+const withSockets = new WeakSet<Server>()
+
+/** Two @fastify/websocket beside each other would both answer each upgrade. */
+function checkSockets(server: Server): void {
+  if (withSockets.has(server)) {
+    throw new HubError(
+      'CONFIG_INVALID',
+      'hubline: another scope of this app has a hub already; register @fastify/websocket on the app, before both',
+    )
+  }
+  withSockets.add(server)
 }
 
 interface SurfaceOptions {

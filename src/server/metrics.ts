@@ -14,9 +14,9 @@ interface Sample {
  * The hub's plain counters in Prometheus's form, read when scraped and not before. Labels are bounded: protocols, policies,
  * reasons, operations and states, never topics or clients.
  */
-export function createMetrics(hub: Hub, { refused }: Pick<Edge, 'refused'>): Registry {
+export function createMetrics(hub: Hub, { refused }: Pick<Edge, 'refused'>, ofProcess: boolean): Registry {
   const registry = new Registry()
-  collectDefaultMetrics({ register: registry })
+  if (ofProcess) collectDefaultMetrics({ register: registry })
   const stats = statsOf(hub)
   clientMetrics(registry, stats)
   messageMetrics(registry, stats)
@@ -46,6 +46,8 @@ function clientMetrics(registry: Registry, stats: () => ConnectionStats): void {
   gauges(registry, 'hubline_circuits', 'Clients that are URLs, by their circuit breaker', ['state'], () =>
     Object.entries(stats().circuits).map(([state, value]) => ({ labels: { state }, value })),
   )
+  gauge('hubline_users', 'Users with at least one client', () => stats().users)
+  gauge('hubline_patterns', 'Patterns that clients are subscribed to', () => stats().patterns)
   gauge('hubline_topics', 'Topics in use', () => stats().topics)
   gauge('hubline_subscriptions', 'Clients on topics', () => stats().subscriptions)
   gauge('hubline_subscriptions_behind', 'Subscriptions that are behind', () => stats().behind)

@@ -11,29 +11,24 @@ import Fastify, {
 } from 'fastify'
 import { pino } from 'pino'
 import { HubError } from '../core/errors.ts'
-import { createHub, type Hub } from '../hub.ts'
-import { parsePolicy } from '../policies/catalog.ts'
-import type { ShutdownOptions, ShutdownReport } from '../sending/shutdown.ts'
-import { TopicRules } from '../topics/registry.ts'
+import type { Hub } from '../hub.ts'
+import type { ShutdownReport } from '../sending/shutdown.ts'
 import type { TopicRule } from '../topics/rule.ts'
 import { missingTcpProbe, tcpProbe } from '../transports/tcp-probe.ts'
-import { ServerClients } from './clients.ts'
-import { edgeOptions, hubLimits } from './config/edge.ts'
-import { toTopicRule } from './config/topics.ts'
 import type { Config } from './config.ts'
+import type { HubContext } from './context.ts'
 import { SECURITY_HEADERS } from './edge/headers.ts'
 import { errorHandler, refuseUnrouted } from './errors.ts'
 import { hubline, hublineOperators } from './fastify.ts'
 import { guide } from './guide.ts'
 import { malformed } from './malformed.ts'
 import { requestLog } from './request-log.ts'
-import { createSessions } from './sessions.ts'
+import { openServerHub, type ServerHub } from './server-hub.ts'
+import { addTenant, addTenantOperators, type Tenant, tenantConfig } from './tenants.ts'
 import { endsPipelined, refuseUpgrade } from './upgrade.ts'
 
 /** How often Node looks for heads of requests that do not come, in ms: so much later is the limit. */
 const CHECK_MS = 1000
-/** Of `drainMs`, what is for the ends of responses, and for the store, once the hub is closed; in ms. */
-const LAST_MS = 500
 /** Longest name in a path, that of a user, as it is escaped there. */
 const MAX_PARAM_LENGTH = 9 * 255
 
@@ -56,71 +51,84 @@ export interface ServerOptions {
   readonly topics?: Readonly<Record<string, TopicRule>>
 }
 
-/**
- * A hub and its Fastify app, not listening yet. `recover` has the clients again that an earlier life left in the store: once it listens, for
- * then no other process of the node's name does. `cut`, once aborted, ends what closing the app waits for. Throws CONFIG_INVALID.
- */
-async function createApp(
-  config: Config,
-  options: ServerOptions,
-  cut: AbortSignal,
-): Promise<{ hub: Hub; app: FastifyInstance; admin: FastifyInstance | undefined; recover: () => Promise<void> }> {
-  const { maxMessageBytes, pingMs, pongMs, idleMs } = config
-  const ownAdmin = config.admin.port !== undefined
-  const { close: closeSessions, ...sessions } = createSessions(config.sessions)
-  const topicRules = configuredRules(config, options.topics)
-  const hub = createConfiguredHub(config, topicRules)
+/** A server that does not listen yet. */
+interface Parts {
+  readonly app: FastifyInstance
+  /** Of the operators' routes, if they have a listener of their own. */
+  readonly admin: FastifyInstance | undefined
+  /** The hub of the server itself, and those of its tenants. */
+  readonly hubs: readonly ServerHub[]
+  readonly contexts: readonly HubContext[]
+}
+
+/** `cut`, once aborted, ends what closing the app waits for. Throws CONFIG_INVALID. */
+async function createApp(config: Config, options: ServerOptions, cut: AbortSignal): Promise<Parts> {
   const logger: FastifyBaseLogger = pino({ level: config.logLevel }, pino.destination({ fd: 2, sync: false }))
+  const own = await openServerHub(config, options.topics, cut, logger)
   const app = createFastify(config, logger)
-  const clients = await ServerClients.open(hub, config, logger)
-  await app.register(hubline, {
-    ...{ hub, topicRules, pingMs, pongMs, idleMs, maxMessageBytes, ...sessions, ...clients.kinds },
-    operators: !ownAdmin,
-    requestsPerSecond: config.apiGateway.requestsPerSecond,
-    degraded: () => clients.degraded,
-    shutdown: endingOf(config, cut),
-    edge: edgeOptions(ownAdmin ? { ...config, hosts: [...config.hosts, config.admin.host] } : config),
-  })
-  const { edge } = app.hubContext
-  edge.guard(app.server)
-  const enter = (request: FastifyRequest, reply: FastifyReply): void => {
-    edge.admit(request)
-    edge.limit(request, reply, {})
-  }
-  // Behind the plugin's own, which closes the hub.
-  app.addHook('preClose', () => clients.close(cut))
-  app.addHook('preClose', closeSessions)
+  await app.register(hubline, own.plugin)
+  const context = app.hubContext
+  context.edge.guard(app.server)
   // Also of the routes above: Fastify hands a hook down to scopes that are there already. They have passed the gate.
   app.addHook('onRequest', (request, reply, done) => {
     if (endsPipelined(request, reply)) return
     const { config: route } = request.routeOptions
-    if (request.is404) enter(request, reply)
+    if (request.is404) enter(context, request, reply)
     refuseUpgrade(request, route)
     refuseUnrouted(request)
     done()
   })
   const { plugins = [guide] } = options
-  const pages: FastifyPluginAsync = async scope => {
-    scope.addHook('onRequest', (request, reply, done) => {
-      enter(request, reply)
-      done()
-    })
-    await scope.register(helmet, SECURITY_HEADERS)
-    for (const plugin of plugins) await scope.register(plugin, { hub })
+  await app.register(pages, { context, plugins })
+  const tenants: Tenant[] = []
+  for (const [name, said] of Object.entries(config.tenants)) {
+    const hub = await openServerHub(tenantConfig(config, name, said), undefined, cut, logger.child({ tenant: name }))
+    tenants.push(await addTenant(app, name, hub))
   }
-  await app.register(pages)
-  const admin = ownAdmin ? createFastify(config, logger) : undefined
-  if (admin) {
-    edge.guard(admin.server)
-    admin.addHook('onRequest', (request, reply, done) => {
-      if (endsPipelined(request, reply)) return
-      if (request.is404) enter(request, reply)
-      refuseUnrouted(request)
-      done()
-    })
-    await admin.register(hublineOperators, { context: app.hubContext })
-  }
-  return { hub, app, admin, recover: () => clients.recover() }
+  const hubs = [own, ...tenants.map(({ hub }) => hub)]
+  // Behind the plugins' own, which close the hubs.
+  app.addHook('preClose', async () => {
+    await Promise.all(hubs.map(hub => hub.close()))
+  })
+  const admin = config.admin.port === undefined ? undefined : await createAdmin(config, context, tenants, logger)
+  return { app, admin, hubs, contexts: [context, ...tenants.map(({ context }) => context)] }
+}
+
+/** What there is besides the hub, and what there is not, passes its gate too. */
+function enter({ edge }: HubContext, request: FastifyRequest, reply: FastifyReply): void {
+  edge.admit(request)
+  edge.limit(request, reply, {})
+}
+
+const pages: FastifyPluginAsync<{ context: HubContext; plugins: NonNullable<ServerOptions['plugins']> }> = async (
+  app,
+  { context, plugins },
+) => {
+  app.addHook('onRequest', (request, reply, done) => {
+    enter(context, request, reply)
+    done()
+  })
+  await app.register(helmet, SECURITY_HEADERS)
+  for (const plugin of plugins) await app.register(plugin, { hub: context.hub })
+}
+
+async function createAdmin(
+  config: Config,
+  context: HubContext,
+  tenants: readonly Tenant[],
+  logger: FastifyBaseLogger,
+): Promise<FastifyInstance> {
+  const admin = createFastify(config, logger)
+  context.edge.guard(admin.server)
+  admin.addHook('onRequest', (request, reply, done) => {
+    if (endsPipelined(request, reply)) return
+    if (request.is404) enter(context, request, reply)
+    refuseUnrouted(request)
+    done()
+  })
+  await admin.register(hublineOperators, { context })
+  for (const tenant of tenants) await addTenantOperators(admin, tenant)
+  return admin
 }
 
 function createFastify(config: Config, logger: FastifyBaseLogger): FastifyInstance {
@@ -150,42 +158,16 @@ function createFastify(config: Config, logger: FastifyBaseLogger): FastifyInstan
   return app
 }
 
-function createConfiguredHub(config: Config, rules: TopicRules): Hub {
-  const { limits, maxMessageBytes } = config
-  const policy = parsePolicy(config.policy)
-  const hub = createHub({ topics: rules, policy, limits: hubLimits(limits), maxMessageBytes })
-  rules.onChange(() => hub.refreshTopics())
-  return hub
-}
-
-/** Throws CONFIG_INVALID where a rule contradicts itself. */
-export function configuredRules(config: Config, inCode: ServerOptions['topics'] = {}): TopicRules {
-  const { history, maxMessageBytes, lingerMs, unknownTopics } = config
-  const rules = new TopicRules({ defaults: { history, maxMessageBytes, lingerMs }, rules: inCode, unknownTopics })
-  for (const [pattern, given] of Object.entries(config.topics)) {
-    try {
-      rules.set(pattern, { ...rules.get(pattern), ...toTopicRule(given) })
-    } catch (error) {
-      throw new HubError('CONFIG_INVALID', `config: topics.${pattern}.${(error as HubError).message}`)
-    }
-  }
-  return rules
-}
-
-/** Half of the time is for what is under way and for clients that are behind. */
-function endingOf({ drainMs, shutdown }: Config, signal: AbortSignal): ShutdownOptions {
-  const deadlineMs = Math.max(0, drainMs - LAST_MS)
-  return { ...shutdown, signal, deadlineMs, drainMs: deadlineMs / 2 }
-}
-
 /** Throws PORT_IN_USE. */
 export async function startServer(config: Config, options: ServerOptions = {}): Promise<RunningServer> {
   const cut = new AbortController()
-  const { hub, app, admin, recover } = await createApp(config, options, cut.signal)
+  const { app, admin, hubs, contexts } = await createApp(config, options, cut.signal)
   const sockets = [app, ...(admin ? [admin] : [])].map(trackSockets)
   tuneSockets(app, config.tcp)
   const end = async (): Promise<void> => {
     app.server.close()
+    // All at once: the app would close one hub after the other.
+    await Promise.all(contexts.map(context => context.close()))
     await app.close()
     // Last, so that operators see how it ends.
     await admin?.close()
@@ -199,12 +181,12 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
     await end()
     throw error
   }
-  await recover()
+  await Promise.all(hubs.map(hub => hub.recover()))
   cut.signal.addEventListener('abort', () => {
     for (const socket of sockets.flatMap(each => [...each])) socket.destroy()
   })
   return {
-    ...{ url, adminUrl, hub, app },
+    ...{ url, adminUrl, hub: app.hub, app },
     async close({ signal } = {}) {
       const deadline = setTimeout(() => cut.abort(), config.drainMs)
       signal?.addEventListener('abort', () => cut.abort(), { once: true })

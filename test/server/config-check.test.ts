@@ -9,7 +9,7 @@ import { explainTopic, summarizeRule } from '../../src/server/config/topic-repor
 import { isShadowed, warningsOf } from '../../src/server/config/warnings.ts'
 import { mergeLayers, readLayers } from '../../src/server/config.ts'
 import { configSchema } from '../../src/server/config-schema.ts'
-import { configuredRules } from '../../src/server/server.ts'
+import { configuredRules } from '../../src/server/server-hub.ts'
 import { topicRules } from '../../src/topics/registry.ts'
 import { pattern, topic } from '../topics/arbitraries.ts'
 

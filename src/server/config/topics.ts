@@ -21,7 +21,7 @@ export const history = z.strictObject({
   ageMs: z.int().min(0).max(86_400_000).default(60_000),
 })
 /** Of one rule: what it does not say is as the hub's. */
-const ruleHistory = z.strictObject({
+export const ruleHistory = z.strictObject({
   messages: history.shape.messages.unwrap().optional(),
   bytes: history.shape.bytes.unwrap().optional(),
   ageMs: history.shape.ageMs.unwrap().optional(),

@@ -57,7 +57,7 @@ function offeredBy(header: string | undefined): Set<string> {
 
 /** For ws: the first that is offered, for a browser that offered one refuses an answer with none. */
 export function chooseSubprotocol(offered: Set<string>, request: IncomingMessage): string | false {
-  if (request.url?.split('?')[0] === PATH) return clientSubprotocol(offered) ?? false
+  if (request.url?.split('?')[0]?.endsWith(PATH)) return clientSubprotocol(offered) ?? false
   const [first = false] = offered
   return first
 }
