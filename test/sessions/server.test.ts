@@ -127,7 +127,7 @@ describe('over WebSocket', () => {
         headers: { 'content-type': 'application/json', ...(key && bearer(key)) },
       })
     expect((await revoke({ user: 'ada' })).status).toBe(401)
-    expect((await revoke({ user: 'ada' }, await fresh())).status).toBe(401)
+    expect((await revoke({ user: 'ada' }, await fresh())).status).toBe(403)
     expect((await revoke({ user: 'ada' }, backend.key)).status).toBe(403)
     expect((await revoke({ users: 'ada' }, ops.key)).status).toBe(400)
     const at = Date.now()
