@@ -260,8 +260,8 @@ export class ConnectionManager {
 
   /**
    * A standing order: the client is subscribed to each topic that matches the pattern (docs/topics.md) and lets patterns match it, those
-   * that come into being included, before their first message. It gets each message once, whatever overlaps. `after` resumes the topic that the position is of; the
-   * others tell a gap of unknown size.
+   * that come into being included, before their first message. It gets each message once, whatever overlaps. `after` resumes the topic that
+   * the position is of; the others tell a gap of unknown size. An order that is there already stays as it is.
    * Throws TOPIC_INVALID, CONNECTION_NOT_FOUND, LIMIT_EXCEEDED, SHUTTING_DOWN.
    */
   subscribePattern(id: string, pattern: string, options: SubscribeOptions = {}): PatternSubscription {

@@ -107,7 +107,7 @@ export class Membership {
   /** Only patterns hold on to it, they have everything, and for long nothing came. The next message will find them again. */
   #isQuiet(topic: Topic, now: number): boolean {
     if (now - topic.routedAt < QUIET_MS) return false
-    return topic.links.every(link => link.order && link.pending + link.gapCount! === 0 && !link.behind && !link.holding)
+    return topic.links.every(link => link.order && link.pending === 0 && link.gapCount === 0 && !link.holding)
   }
 
   /** The registry has other rules: every topic in use takes its new spec; who may not be on it any more is off it. */
@@ -230,8 +230,8 @@ export class Membership {
     if ((client.patterns?.size ?? 0) >= most) throw tooMany('patterns of one client', most)
     const isMatch = matcherOf(pattern)
     const found: Topic[] = []
-    for (const topic of this.topics.values()) {
-      if (!isMatch(topic.name) || client.outbox.links.has(topic.name)) continue
+    for (const [name, topic] of this.topics) {
+      if (!isMatch(name) || client.outbox.links.has(name)) continue
       if (!takesWildcards(topic.spec) || !isOpenTo(topic.spec.subscribe, client.session)) continue
       if (found.push(topic) > maxTopicsPerPattern) throw tooMany(`topics that ${pattern} matches`, maxTopicsPerPattern)
     }

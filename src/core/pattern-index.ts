@@ -1,6 +1,6 @@
 import type { Registration } from './client.ts'
 import type { TopicName } from './ids.ts'
-import { isPattern, matches, type TopicPattern } from './patterns.ts'
+import { isPattern, type TopicPattern } from './patterns.ts'
 import type { DeliveryPolicy } from './policy.ts'
 
 /** A client's standing order: every topic that matches, now and later, is a subscription of its own. */
@@ -105,9 +105,21 @@ function prune(at: Node, [segment, ...rest]: readonly string[]): boolean {
   return at.words.size + at.orders.size + at.deep.size === 0 && at.star === undefined
 }
 
-/** Tells quickly of many topics which match: most differ before the first asterisk. */
+/** Tells quickly of many topics which match: nothing is split, and most differ in an early word. */
 export function matcherOf(pattern: TopicPattern): (topic: TopicName) => boolean {
   if (!isPattern(pattern)) return topic => topic === (pattern as string)
-  const prefix = pattern.slice(0, pattern.indexOf('*'))
-  return topic => topic.startsWith(prefix) && matches(pattern, topic)
+  const wanted = segmentsOf(pattern)
+  const deep = wanted.at(-1) === '**'
+  if (deep) wanted.pop()
+  return topic => {
+    let from = 0
+    for (const word of wanted) {
+      if (from > topic.length || (word !== '*' && !topic.startsWith(word, from))) return false
+      const slash = topic.indexOf('/', from)
+      const end = slash === -1 ? topic.length : slash
+      if (word !== '*' && end !== from + word.length) return false
+      from = end + 1
+    }
+    return deep ? from < topic.length : from > topic.length
+  }
 }

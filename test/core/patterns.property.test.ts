@@ -123,13 +123,14 @@ class World {
     let patterns = 0
     for (const { id, subscriptions, patterns: orders } of this.hub.getActiveClients()) {
       patterns += orders.length
-      for (const { pattern } of orders) {
+      const named = orders.map(({ pattern }) => pattern)
+      for (const pattern of named) {
         const there = subscriptions.filter(each => each.pattern === pattern).length
         expect(this.hub.subscribePattern(id, pattern).topics).toBe(there)
       }
       for (const { published, delivered, dropped, pending, pattern } of subscriptions) {
         expect(delivered + dropped + pending).toBe(published)
-        if (pattern !== undefined) expect(orders.map(order => order.pattern)).toContain(pattern)
+        if (pattern !== undefined) expect(named).toContain(pattern)
       }
     }
     expect(this.hub.getConnectionStats().patterns).toBe(patterns)
