@@ -11,7 +11,7 @@ import { DEFAULT_MAX_MESSAGE_BYTES, type TopicRegistry } from './core/topics.ts'
 import { eventLoop } from './event-loop.ts'
 import { openTopics } from './open-topics.ts'
 import { buffered } from './policies/buffered.ts'
-import { type BroadcastOptions, type BroadcastResult, broadcast, readTargets } from './sending/broadcast.ts'
+import { type BroadcastOptions, type BroadcastResult, broadcast, checkUser, readTargets } from './sending/broadcast.ts'
 import type { HubApi } from './sending/hub-api.ts'
 import { type HubMetrics, hubMetrics, type OperationName } from './sending/metrics.ts'
 import { Operation } from './sending/operation.ts'
@@ -142,10 +142,7 @@ export class Hub extends ConnectionManager implements HubApi {
    * REQUEST_INVALID where the user is no string: a filter without one would mean everybody.
    */
   async sendToUser(user: string, message: unknown, options: BroadcastOptions = {}): Promise<BroadcastResult> {
-    if (typeof user !== 'string') {
-      const why = `user: it is a string, not ${typeof user}; clients without a user are reached by their ids`
-      throw new HubError('REQUEST_INVALID', why)
-    }
+    checkUser(user)
     return this.broadcast({ user }, message, options)
   }
 

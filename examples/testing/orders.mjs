@@ -1,6 +1,6 @@
 // A part of an application: it tells customers how their orders get on. The hub is given to it, so that a test can give it a mock.
 
-/** @param {Pick<import('hubline').HubApi, 'send' | 'broadcast'>} hub */
+/** @param {Pick<import('hubline').HubApi, 'send' | 'broadcast' | 'sendToUser'>} hub */
 export function orderDesk(hub) {
   const waiting = new Map()
 
@@ -22,6 +22,12 @@ export function orderDesk(hub) {
     async closing(customers) {
       const { error } = await hub.broadcast(customers, { type: 'closing' })
       return error?.failures.map(({ clientId }) => clientId) ?? []
+    },
+
+    /** Tells the customer, on all devices, that the order is late. Answers whether any of them has it. */
+    async late(customer, order) {
+      const { sent } = await hub.sendToUser(customer, { type: 'late', order })
+      return sent > 0
     },
 
     waiting,

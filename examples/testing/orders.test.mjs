@@ -29,3 +29,10 @@ it('says whom to telephone when the kitchen closes', async () => {
   })
   expect(await orderDesk(hub).closing(['ada', 'grace'])).toEqual(['grace'])
 })
+
+it('says whether anybody has it that an order is late', async () => {
+  hub.answer('connectionsOf', user => (user === 'ada' ? ['phone', 'desk'] : []))
+  expect(await orderDesk(hub).late('ada', 7)).toBe(true)
+  expect(await orderDesk(hub).late('grace', 8)).toBe(false)
+  expect(hub.callsOf('sendToUser').map(([user]) => user)).toEqual(['ada', 'grace'])
+})

@@ -91,6 +91,13 @@ export function summarize(results: readonly ClientOutcome[]): BroadcastResult {
   return { results, sent: results.length - failed, failed, error }
 }
 
+/** Throws REQUEST_INVALID: a filter without a user would mean everybody. */
+export function checkUser(user: unknown): void {
+  if (typeof user === 'string') return
+  const why = `user: it is a string, not ${typeof user}; clients without a user are reached by their ids`
+  throw new HubError('REQUEST_INVALID', why)
+}
+
 /** Reads a list of ids, each once; what the clients have in common stays as it is. Throws REQUEST_INVALID. */
 export function readTargets(targets: Iterable<string> | ClientFilter): string[] | ClientFilter {
   // One id is a list of letters to JavaScript.

@@ -15,8 +15,16 @@ export interface HubApi
     | 'routeData'
     | 'subscribe'
     | 'unsubscribe'
+    | 'subscribePattern'
+    | 'unsubscribePattern'
     | 'acknowledge'
     | 'unregisterClient'
+    | 'isOnline'
+    | 'connectionsOf'
+    | 'disconnectUser'
+    | 'presence'
+    | 'presenceStats'
+    | 'history'
     | 'selectClients'
     | 'getClient'
     | 'getActiveClients'
@@ -29,6 +37,7 @@ export interface HubApi
     message: unknown,
     options?: BroadcastOptions,
   ): Promise<BroadcastResult>
+  sendToUser(user: string, message: unknown, options?: BroadcastOptions): Promise<BroadcastResult>
   isActive(clientId: string, options?: Pick<SendOptions, 'timeoutMs' | 'signal'>): Promise<boolean>
   getMetrics(): HubMetrics
   shutdown(options?: ShutdownOptions): Promise<ShutdownReport>

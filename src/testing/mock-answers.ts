@@ -1,5 +1,6 @@
 import { HubError } from '../core/errors.ts'
 import { type ClientId, parseTopicName } from '../core/ids.ts'
+import { parsePattern } from '../core/patterns.ts'
 import { connectionStats, HubCounters } from '../core/snapshot.ts'
 import type { ClientInfo } from '../core/stats.ts'
 import { DEFAULT_MAX_MESSAGE_BYTES } from '../core/topics.ts'
@@ -40,6 +41,17 @@ export class MockAnswers {
     const topic = parseTopicName(topicName)
     const seq = this.#published.get(topic) ?? 0
     return { topic, position: { epoch: EPOCH, seq }, recovered: false }
+  }
+
+  /** Throws TOPIC_INVALID. */
+  subscribePattern(pattern: string): ReturnType<HubApi['subscribePattern']> {
+    return { pattern: parsePattern(pattern), topics: 0 }
+  }
+
+  /** Of a topic that keeps nothing. Throws TOPIC_INVALID. */
+  history(topicName: string): ReturnType<HubApi['history']> {
+    const seq = this.#published.get(parseTopicName(topicName)) ?? 0
+    return { position: { epoch: EPOCH, seq }, messages: [], recovered: false }
   }
 
   client(id: string): ClientInfo {

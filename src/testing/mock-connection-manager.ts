@@ -1,7 +1,7 @@
 import { type ErrorCode, HubError } from '../core/errors.ts'
 import { Events } from '../core/events.ts'
 import type { ClientId } from '../core/ids.ts'
-import { type ClientOutcome, readTargets, summarize } from '../sending/broadcast.ts'
+import { type ClientOutcome, checkUser, readTargets, summarize } from '../sending/broadcast.ts'
 import type { HubApi } from '../sending/hub-api.ts'
 import type { SendOptions } from '../sending/outgoing.ts'
 import { MockAnswers } from './mock-answers.ts'
@@ -100,7 +100,18 @@ export class MockConnectionManager implements HubApi {
     const scripted = await this.#scripted('broadcast', asked)
     if (scripted !== undefined) return scripted
     const ids = Array.isArray(read) ? read : (this.#scripted('selectClients', [read]) ?? [])
-    return summarize(await Promise.all(ids.map(clientId => this.#outcome(clientId, message, { ...options, id }))))
+    return this.#toAll(ids, message, { ...options, id })
+  }
+
+  /** To whom `connectionsOf` is scripted to answer; unscripted to nobody, as of a user who is not online. */
+  async sendToUser(...args: Arguments<'sendToUser'>): Result<'sendToUser'> {
+    const [user, message, options] = args
+    checkUser(user)
+    this.#record('sendToUser', args)
+    const { id } = this.#unscripted.send(message, options)
+    const scripted = await this.#scripted('sendToUser', args)
+    if (scripted !== undefined) return scripted
+    return this.#toAll(this.#scripted('connectionsOf', [user]) ?? [], message, { ...options, id })
   }
 
   async isActive(...args: Arguments<'isActive'>): Result<'isActive'> {
@@ -129,12 +140,48 @@ export class MockConnectionManager implements HubApi {
     return this.#ask('unsubscribe', args) ?? true
   }
 
+  subscribePattern(...args: Arguments<'subscribePattern'>): Result<'subscribePattern'> {
+    this.#record('subscribePattern', args)
+    const result = this.#unscripted.subscribePattern(args[1])
+    return this.#scripted('subscribePattern', args) ?? result
+  }
+
+  unsubscribePattern(...args: Arguments<'unsubscribePattern'>): Result<'unsubscribePattern'> {
+    return this.#ask('unsubscribePattern', args) ?? true
+  }
+
   acknowledge(...args: Arguments<'acknowledge'>): Result<'acknowledge'> {
     return this.#ask('acknowledge', args) ?? 1
   }
 
   unregisterClient(...args: Arguments<'unregisterClient'>): Result<'unregisterClient'> {
     return this.#ask('unregisterClient', args) ?? true
+  }
+
+  isOnline(...args: Arguments<'isOnline'>): Result<'isOnline'> {
+    return this.#ask('isOnline', args) ?? true
+  }
+
+  connectionsOf(...args: Arguments<'connectionsOf'>): Result<'connectionsOf'> {
+    return this.#ask('connectionsOf', args) ?? []
+  }
+
+  disconnectUser(...args: Arguments<'disconnectUser'>): Result<'disconnectUser'> {
+    return this.#ask('disconnectUser', args) ?? 1
+  }
+
+  presence(...args: Arguments<'presence'>): Result<'presence'> {
+    return this.#ask('presence', args) ?? []
+  }
+
+  presenceStats(...args: Arguments<'presenceStats'>): Result<'presenceStats'> {
+    return this.#ask('presenceStats', args) ?? { clients: 0, users: 0 }
+  }
+
+  history(...args: Arguments<'history'>): Result<'history'> {
+    this.#record('history', args)
+    const result = this.#unscripted.history(args[0])
+    return this.#scripted('history', args) ?? result
   }
 
   selectClients(...args: Arguments<'selectClients'>): Result<'selectClients'> {
@@ -170,6 +217,10 @@ export class MockConnectionManager implements HubApi {
     const [, message, options] = args
     const result = this.#unscripted.send(message, options)
     return (await this.#scripted('send', args)) ?? result
+  }
+
+  async #toAll(ids: readonly string[], message: unknown, options: SendOptions): Result<'broadcast'> {
+    return summarize(await Promise.all(ids.map(clientId => this.#outcome(clientId, message, options))))
   }
 
   async #outcome(clientId: string, message: unknown, options: SendOptions): Promise<ClientOutcome> {

@@ -108,6 +108,15 @@ describe('what it was asked', () => {
       unsubscribe: ['ada', 'news'],
       acknowledge: ['ada', 'news', { epoch: 'mock', seq: 1 }],
       unregisterClient: ['ada'],
+      subscribePattern: ['ada', 'news/*'],
+      unsubscribePattern: ['ada', 'news/*'],
+      isOnline: ['ann'],
+      connectionsOf: ['ann'],
+      disconnectUser: ['ann'],
+      sendToUser: ['ann', 'hello'],
+      presence: ['news'],
+      presenceStats: ['news'],
+      history: ['news', { limit: 1 }],
       selectClients: [{ topic: 'news' }],
       getClient: ['ada'],
       getActiveClients: [],
@@ -180,6 +189,17 @@ describe('without a script', () => {
     expect(await mock.shutdown()).toEqual({ ...report, clients: { closed: 0, behind: 0 } })
   })
 
+  it('answers what is asked of users, patterns and histories', async () => {
+    const { hub, mock } = both()
+    expect(mock.subscribePattern('ada', '/news/*')).toEqual(hub.subscribePattern('ada', '/news/*'))
+    expect(mock.unsubscribePattern('ada', 'news/*')).toBe(hub.unsubscribePattern('ada', 'news/*'))
+    mock.publish('news', bytes)
+    expect(mock.history('news')).toEqual({ position: { epoch: 'mock', seq: 1 }, messages: [], recovered: false })
+    expect([mock.isOnline('ann'), mock.connectionsOf('ann'), mock.disconnectUser('ann')]).toEqual([true, [], 1])
+    expect([mock.presence('news'), mock.presenceStats('news')]).toEqual([[], { clients: 0, users: 0 }])
+    expect(await mock.sendToUser('ann', 'hello')).toEqual(await hub.sendToUser('nobody', 'hello'))
+  })
+
   it.each<[string, (hub: HubApi) => unknown]>([
     ['a cycle', hub => hub.send('ada', circle)],
     ['a BigInt', hub => hub.send('ada', 10n)],
@@ -192,6 +212,10 @@ describe('without a script', () => {
     ['what is no topic', hub => hub.publish('a//b', bytes)],
     ['text to publish', hub => hub.routeData('news', 'hello' as unknown as Uint8Array)],
     ['a subscription to what is no topic', hub => hub.subscribe('ada', '..')],
+    ['a pattern that is none', hub => hub.subscribePattern('ada', 'a*')],
+    ['the history of what is no topic', hub => hub.history('a//b')],
+    ['a message for no user', hub => hub.sendToUser(undefined as unknown as string, 'hello')],
+    ['a cycle for a user', hub => hub.sendToUser('ann', circle)],
   ])('objects to %s in the words of the hub', async (_, call) => {
     const { hub, mock } = both()
     const objection = async (api: HubApi): Promise<unknown> => {
@@ -277,6 +301,23 @@ describe('the script', () => {
     expect((await mock.broadcast({ topic: 'other' }, 'tea')).sent).toBe(0)
     mock.fail('broadcast', 'SHUTTING_DOWN')
     await expect(mock.broadcast(['ada'], 'tea')).rejects.toMatchObject({ code: 'SHUTTING_DOWN' })
+  })
+
+  it('says whom a message to a user means, and may answer the whole of it', async () => {
+    const mock = new MockConnectionManager({ connectionsOf: user => (user === 'ann' ? ['phone', 'desk'] : []) })
+    mock.answer('send', id => {
+      if (id === 'desk') throw new HubError('SEND_TIMEOUT', 'asleep')
+    })
+    const { results, error } = await mock.sendToUser('ann', 'hello', { id: 'one' })
+    expect(results).toMatchObject([
+      { clientId: 'phone', ok: true, id: 'one' },
+      { clientId: 'desk', ok: false, error: { code: 'SEND_TIMEOUT' } },
+    ])
+    expect(error?.code).toBe('BROADCAST_PARTIAL_FAILURE')
+    // Whom it asks itself is no call of the application's.
+    expect(mock.calls.map(({ method }) => method)).toEqual(['sendToUser'])
+    mock.answerOnce('sendToUser', { results: [], sent: 9, failed: 0, error: undefined })
+    expect((await mock.sendToUser('ann', 'hello')).sent).toBe(9)
   })
 
   it('is told when it is wrong itself', async () => {
