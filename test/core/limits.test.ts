@@ -61,11 +61,11 @@ describe('limits at run time', () => {
   })
 
   it.each([
-    [{ maxClients: 0 }, 'limits.maxClients: it is a whole number from 1, not 0'],
-    [{ maxTopics: 1.5 }, 'limits.maxTopics: it is a whole number from 1, not 1.5'],
-    [{ maxTopicsPerPattern: Number.NaN }, 'limits.maxTopicsPerPattern: it is a whole number from 1, not NaN'],
-    [{ maxClients: '5' }, 'limits.maxClients: it is a whole number from 1, not 5'],
-    [{ maxClients: undefined }, 'limits.maxClients: it is a whole number from 1, not undefined'],
+    [{ maxClients: -1 }, 'limits.maxClients: it is a whole number from 0, not -1'],
+    [{ maxTopics: 1.5 }, 'limits.maxTopics: it is a whole number from 0, not 1.5'],
+    [{ maxTopicsPerPattern: Number.NaN }, 'limits.maxTopicsPerPattern: it is a whole number from 0, not NaN'],
+    [{ maxClients: '5' }, 'limits.maxClients: it is a whole number from 0, not 5'],
+    [{ maxClients: undefined }, 'limits.maxClients: it is a whole number from 0, not undefined'],
     [{ maxClient: 5 }, 'limits: there is no limit maxClient'],
     [{ toString: 5 }, 'limits: there is no limit toString'],
   ])('%j are none, and change nothing', (wrong, why) => {
