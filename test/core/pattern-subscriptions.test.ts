@@ -374,6 +374,19 @@ describe('a topic that only patterns hold on to', () => {
     expect(events.slice(1)).toEqual(['ann +a/1 (a/*)', 'ann -a/1', 'ann +a/1 (a/*)'])
   })
 
+  it('is kept for a minute, though it keeps no message', () => {
+    rules = { 'a/1': { history: { messages: 0, bytes: 0, ageMs: 0 } } }
+    connect('ann')
+    hub.subscribePattern('ann', 'a/*')
+    const { position } = publish('a/1')
+    clock.advance(59_000)
+    expect(publish('a/1').position).toEqual({ ...position, seq: 2 })
+    clock.advance(59_000)
+    expect(on('ann')).toEqual(['a/1 a/*'])
+    clock.advance(2000)
+    expect(on('ann')).toEqual([])
+  })
+
   it('is kept for whoever named it, or has not got everything, or must still be told of a loss', () => {
     rules = { 'a/1': { history: { messages: 0, bytes: 0, ageMs: 0 } } }
     const slow = connect('slow', {}, { window: 10 })
