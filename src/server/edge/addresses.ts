@@ -85,7 +85,7 @@ export function addressKey(address: string): string {
   const parsed = parseAddress(address)
   if (parsed === undefined) return address.slice(0, 64)
   if (parsed.kind() === 'ipv4') return parsed.toString()
-  const network = parsed.toByteArray().slice(0, 8)
-  const groups = [0, 2, 4, 6].map(at => ((network[at]! << 8) | network[at + 1]!).toString(16))
+  const bytes = parsed.toByteArray()
+  const groups = [0, 2, 4, 6].map(at => ((bytes[at]! << 8) | bytes[at + 1]!).toString(16))
   return `${groups.join(':')}::/64`
 }

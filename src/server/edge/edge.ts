@@ -26,8 +26,6 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** A GET or an upgrade here opens a client of the hub. */
     opensClient?: true
-    /** A body here may come for days. */
-    endless?: true
   }
 }
 
@@ -132,14 +130,14 @@ export class Edge implements Disposable {
   }
 
   /** Before any route: how much? Throws RATE_LIMITED, LIMIT_EXCEEDED, which pages of listed origins may read. */
-  limit(request: FastifyRequest, reply: FastifyReply, { opensClient, endless }: FastifyContextConfig): void {
+  limit(request: FastifyRequest, reply: FastifyReply, { opensClient }: FastifyContextConfig): void {
     this.#door.checkTurnedAway(request.raw.socket)
     if (!this.#pipelines.enter(request.raw.socket, reply.raw)) this.count('pipelining')
     if (opensClient) this.#handshake(request)
-    else if (UNSAFE.has(request.raw.method!)) this.#change(request, endless)
+    else if (UNSAFE.has(request.raw.method!)) this.#change(request)
   }
 
-  /** The body is there, or nobody will read it. */
+  /** The body is there, or its route takes it as it comes: a live source. */
   bodyRead(request: FastifyRequest): void {
     this.#bodies.forget(request.raw)
   }
@@ -190,9 +188,9 @@ export class Edge implements Disposable {
     if (this.#behindProxy) this.#door.forwarded(request.raw.socket, entry, this.#limits)
   }
 
-  #change(request: FastifyRequest, endless: true | undefined): void {
+  #change(request: FastifyRequest): void {
     this.#take(this.#entryOf(request), 'requestsPerSecondPerAddress', 'requests')
-    if (!endless) this.#bodies.expect(request.raw, this.#clock.now())
+    this.#bodies.expect(request.raw, this.#clock.now())
   }
 
   #take(entry: AddressEntry, rate: RateOfAddress, what: string): void {

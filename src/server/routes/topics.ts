@@ -249,8 +249,7 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
   const sourcing: FastifyPluginAsync = async sources => {
     sources.removeAllContentTypeParsers()
     sources.addContentTypeParser('*', (_request, _body, done) => done(null))
-    const config = { endless: true } as const
-    sources.put<TopicPath>('/topics/*', { config, bodyLimit: Number.MAX_SAFE_INTEGER }, async (request, reply) => {
+    sources.put<TopicPath>('/topics/*', { bodyLimit: Number.MAX_SAFE_INTEGER }, async (request, reply) => {
       const { topic, known, query } = read(request)
       await context.authorize(request, ACTIONS.publisher, [topic])
       const contentType = sourceContentType(request.headers['content-type'], known, query.split)

@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { createHub } from '../../../src/hub.ts'
 import { loadConfig } from '../../../src/server/config.ts'
 import type { EdgeOptions } from '../../../src/server/edge/edge.ts'
+import { corsOptions } from '../../../src/server/edge/headers.ts'
 import { hubline } from '../../../src/server/fastify.ts'
 
 const LISTED = 'https://app.example.org'
@@ -60,6 +61,11 @@ describe('CORS', () => {
       }
     },
   )
+
+  it('is given the list itself, though the gate has refused all others before', async () => {
+    await start()
+    expect(corsOptions([LISTED])).toMatchObject({ origin: [LISTED], credentials: true })
+  })
 
   it('answers the same to nobody as to a listed origin, but for the name', async () => {
     await start()
