@@ -3,24 +3,22 @@ import { once } from 'node:events'
 
 export interface Served extends AsyncDisposable {
   readonly url: string
+  readonly pid: number
   /** undefined: it runs. */
   readonly exitCode: () => number | null
   /** What it has logged. */
   readonly log: () => string
   readonly kill: (signal: NodeJS.Signals) => void
   readonly finished: Promise<number | null>
-  /** Its memory after all that can be collected, as its metrics tell; in bytes. */
+  /** As its metrics tell. */
   residentBytes(): Promise<number>
 }
 
-/** `hubline serve` as it is built and by its defaults, on a free port. `limit`: as of `ulimit`, such as `-n 128`. */
-export async function serve(flags: readonly string[] = [], limit?: string): Promise<Served> {
+/** `hubline serve` as it is built and by its defaults, on a free port. */
+export async function serve(flags: readonly string[] = []): Promise<Served> {
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('HUBLINE_')))
-  const args = ['--expose-gc', 'dist/cli/main.js', 'serve', '--port', '0', ...flags]
-  const child =
-    limit === undefined
-      ? spawn(process.execPath, args, { env })
-      : spawn('/bin/sh', ['-c', `ulimit ${limit}; exec "$0" "$@"`, process.execPath, ...args], { env })
+  const args = ['dist/cli/main.js', 'serve', '--port', '0', ...flags]
+  const child = spawn(process.execPath, args, { env })
   let output = ''
   let log = ''
   child.stdout.setEncoding('utf8').on('data', text => {
@@ -37,6 +35,7 @@ export async function serve(flags: readonly string[] = [], limit?: string): Prom
   const url = /http:\/\/127\.0\.0\.1:\d+/.exec(output)![0]
   return {
     url,
+    pid: child.pid!,
     exitCode: () => child.exitCode,
     log: () => log,
     kill: signal => child.kill(signal),
