@@ -4,6 +4,8 @@ import { HubError } from '../core/errors.ts'
 
 /** What of somebody's input an error repeats, in characters. */
 const MAX_SHOWN = 60
+/** Of its place. */
+const MAX_PATH = 300
 
 type Issue = z.core.$ZodIssue
 type RawIssue = z.core.$ZodRawIssue
@@ -30,7 +32,9 @@ export function readInput<T extends z.ZodType>(schema: T, value: unknown, where:
   const result = schema.safeParse(value, { error: wording })
   if (result.success) return result.data
   const { path, message } = worst(result.error.issues)
-  throw new HubError('REQUEST_INVALID', `${path.map(String).join('.').slice(0, 300) || where}: ${message}`)
+  const at = path.map(String).join('.').slice(0, MAX_PATH)
+  if (message.startsWith(UNKNOWN)) throw new HubError('REQUEST_INVALID', at === '' ? message : within(at, message))
+  throw new HubError('REQUEST_INVALID', `${at || where}: ${message}`)
 }
 
 /** A misspelt key explains the one that is missing. Of alternatives, the one that comes nearest is told. */
@@ -42,6 +46,7 @@ function worst(issues: readonly Issue[], at: readonly PropertyKey[] = []): { pat
   return nearest ? worst(nearest, path) : { path, message: ALTERNATIVES }
 }
 
+const UNKNOWN = 'unknown key "'
 const ALTERNATIVES = 'it has none of the forms that it may have'
 
 /** zod's own sentences speak of "Invalid input"; a message that a schema has of its own wins over these. */
@@ -63,6 +68,11 @@ function wording(issue: RawIssue): string | undefined {
     default:
       return 'it does not have the form that it must have'
   }
+}
+
+/** A key and its nearest are told with where they stand, as in a configuration. */
+function within(path: string, message: string): string {
+  return message.replace(UNKNOWN, `${UNKNOWN}${path}.`).replace('did you mean "', `did you mean "${path}.`)
 }
 
 function unit(origin: string): string {

@@ -76,7 +76,7 @@ describe('/api/topic-rules', () => {
     [{ schema: {}, contentType: 'text/plain' }, 'schema: it is for JSON, and contentType says text/plain'],
     [{ maxMessageBytes: 0 }, 'maxMessageBytes: '],
     [{ preamble: '%%' }, 'preamble: '],
-    [[], 'Invalid input: expected object'],
+    [[], 'it must be an object, not a list'],
   ])('refuses %j with 400', async (rule, sentence) => {
     const { status, body } = await call('PUT', '/api/topic-rules/video/*', rule)
     expect([status, body.error.code]).toEqual([400, 'REQUEST_INVALID'])

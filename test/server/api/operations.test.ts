@@ -59,7 +59,7 @@ describe('GET /api/clients', () => {
     ['limit=1.5', 'limit: it must be a whole number, not 1.5'],
     ['behind=yes', 'behind: it is one of true, false; did you mean "true"?'],
     ['sort=queues', 'sort: it is one of id, queue, wait, drops; did you mean "queue"?'],
-    ['topik=a', 'query: unknown key "topik": did you mean "topic"?'],
+    ['topik=a', 'unknown key "topik": did you mean "topic"?'],
     ['topic=a&topic=b', 'topic: it must be a string, not a list'],
     ['__proto__=a', 'query: unknown key "__proto__"'],
   ])('refuses ?%s with a sentence', async (query, message) => {
@@ -275,7 +275,7 @@ describe('/api/limits', () => {
     expect(await closed).toMatchObject({ code: 1013 })
     expect((await patch({ maxClients: before.maxClients })).body).toEqual(before)
     for (const [body, sentence] of [
-      [{ maxClient: 5 }, 'body: unknown key "maxClient": did you mean "maxClients"?'],
+      [{ maxClient: 5 }, 'unknown key "maxClient": did you mean "maxClients"?'],
       [{ maxClients: 0 }, 'maxClients: it is at least 1'],
       [{ maxClients: '5' }, 'maxClients: it must be a number, not a string'],
       [{}, 'body: name at least one limit'],

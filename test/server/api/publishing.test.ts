@@ -113,7 +113,12 @@ describe('POST /api/publish', () => {
     ['nothing', [], 400, /^publications: it has at least 1 entries$/],
     ['more than 1,000', Array(1001).fill({ topic: 'a', text: '' }), 400, /at most 1000 publications/],
     ['100,000', Array(100_000).fill({ topic: 'a', text: '' }), 400, /at most 1000 publications/],
-    ['an unknown key', [{ topic: 'a', txt: 'x' }], 400, /^publications\.0: unknown key "txt": did you mean "text"\?$/],
+    [
+      'an unknown key',
+      [{ topic: 'a', txt: 'x' }],
+      400,
+      /^unknown key "publications\.0\.txt": did you mean "publications\.0\.text"\?$/,
+    ],
     ['no message', [{ topic: 'a' }], 400, /^publications\.0\.data: say what, once/],
     ['two messages', [{ topic: 'a', text: 'x', data: 1 }], 400, /^publications\.0\.data: say what, once/],
     ['what is not base64', [{ topic: 'a', base64: '%' }], 400, /^publications\.0\.base64: it is not base64$/],

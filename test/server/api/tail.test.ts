@@ -143,7 +143,7 @@ describe('GET /api/clients/{id}/tail', () => {
     expect((await ask(`${server.url}/api/clients/nobody/tail`)).body.error.code).toBe('CONNECTION_NOT_FOUND')
     await connect('ada', 'any')
     const { status, body } = await ask(`${server.url}/api/clients/ada/tail?payloads=true`)
-    expect([status, body.error.message]).toEqual([400, 'query: unknown key "payloads": did you mean "payload"?'])
+    expect([status, body.error.message]).toEqual([400, 'unknown key "payloads": did you mean "payload"?'])
   })
 
   it('is bounded: so many may look at a time', async () => {
