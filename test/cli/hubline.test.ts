@@ -25,7 +25,7 @@ describe('help', () => {
   it('teaches: every command has a sentence, its options and examples', async () => {
     const all = await hubline(['--help']).finished
     expect(all.code).toBe(0)
-    for (const command of ['serve', 'demo', 'config', 'publish', 'subscribe', 'send', 'top', 'stats', 'tail']) {
+    for (const command of ['serve', 'demo', 'config', 'publish', 'subscribe', 'send', 'top', 'tail']) {
       expect(all.stdout).toContain(command)
       const { code, stdout } = await hubline([command, '--help']).finished
       expect(code).toBe(0)

@@ -1,4 +1,8 @@
+import { PassThrough } from 'node:stream'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { createHub } from '../../../src/hub.ts'
+import { Tails } from '../../../src/server/api/tails.ts'
+import { FakeConnection, ManualScheduler } from '../../../src/testing/index.ts'
 import { SseReader } from '../../../src/wire/sse-reader.ts'
 import { ask, type Listener, listen, until } from '../http.ts'
 import { startTestServer, type TestServer } from '../test-server.ts'
@@ -153,5 +157,24 @@ describe('GET /api/clients/{id}/tail', () => {
     expect([status, body.error.code]).toEqual([503, 'LIMIT_EXCEEDED'])
     tails[0]!.stop()
     await tails[0]!.ended
+  })
+})
+
+describe('a tail whose viewer is still there when its client has gone', () => {
+  it('is no tail of who has the id next', () => {
+    const hub = createHub({ scheduler: new ManualScheduler() })
+    const tails = new Tails(hub)
+    const look = () => {
+      const response = new PassThrough()
+      tails.open('ada', response as never, { payload: false, state: () => ({}) })
+      return response
+    }
+    hub.registerClient('ada', new FakeConnection())
+    look()
+    hub.registerClient('ada', new FakeConnection())
+    look()
+    expect(tails.viewers).toBe(2)
+    // The second watches the second client: nobody else may.
+    expect(() => hub.watch('ada', () => {})).toThrow('watched already')
   })
 })
