@@ -9,7 +9,7 @@ export interface Conversation {
 }
 
 /** Says exactly these bytes (as latin1) on a connection of its own, and hears what comes until the server closes or says nothing for `silenceMs`. */
-export function converse(url: string, text: string, silenceMs = 300): Promise<Conversation> {
+export function converse(url: string, text: string, silenceMs = 5000): Promise<Conversation> {
   const socket = open(url)
   socket.write(text, 'latin1')
   return new Promise(resolve => {

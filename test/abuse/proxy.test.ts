@@ -20,6 +20,7 @@ describe.skipIf(withoutNginx)('behind nginx, whose connections to the hub serve 
     converse(
       nginx.url,
       `POST /topics/victim-${n} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx`,
+      5000,
     )
 
   it('E11: whatever an attacker says, the next one gets the answer to what it asked', { timeout: 60_000 }, async () => {
