@@ -37,6 +37,8 @@ export interface RunningServer {
   /** Where /api is, if it has a listener of its own. */
   readonly adminUrl: string | undefined
   readonly hub: Hub
+  /** Those of the tenants, by name. */
+  readonly tenants: Readonly<Record<string, Hub>>
   readonly app: FastifyInstance
   /**
    * Drains: accepts no more, hands over what it can, closes every client, and cuts what is left after `drainMs`, or when the signal says so.
@@ -59,6 +61,7 @@ interface Parts {
   /** The hub of the server itself, and those of its tenants. */
   readonly hubs: readonly ServerHub[]
   readonly contexts: readonly HubContext[]
+  readonly tenants: readonly Tenant[]
 }
 
 /** `cut`, once aborted, ends what closing the app waits for. Throws CONFIG_INVALID. */
@@ -91,7 +94,7 @@ async function createApp(config: Config, options: ServerOptions, cut: AbortSigna
     await Promise.all(hubs.map(hub => hub.close()))
   })
   const admin = config.admin.port === undefined ? undefined : await createAdmin(config, context, tenants, logger)
-  return { app, admin, hubs, contexts: [context, ...tenants.map(({ context }) => context)] }
+  return { app, admin, hubs, tenants, contexts: [context, ...tenants.map(({ context }) => context)] }
 }
 
 /** What there is besides the hub, and what there is not, passes its gate too. */
@@ -161,7 +164,7 @@ function createFastify(config: Config, logger: FastifyBaseLogger): FastifyInstan
 /** Throws PORT_IN_USE. */
 export async function startServer(config: Config, options: ServerOptions = {}): Promise<RunningServer> {
   const cut = new AbortController()
-  const { app, admin, hubs, contexts } = await createApp(config, options, cut.signal)
+  const { app, admin, hubs, contexts, tenants } = await createApp(config, options, cut.signal)
   const sockets = [app, ...(admin ? [admin] : [])].map(trackSockets)
   tuneSockets(app, config.tcp)
   const end = async (): Promise<void> => {
@@ -187,6 +190,7 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
   })
   return {
     ...{ url, adminUrl, hub: app.hub, app },
+    tenants: Object.fromEntries(tenants.map(({ name, hub }) => [name, hub.hub])),
     async close({ signal } = {}) {
       const deadline = setTimeout(() => cut.abort(), config.drainMs)
       signal?.addEventListener('abort', () => cut.abort(), { once: true })

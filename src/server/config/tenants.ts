@@ -6,6 +6,8 @@ import { sessionsConfig } from './sessions.ts'
 import { lingerMs, maxMessageBytes, ruleHistory, topics, unknownTopics } from './topics.ts'
 
 const MAX_TENANTS = 1000
+/** It is a segment of URLs. */
+const NAME = /^[a-z0-9][a-z0-9-]{0,62}$/
 
 /** What it does not say is as the hub's, but for `sessions`, `topics` and `origins`: those it has of its own, or not at all. */
 const tenant = z.strictObject({
@@ -30,8 +32,16 @@ const tenant = z.strictObject({
 
 /** Hubs of their own in the same process, each under /tenants/{name}. */
 export const tenants = z
-  .record(z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'a tenant’s name is 1 to 63 of a-z, 0-9 and -'), tenant)
-  .refine(all => Object.keys(all).length <= MAX_TENANTS, `there may be at most ${MAX_TENANTS} tenants`)
+  .record(z.string(), tenant)
+  .superRefine((all, context) => {
+    for (const name of Object.keys(all)) {
+      if (NAME.test(name)) continue
+      context.addIssue({ code: 'custom', path: [name], message: 'a tenant’s name is 1 to 63 of a-z, 0-9 and -' })
+    }
+    if (Object.keys(all).length > MAX_TENANTS) {
+      context.addIssue({ code: 'custom', message: `there may be at most ${MAX_TENANTS} tenants` })
+    }
+  })
   .default({})
 
 export type TenantConfig = z.infer<typeof tenant>
