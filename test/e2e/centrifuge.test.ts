@@ -277,8 +277,7 @@ describe('errors', () => {
   it.each([
     ['presence', (c: Centrifuge) => c.presence('a')],
     ['presenceStats', (c: Centrifuge) => c.presenceStats('a')],
-    ['history', (c: Centrifuge) => c.history('a', { limit: 1 })],
-  ] as const)('%s is not there yet: 108', async (_name, call) => {
+  ] as const)('%s of a topic that does not tell it: 108', async (_name, call) => {
     const server = await serve()
     await expect(call(await connected(server))).rejects.toMatchObject({ code: 108 })
   })
