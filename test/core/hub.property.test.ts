@@ -253,7 +253,7 @@ class World {
 }
 
 describe('order and accounting, whatever happens (I1, I2, I4, I6)', () => {
-  it('holds for random publishers, stalls, policies, joins and leaves, also inside handlers and writes', () => {
+  it('D8: holds for random publishers, stalls, policies, joins and leaves, also inside handlers and writes', () => {
     fc.assert(
       fc.property(
         fc.array(

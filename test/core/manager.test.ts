@@ -366,7 +366,7 @@ describe('what happens inside a walk (I4)', () => {
 })
 
 describe('clients', () => {
-  it('lets the newest of two with one id win, and ignores the late close of the older', () => {
+  it('D7: lets the newest of two with one id win, and ignores the late close of the older', () => {
     const { hub } = setUp()
     const [older, newer] = [new FakeConnection(), new FakeConnection()]
     const handle = hub.registerClient('one', older)

@@ -80,7 +80,7 @@ describe.skipIf(executablePath === undefined && !required)('pages of other sites
       [`http://127.0.0.1:${port}${path}`, init] as const,
     )
 
-  it('open no WebSocket, unless they are listed', async () => {
+  it('F10: open no WebSocket, unless they are listed', async () => {
     const before = stats()
     await visit('evil.example')
     expect([await opened('/topics/a?role=both'), await opened('/connection/websocket')]).toEqual(['error', 'error'])
@@ -178,7 +178,7 @@ describe.skipIf(executablePath === undefined && !required)('pages of other sites
     expect(read).toBe(421)
   })
 
-  it('what publishers and clients say is text, wherever a browser is led', async () => {
+  it('G4: what publishers and clients say is text, wherever a browser is led', async () => {
     const evil = '<!doctype html><img src=x onerror="alert(1)"><script>alert(2)</script>'
     const html = { 'content-type': 'text/html' }
     await fetch(`${server.url}/topics/page`, { method: 'POST', headers: html, body: evil })

@@ -43,7 +43,7 @@ async function until(condition: () => boolean): Promise<void> {
 }
 
 it.skipIf(!hasBash())(
-  'out of files the server lives, serves whom it has, and takes others once some have gone',
+  'D14: out of files the server lives, serves whom it has, and takes others once some have gone',
   async () => {
     const port = await serve()
     let heard = ''

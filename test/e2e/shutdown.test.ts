@@ -24,13 +24,13 @@ function stalled(url: string, topic: string): Promise<Socket> {
 }
 
 describe('SIGTERM', () => {
-  it('with nobody there exits with 0 at once', async () => {
+  it('D2: with nobody there exits with 0 at once', async () => {
     const { process } = await start()
     process.kill('SIGTERM')
     expect((await process.finished).code).toBe(0)
   })
 
-  it('drains open streams, a live source and a stalled client, with the right codes, within 10 s', {
+  it('D3: D4: drains open streams, a live source and a stalled client, with the right codes, within 10 s', {
     timeout: 30_000,
   }, async () => {
     const { process, url } = await start()
@@ -94,7 +94,7 @@ describe('SIGTERM', () => {
     ])
   })
 
-  it('a second one ends it at once, with 1', async () => {
+  it('D2: a second one ends it at once, with 1', async () => {
     const { process, url } = await start()
     const dead = await stalled(url, 'drain?policy=latest')
     const big = Buffer.alloc(512 * 1024, 'x')

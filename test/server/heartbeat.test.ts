@@ -24,7 +24,7 @@ describe('heartbeats', () => {
     expect(stream.headers.get('hubline-ping')).toBe('100')
   })
 
-  it('keep a WebSocket that answers, and close one that does not as idle, whatever else it sends', async () => {
+  it('D1: keep a WebSocket that answers, and close one that does not as idle, whatever else it sends', async () => {
     const alive = new WebSocket(`${server.url.replace('http', 'ws')}/topics/quiet?client=alive`)
     let pings = 0
     alive.on('ping', () => pings++)

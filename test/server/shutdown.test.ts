@@ -58,7 +58,7 @@ function keptAlive(server: TestServer): { request(text: string): Promise<string>
 const allow = { callbacks: { allow: ['127.0.0.1'] } }
 
 describe('closing a server', () => {
-  it('lets what is under way come to its end, and reports', async () => {
+  it('D4: lets what is under way come to its end, and reports', async () => {
     const server = await startTestServer(allow)
     const held: (() => void)[] = []
     const receiver = await receive(server, 'slow', response => void held.push(() => response.end()))

@@ -153,7 +153,7 @@ describe('a receiver', () => {
     expect(() => webhook.verify(`${body} `, headers)).toThrow()
   })
 
-  it('that redirects is not followed: its message is given up at once', async () => {
+  it('G7: that redirects is not followed: its message is given up at once', async () => {
     const inside = await receiver(response => response.end())
     const got = await receiver(response => response.writeHead(302, { location: inside.url.href }).end())
     const { hub, clients } = setUp()
@@ -275,7 +275,7 @@ describe('a receiver', () => {
   })
 })
 
-describe('a name that changes its mind', () => {
+describe('G7: a name that changes its mind', () => {
   /** Answers each look-up with the next of the lists, and goes on with the last. */
   function resolver(...answers: string[][]): { resolve: Resolver; asked: string[] } {
     const asked: string[] = []

@@ -39,7 +39,7 @@ function lookUp(egress: Egress, all: boolean, hostname = 'hook.example.org'): Pr
   })
 }
 
-describe('an address', () => {
+describe('G6: an address', () => {
   it.each([
     ['0.0.0.0', 'unspecified'],
     ['0.1.2.3', 'unspecified'],
@@ -151,7 +151,7 @@ describe('the allow list', () => {
   })
 })
 
-describe('a URL', () => {
+describe('G6: a URL', () => {
   it.each([
     ['http://example.org/', 'http://example.org/'],
     ['https://example.org:8443/a/b?c=d', 'https://example.org:8443/a/b?c=d'],

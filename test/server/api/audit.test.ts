@@ -35,7 +35,7 @@ async function start(): Promise<{
 }
 
 describe('the audit line', () => {
-  it('is written for each change, with who, what and to whom, and how it ended', async () => {
+  it('G11: is written for each change, with who, what and to whom, and how it ended', async () => {
     const { hub, ask, lines } = await start()
     hub.registerClient('ada', new FakeConnection())
     hub.subscribe('ada', 'news')
@@ -98,7 +98,7 @@ describe('the audit line', () => {
     }
   })
 
-  it('is one line whatever is in it, and has no secret', async () => {
+  it('G5: is one line whatever is in it, and has no secret', async () => {
     const { ask, lines } = await start()
     expect(await ask('DELETE', `/api/clients/${encodeURIComponent('x\n{"audit":"forged"}\u001b[31m\u2028')}`)).toBe(404)
     expect(

@@ -84,7 +84,7 @@ async function ask({ app }: Table, { method, url }: { method: string; url: strin
 const bearer = (key: string) => ({ authorization: `Bearer ${key}` })
 
 describe('the routes of operators and backends', () => {
-  it('are found in the route table: each asks for a key, and answers 401, 401 and 403', async () => {
+  it('G1: are found in the route table: each asks for a key, and answers 401, 401 and 403', async () => {
     const table = await whole()
     const guarded = table.routes.filter(({ url }) => !PUBLIC.includes(url) && !OPEN.includes(url))
     expect(guarded.length).toBeGreaterThan(35)

@@ -49,7 +49,7 @@ describe('a listener of its own', () => {
     })
   })
 
-  it('is on loopback, unless somebody accepts what others may do then', () => {
+  it('G2: is on loopback, unless somebody accepts what others may do then', () => {
     const load = (flags: object) => loadConfig({ env: {}, flags: flags as Record<string, unknown> })
     expect(load({ admin: { port: 1 } }).admin).toEqual({ host: '127.0.0.1', port: 1 })
     expect(() => load({ admin: { port: 1, host: '0.0.0.0' } })).toThrow(/^admin\.host: 0\.0\.0\.0 is open to others/)

@@ -81,7 +81,7 @@ describe('one client', () => {
     await ask(`${server.url}/api/topics/why/policy`, { method: 'DELETE' })
   })
 
-  it('is disconnected with the reason that is given', async () => {
+  it('G11: is disconnected with the reason that is given', async () => {
     const { closed } = await connect('rude')
     const path = `${server.url}/api/clients/rude`
     const wrong = await ask(`${path}?reason=rude`, { method: 'DELETE' })

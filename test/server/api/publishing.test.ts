@@ -57,7 +57,7 @@ describe('POST /api/publish', () => {
     expect(server.hub.getTopic('typed')?.contentType).toBe('application/vnd.own+json')
   })
 
-  it('publishes none where one is wrong, and tells each of these by its index', async () => {
+  it('G9: publishes none where one is wrong, and tells each of these by its index', async () => {
     const before = published()
     const good = { topic: 'fine', text: 'x' }
     const { status, body } = await publish([

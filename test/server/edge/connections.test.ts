@@ -179,7 +179,7 @@ describe('what a peer sends too slowly', () => {
   })
 })
 
-describe('a flood of one client, as the server is shipped', () => {
+describe('E24: a flood of one client, as the server is shipped', () => {
   /** What the client was closed with. */
   async function flood(path: string, protocol: string[], message: string | Buffer, first?: string) {
     const socket = new WebSocket(server.url.replace('http', 'ws') + path, protocol)

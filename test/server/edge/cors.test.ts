@@ -31,7 +31,7 @@ const preflight = (origin: string, method: string, headers: string) =>
     'access-control-request-headers': headers,
   })
 
-describe('CORS', () => {
+describe('F11: CORS', () => {
   it('allows what the API needs, to listed origins by their name', async () => {
     await start()
     const { status, vary, cors } = await preflight(LISTED, 'PUT', 'authorization,idempotency-key')

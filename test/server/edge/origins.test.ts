@@ -37,7 +37,7 @@ function codeOf(body: string): string | undefined {
 const published = () => server.hub.getConnectionStats().published
 const clientsEver = () => server.hub.getConnectionStats().clientsTotal
 
-describe('Host', () => {
+describe('G8: Host', () => {
   const FOREIGN = ['evil.example', `evil.example:8000`, '127.0.0.1.evil.example', 'localhost.evil.example', '10.0.0.1']
   const ODD = ['user@localhost', 'localhost:8000:1', '0.0.0.0', '[::ffff:10.0.0.1]', 'localhost/x', '']
   const PATHS = ['/', '/health/live', '/metrics', '/api/stats', '/nothing', '/topics/a', '/events?topic=a']
@@ -81,7 +81,7 @@ describe('a server on all addresses', () => {
   })
 })
 
-describe('Origin', () => {
+describe('F10: Origin', () => {
   const own = () => `http://127.0.0.1:${port}`
   const FOREIGN: Record<string, () => string> = {
     null: () => 'null',
@@ -172,7 +172,7 @@ describe('a browser that says no Origin', () => {
   })
 })
 
-describe('forms', () => {
+describe('G3: forms', () => {
   const FORM = 'application/x-www-form-urlencoded'
   const SIMPLE = [FORM, 'text/plain', 'multipart/form-data; boundary=x', 'application/json', undefined]
   let app: FastifyInstance

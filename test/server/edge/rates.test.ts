@@ -112,7 +112,7 @@ describe('requests that change something', () => {
   })
 })
 
-describe('X-Forwarded-For', () => {
+describe('F14: X-Forwarded-For', () => {
   const limits = { requestsPerSecondPerAddress: 1 }
   const by = (forwarded: string, from: string): Asked => ({ from, headers: { 'x-forwarded-for': forwarded } })
 
@@ -170,7 +170,7 @@ describe('handshakes', () => {
   })
 })
 
-describe('logins', () => {
+describe('F14: logins', () => {
   const asked: (string | undefined)[] = []
   /** Takes the token `right`; any other is refused for the reason that it names. */
   const refusing = (later: boolean): SessionManager => ({
