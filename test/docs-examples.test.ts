@@ -6,7 +6,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 const ROOT = join(import.meta.dirname, '..')
 /** Inside the package, so that the examples find it by its name. */
 const FOLDER = join(ROOT, 'coverage', 'docs-examples')
-const PAGES = ['sending.md', 'topics.md', 'security.md', 'users.md']
+const PAGES = ['sending.md', 'topics.md', 'security.md', 'users.md', 'tenants.md']
 
 interface Example {
   readonly program: string
