@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { HubError } from '../core/errors.ts'
 import { type ClientId, type Position, parseClientId, parseTopicName, type TopicName } from '../core/ids.ts'
+import { isPattern, parsePattern, type TopicPattern } from '../core/patterns.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import { parsePolicy } from '../policies/catalog.ts'
 import { newClientId, parsePosition } from '../transports/transport.ts'
@@ -37,9 +38,13 @@ export interface SubscriberRequest {
   readonly role: 'subscriber' | 'publisher' | 'both'
   /** The last event that a stream of ours gave it. */
   readonly lastEvent: Position | undefined
+  /** Everything that is kept comes first, of what patterns match as well. */
+  readonly fromOldest: boolean
   /** Where it wants to begin, by topic. */
   readonly since: ReadonlyMap<TopicName, Position | 'oldest'>
   readonly topics: readonly TopicName[]
+  /** On a URL of several topics: those that match come along, now and later. */
+  readonly patterns: readonly TopicPattern[]
   /** Wants to know what the topic is like, and not its messages. */
   readonly describe: boolean
   /** It wants an answer that ends, with at most so many messages. */
@@ -62,7 +67,7 @@ export function readSubscriber(request: FastifyRequest, path?: string): Subscrib
   if (query.describe !== undefined && (path === undefined || request.ws)) {
     throw new HubError('REQUEST_INVALID', 'describe: it is for a plain GET of one topic, as in /topics/a?describe')
   }
-  const topics = names.length === 1 ? [parseTopicName(names[0]!)] : [...new Set(names.map(parseTopicName))]
+  const { topics, patterns } = readNames(names, path === undefined)
   const lastId = request.headers['last-event-id'] ?? query.lastEventId
   return {
     clientId: parseClientId(query.client ?? newClientId()),
@@ -72,8 +77,22 @@ export function readSubscriber(request: FastifyRequest, path?: string): Subscrib
     describe: query.describe !== undefined,
     lastEvent: typeof lastId === 'string' && lastId !== '' ? (parsePosition(lastId) ?? NOWHERE) : undefined,
     since: query.since === undefined ? NO_SINCE : readSince([query.since].flat(), topics, path !== undefined),
+    fromOldest: [query.since].flat().includes('oldest'),
     topics,
+    patterns,
     history: readHistory(query, path),
+  }
+}
+
+const NO_PATTERNS: readonly TopicPattern[] = []
+
+function readNames(names: readonly string[], several: boolean): Pick<SubscriberRequest, 'topics' | 'patterns'> {
+  // A name with an asterisk is refused by its parser, where one topic is meant.
+  const patterns = several && names.some(isPattern) ? names.filter(isPattern).map(parsePattern) : NO_PATTERNS
+  const named = patterns.length === 0 ? names : names.filter(name => !isPattern(name))
+  return {
+    topics: named.length === 1 ? [parseTopicName(named[0]!)] : [...new Set(named.map(parseTopicName))],
+    patterns,
   }
 }
 
@@ -123,11 +142,11 @@ function badSince(value: string, single: boolean): HubError {
  * @param epoch the topic's own; undefined where nobody has used it
  */
 export function startOf(
-  { lastEvent, since, topics }: SubscriberRequest,
+  { lastEvent, since, topics, patterns }: SubscriberRequest,
   topic: TopicName,
   epoch: string | undefined,
 ): Position | 'oldest' | undefined {
-  if (lastEvent !== undefined && (topics.length === 1 || lastEvent.epoch === epoch)) return lastEvent
+  if (lastEvent !== undefined && (topics.length + patterns.length === 1 || lastEvent.epoch === epoch)) return lastEvent
   return since.get(topic) ?? lastEvent
 }
 

@@ -84,7 +84,8 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
     request.subscriber = subscriber
     let waiting: Promise<void> | undefined
     try {
-      waiting = context.authorize(request, actions, subscriber.topics)
+      const { topics, patterns } = subscriber
+      waiting = context.authorize(request, actions, patterns.length === 0 ? topics : [...topics, ...patterns])
     } catch (error) {
       done(refusal(error))
       return
@@ -106,14 +107,20 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
   }
 
   function opening(request: FastifyRequest, subscriber: SubscriberRequest): Opening {
-    const { clientId, policy } = subscriber
-    const topics =
-      subscriber.role === 'publisher'
-        ? []
-        : subscriber.topics.map(name => ({ name, options: { policy, after: afterOf(subscriber, name) } }))
+    const { clientId } = subscriber
+    const topics = subscriber.role === 'publisher' ? [] : wanted(subscriber)
     const { hubSession: session } = request
     const headers = context.edge.streamHeaders(request)
     return { hub, clientId, topics, session, address: addressOf(request), heartbeat: context.heartbeat, headers }
+  }
+
+  function wanted(subscriber: SubscriberRequest): Opening['topics'] {
+    const { policy, topics, patterns, lastEvent, fromOldest } = subscriber
+    const named = topics.map(name => ({ name, options: { policy, after: afterOf(subscriber, name) } }))
+    if (patterns.length === 0) return named
+    // The id of an event is of one topic; of the others that match, the loss is told.
+    const after = lastEvent ?? (fromOldest ? ('oldest' as const) : undefined)
+    return [...named, ...patterns.map(name => ({ name, options: { policy, after } }))]
   }
 
   function afterOf(subscriber: SubscriberRequest, topic: TopicName): Position | 'oldest' | undefined {
