@@ -144,7 +144,7 @@ describe('POST /api/publish', () => {
       body: deep,
       headers: { 'content-type': 'application/json' },
     })
-    expect([answer.status, answer.body.error.code]).toEqual([400, 'INVALID_MESSAGE'])
+    expect([answer.status, answer.body.error.code]).toEqual([400, 'REQUEST_INVALID'])
   })
 })
 
