@@ -87,6 +87,9 @@ describe("a topic's own limits", () => {
     hub.subscribe('b', 't')
     hub.subscribe('a', 't')
     expect(hub.getTopic('t')!.subscribers).toBe(2)
+    hub.unsubscribe('b', 't')
+    expect(hub.subscribe('b', 't', { after: 'oldest' })).toMatchObject({ recovered: true })
+    expect(hub.getTopic('t')!.subscribers).toBe(2)
   })
 
   it('subscribers: a pattern does not fill what is full', () => {

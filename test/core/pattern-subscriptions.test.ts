@@ -7,6 +7,7 @@ import { createHub, type Hub } from '../../src/hub.ts'
 import { bestEffort } from '../../src/policies/best-effort.ts'
 import { buffered } from '../../src/policies/buffered.ts'
 import { latest } from '../../src/policies/latest.ts'
+import { reliable } from '../../src/policies/reliable.ts'
 import { FakeConnection, type FakeConnectionOptions } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
 
@@ -240,9 +241,25 @@ describe('limits of patterns', () => {
     connect('ann')
     refuses(() => hub.subscribePattern('ann', 'a/*'), 'LIMIT_EXCEEDED')
     expect(hub.getClient('ann')).toMatchObject({ patterns: [], subscriptions: [] })
-    rules['a/5'] = { subscribe: 'nobody' }
+    rules['a/5'] = { subscribe: 'nobody', wildcards: true }
     hub.refreshTopics()
     expect(hub.subscribePattern('ann', 'a/*').topics).toBe(4)
+  })
+
+  it('what the client has named is not what a pattern matches too much', () => {
+    connect('ann')
+    for (const name of ['a/1', 'a/2', 'a/3']) hub.subscribe('ann', name)
+    for (const name of ['a/4', 'a/5']) publish(name)
+    expect(hub.subscribePattern('ann', 'a/*').topics).toBe(2)
+  })
+
+  it('a pattern that is full is not harmed when another is given up', () => {
+    const ann = connect('ann')
+    for (const pattern of ['a/*', 'b/*']) hub.subscribePattern('ann', pattern)
+    for (const name of ['a/1', 'a/2', 'a/3', 'a/4', 'b/1']) publish(name)
+    hub.unsubscribePattern('ann', 'b/*')
+    clock.settle()
+    expect([ann.closedFor, on('ann').length]).toEqual([undefined, 4])
   })
 
   it('a pattern that comes to match too much ends its client as overloaded, and nobody else', () => {
@@ -295,6 +312,15 @@ describe('other rules', () => {
     expect(bob.texts()).toEqual(['1', '2', '3'])
   })
 
+  it('do not give back to a pattern what lets none match', () => {
+    rules['a/1'] = { wildcards: false }
+    connect('ann')
+    hub.subscribePattern('ann', 'a/*')
+    hub.subscribe('ann', 'a/1')
+    hub.unsubscribe('ann', 'a/1')
+    expect(on('ann')).toEqual([])
+  })
+
   it('put those off a topic who may not be on it any more, named or not', () => {
     connect('ann', { user: 'ann' })
     connect('guest')
@@ -342,6 +368,21 @@ describe('other rules', () => {
     expect(hub.getConnectionStats().keptBytes).toBe(0)
   })
 
+  it('a topic that a handler has ended and made anew meanwhile is left alone', () => {
+    connect('ann')
+    for (const name of ['a', 'b']) hub.subscribe('ann', name)
+    rules.a = 'unknown'
+    hub.events.once('unsubscribe', () => {
+      rules.b = 'unknown'
+      hub.refreshTopics()
+      rules.b = {}
+      hub.subscribe('ann', 'b')
+      rules.b = 'unknown'
+    })
+    hub.refreshTopics()
+    expect([on('ann'), hub.getTopic('b')?.subscribers]).toEqual([['b named'], 1])
+  })
+
   it('a handler that changes the rules again while they are taken over', () => {
     connect('ann')
     for (const name of ['a', 'b', 'c']) hub.subscribe('ann', name)
@@ -385,6 +426,17 @@ describe('a topic that only patterns hold on to', () => {
     expect(on('ann')).toEqual(['a/1 a/*'])
     clock.advance(2000)
     expect(on('ann')).toEqual([])
+  })
+
+  it('is kept for a client that has not confirmed what it was sent', () => {
+    rules = { 'a/1': { history: { messages: 0, bytes: 0, ageMs: 0 } } }
+    connect('ann')
+    hub.subscribePattern('ann', 'a/*', { policy: reliable({ ackMs: 300_000 }) })
+    const { position } = publish('a/1')
+    clock.advance(120_000)
+    expect(hub.acknowledge('ann', 'a/1', position)).toBe(1)
+    clock.advance(2000)
+    expect(hub.getTopic('a/1')).toBeNull()
   })
 
   it('is kept for whoever named it, or has not got everything, or must still be told of a loss', () => {
