@@ -37,7 +37,8 @@ export class Sender {
     })
     // What its transport had not taken has failed by now; what it had taken will not be confirmed any more.
     hub.events.on('unregister', ({ id, reason }) => {
-      this.#failAll(id, departed(id, reason))
+      // Most have nothing under way, and an error is dear: it keeps its stack.
+      if (this.#pending.has(id)) this.#failAll(id, departed(id, reason))
       for (const answer of this.#questions.of(id)) answer(false)
     })
   }
