@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { memoryBroker } from './brokers/memory.ts'
 import type { Broker } from './core/broker.ts'
-import type { ClientFilter, RouteOptions } from './core/contract.ts'
+import { type ClientFilter, NO_OPTIONS, type RouteOptions } from './core/contract.ts'
 import { HubError } from './core/errors.ts'
 import type { HubLimits } from './core/limits.ts'
 import { ConnectionManager } from './core/manager.ts'
@@ -85,7 +85,7 @@ export class Hub extends ConnectionManager implements HubApi {
   override publish(
     topicName: string,
     data: Uint8Array,
-    options: RouteOptions = {},
+    options: RouteOptions = NO_OPTIONS,
   ): ReturnType<ConnectionManager['publish']> {
     // The closure of a trace is in a method of its own: here every publication would pay for it.
     return this.tracing === undefined ? super.publish(topicName, data, options) : this.#trace(topicName, data, options)

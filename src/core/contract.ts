@@ -96,6 +96,9 @@ export interface RouteOptions {
   readonly correlationId?: string | undefined
 }
 
+/** One for all publications without options. */
+export const NO_OPTIONS: RouteOptions = Object.freeze({})
+
 /** Who is meant. What is not named does not matter; nothing at all means everybody. */
 export interface ClientFilter {
   readonly topic?: string | undefined

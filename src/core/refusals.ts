@@ -51,6 +51,17 @@ export function presenceOff(topic: TopicName): HubError {
   return new HubError('PRESENCE_OFF', `topic: ${topic} does not tell who is on it; turn presence on in its rule`)
 }
 
+export function notBytes(data: unknown): HubError {
+  return new HubError('INVALID_MESSAGE', `data: a message is a Uint8Array or Buffer, not ${typeof data}`)
+}
+
+export function tooLarge({ name, maxMessageBytes }: TopicSpec, bytes: number): HubError {
+  return new HubError(
+    'MESSAGE_TOO_LARGE',
+    `data: ${bytes} bytes are more than the ${maxMessageBytes} that ${name} takes in one message`,
+  )
+}
+
 /** Throws SCHEMA_MISMATCH. A check that throws refuses: nothing goes out that nobody has looked at. */
 export function checkContent({ name, check }: TopicSpec, payload: Uint8Array, contentType: string): void {
   if (check === undefined) return
