@@ -91,6 +91,23 @@ describe('history', () => {
     expect(hub.history('a', { after: first! })).toMatchObject({ messages: [], recovered: false })
   })
 
+  it('is resumed whole from the last message before it, and not from one earlier', () => {
+    const [first, second] = publish('1', '2', '3', '4', '5')
+    clock.settle()
+    hub.registerClient('c', new FakeConnection())
+    expect(hub.subscribe('c', 'a', { after: second! }).recovered).toBe(true)
+    hub.unsubscribe('c', 'a')
+    expect(hub.subscribe('c', 'a', { after: first! }).recovered).toBe(false)
+  })
+
+  it('of a topic that keeps none is resumed whole from its last message', () => {
+    hub = createHub({ scheduler: clock, topics: openTopics({ history: { messages: 0, bytes: 0, ageMs: 0 } }) })
+    const [, second] = publish('1', '2')
+    clock.settle()
+    hub.registerClient('c', new FakeConnection())
+    expect(hub.subscribe('c', 'a', { after: second! }).recovered).toBe(true)
+  })
+
   it('is no more than its bounds, whatever is kept for those who are behind', () => {
     const slow = new FakeConnection({ window: 0 })
     slow.client = hub.registerClient('slow', slow)

@@ -221,6 +221,26 @@ describe('beside other links', () => {
     expect(hub.getClient('c').drops).toEqual({ behind: 16 })
   })
 
+  it('what is urgent, or has nowhere to wait, does not wait for the next tick', () => {
+    const wire = connect(['bulk', 'high'])
+    hub.subscribe('c', 'normal', { policy: bestEffort })
+    each('bulk', 100, 20)
+    for (const topic of ['high', 'normal']) publish(topic, 100)
+    clock.turn()
+    expect(wire.topics(10).sort()).toEqual(['high', 'normal'])
+  })
+
+  it('what waits for the socket does not sleep as long as what waits for a confirmation may', () => {
+    const wire = connect([])
+    hub.subscribe('c', 'normal', { policy: priority({ socketBytes: SOCKET }, reliable({ ackMs: 30_000 })) })
+    each('normal', 100, 20)
+    clock.advance(100)
+    expect(wire.written).toHaveLength(10)
+    wire.read()
+    clock.advance(25)
+    expect(wire.written).toHaveLength(20)
+  })
+
   it('latest gets the newest as soon as there is room', () => {
     const wire = connect([])
     hub.subscribe('c', 'normal', { policy: priority({ socketBytes: SOCKET }, latest) })
