@@ -143,7 +143,7 @@ describe('the examples do what they say', () => {
     const args = ['node_modules/vitest/vitest.mjs', 'run', '--root', 'examples/testing', '--reporter=json']
     const { status, stdout, stderr } = spawnSync(process.execPath, args, { env, encoding: 'utf8', timeout: 60_000 })
     expect(status, stderr).toBe(0)
-    expect(JSON.parse(stdout)).toMatchObject({ numPassedTests: 4, numTotalTests: 4 })
+    expect(JSON.parse(stdout)).toMatchObject({ numPassedTests: 5, numTotalTests: 5 })
     const page = readFileSync('docs/testing.md', 'utf8')
     for (const file of ['orders.mjs', 'orders.test.mjs']) {
       expect(page).toContain(readFileSync(`examples/testing/${file}`, 'utf8'))
