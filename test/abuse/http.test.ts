@@ -1,6 +1,9 @@
 import { once } from 'node:events'
 import fc from 'fast-check'
+import Fastify from 'fastify'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createHub } from '../../src/hub.ts'
+import { hubline } from '../../src/server/fastify.ts'
 import { startTestServer, type TestServer } from '../server/test-server.ts'
 import { AMBIGUOUS, CHUNKED, get, HIDDEN, HOST, post, toApi } from './ambiguous.ts'
 import { converse, open } from './connection.ts'
@@ -161,6 +164,23 @@ describe('what is behind a stream on its connection', () => {
     await new Promise<void>(resolve => socket.on('data', () => resolve()).on('close', () => resolve()))
     socket.destroy()
     await none()
+  })
+
+  it('E15: nor while it is asked who wants the stream', async () => {
+    const app = Fastify()
+    const hub = createHub()
+    const admit: (() => void)[] = []
+    const authenticate = () => new Promise<object>(resolve => admit.push(() => resolve({})))
+    await app.register(hubline, { hub, sessions: { authenticate, authorize: () => true } })
+    const socket = open(await app.listen())
+    const closed = once(socket, 'close')
+    socket.write(STREAM + HIDDEN)
+    await expect.poll(() => admit.length).toBe(1)
+    admit[0]!()
+    await closed
+    expect(admit).toHaveLength(1)
+    expect([...hub.getActiveClients()]).toEqual([])
+    await app.close()
   })
 
   it('E15: an expectation that nobody has heard of is not met: 417', async () => {

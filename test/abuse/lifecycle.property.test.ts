@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import type { CloseReason } from '../../src/core/connection.ts'
+import type { Client, CloseReason } from '../../src/core/connection.ts'
 import type { HubError } from '../../src/core/errors.ts'
 import { createHub } from '../../src/hub.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
@@ -72,15 +72,24 @@ class World {
     const { hub } = this
     if ('event' in step) this.#react(step)
     else if (step.do === 'connect') this.#connect(step.id, step.user)
-    else if (step.do === 'close') this.#nth(step.nth)?.connection.client?.close(step.reason)
-    else if (step.do === 'dispose') this.#nth(step.nth)?.connection.client?.[Symbol.dispose]()
+    else if (step.do === 'close') this.#end(this.#nth(step.nth), client => client.close(step.reason))
+    else if (step.do === 'dispose') this.#end(this.#nth(step.nth), client => client[Symbol.dispose]())
     else if (step.do === 'unregister') hub.unregisterClient(step.id, step.reason)
     else if (step.do === 'disconnect') hub.disconnectUser(step.user)
     else if (step.do === 'fail') this.#fail(step.nth, step.how)
     else if (step.do === 'unsubscribe') hub.unsubscribe(step.id, step.topic)
     else if (step.do === 'publish') hub.routeData(step.topic, Buffer.from('x'))
     else if (step.do === 'turn') this.scheduler.turn()
-    else if (this.active.some(({ id }) => id === step.id)) hub.subscribe(step.id, step.topic)
+    else if (hub.sessionOf(step.id) !== undefined) hub.subscribe(step.id, step.topic)
+  }
+
+  /** By the connection's own handle: once that is closed, it ends nobody. */
+  #end(registered: Registered | undefined, how: (client: Client) => void): void {
+    const { connection } = registered ?? {}
+    if (connection?.client === undefined) return
+    const before = connection.closedFor === undefined ? undefined : this.active
+    how(connection.client)
+    if (before) expect(this.active).toEqual(before)
   }
 
   #react({ event, act }: Reaction): void {
