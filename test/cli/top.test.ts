@@ -22,10 +22,13 @@ function fakeTerminal() {
   const modes: boolean[] = []
   let text = ''
   const input = Object.assign(new PassThrough(), { setRawMode: (raw: boolean) => modes.push(raw) })
-  const output = Object.assign(new Writable({ write: (piece, _encoding, done) => ((text += piece), done()) }), {
-    isTTY: true,
-    rows: 40,
+  const screen = new Writable({
+    write(piece, _encoding, done) {
+      text += piece
+      done()
+    },
   })
+  const output = Object.assign(screen, { isTTY: true, rows: 40 })
   const terminal: Terminal = { input, output }
   return {
     terminal,

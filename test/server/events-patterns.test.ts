@@ -36,7 +36,8 @@ async function events(path: string, headers: Record<string, string> = {}): Promi
     })
 }
 
-const publish = (topic: string, text: string): void => void server.hub.routeData(topic, Buffer.from(text), { contentType: 'text/plain' })
+const publish = (topic: string, text: string): void =>
+  void server.hub.routeData(topic, Buffer.from(text), { contentType: 'text/plain' })
 
 async function until(what: () => boolean): Promise<void> {
   const end = Date.now() + 5000

@@ -179,7 +179,7 @@ function limitsOf(schema) {
     return `${low} to ${high}${unit}`
   }
   const parts = [
-    schema.enum && schema.enum.join(' | '),
+    schema.enum?.join(' | '),
     range(minimum, maximum, ''),
     range(minLength, maxLength, ' characters'),
     range(minItems, maxItems, ' entries'),

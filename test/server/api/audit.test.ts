@@ -22,8 +22,11 @@ async function start(): Promise<{
 }> {
   const hub = createHub()
   let text = ''
+  const write = (line: string): void => {
+    text += line
+  }
   const app = Fastify({
-    logger: { level: 'info', stream: { write: (line: string) => void (text += line) } },
+    logger: { level: 'info', stream: { write } },
     disableRequestLogging: true,
   })
   opened.push(app)
@@ -105,7 +108,7 @@ describe('the audit line', () => {
       await ask('POST', '/api/clients', { url: 'http://user:hunter2@127.0.0.1/?token=hidden', secret: 'whsec_hidden' }),
     ).toBe(403)
     expect(lines()).toHaveLength(2)
-    expect(lines().join('')).not.toMatch(/\u001b|hidden|hunter2|the-key/)
+    for (const part of ['\u001b', 'hidden', 'hunter2', 'the-key']) expect(lines().join('')).not.toContain(part)
     expect(JSON.parse(lines()[0]!).target).toMatchObject({ id: 'x\n{"audit":"forged"}\u001b[31m\u2028' })
   })
 
