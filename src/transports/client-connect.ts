@@ -1,5 +1,6 @@
 import type { Connection } from '../core/connection.ts'
 import type { ClientId, Position } from '../core/ids.ts'
+import { isPattern } from '../core/patterns.ts'
 import { openSessions, type Session } from '../core/sessions.ts'
 import { ERRORS, errorReply, resultReply } from '../wire/client-protocol.ts'
 import { clientCodec } from './client-codec.ts'
@@ -47,7 +48,7 @@ function identity(client: ClientId, { expiresAt }: Session): object {
   return { client, version: 'hubline', ...expiry(expiresAt) }
 }
 
-/** A newer token of the same user. Throws what the session manager throws, PERMISSION_DENIED. */
+/** A newer token of the same user. What it no longer grants ends. Throws what the session manager throws, PERMISSION_DENIED. */
 export async function refresh(
   context: TopicsContext,
   owner: TopicsOwner,
@@ -60,5 +61,26 @@ export async function refresh(
   const session = await sessions.refresh(before, token)
   if (!owner.current) return undefined
   hub.setSession(owner.id, session)
+  await endForbidden(context, owner, before, session)
+  if (!owner.current) return undefined
   return resultReply(id, 'refresh', identity(owner.id, session))
+}
+
+/** Subscriptions that the older session allowed and the newer does not. What somebody else subscribed the client to is not its session's. */
+async function endForbidden(
+  { hub, gate }: TopicsContext,
+  owner: TopicsOwner,
+  older: Session,
+  newer: Session,
+): Promise<void> {
+  const { subscriptions, patterns } = hub.getClient(owner.id)
+  const named = subscriptions.flatMap(({ topic, pattern }) => (pattern === undefined ? topic : []))
+  for (const name of [...named, ...patterns.map(({ pattern }) => pattern)]) {
+    const allowed = async (session: Session) => (await gate.permits(session, 'subscribe', name)) === true
+    if ((await allowed(newer)) || !(await allowed(older))) continue
+    // Somebody may have been quicker, or have taken over the id.
+    if (!owner.current || hub.sessionOf(owner.id) !== newer) return
+    if (isPattern(name)) hub.unsubscribePattern(owner.id, name)
+    else hub.unsubscribe(owner.id, name)
+  }
 }

@@ -46,6 +46,7 @@ export function clientProtocol(options: ClientProtocolOptions): Transport<WebSoc
     byId.get(id)?.topics?.unsubscribed(topic)
     presence.left(topic, id)
   })
+  hub.events.on('unsubscribePattern', ({ id, pattern }) => byId.get(id)?.topics?.patternEnded(pattern))
   hub.events.on('unregister', ({ id }) => byId.get(id)?.end())
   // Whatever the reason told: several losses are told as one, with the reason of the first.
   hub.events.on('gap', ({ id, gap }) => byId.get(id)?.topics?.lost(gap.topic))

@@ -19,6 +19,8 @@ export class ClientTopics {
   /** Being subscribed or unsubscribed by a command of the client: the hub's event about it is no news to the client. */
   #subscribing: TopicName | undefined
   #unsubscribing: TopicName | undefined
+  /** The same of a pattern. */
+  #leaving: TopicPattern | undefined
   /** Those of which it is told who comes and goes. */
   readonly #watched = new Set<TopicName>()
 
@@ -128,7 +130,7 @@ export class ClientTopics {
   /** Never an error: to the SDKs a failed unsubscribe is a broken connection. */
   unsubscribe({ id, channel }: CommandOf<'unsubscribe'>): string {
     const name = valid(channel)
-    if (name !== undefined && isPattern(name)) this.#context.hub.unsubscribePattern(this.#owner.id, name)
+    if (name !== undefined && isPattern(name)) this.#unsubscribePattern(name as TopicPattern)
     else if (name !== undefined) this.#unsubscribe(name as TopicName)
     return resultReply(id, 'unsubscribe', {})
   }
@@ -139,6 +141,15 @@ export class ClientTopics {
       return this.#context.hub.unsubscribe(this.#owner.id, topic)
     } finally {
       this.#unsubscribing = undefined
+    }
+  }
+
+  #unsubscribePattern(pattern: TopicPattern): void {
+    this.#leaving = pattern
+    try {
+      this.#context.hub.unsubscribePattern(this.#owner.id, pattern)
+    } finally {
+      this.#leaving = undefined
     }
   }
 
@@ -172,6 +183,11 @@ export class ClientTopics {
     this.#context.grants.forget(this.#owner, topic)
     if (this.#watched.delete(topic)) this.#context.presence.unwatch(topic, this.#owner)
     if (topic !== this.#unsubscribing) this.#owner.reply(push(topic, 'unsubscribe', UNSUBSCRIBES.server))
+  }
+
+  /** Its topics have been told one by one. */
+  patternEnded(pattern: TopicPattern): void {
+    if (pattern !== this.#leaving) this.#owner.reply(push(pattern, 'unsubscribe', UNSUBSCRIBES.server))
   }
 
   /** The token of a subscription is over. The SDKs subscribe again, with a new one. */

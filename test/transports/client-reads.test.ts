@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { HubError } from '../../src/core/errors.ts'
+import { covers, parsePattern, type TopicPattern } from '../../src/core/patterns.ts'
 import type { Session, SessionManager } from '../../src/core/sessions.ts'
 import { openTopics } from '../../src/open-topics.ts'
 import { buffered } from '../../src/policies/buffered.ts'
@@ -285,6 +286,34 @@ describe('tokens', () => {
     expect(server.hub.sessionOf('c')!.expiresAt).toBeGreaterThan(Date.now() + 900_000)
     expect(await peer.call({ id: 3, refresh: { token: 'late' } })).toMatchObject({ error: { code: 109 } })
     expect(await peer.call({ id: 4, refresh: { token: 'user bob' } })).toMatchObject({ error: { code: 103 } })
+  })
+
+  it('a newer token that grants less ends what it does not grant, and nothing else', async () => {
+    const sessions: SessionManager = {
+      authenticate: ({ token = '' }) => granting(token),
+      // Asked of somebody else, as a callback is.
+      authorize: async ({ grants }, _action, topic) =>
+        grants!.subscribe.some(each => covers(each, topic as TopicPattern)),
+      refresh: (_session, token) => granting(token),
+    }
+    const granting = (token: string): Session => ({
+      user: 'ada',
+      grants: { subscribe: token.split(' ').map(parsePattern), publish: [] },
+    })
+    const server = await serve({ sessions })
+    await using peer = await Peer.open(`${server.url}?client=c`)
+    await peer.call({ id: 1, connect: { token: 'a b x/** y/*' } })
+    for (const [at, channel] of ['a', 'b', 'x/*', 'y/*'].entries())
+      await peer.call({ id: 2 + at, subscribe: { channel } })
+    // By the backend: no token has ever granted it.
+    server.hub.subscribe('c', 'gift')
+    await peer.take(1)
+    peer.say({ id: 9, refresh: { token: 'a x/*' } })
+    const told = await peer.take(3)
+    expect(told.map(each => each.push?.channel ?? each.id).sort()).toEqual([9, 'b', 'y/*'].sort())
+    const { subscriptions, patterns } = server.hub.getClient('c')
+    expect(subscriptions.map(({ topic }) => topic)).toEqual(['a', 'gift'])
+    expect(patterns.map(({ pattern }) => pattern)).toEqual(['x/*'])
   })
 
   it('one that is over at connect is 109 and 3005: come back with another; any other is 3500', async () => {
