@@ -28,13 +28,14 @@ import { type Direct, Parcel } from './parcel.ts'
 import { parsePattern } from './patterns.ts'
 import type { DeliveryPolicy } from './policy.ts'
 import {
-  checkContent,
   circuitOpen,
+  mismatch,
   notBytes,
   notCarried,
   notConnected,
   presenceOff,
   taken,
+  tooFast,
   tooLarge,
   tooMany,
   tooManyOf,
@@ -145,6 +146,10 @@ export class ConnectionManager {
     return client
   }
 
+  #tooMany(limit: keyof HubLimits, what: string): HubError {
+    return this.#counters.refuse(limit, tooMany(what, this.#limits[limit], `limits.${limit}`))
+  }
+
   #checkRoom(id: ClientId, { ifExists, session }: RegisterOptions): void {
     const { maxClients, maxClientsPerUser } = this.#limits
     const older = this.#clients.get(id)
@@ -154,9 +159,10 @@ export class ConnectionManager {
       throw new HubError('PERMISSION_DENIED', `client: ${id} is connected as another user; choose another id`)
     }
     const room = older ? 1 : 0
-    if (this.#clients.size - room >= maxClients) throw tooMany('clients', maxClients)
+    if (this.#clients.size - room >= maxClients) throw this.#tooMany('maxClients', 'clients')
     if (user !== undefined && this.#users.count(user) - room >= maxClientsPerUser) {
-      throw tooManyOf('clients of one user', maxClientsPerUser)
+      const error = tooManyOf('clients of one user', maxClientsPerUser, 'limits.maxClientsPerUser')
+      throw this.#counters.refuse('maxClientsPerUser', error)
     }
   }
 
@@ -371,7 +377,8 @@ export class ConnectionManager {
     const exceeds = (): boolean => outbox.parcelBytes > 0 && outbox.parcelBytes + parcel.bytes > most
     // What waits for nothing but the tick goes now.
     if (exceeds()) this.#delivery.flush(outbox)
-    if (exceeds()) throw tooMany(`bytes of messages sent to ${outbox.id} alone that wait`, most)
+    if (exceeds())
+      throw this.#tooMany('maxQueuedBytesPerClient', `bytes of messages sent to ${outbox.id} alone that wait`)
     this.#delivery.post(outbox, parcel)
     return {
       confirms: connection.confirms === true,
@@ -524,7 +531,9 @@ export class ConnectionManager {
     const topic = parseTopicName(topicName)
     if (!(data instanceof Uint8Array)) throw notBytes(data)
     const spec = this.#membership.spec(topic)
-    if (data.byteLength > spec.maxMessageBytes) throw tooLarge(spec, data.byteLength)
+    if (data.byteLength > spec.maxMessageBytes) {
+      throw this.#counters.refuse('maxMessageBytes', tooLarge(spec, data.byteLength))
+    }
     const { contentType = spec.contentType ?? OCTETS, key, correlationId } = options
     // What few topics have is in a function of its own, so that this one stays small enough to be inlined.
     if (spec.check !== undefined || spec.publishRate !== undefined) this.#checkRule(spec, data, contentType)
@@ -532,11 +541,10 @@ export class ConnectionManager {
   }
 
   #checkRule(spec: TopicSpec, data: Uint8Array, contentType: string): void {
-    checkContent(spec, data, contentType)
-    const { name } = spec
-    const retryMs = this.#membership.topic(name).throttleMs(data.byteLength, this.#options.scheduler.now())
-    if (retryMs === 0) return
-    throw new HubError('RATE_LIMITED', `topic: more is published to ${name} than its publishRate allows`, { retryMs })
+    const wrong = mismatch(spec, data, contentType)
+    if (wrong) throw this.#counters.refuse('schema', wrong)
+    const retryMs = this.#membership.topic(spec.name).throttleMs(data.byteLength, this.#options.scheduler.now())
+    if (retryMs > 0) throw this.#counters.refuse('publishRate', tooFast(spec.name, retryMs))
   }
 
   #route({ topic: name, data, contentType, key, correlationId }: Publication): RouteResult {

@@ -64,7 +64,7 @@ export class Membership {
     // A handler of what was tidied away may have been quicker.
     const made = this.topics.get(name)
     if (made) return made
-    if (this.topics.size >= maxTopics) throw tooMany('topics', maxTopics)
+    if (this.topics.size >= maxTopics) throw this.#tooMany('maxTopics', 'topics')
     const epoch = `${this.#options.epoch}${(this.#epochs++).toString(36)}`
     const policy = this.#policies.get(name) ?? spec.policy ?? this.#options.policy
     const topic = new Topic(spec, epoch, policy, this.#owner.counters, this.#owner.budget)
@@ -73,6 +73,11 @@ export class Membership {
     if (takesWildcards(spec)) this.#attract(topic)
     // A handler of what that told may have ended it, and nothing may be published to what is in nobody's books.
     return this.topics.get(name) ?? this.topic(name)
+  }
+
+  #tooMany(limit: keyof HubLimits, what: string): HubError {
+    const { counters, limits } = this.#owner
+    return counters.refuse(limit, tooMany(what, limits[limit], `limits.${limit}`))
   }
 
   spec(name: TopicName): TopicSpec {
@@ -157,7 +162,7 @@ export class Membership {
     const most = this.#owner.limits.maxSubscriptionsPerClient
     const before = links.get(name)
     if ((before === undefined || before.order) && links.size - client.matched >= most) {
-      throw tooMany('subscriptions of one client', most)
+      throw this.#tooMany('maxSubscriptionsPerClient', 'subscriptions of one client')
     }
     const topic = this.topic(name)
     // A new topic is told to whoever has a pattern for it: a handler may have ended the client.
@@ -172,7 +177,11 @@ export class Membership {
       this.#events.emit(taken ? 'subscribe' : 'wish', { id: client.id, topic: name })
       return { topic: name, position: topic.position, recovered: false }
     }
-    if (!existing && topic.full) throw tooMany(`subscribers of ${name}`, topic.spec.maxSubscribers!)
+    if (!existing && topic.full) {
+      const { maxSubscribers } = topic.spec
+      const error = tooMany(`subscribers of ${name}`, maxSubscribers!, 'maxSubscribers')
+      throw this.#owner.counters.refuse('maxSubscribers', error)
+    }
     this.#delivery.seal(topic)
     // A pattern's subscription has no past: who asks for one gets a subscription of its own.
     if (existing && !existing.closed) this.unlink(client, existing)
@@ -227,13 +236,14 @@ export class Membership {
     const { maxPatternsPerClient: most, maxTopicsPerPattern } = this.#owner.limits
     const known = client.patterns?.get(pattern)
     if (known) return { pattern, topics: known.topics }
-    if ((client.patterns?.size ?? 0) >= most) throw tooMany('patterns of one client', most)
+    if ((client.patterns?.size ?? 0) >= most) throw this.#tooMany('maxPatternsPerClient', 'patterns of one client')
     const isMatch = matcherOf(pattern)
     const found: Topic[] = []
     for (const [name, topic] of this.topics) {
       if (!isMatch(name) || client.outbox.links.has(name)) continue
       if (!takesWildcards(topic.spec) || !isOpenTo(topic.spec.subscribe, client.session)) continue
-      if (found.push(topic) > maxTopicsPerPattern) throw tooMany(`topics that ${pattern} matches`, maxTopicsPerPattern)
+      if (found.push(topic) > maxTopicsPerPattern)
+        throw this.#tooMany('maxTopicsPerPattern', `topics that ${pattern} matches`)
     }
     const order: PatternOrder = { client, pattern, wish: options.policy, topics: 0 }
     client.patterns ??= new Map()
@@ -317,7 +327,7 @@ export class Membership {
     const { maxTopics } = this.#owner.limits
     if (policy === null) this.#policies.delete(name)
     else if (!this.#policies.has(name) && this.#policies.size >= maxTopics)
-      throw tooMany('topics with a policy', maxTopics)
+      throw this.#tooMany('maxTopics', 'topics with a policy')
     else this.#policies.set(name, policy)
     const topic = this.topics.get(name)
     if (topic) this.#applyPolicy(topic)

@@ -4,8 +4,9 @@ import type { DeliveryPolicy, PolicyDescription } from './policy.ts'
 import type { Topic } from './topic.ts'
 import type { TopicSpec } from './topics.ts'
 
-export function tooMany(what: string, limit: number): HubError {
-  return new HubError('LIMIT_EXCEEDED', `limit: there may be at most ${limit} ${what}`)
+/** @param setting where the limit is set */
+export function tooMany(what: string, limit: number, setting = 'limit'): HubError {
+  return new HubError('LIMIT_EXCEEDED', `${setting}: there may be at most ${limit} ${what}`)
 }
 
 export function notConnected(id: string): HubError {
@@ -39,8 +40,11 @@ export function checkAllowed({ name, spec }: Pick<Topic, 'name' | 'spec'>, polic
 }
 
 /** Of one user, client or address: the others are not over it. */
-export function tooManyOf(what: string, limit: number): HubError {
-  return new HubError('QUOTA_EXCEEDED', `limit: there may be at most ${limit} ${what}; close some, or raise the limit`)
+export function tooManyOf(what: string, limit: number, setting: string): HubError {
+  return new HubError(
+    'QUOTA_EXCEEDED',
+    `${setting}: there may be at most ${limit} ${what}; close some, or raise the limit`,
+  )
 }
 
 export function taken(id: ClientId, how: string): HubError {
@@ -62,14 +66,17 @@ export function tooLarge({ name, maxMessageBytes }: TopicSpec, bytes: number): H
   )
 }
 
-/** Throws SCHEMA_MISMATCH. A check that throws refuses: nothing goes out that nobody has looked at. */
-export function checkContent({ name, check }: TopicSpec, payload: Uint8Array, contentType: string): void {
-  if (check === undefined) return
-  let wrong: string | undefined
+/** What the topic has against a payload. A check that throws refuses: nothing goes out that nobody has looked at. */
+export function mismatch({ name, check }: TopicSpec, payload: Uint8Array, contentType: string): HubError | undefined {
   try {
-    wrong = check(payload, contentType)
+    const wrong = check?.(payload, contentType)
+    if (wrong === undefined) return undefined
+    return new HubError('SCHEMA_MISMATCH', `data: ${name} does not take it: ${wrong}`)
   } catch (cause) {
-    throw new HubError('SCHEMA_MISMATCH', `data: the check of ${name} failed on it`, { cause })
+    return new HubError('SCHEMA_MISMATCH', `data: the check of ${name} failed on it`, { cause })
   }
-  if (wrong !== undefined) throw new HubError('SCHEMA_MISMATCH', `data: ${name} does not take it: ${wrong}`)
+}
+
+export function tooFast(name: TopicName, retryMs: number): HubError {
+  return new HubError('RATE_LIMITED', `topic: more is published to ${name} than its publishRate allows`, { retryMs })
 }

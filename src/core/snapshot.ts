@@ -1,8 +1,10 @@
 import type { Registration } from './client.ts'
 import type { CloseReason } from './connection.ts'
+import type { HubError } from './errors.ts'
 import type { Link } from './link.ts'
 import type { DeliveryPolicy } from './policy.ts'
 import {
+  type Bound,
   type ClientInfo,
   type ConnectionStats,
   Counters,
@@ -20,10 +22,17 @@ export class HubCounters extends Counters {
   publishedBytes = 0
   readonly closes: Partial<Record<CloseReason, number>> = {}
   readonly clientsByProtocol: Record<string, number> = {}
+  readonly refused: Partial<Record<Bound, number>> = {}
 
   opened(protocol: string): void {
     this.clientsTotal++
     this.clientsByProtocol[protocol] = (this.clientsByProtocol[protocol] ?? 0) + 1
+  }
+
+  /** Gives the error back that says so. */
+  refuse(bound: Bound, error: HubError): HubError {
+    this.refused[bound] = (this.refused[bound] ?? 0) + 1
+    return error
   }
 
   ended(protocol: string, reason: CloseReason): void {
@@ -61,7 +70,7 @@ export function connectionStats(
     ...{ clients: clients.size, topics: topics.size, users, patterns, keptBytes, uptimeMs },
     ...{ clientsTotal, published, publishedBytes, delivered, dropped, drops },
     circuits,
-    ...{ closes: { ...closes }, clientsByProtocol: { ...clientsByProtocol } },
+    ...{ closes: { ...closes }, refused: { ...counters.refused }, clientsByProtocol: { ...clientsByProtocol } },
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Circuit, CloseReason } from './connection.ts'
 import type { ClientId, Position, Seq, TopicName } from './ids.ts'
+import type { HubLimits } from './limits.ts'
 import type { DropReason } from './message.ts'
 import type { TopicPattern } from './patterns.ts'
 import type { PolicyDescription } from './policy.ts'
@@ -160,6 +161,9 @@ export interface TopicInfo {
   readonly retained: { readonly messages: number; readonly bytes: number }
 }
 
+/** What refuses, by its name among the limits or in a topic's rule. */
+export type Bound = keyof HubLimits | 'maxMessageBytes' | 'maxSubscribers' | 'publishRate' | 'schema'
+
 /** A snapshot of plain counters. All counts are since the hub started; a count per link, not per message. */
 export interface ConnectionStats {
   readonly clients: number
@@ -189,5 +193,7 @@ export interface ConnectionStats {
   readonly keptBytes: number
   readonly drops: readonly DropCount[]
   readonly closes: Readonly<Partial<Record<CloseReason, number>>>
+  /** How often each bound has refused a client, a subscription or a message. */
+  readonly refused: Readonly<Partial<Record<Bound, number>>>
   readonly uptimeMs: number
 }

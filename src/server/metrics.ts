@@ -22,7 +22,7 @@ export function createMetrics(hub: Hub, { refused }: Pick<Edge, 'refused'>, ofPr
   messageMetrics(registry, stats)
   operationMetrics(registry, hub)
   counters(registry, 'hubline_refused_total', 'What a limit refused, by its setting', ['limit'], () =>
-    Object.entries(refused).map(([limit, value]) => ({ labels: { limit }, value })),
+    Object.entries({ ...refused, ...stats().refused }).map(([limit, value]) => ({ labels: { limit }, value })),
   )
   return registry
 }

@@ -117,9 +117,10 @@ export class Receivers {
     const names = new Set(wanted.map(({ name }) => name))
     const patterns = [...names].filter(isPattern).length
     if (names.size - patterns > maxSubscriptionsPerClient) {
-      throw tooMany('subscriptions of one client', maxSubscriptionsPerClient)
+      throw tooMany('subscriptions of one client', maxSubscriptionsPerClient, 'limits.maxSubscriptionsPerClient')
     }
-    if (patterns > maxPatternsPerClient) throw tooMany('patterns of one client', maxPatternsPerClient)
+    if (patterns > maxPatternsPerClient)
+      throw tooMany('patterns of one client', maxPatternsPerClient, 'limits.maxPatternsPerClient')
     for (const { name, policy } of wanted) {
       if (isPattern(name)) continue
       checkAllowed({ name: parseTopicName(name), spec: this.#hub.resolveTopic(name) }, policy)

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest'
+import type { HubError } from '../../src/core/errors.ts'
 import { DEFAULT_LIMITS, type HubLimits } from '../../src/core/limits.ts'
 import { DEFAULT_HISTORY, type TopicSpec } from '../../src/core/topics.ts'
 import { createHub, type Hub } from '../../src/hub.ts'
@@ -205,5 +206,55 @@ describe('presence', () => {
     for (const ask of [() => hub.presence('room'), () => hub.presenceStats('room')])
       expect(ask).toThrow(refusal('PRESENCE_OFF'))
     expect(() => hub.presence('a//b')).toThrow(refusal('TOPIC_INVALID'))
+  })
+})
+
+describe('what bounds refuse', () => {
+  it('names the setting, and is counted by it', () => {
+    const hub = createHub({
+      scheduler: new ManualScheduler(),
+      limits: {
+        maxClients: 2,
+        maxClientsPerUser: 1,
+        maxSubscriptionsPerClient: 1,
+        maxPatternsPerClient: 1,
+        maxTopics: 4,
+      },
+      topics: openTopics(
+        {},
+        {
+          small: { maxMessageBytes: 1 },
+          full: { maxSubscribers: 0 },
+          paced: { publishRate: { messages: 1 } },
+          checked: { check: () => 'id: it is missing' },
+        },
+      ),
+    })
+    const refusal = (act: () => unknown): string => {
+      try {
+        act()
+        return 'nothing'
+      } catch (error) {
+        return (error as HubError).message
+      }
+    }
+    const connect = (id: string, user?: string) =>
+      hub.registerClient(id, new FakeConnection(), { session: user === undefined ? {} : { user } })
+    connect('a', 'ada')
+    expect(refusal(() => connect('b', 'ada'))).toMatch(/^limits\.maxClientsPerUser: there may be at most 1 /)
+    connect('b')
+    expect(refusal(() => connect('c'))).toMatch(/^limits\.maxClients: there may be at most 2 /)
+    expect(refusal(() => hub.subscribe('a', 'full'))).toMatch(/^maxSubscribers: there may be at most 0 /)
+    hub.subscribe('a', 'one')
+    expect(refusal(() => hub.subscribe('a', 'two'))).toMatch(/^limits\.maxSubscriptionsPerClient: /)
+    hub.subscribePattern('a', 'x/*')
+    expect(refusal(() => hub.subscribePattern('a', 'y/*'))).toMatch(/^limits\.maxPatternsPerClient: /)
+    for (const topic of ['paced', 'p', 'q']) hub.routeData(topic, new Uint8Array(1))
+    expect(refusal(() => hub.routeData('r', new Uint8Array(1)))).toMatch(/^limits\.maxTopics: /)
+    for (const topic of ['small', 'checked', 'paced']) refusal(() => hub.routeData(topic, new Uint8Array(2)))
+    expect(hub.getConnectionStats().refused).toEqual({
+      ...{ maxClients: 1, maxClientsPerUser: 1, maxTopics: 1, maxSubscriptionsPerClient: 1, maxPatternsPerClient: 1 },
+      ...{ maxMessageBytes: 1, maxSubscribers: 1, publishRate: 1, schema: 1 },
+    })
   })
 })

@@ -593,7 +593,7 @@ describe('how much may wait for one client', () => {
     expect([first.ends, second.ends]).toEqual([0, 0])
     expect(third).toMatchObject({ ends: 1, error: { code: 'LIMIT_EXCEEDED' } })
     expect(third.error!.message).toBe(
-      `limit: there may be at most ${limits.maxQueuedBytesPerClient} bytes of messages sent to one alone that wait`,
+      `limits.maxQueuedBytesPerClient: there may be at most ${limits.maxQueuedBytesPerClient} bytes of messages sent to one alone that wait`,
     )
     expect(kept().queued).toBe(inHand + limits.maxQueuedBytesPerClient)
     one.read()

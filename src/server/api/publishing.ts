@@ -3,7 +3,7 @@ import { z } from 'zod'
 import type { RouteResult } from '../../core/broker.ts'
 import { HubError } from '../../core/errors.ts'
 import { parseTopicName } from '../../core/ids.ts'
-import { checkContent } from '../../core/refusals.ts'
+import { mismatch } from '../../core/refusals.ts'
 import type { Hub } from '../../hub.ts'
 import type { HubContext } from '../context.ts'
 import { correlate } from '../correlation.ts'
@@ -147,7 +147,8 @@ function check(hub: Hub, { topic: name, key, data, text, base64, ...rest }: Publ
     throw new HubError('MESSAGE_TOO_LARGE', `data: ${size}`)
   }
   const contentType = said ?? defaultType({ text, base64 })
-  checkContent(spec, bytes, contentType)
+  const wrong = mismatch(spec, bytes, contentType)
+  if (wrong) throw wrong
   return { topic, data: bytes, contentType, key }
 }
 
