@@ -3,7 +3,6 @@ import { once } from 'node:events'
 
 export interface Served extends AsyncDisposable {
   readonly url: string
-  readonly pid: number
   /** undefined: it runs. */
   readonly exitCode: () => number | null
   /** What it has logged. */
@@ -35,7 +34,6 @@ export async function serve(flags: readonly string[] = []): Promise<Served> {
   const url = /http:\/\/127\.0\.0\.1:\d+/.exec(output)![0]
   return {
     url,
-    pid: child.pid!,
     exitCode: () => child.exitCode,
     log: () => log,
     kill: signal => child.kill(signal),
