@@ -3,7 +3,9 @@ import { parseTopicName } from '../../core/ids.ts'
 import type { Message } from '../../core/message.ts'
 import type { HubContext } from '../context.ts'
 import { readPosition } from './clients.ts'
+import { streamHead } from './event-stream.ts'
 import { payloadOf } from './payload.ts'
+import { PresenceStreams } from './presence-streams.ts'
 import type { Api } from './route.ts'
 import { count, position, queryBoolean, queryNumber, topicPathSchema } from './schemas.ts'
 
@@ -29,11 +31,15 @@ const keptMessage = z.object({
   base64: z.string().optional().meta({ description: 'Of any other.' }),
 })
 
+const presenceQuery = z.strictObject({
+  follow: queryBoolean.default(false).meta({ description: 'true: a stream of who comes and goes.' }),
+})
 const presence = z.object({ client: z.string(), user: z.string().optional(), info: z.unknown().optional() })
 
 /** What a topic keeps, and who is on it. */
-export function historyRoutes(api: Api, { hub }: HubContext): void {
+export function historyRoutes(api: Api, { hub, closing }: HubContext): void {
   const tag = 'Topics'
+  const streams = new PresenceStreams(hub, closing)
 
   api.add({
     method: 'GET',
@@ -70,10 +76,17 @@ export function historyRoutes(api: Api, { hub }: HubContext): void {
     path: '/api/topics/{topic}/presence',
     tag,
     summary: 'Who is on it, where the topic tells it',
+    description:
+      'With `follow=true` a stream of events (text/event-stream): `state` once, then `join` and `leave` for each client that comes or goes, `end` with a reason where this reader is too slow, presence is turned off, or the hub shuts down.',
     params: topicPathSchema,
+    query: presenceQuery,
     answers: { 200: { description: 'One entry for each client.', schema: z.object({ clients: z.array(presence) }) } },
-    errors: ['TOPIC_INVALID', 'TOPIC_UNKNOWN', 'PRESENCE_OFF'],
-    handler: ({ params }) => ({ clients: hub.presence(params.topic) }),
+    errors: ['TOPIC_INVALID', 'TOPIC_UNKNOWN', 'PRESENCE_OFF', 'LIMIT_EXCEEDED'],
+    handler: ({ params: { topic }, query: { follow }, reply }) => {
+      if (!follow) return { clients: hub.presence(topic) }
+      streams.open(parseTopicName(topic), reply.raw, streamHead(reply))
+      return reply.hijack()
+    },
   })
 
   api.add({

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { Hub } from '../../hub.ts'
 import type { HubContext } from '../context.ts'
+import { streamHead } from './event-stream.ts'
 import type { Api } from './route.ts'
 import { clientPath, queryBoolean } from './schemas.ts'
 import { Tails } from './tails.ts'
@@ -29,16 +30,11 @@ export function tailRoute(api: Api, { hub }: HubContext): void {
     handler: ({ params: { id }, query: { payload }, reply, note }) => {
       note({ payload })
       const { raw } = reply
-      const head = {
-        ...reply.getHeaders(),
-        'content-type': 'text/event-stream',
-        'cache-control': 'no-store',
-        'x-accel-buffering': 'no',
-      }
+      const head = streamHead(reply)
       tails.open(id, raw, {
         payload,
         state() {
-          raw.writeHead(200, head as Record<string, string>)
+          raw.writeHead(200, head)
           return stateOf(hub, id)
         },
       })
