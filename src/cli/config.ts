@@ -2,8 +2,9 @@ import { Command } from 'commander'
 import { ruleOrigins, settingsOf } from '../server/config/origins.ts'
 import { explainTopic, summarizeRule } from '../server/config/topic-report.ts'
 import { warningsOf } from '../server/config/warnings.ts'
-import { mergeLayers, readLayers } from '../server/config.ts'
+import { type Config, mergeLayers, readLayers } from '../server/config.ts'
 import { configuredRules } from '../server/server-hub.ts'
+import { createSessions } from '../server/sessions.ts'
 import { type ServeFlags, serverOptions } from './serve.ts'
 
 type CheckFlags = ServeFlags & { readonly topic?: string }
@@ -38,17 +39,18 @@ It takes the options of serve, and starts nothing. Each setting has its origin b
 "default". Secrets are not shown. What is wrong ends it with exit code 2 and the sentence that serve would say; warnings do not, they are on
 stderr. Which rule applies to a topic, and all of their fields: docs/topics.md.`,
     )
-    .action(({ topic, ...flags }: CheckFlags) => {
-      const { text, warnings } = checkConfig(flags, topic)
+    .action(async ({ topic, ...flags }: CheckFlags) => {
+      const { text, warnings } = await checkConfig(flags, topic)
       process.stdout.write(`${text}\n`)
       for (const warning of warnings) process.stderr.write(`warning: ${warning}\n`)
     })
 }
 
-function checkConfig({ config: file, ...flags }: ServeFlags, topic: string | undefined) {
+async function checkConfig({ config: file, ...flags }: ServeFlags, topic: string | undefined) {
   const layers = readLayers({ file, env: process.env, flags })
   const config = mergeLayers(layers)
   const rules = configuredRules(config)
+  await checkSessions(config)
   // First, for a name that is none must not come after pages of settings.
   const explained = topic === undefined ? [] : ['', ...explainTopic(config, rules, topic)]
   const origins = ruleOrigins(config, layers)
@@ -60,6 +62,13 @@ function checkConfig({ config: file, ...flags }: ServeFlags, topic: string | und
     ...explained,
   ]
   return { text: lines.join('\n'), warnings: warningsOf(config, rules) }
+}
+
+/** Opened as serve would, for what only then is found: a secret that is too short, no audience. Throws CONFIG_INVALID. */
+async function checkSessions({ sessions, tenants }: Config): Promise<void> {
+  for (const said of [sessions, ...Object.values(tenants).map(tenant => tenant.sessions)]) {
+    await createSessions(said).close()
+  }
 }
 
 /** Wider cells move what is behind them, and not every row. */

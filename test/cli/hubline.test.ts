@@ -70,6 +70,16 @@ describe('what the user can mend', () => {
       /unknown key "limts": did you mean/,
     ],
     ['an open address to check', ['config', 'check', '--host', '0.0.0.0'], /--insecure/],
+    [
+      'a secret that is too short to check',
+      ['config', 'check', '-c', join(folder, 'short.yaml')],
+      /secret: .*32 bytes/,
+    ],
+    [
+      'a tenant without audience to check',
+      ['config', 'check', '-c', join(folder, 'tenant.yaml')],
+      /audience: it must be/,
+    ],
     ['a topic to check that is none', ['config', 'check', '--topic', 'a b'], /topic: "a b" is not a topic name/],
     ['an unknown part of a command', ['config', 'chek'], /chek.*check/],
     ['an open address', ['serve', '--host', '0.0.0.0'], /--insecure/],
@@ -94,6 +104,10 @@ describe('what the user can mend', () => {
     ['a URL of another protocol', ['subscribe', 'a', '--url', 'ftp://127.0.0.1'], /--url: "ftp:.* no HTTP URL/],
   ]
   writeFileSync(join(folder, 'bad.yaml'), 'limts: {}\n')
+  const jwt = 'algorithms: [HS256], issuer: [a]'
+  writeFileSync(join(folder, 'short.yaml'), `sessions: { mode: jwt, jwt: { secret: short, ${jwt}, audience: [b] } }\n`)
+  const tenant = `{ mode: jwt, jwt: { secret: kO2vRz7cQ1xW9mLpT4yB8nHs3uJf6dGa, ${jwt} } }`
+  writeFileSync(join(folder, 'tenant.yaml'), `tenants: { acme: { sessions: ${tenant} } }\n`)
   for (const [what, args, sentence] of cases) {
     it(`${what}: one line, exit code 2, no stack`, async () => {
       const { code, stderr, stdout } = await hubline(args).finished

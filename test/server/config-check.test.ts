@@ -59,6 +59,24 @@ describe('where settings come from', () => {
     )
   })
 
+  it('shows what is no secret beside secrets', () => {
+    const jwt = { secret: 'hunter2', issuer: ['https://app.example'], audience: ['hub'] }
+    const shown = settingsOf(
+      readLayers({
+        env: {},
+        flags: { sessions: { jwt, apiKeys: { ops: { sha256: 'a'.repeat(64), scopes: ['admin'] } } } },
+      }),
+    )
+    const told = Object.fromEntries(shown.map(({ key, shown: text }) => [key, text]))
+    expect(told).toMatchObject({
+      'sessions.jwt.secret': '(set, not shown)',
+      'sessions.jwt.issuer': '["https://app.example"]',
+      'sessions.jwt.audience': '["hub"]',
+      'sessions.apiKeys.ops.sha256': '(set, not shown)',
+      'sessions.apiKeys.ops.scopes': '(set, not shown)',
+    })
+  })
+
   it('never shows a secret', () => {
     const secret = 'whsec_aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMg=='
     const shown = settingsOf(

@@ -61,10 +61,8 @@ function leaves(value: unknown, path: readonly string[] = []): { path: readonly 
 const LOOKS_SECRET = /secret|password|token|credential|apikeys?|keys?$|pem$|hash/i
 
 function shownAs(path: readonly string[], value: unknown): string {
-  const secret =
-    holdsSecret(path.join('.')) || path.some((_, at) => holdsSecret(path.slice(0, at + 1).join('.')) && at > 0)
   const suspect = typeof value !== 'number' && typeof value !== 'boolean' && LOOKS_SECRET.test(path.at(-1)!)
-  if (secret || suspect) return '(set, not shown)'
+  if (holdsSecret(path.join('.')) || suspect) return '(set, not shown)'
   const text = typeof value === 'string' ? value : JSON.stringify(value)
   // A URL may have somebody's password in it.
   return printable(text.replace(/\/\/[^/@\s"]*@/g, '//(not shown)@'))
