@@ -46,8 +46,9 @@ All settings: docs/configuration.md. SIGTERM drains: no new connections, what wa
 reason. A second one ends at once.`,
     )
     .action(async (flags: ServeFlags) => {
-      const server = await serve(readConfig(flags))
-      console.log(guideText(server.url))
+      const config = readConfig(flags)
+      const { url, adminUrl = url } = await serve(config)
+      console.log(guideText(config, url, adminUrl))
     })
 }
 

@@ -81,7 +81,7 @@ async function createApp(config: Config, options: ServerOptions, cut: AbortSigna
     refuseUnrouted(request)
     done()
   })
-  const { plugins = [guide] } = options
+  const { plugins = [guide(config)] } = options
   await app.register(pages, { context, plugins })
   const tenants: Tenant[] = []
   for (const [name, said] of Object.entries(config.tenants)) {
