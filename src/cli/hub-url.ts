@@ -57,9 +57,19 @@ export async function answerOf(url: URL, { apiKey }: HubFlags, init: RequestInit
     )
   }
   if (answer.ok) return answer
-  const body = (await answer.json().catch(() => undefined)) as { error?: { message?: string } } | undefined
-  const told = body?.error?.message ?? `${url}: ${answer.status} ${answer.statusText}`
-  throw new Failure(1, answer.status === 401 ? `${told}; give one with --api-key or HUBLINE_API_KEY` : told)
+  const body = (await answer.json().catch(() => undefined)) as
+    | { error?: { code?: string; message?: string } }
+    | undefined
+  const { code, message = `${url}: ${answer.status} ${answer.statusText}` } = body?.error ?? {}
+  throw new Failure(1, `${message}${mends(answer.status, code, url)}`)
+}
+
+/** What the hub cannot say, for it knows nothing of this command's options. */
+function mends(status: number, code: string | undefined, { origin }: URL): string {
+  if (status === 401) return '; give one with --api-key or HUBLINE_API_KEY'
+  if (code === 'NOT_FOUND')
+    return ` on ${origin}; with admin.port the API is on that port, and topics are on the other: see --url`
+  return ''
 }
 
 function authorization(apiKey: string | undefined): { authorization?: string } {

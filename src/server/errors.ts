@@ -60,6 +60,7 @@ export function errorBody({ code, reason, message }: HubError): ErrorBody {
 
 /** What an error repeats of a peer's words is text, whatever a browser makes of it. */
 const NO_SNIFF = ['x-content-type-options', 'nosniff'] as const
+const NOT_JSON = 'content-type: this takes JSON that says so; send the header content-type: application/json'
 const TOO_LARGE = 'FST_ERR_CTP_BODY_TOO_LARGE'
 
 /** Turns whatever was thrown into one of our codes. What we did not expect is told as INTERNAL, without its text. */
@@ -68,7 +69,7 @@ export function toHubError(error: unknown): HubError {
   if (error instanceof ZodError) return new HubError('REQUEST_INVALID', describeIssues(error))
   const { code, statusCode, message } = error as FastifyError
   if (code === TOO_LARGE) return new HubError('MESSAGE_TOO_LARGE', message)
-  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return new HubError('UNSUPPORTED_PAYLOAD', `content-type: ${message}`)
+  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return new HubError('UNSUPPORTED_PAYLOAD', NOT_JSON)
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) return new HubError('REQUEST_INVALID', message)
   return new HubError('INTERNAL', 'something went wrong here; the log has the details')
 }

@@ -7,6 +7,11 @@ const MAX_SHOWN = 60
 /** Of its place. */
 const MAX_PATH = 300
 
+/** How people call what they would have in a query. */
+const CREDENTIAL = /^unknown key "[^"]*(?:token|jwt|auth|api.?key)/i
+const NOT_IN_A_URL =
+  'a token or key has no place in a URL; send it as "Authorization: Bearer", or have a ticket of POST /api/tickets'
+
 type Issue = z.core.$ZodIssue
 type RawIssue = z.core.$ZodRawIssue
 
@@ -33,7 +38,10 @@ export function readInput<T extends z.ZodType>(schema: T, value: unknown, where:
   if (result.success) return result.data
   const { path, message } = worst(result.error.issues)
   const at = path.map(String).join('.').slice(0, MAX_PATH)
-  if (message.startsWith(UNKNOWN)) throw new HubError('REQUEST_INVALID', at === '' ? message : within(at, message))
+  if (message.startsWith(UNKNOWN)) {
+    if (where === 'query' && CREDENTIAL.test(message)) throw new HubError('REQUEST_INVALID', `query: ${NOT_IN_A_URL}`)
+    throw new HubError('REQUEST_INVALID', at === '' ? message : within(at, message))
+  }
   throw new HubError('REQUEST_INVALID', `${at || where}: ${message}`)
 }
 

@@ -6,6 +6,7 @@ import { isPattern, parsePattern, type TopicPattern } from '../core/patterns.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import { parsePolicy } from '../policies/catalog.ts'
 import { newClientId, parsePosition } from '../transports/transport.ts'
+import { readInput } from './read-input.ts'
 
 const one = z.string().max(4096)
 
@@ -56,7 +57,8 @@ const NOWHERE: Position = { epoch: '', seq: 0 }
 
 /** Reads a subscriber's request. `path`: the topic in the URL; without one, the topics are in the query. */
 export function readSubscriber(request: FastifyRequest, path?: string): SubscriberRequest {
-  const query = Object.keys(request.query as object).length > 0 ? subscriberQuery.parse(request.query) : NO_QUERY
+  const query =
+    Object.keys(request.query as object).length > 0 ? readInput(subscriberQuery, request.query, 'query') : NO_QUERY
   if (path !== undefined && query.topic !== undefined) {
     throw new HubError('REQUEST_INVALID', 'topic: it is in the path already; /events takes several in the query')
   }
@@ -170,6 +172,6 @@ const connectionQuery = z.strictObject({
 
 /** Reads the request that opens a socket of the client protocol: topics come later, as commands. */
 export function readConnection(request: FastifyRequest): ClientId {
-  const { client } = connectionQuery.parse(request.query)
+  const { client } = readInput(connectionQuery, request.query, 'query')
   return parseClientId(client ?? newClientId())
 }

@@ -65,8 +65,9 @@ describe.each(ROUTES)('%s %s', (...route) => {
     for (const type of [...types, 'application/x-www-form-urlencoded']) {
       expect([type, await send(route, '{}', type)]).toMatchObject([type, { status: 415 }])
     }
-    const { status } = await ask(server.url + route[1], { method: route[0], body: new Uint8Array([0x7b, 0x7d]) })
+    const { status, body } = await ask(server.url + route[1], { method: route[0], body: new Uint8Array([0x7b, 0x7d]) })
     expect(status).toBe(415)
+    expect(JSON.stringify(body)).toContain('content-type: application/json')
   })
 
   it('E19: says 413 of a body over its limit', async () => {

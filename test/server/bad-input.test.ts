@@ -167,7 +167,10 @@ describe('requests', () => {
       const answer = await fetch(server.url + path)
       return [answer.status, JSON.stringify(await answer.json())]
     }
-    expect(await get('/topics/a?polcy=latest')).toEqual([400, expect.stringContaining('polcy')])
+    expect(await get('/topics/a?polcy=latest')).toEqual([400, expect.stringMatching(/polcy.*did you mean .*policy/)])
+    for (const key of ['token', 'access_token', 'apiKey', 'authorization']) {
+      expect(await get(`/topics/a?${key}=hunter2`)).toEqual([400, expect.stringMatching(/Bearer.*ticket/)])
+    }
     expect(await get('/topics/a?policy=newest')).toEqual([400, expect.stringContaining('POLICY_INVALID')])
     expect(await get('/topics/a?policy={')).toEqual([400, expect.stringContaining('POLICY_INVALID')])
     expect(await get('/topics/a?topic=b')).toEqual([400, expect.stringContaining('path')])

@@ -15,6 +15,7 @@ import { addressOf, type HubContext } from '../context.ts'
 import { correlate } from '../correlation.ts'
 import { toHubError } from '../errors.ts'
 import { contentTypeOf, publishSource, sourceContentType } from '../publisher.ts'
+import { readInput } from '../read-input.ts'
 import { isWatched, releaseStream } from '../release.ts'
 import { addStart, socketStart } from '../socket-start.ts'
 import { readSubscriber, type SubscriberRequest, startOf } from '../subscriber.ts'
@@ -229,7 +230,7 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
   function read(request: FastifyRequest<TopicPath>) {
     const topic = parseTopicName(request.params['*'])
     const known = hub.resolveTopic(topic).contentType ?? undefined
-    return { topic, known, query: publishQuery.parse(request.query) }
+    return { topic, known, query: readInput(publishQuery, request.query, 'query') }
   }
 
   const posting: FastifyPluginAsync = async posts => {
