@@ -84,11 +84,12 @@ function childOf(at: Node, segment: string): Node {
 
 function collect(at: Node, segments: readonly string[], depth: number, found: PatternOrder[]): void {
   const segment = segments[depth]
+  // One by one: as arguments of one call some hundred thousand would not fit on the stack.
   if (segment === undefined) {
-    found.push(...at.orders)
+    for (const order of at.orders) found.push(order)
     return
   }
-  found.push(...at.deep)
+  for (const order of at.deep) found.push(order)
   const word = at.words.get(segment)
   if (word) collect(word, segments, depth + 1, found)
   if (at.star) collect(at.star, segments, depth + 1, found)

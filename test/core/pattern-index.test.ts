@@ -131,4 +131,12 @@ describe('the index of patterns', () => {
       drop.mockRestore()
     }
   })
+
+  it('finds some hundred thousand clients of one pattern', () => {
+    const index = new PatternIndex()
+    for (const pattern of ['a/*', 'a/**'].map(parsePattern)) {
+      for (let i = 0; i < 200_000; i++) index.add({ client: {} as Registration, pattern, wish: undefined, topics: 0 })
+    }
+    expect(index.matching(parseTopicName('a/b'))).toHaveLength(400_000)
+  })
 })
