@@ -15,6 +15,9 @@ import type { HubCounters } from './snapshot.ts'
 import { Topic } from './topic.ts'
 import { isOpenTo, type TopicSpec, takesWildcards } from './topics.ts'
 
+/** So long nobody looks for room again that was not there, in ms: it is a walk over all topics, and whoever publishes could ask for it. */
+const FULL_MS = 1000
+
 /** A topic that is there for patterns alone is forgotten after so long without a message, in ms. */
 const QUIET_MS = 60_000
 
@@ -40,6 +43,8 @@ export class Membership {
   readonly #events: Events
   readonly #owner: Owner
   #epochs = 0
+  /** When all topics were looked through for room, and there was none. Undefined: there may be some. */
+  #fullAt: number | undefined
 
   constructor(options: ManagerOptions, delivery: Delivery, events: Events, owner: Owner) {
     this.#options = options
@@ -60,7 +65,7 @@ export class Membership {
     if (known) return known
     const spec = this.#options.topics.resolve(name)
     const { maxTopics } = this.#owner.limits
-    if (this.topics.size >= maxTopics) this.tidy()
+    if (this.topics.size >= maxTopics) this.#makeRoom(maxTopics)
     // A handler of what was tidied away may have been quicker.
     const made = this.topics.get(name)
     if (made) return made
@@ -78,6 +83,13 @@ export class Membership {
   #tooMany(limit: keyof HubLimits, what: string): HubError {
     const { counters, limits } = this.#owner
     return counters.refuse(limit, tooMany(what, limits[limit], `limits.${limit}`))
+  }
+
+  #makeRoom(maxTopics: number): void {
+    const now = this.#options.scheduler.now()
+    if (this.#fullAt !== undefined && now - this.#fullAt < FULL_MS) return
+    this.tidy()
+    this.#fullAt = this.topics.size >= maxTopics ? now : undefined
   }
 
   spec(name: TopicName): TopicSpec {

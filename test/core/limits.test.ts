@@ -1,6 +1,7 @@
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it, vi } from 'vitest'
 import type { HubError } from '../../src/core/errors.ts'
 import { DEFAULT_LIMITS, type HubLimits } from '../../src/core/limits.ts'
+import { Topic } from '../../src/core/topic.ts'
 import { DEFAULT_HISTORY, type TopicSpec } from '../../src/core/topics.ts'
 import { createHub, type Hub } from '../../src/hub.ts'
 import { openTopics } from '../../src/open-topics.ts'
@@ -206,6 +207,22 @@ describe('presence', () => {
     for (const ask of [() => hub.presence('room'), () => hub.presenceStats('room')])
       expect(ask).toThrow(refusal('PRESENCE_OFF'))
     expect(() => hub.presence('a//b')).toThrow(refusal('TOPIC_INVALID'))
+  })
+
+  it('who publishes to topics that there is no room for does not have all topics looked through each time', () => {
+    start({ history: { ...DEFAULT_HISTORY, messages: 0 } }, { maxTopics: 100 })
+    connect('ann')
+    for (let i = 0; i < 100; i++) hub.subscribe('ann', `kept/${i}`)
+    const looks = vi.spyOn(Topic.prototype, 'rested')
+    try {
+      for (let i = 0; i < 50; i++) expect(() => publish(`new/${i}`, 'x')).toThrow(refusal('LIMIT_EXCEEDED'))
+      expect(looks.mock.calls.length).toBeLessThanOrEqual(100)
+    } finally {
+      looks.mockRestore()
+    }
+    hub.unsubscribe('ann', 'kept/0')
+    clock.advance(1000)
+    expect(() => publish('new/0', 'x')).not.toThrow()
   })
 })
 
