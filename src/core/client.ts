@@ -19,6 +19,7 @@ interface Details {
   readonly protocols?: readonly string[]
   readonly session?: Session | undefined
   readonly address?: string | undefined
+  readonly restore?: unknown
 }
 
 const NOBODY: Session = Object.freeze({})
@@ -31,6 +32,8 @@ export class Registration implements Client {
   /** Changed by a refresh: of the same user. */
   session: Session
   readonly #address: string | undefined
+  /** It is no connection of a peer's, but one that a process opens by itself: a client that is a URL. */
+  readonly restorable: boolean
   /** On the scheduler's clock, in ms. */
   readonly connectedAt: number
   /** The client's class: wins over the topics' policies. */
@@ -49,6 +52,7 @@ export class Registration implements Client {
     this.#protocols = details.protocols
     this.session = details.session ?? NOBODY
     this.#address = details.address
+    this.restorable = details.restore !== undefined
     this.connectedAt = now
     this.#back = back
   }

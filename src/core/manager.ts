@@ -150,7 +150,7 @@ export class ConnectionManager {
     return this.#counters.refuse(limit, tooMany(what, this.#limits[limit], `limits.${limit}`))
   }
 
-  #checkRoom(id: ClientId, { ifExists, session }: RegisterOptions): void {
+  #checkRoom(id: ClientId, { ifExists, session, restore }: RegisterOptions): void {
     const { maxClients, maxClientsPerUser } = this.#limits
     const older = this.#clients.get(id)
     const user = session?.user
@@ -158,9 +158,14 @@ export class ConnectionManager {
     if (older && older.session.user !== user && ifExists !== 'seize') {
       throw new HubError('PERMISSION_DENIED', `client: ${id} is connected as another user; choose another id`)
     }
-    const room = older ? 1 : 0
-    if (this.#clients.size - room >= maxClients) throw this.#tooMany('maxClients', 'clients')
-    if (user !== undefined && this.#users.count(user) - room >= maxClientsPerUser) {
+    // Nobody is the same as nobody else, or he would be sent what a backend means for its URL.
+    if (older?.restorable && user === undefined && restore === undefined && ifExists !== 'seize') {
+      throw new HubError('PERMISSION_DENIED', `client: ${id} was registered by a backend; choose another id`)
+    }
+    if (this.#clients.size - (older ? 1 : 0) >= maxClients) throw this.#tooMany('maxClients', 'clients')
+    // Who is seized may be another's, and makes no room for this user.
+    const own = older?.session.user === user ? 1 : 0
+    if (user !== undefined && this.#users.count(user) - own >= maxClientsPerUser) {
       const error = tooManyOf('clients of one user', maxClientsPerUser, 'limits.maxClientsPerUser')
       throw this.#counters.refuse('maxClientsPerUser', error)
     }

@@ -313,4 +313,26 @@ describe('both ways of the users index', () => {
       { numRuns: Number(process.env.HUBLINE_PROPERTY_RUNS ?? 500) },
     )
   })
+
+  it('has nobody closed for one who has no room', () => {
+    const hub = createHub({ limits: { maxClientsPerUser: 1 } })
+    const shop = new FakeConnection()
+    hub.registerClient('shop', shop, { session: { user: 'bob' } })
+    hub.registerClient('phone', new FakeConnection(), { session: { user: 'ann' } })
+    const seize = () =>
+      hub.registerClient('shop', new FakeConnection(), { session: { user: 'ann' }, ifExists: 'seize' })
+    expect(seize).toThrow(expect.objectContaining({ code: 'QUOTA_EXCEEDED' }))
+    expect([shop.closedFor, hub.isOnline('bob')]).toEqual([undefined, true])
+  })
+
+  it('lets nobody take the place of a client that is a URL, unless a backend does', () => {
+    const hub = createHub()
+    const url = new FakeConnection()
+    hub.registerClient('shop', url, { restore: { url: 'https://example.org' } })
+    const denied = expect.objectContaining({ code: 'PERMISSION_DENIED' })
+    expect(() => hub.registerClient('shop', new FakeConnection())).toThrow(denied)
+    expect(url.closedFor).toBeUndefined()
+    hub.registerClient('shop', new FakeConnection(), { restore: { url: 'https://example.org/2' } })
+    hub.registerClient('shop', new FakeConnection(), { ifExists: 'seize' })
+  })
 })
