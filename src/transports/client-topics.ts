@@ -44,6 +44,8 @@ export class ClientTopics {
     const topic = topicOf(channel)
     const grant = await this.#admit(topic, command.token)
     if (grant === undefined) return undefined
+    const told = command.joinLeave === true && (await this.#mayWatch(topic))
+    if (!this.#owner.current) return undefined
     const { contentType, presence = false } = hub.resolveTopic(topic)
     checkCarried(topic, contentType ?? hub.getTopic(topic)?.contentType)
     const wish = policy === undefined ? undefined : parsePolicy(policy)
@@ -69,8 +71,14 @@ export class ClientTopics {
     // A handler of the hub's events may have ended it at once.
     if (!hub.getSubscription(client, topic)) return undefined
     grants.set(this.#owner, topic, grant.expiresAt)
-    if (presence && command.joinLeave) this.#watch(topic)
+    if (presence && told && !this.#watched.has(topic)) this.#watch(topic)
     return undefined
+  }
+
+  /** Who comes and goes is presence. Whoever may not ask for it subscribes without. */
+  async #mayWatch(topic: TopicName): Promise<boolean> {
+    const session = this.#session
+    return session !== undefined && (await this.#context.gate.permits(session, 'presence', topic))
   }
 
   #watch(topic: TopicName): void {

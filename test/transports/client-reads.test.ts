@@ -169,6 +169,19 @@ describe('history', () => {
     }
   })
 
+  it('who may not ask who is there is not told who comes, either', async () => {
+    const server = await serve({
+      hubOptions: presenceOn,
+      sessions: { authenticate: () => ({}), authorize: (_, action) => action === 'subscribe' },
+    })
+    await using peer = await Peer.connect(server.url)
+    expect(await peer.call({ id: 2, subscribe: { channel: 'a', join_leave: true } })).toMatchObject({ id: 2 })
+    await using other = await Peer.connect(server.url)
+    await other.call({ id: 2, subscribe: { channel: 'a' } })
+    publish(server, 'a', 1, 1)
+    expect(await peer.next()).toEqual(pub('a', 1))
+  })
+
   it.each(['history', 'presence', 'presence_stats', 'refresh', 'sub_refresh'])(
     '%s: what nests too deep is 3501, and __proto__ is a key like any other',
     async method => {
