@@ -69,6 +69,9 @@ export function readSubscriber(request: FastifyRequest, path?: string): Subscrib
   if (query.describe !== undefined && (path === undefined || request.ws)) {
     throw new HubError('REQUEST_INVALID', 'describe: it is for a plain GET of one topic, as in /topics/a?describe')
   }
+  if (query.role !== 'subscriber' && !request.ws) {
+    throw new HubError('REQUEST_INVALID', `role: ${query.role} is for a WebSocket; over HTTP publish with POST or PUT`)
+  }
   const { topics, patterns } = readNames(names, path === undefined)
   const lastId = request.headers['last-event-id'] ?? query.lastEventId
   return {

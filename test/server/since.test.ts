@@ -244,10 +244,11 @@ describe('what was before', () => {
     await app.register(hubline, { hub: createHub(), sessions })
     const url = await app.listen({ port: 0, host: '127.0.0.1' })
     try {
-      for (const path of ['?since=oldest', '?since=abc-1', '?history']) {
-        expect((await ask(`${url}/topics/a${path}`)).body.error.code).toBe(
-          'PERMISSION_DENIED' satisfies HubError['code'],
-        )
+      for (const path of [
+        ...['?since=oldest', '?since=abc-1', '?history'].map(query => `/topics/a${query}`),
+        ...['/events?topic=a&since=oldest', '/events?topic=a/*&since=oldest'],
+      ]) {
+        expect((await ask(`${url}${path}`)).body.error.code).toBe('PERMISSION_DENIED' satisfies HubError['code'])
       }
       const leave = new AbortController()
       const resumed = await fetch(`${url}/topics/a`, {

@@ -202,9 +202,10 @@ const ACTIONS: Readonly<Record<SubscriberRequest['role'], readonly Action[]>> = 
 }
 
 /** Who goes on where it stopped reads on; who names a place reads what was before. */
-function actionsOf({ role, since, history }: SubscriberRequest): readonly Action[] {
+function actionsOf({ role, since, fromOldest, history, describe }: SubscriberRequest): readonly Action[] {
   if (history !== undefined) return ['history']
-  return since.size > 0 ? [...ACTIONS[role], 'history'] : ACTIONS[role]
+  if (describe) return ACTIONS.subscriber
+  return since.size > 0 || fromOldest ? [...ACTIONS[role], 'history'] : ACTIONS[role]
 }
 
 /** A function of its own, as all that leave a listener behind: what the listener keeps is this and not the request. */
