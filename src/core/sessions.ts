@@ -15,6 +15,8 @@ export interface Session {
   readonly info?: unknown
   /** A backend with a key of its own: topics' own rules of who may do what are not for it. */
   readonly backend?: boolean | undefined
+  /** The name of a backend's key. */
+  readonly key?: string | undefined
   /** What it may do, where its token says so. Undefined: its SessionManager decides in another way. */
   readonly grants?: Grants | undefined
 }

@@ -88,7 +88,7 @@ class SessionChain implements SessionManager {
   #backend(key: string): Session | undefined {
     const known = this.#options.apiKeys?.verify(key)
     if (known === undefined) return undefined
-    if (known.scopes.includes('publish')) return BACKEND
+    if (known.scopes.includes('publish')) return { backend: true, key: known.name }
     throw new HubError(
       'PERMISSION_DENIED',
       'key: it is for the API alone; give it the scope publish to connect with it',
@@ -106,5 +106,3 @@ class SessionChain implements SessionManager {
     return newer
   }
 }
-
-const BACKEND: Session = Object.freeze({ backend: true })

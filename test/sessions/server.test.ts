@@ -90,6 +90,46 @@ describe('over HTTP and SSE', () => {
   })
 })
 
+describe('idempotency-key', () => {
+  it('is of one caller: keys of others, users and nobody have keys of their own', async () => {
+    const other = newApiKey()
+    await server.close()
+    const apiKeys = { ...sessions.apiKeys, eve: { sha256: other.sha256, scopes: ['publish'] } }
+    const anonymous = { enabled: true, publish: ['chat/*'] }
+    server = await startTestServer({ sessions: { ...sessions, apiKeys, anonymous } })
+    const callers: Record<string, string>[] = [
+      {},
+      bearer(backend.key),
+      bearer(other.key),
+      bearer(await fresh()),
+      bearer(await fresh({ sub: 'app' })),
+    ]
+    for (const [at, headers] of callers.entries()) {
+      const answer = await ask(`${server.url}/topics/chat/ada`, {
+        ...{ method: 'POST', body: `${at}` },
+        headers: { 'content-type': 'text/plain', 'idempotency-key': 'order-17', ...headers },
+      })
+      expect([at, answer.status, answer.headers.get('idempotent-replayed')]).toEqual([at, 202, null])
+    }
+    const batch = await ask(`${server.url}/api/publish`, {
+      ...{ method: 'POST', body: JSON.stringify({ publications: [{ topic: 'a', text: 'x' }] }) },
+      headers: { 'content-type': 'application/json', 'idempotency-key': 'order-18', ...bearer(backend.key) },
+    })
+    expect(batch.status).toBe(200)
+  })
+
+  it('a topic is described to those who may subscribe to it, and a role is for WebSockets', async () => {
+    const headers = bearer(await fresh({ topics: { publish: ['chat/ada'] } }))
+    for (const [path, status] of [
+      ['/topics/chat/ada?describe', 403],
+      ['/topics/chat/ada?describe&role=publisher', 400],
+      ['/events?topic=chat/ada&role=publisher', 400],
+    ] as const) {
+      expect([path, (await ask(server.url + path, { headers })).status]).toEqual([path, status])
+    }
+  })
+})
+
 describe('over WebSocket', () => {
   it('the answer is 401 or 403, and never 101', async () => {
     const cases: [Record<string, string>, string, number][] = [

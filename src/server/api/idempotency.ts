@@ -138,6 +138,13 @@ export class Idempotency {
   }
 }
 
+/** Whose keys these are. An API key's, a user's and nobody's are never the same, whatever they are called. */
+export function callerOf({ apiKey, hubSession: { key, user, tokenId } = {} }: FastifyRequest): string {
+  const name = apiKey?.name ?? key
+  if (name !== undefined) return JSON.stringify(['key', name])
+  return JSON.stringify(user === undefined ? ['nobody', tokenId] : ['user', user])
+}
+
 function send(reply: FastifyReply, { status, body }: Answer): FastifyReply {
   return reply.code(status).type('application/json; charset=utf-8').send(body)
 }

@@ -8,6 +8,7 @@ import type { Hub } from '../../hub.ts'
 import type { HubContext } from '../context.ts'
 import { correlate } from '../correlation.ts'
 import { errorBody, HTTP_STATUS, toHubError } from '../errors.ts'
+import { callerOf } from './idempotency.ts'
 import type { Api } from './route.ts'
 import { content, count, failure, SAY_WHAT, saysWhatOnce } from './schemas.ts'
 
@@ -86,7 +87,7 @@ export function publishingRoutes(api: Api, context: HubContext): void {
       if (first !== undefined) return refuse(reply, first, faults)
       const correlationId = correlate(request, reply)
       const parts = checked.flatMap(({ topic, contentType, key, data }) => [topic, contentType, key, data])
-      return idempotency.once(request, reply, request.apiKey?.name ?? '', parts, async () => {
+      return idempotency.once(request, reply, callerOf(request), parts, async () => {
         if (hub.draining) throw new HubError('SHUTTING_DOWN', 'the hub is shutting down')
         const results = []
         for (const each of checked) results.push(await publish(hub, each, correlationId))

@@ -11,6 +11,7 @@ import { sse } from '../../transports/sse.ts'
 import type { InboundLimit, Opening } from '../../transports/transport.ts'
 import { CLOSE_CODES, webSocketTopic } from '../../transports/websocket.ts'
 import { isImage, isText } from '../../wire/content-type.ts'
+import { callerOf } from '../api/idempotency.ts'
 import { addressOf, type HubContext } from '../context.ts'
 import { correlate } from '../correlation.ts'
 import { toHubError } from '../errors.ts'
@@ -245,9 +246,8 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
       const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
       const contentType = contentTypeOf(request.headers['content-type'], known, body)
       const correlationId = correlate(request, reply)
-      const { user, tokenId = '' } = request.hubSession ?? {}
       const parts = [topic, contentType, query.key, body]
-      return context.idempotency.once(request, reply, user ?? tokenId, parts, async () => {
+      return context.idempotency.once(request, reply, callerOf(request), parts, async () => {
         const result = await hub.publish(topic, body, { contentType, key: query.key, correlationId })
         const { matched, behind } = result ?? {}
         return { status: 202, body: { topic, ...result?.position, matched, behind } }
