@@ -40,6 +40,8 @@ export interface SourceOptions extends RouteOptions {
   /** How long it may send nothing, in ms, until it is given up with REQUEST_TIMEOUT; and who counts that. */
   readonly idleMs?: number
   readonly idle?: () => void
+  /** Asked before anything of a piece is published: throws where the source may not go on. */
+  readonly check?: () => void
   /** Says how long nothing more is read of it after so much, in ms. Default: it is read as fast as it comes. */
   readonly pace?: { waitMs(messages: number, bytes: number): number }
 }
@@ -60,12 +62,13 @@ export function publishSource(
   body: IncomingMessage,
   options: SourceOptions,
 ): Promise<SourceResult> {
-  const { split, maxBytes, signal, idleMs = Number.POSITIVE_INFINITY, idle, pace, ...route } = options
+  const { split, maxBytes, signal, idleMs = Number.POSITIVE_INFINITY, idle, check, pace, ...route } = options
   const lines = new LineSplitter(maxBytes)
   const result = { messages: 0, bytes: 0 }
 
   /** A promise: until it is settled nothing more is to be read. */
   function publish(messages: Iterable<Uint8Array>): Promise<unknown> | undefined {
+    check?.()
     const accepted: Promise<unknown>[] = []
     const before = { ...result }
     for (const data of messages) {

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { loadConfig } from '../../src/server/config.ts'
 import { newApiKey } from '../../src/sessions/api-keys.ts'
-import { ask, askJson, listen } from '../server/http.ts'
+import { ask, askJson, listen, until } from '../server/http.ts'
 import { rawRequest, upgradeRequest } from '../server/raw-request.ts'
 import { startTestServer, type TestServer } from '../server/test-server.ts'
 import { CLAIMS, HS_OPTIONS, SECRET, token } from './tokens.ts'
@@ -87,6 +87,52 @@ describe('over HTTP and SSE', () => {
       expect([name, status]).toEqual([name, 400])
       expect(JSON.stringify(body)).not.toContain(text)
     }
+  })
+})
+
+describe('a publisher that goes on for long', () => {
+  /** A live source that sends a line every 50 ms. Resolves to what it is answered. */
+  const source = (topic: string, headers: Record<string, string>) => {
+    let timer: NodeJS.Timeout
+    const body = new ReadableStream({
+      start(controller) {
+        timer = setInterval(() => controller.enqueue(Buffer.from('x\n')), 50)
+      },
+      cancel: () => clearInterval(timer),
+    })
+    return fetch(`${server.url}/topics/${topic}`, {
+      ...{ method: 'PUT', body, duplex: 'half' },
+      headers: { 'content-type': 'text/plain', ...headers },
+    } as RequestInit).then(async answer => {
+      clearInterval(timer)
+      return [answer.status, ((await answer.json()) as { error?: { reason?: string } }).error?.reason]
+    })
+  }
+  const publishing = (topic: string) => until(() => server.hub.getTopic(topic) !== null)
+
+  it('F3: a live source ends with its session', async () => {
+    const exp = seconds() + 2
+    expect(await source('chat/ada', bearer(await fresh({ exp })))).toEqual([401, 'expired'])
+    expect(Date.now() - exp * 1000).toBeLessThan(5000)
+  })
+
+  it('F8: and when it is revoked', async () => {
+    const answer = source('chat/ada', bearer(await fresh()))
+    await publishing('chat/ada')
+    server.app.hubContext.revocations.revokeUser('ada')
+    expect(await answer).toEqual([401, 'revoked'])
+  })
+
+  it('so does a source, and a WebSocket, when the rule of the topic is another', async () => {
+    const answer = source('chat/ada', bearer(await fresh()))
+    const socket = await listen(server.url, 'ws&role=both', 'chat/ada', bearer(await fresh()))
+    await publishing('chat/ada')
+    server.app.hubContext.topicRules!.set('chat/*', { publish: 'nobody' })
+    expect(await answer).toEqual([403, undefined])
+    const { published } = server.hub.getTopic('chat/ada')!
+    socket.webSocket.send('x')
+    expect((await socket.closed).code).toBe(4403)
+    expect(server.hub.getTopic('chat/ada')!.published).toBe(published)
   })
 })
 

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import type { Client } from '../../core/connection.ts'
 import { HubError } from '../../core/errors.ts'
 import { type Position, parseTopicName, type TopicName } from '../../core/ids.ts'
-import type { Action } from '../../core/sessions.ts'
+import type { Action, Session } from '../../core/sessions.ts'
 import { describePublicly } from '../../topics/describe.ts'
 import { httpStream, multipart } from '../../transports/http-stream.ts'
 import { sse } from '../../transports/sse.ts'
@@ -15,6 +15,7 @@ import { callerOf } from '../api/idempotency.ts'
 import { addressOf, type HubContext } from '../context.ts'
 import { correlate } from '../correlation.ts'
 import { toHubError } from '../errors.ts'
+import { checkPublisher, reasonOf } from '../long-publishing.ts'
 import { contentTypeOf, publishSource, sourceContentType } from '../publisher.ts'
 import { readInput } from '../read-input.ts'
 import { isWatched, releaseStream } from '../release.ts'
@@ -153,7 +154,7 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
     if (subscriber.role === 'subscriber') refuseFrames(webSocket, client)
     else {
       const inbound = context.edge.inbound(request)
-      takeFrames({ webSocket, client, topic: subscriber.topics[0]!, log, inbound })
+      takeFrames({ webSocket, client, session: request.hubSession!, topic: subscriber.topics[0]!, log, inbound })
     }
   }
 
@@ -168,17 +169,23 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
     })
   }
 
-  async function receive({ webSocket, client, topic, log }: Publisher, frame: Buffer, binary: boolean): Promise<void> {
+  async function receive(
+    { webSocket, client, session, topic, log }: Publisher,
+    frame: Buffer,
+    binary: boolean,
+  ): Promise<void> {
     const data = owned(frame)
     try {
+      checkPublisher(context, session, topic)
       const known = hub.resolveTopic(topic).contentType
       const contentType = known ?? (binary ? 'application/octet-stream' : contentTypeOf(undefined, undefined, data))
       await hub.publish(topic, data, { contentType })
     } catch (error) {
-      const { code, message } = toHubError(error)
+      const refused = toHubError(error)
+      const { code, message } = refused
       log.warn({ client: client.id, reason: message }, 'publication refused')
       if (code === 'MESSAGE_TOO_LARGE') webSocket.close(TOO_BIG, message.slice(0, 120))
-      else client.close(code === 'LIMIT_EXCEEDED' ? 'overloaded' : 'protocol')
+      else client.close(reasonOf(refused))
     }
   }
 }
@@ -217,6 +224,7 @@ function refuseFrames(webSocket: WebSocket, client: Client): void {
 interface Publisher {
   readonly webSocket: WebSocket
   readonly client: Client
+  readonly session: Session
   readonly topic: TopicName
   readonly log: FastifyBaseLogger
   readonly inbound: InboundLimit
@@ -269,6 +277,7 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
         )
       }
       request.log.info({ topic, contentType }, 'source connected')
+      const session = request.hubSession!
       const options = {
         contentType,
         key: query.key,
@@ -278,6 +287,7 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
         signal: context.closing,
         idleMs: context.edge.sourceIdleMs,
         idle: () => context.edge.count('sourceIdleMs'),
+        check: () => checkPublisher(context, session, topic),
         pace: context.edge.pace(request),
       }
       const result = await publishSource(hub, topic, request.raw, options)

@@ -1,0 +1,32 @@
+import type { CloseReason } from '../core/connection.ts'
+import { type ErrorCode, HubError } from '../core/errors.ts'
+import type { TopicName } from '../core/ids.ts'
+import type { Session } from '../core/sessions.ts'
+import { isOpenTo } from '../core/topics.ts'
+import type { HubContext } from './context.ts'
+
+/**
+ * Of whoever was let in to publish and goes on for long, at each message: is the session still good, and may it by the topic's own rule as it is
+ * now? Nobody is asked who would have to be waited for. Throws UNAUTHENTICATED, PERMISSION_DENIED, TOPIC_UNKNOWN.
+ */
+export function checkPublisher({ gate: { sessions }, hub }: HubContext, session: Session, topic: TopicName): void {
+  if (session.expiresAt !== undefined && session.expiresAt <= Date.now()) {
+    throw new HubError('UNAUTHENTICATED', 'session: it is over; come back with a newer token', { reason: 'expired' })
+  }
+  if (sessions.revoked?.(session) === true) {
+    throw new HubError('UNAUTHENTICATED', 'session: it was revoked', { reason: 'revoked' })
+  }
+  if (isOpenTo(hub.resolveTopic(topic).publish, session)) return
+  throw new HubError('PERMISSION_DENIED', `topic: this session may not publish to ${topic} any more`)
+}
+
+const REASONS: Readonly<Partial<Record<ErrorCode, CloseReason>>> = {
+  LIMIT_EXCEEDED: 'overloaded',
+  PERMISSION_DENIED: 'denied',
+  UNAUTHENTICATED: 'expired',
+}
+
+/** What a WebSocket that publishes, and has no answers, is closed for when it is refused. */
+export function reasonOf({ code, reason }: HubError): CloseReason {
+  return reason === 'revoked' ? reason : (REASONS[code] ?? 'protocol')
+}
