@@ -155,7 +155,8 @@ export class ConnectionManager {
     const older = this.#clients.get(id)
     const user = session?.user
     if (older && ifExists === 'refuse') throw taken(id, 'connected already')
-    if (older && older.session.user !== user && ifExists !== 'seize') {
+    const same = older?.session.user === user && older?.session.backend === session?.backend
+    if (older && !same && ifExists !== 'seize') {
       throw new HubError('PERMISSION_DENIED', `client: ${id} is connected as another user; choose another id`)
     }
     // Nobody is the same as nobody else, or he would be sent what a backend means for its URL.

@@ -335,4 +335,15 @@ describe('both ways of the users index', () => {
     hub.registerClient('shop', new FakeConnection(), { restore: { url: 'https://example.org/2' } })
     hub.registerClient('shop', new FakeConnection(), { ifExists: 'seize' })
   })
+
+  it('lets nobody take the place of a backend, which has no user either', () => {
+    const hub = createHub()
+    const worker = new FakeConnection()
+    hub.registerClient('worker', worker, { session: { backend: true } })
+    const denied = expect.objectContaining({ code: 'PERMISSION_DENIED' })
+    expect(() => hub.registerClient('worker', new FakeConnection(), { session: {} })).toThrow(denied)
+    expect(worker.closedFor).toBeUndefined()
+    hub.registerClient('worker', new FakeConnection(), { session: { backend: true } })
+    expect(worker.closedFor).toBe('replaced')
+  })
 })
