@@ -39,7 +39,8 @@ const rules = topicRules({
 const hub = createHub({ topics: rules })
 rules.onChange(() => hub.refreshTopics())
 
-const app = Fastify({ forceCloseConnections: 'idle' })
+// The hub has ended its clients by then; what is left are connections that somebody opened and never used.
+const app = Fastify({ forceCloseConnections: true })
 await app.register(hubline, { hub, topicRules: rules, sessions, apiKeys, tickets, revocations })
 
 /** Here your application would ask for a password. The staff room is for whoever is called staff. */

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { Position } from '../core/ids.ts'
+import { isPattern } from '../core/patterns.ts'
 import { ERRORS, type ProtocolError } from '../wire/client-protocol.ts'
 import { MAX_JSON_DEPTH, parseJson, rawMember } from '../wire/json.ts'
 
@@ -227,4 +228,9 @@ function describe({ issues }: z.ZodError, ...within: string[]): string {
   const { path, message } = issues[0]!
   const place = [...within, ...path].join('.')
   return place === '' ? message : `${place}: ${message}`
+}
+
+/** It takes as long as there are topics: whoever asks for it pays for it, and lets others have their turn. */
+export function namesMany(command: Command): boolean {
+  return command.method === 'subscribe' && isPattern(command.channel)
 }

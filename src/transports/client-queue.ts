@@ -5,7 +5,7 @@ import type { InboundLimit } from './transport.ts'
 /** Characters of commands that may wait for their turn; a longer one may wait alone. */
 const MAX_WAITING_LENGTH = 1024 * 1024
 /** Bytes of replies after which the event loop, and with it the flush, gets its turn: far below what makes a client slow. */
-const REPLY_BYTES_PER_TURN = 16 * 1024
+export const REPLY_BYTES_PER_TURN = 16 * 1024
 
 /**
  * The commands of one client, answered one after the other, also where one has to wait for a session manager or a broker: what a

@@ -4,16 +4,19 @@ import { type ClientId, parseClientId } from '../core/ids.ts'
 import type { Session } from '../core/sessions.ts'
 import { commandLines, DISCONNECTS, type Disconnect, ERRORS, errorReply, resultReply } from '../wire/client-protocol.ts'
 import { CLIENT_CLOSE_CODES, clientCodec, PROTOBUF, textFrame } from './client-codec.ts'
-import { type Command, readCommand } from './client-commands.ts'
+import { type Command, namesMany, readCommand } from './client-commands.ts'
 import { authenticate, connectReply, refresh } from './client-connect.ts'
 import { protocolError, refusalOf, type TopicsContext } from './client-gate.ts'
 import { ClientPings } from './client-pings.ts'
-import { CommandQueue } from './client-queue.ts'
+import { CommandQueue, REPLY_BYTES_PER_TURN } from './client-queue.ts'
 import { read } from './client-reads.ts'
 import { ClientTopics } from './client-topics.ts'
 import type { NodeSocket } from './node-socket.ts'
 import { type Opening, subscribeTo } from './transport.ts'
 import { type WebSocketChannel, webSocketConnection } from './websocket.ts'
+
+/** What a subscription to a pattern counts in what a client may send, in bytes: for it all topics are looked through. */
+const PATTERN_BYTES = 256 * 1024
 
 /** What all sessions of one transport share. */
 export interface SessionContext extends TopicsContext {
@@ -151,7 +154,9 @@ export class ClientSession implements Client {
     }
     this.#pings?.heard(command.method === 'pong')
     // The answer to a ping does not stand in line: it says that the peer is there now.
-    if (command.method !== 'pong' && !this.#queue.push(command, length)) this.close('flooding')
+    if (command.method === 'pong') return
+    if (namesMany(command) && !this.#queue.admits(PATTERN_BYTES)) this.close('flooding')
+    else if (!this.#queue.push(command, length)) this.close('flooding')
   }
 
   /** Its first word has come, or never will. */
@@ -171,7 +176,7 @@ export class ClientSession implements Client {
       const id = 'id' in command ? command.id : undefined
       if (id !== undefined) this.reply(errorReply(id, known ?? ERRORS.internal))
     }
-    return this.#replied - before
+    return namesMany(command) ? REPLY_BYTES_PER_TURN : this.#replied - before
   }
 
   #perform(command: Command): Promise<string | undefined> | string | undefined {

@@ -233,6 +233,30 @@ describe('E24: a flood of one client, as the server is shipped', () => {
     quiet.terminate()
   })
 
+  it('of patterns ends it sooner, for each looks through all topics; as many as a client may have do not', async () => {
+    server = await startTestServer()
+    const endpoint = `${server.url.replace('http', 'ws')}/connection/websocket`
+    const order = (id: number) =>
+      `{"id":${id},"subscribe":{"channel":"a/${id}/*"}}\n{"id":${id},"unsubscribe":{"channel":"a/${id}/*"}}`
+    const ends: (number | string)[] = []
+    for (const count of [16, 100]) {
+      const client = new WebSocket(endpoint)
+      await new Promise(resolve => client.once('open', resolve))
+      client.send('{"id":1,"connect":{}}')
+      const end = new Promise<number | string>(resolve => {
+        client.on('close', code => resolve(code))
+        client.on('message', (data: Buffer) => {
+          if (data.includes('{"id":17,"unsubscribe"')) resolve('answered')
+        })
+      })
+      client.send(Array.from({ length: count }, (_, at) => order(2 + at)).join('\n'))
+      ends.push(await end)
+      client.terminate()
+    }
+    expect(ends).toEqual(['answered', 3013])
+    expect(refused('bytesPerSecondPerClient')).toBe(1)
+  })
+
   it('is not read any more, though the peer goes on', async () => {
     server = await startTestServer()
     let socket: Socket | undefined
