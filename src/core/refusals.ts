@@ -51,6 +51,11 @@ export function taken(id: ClientId, how: string): HubError {
   return new HubError('CLIENT_EXISTS', `client: ${id} is ${how}`)
 }
 
+/** Of one who is nobody: under an id that he names he could take the place of another who is nobody. */
+export function notToName(): HubError {
+  return new HubError('PERMISSION_DENIED', 'client: an id of your own needs a login; leave it out')
+}
+
 export function presenceOff(topic: TopicName): HubError {
   return new HubError('PRESENCE_OFF', `topic: ${topic} does not tell who is on it; turn presence on in its rule`)
 }

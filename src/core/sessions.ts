@@ -17,6 +17,8 @@ export interface Session {
   readonly backend?: boolean | undefined
   /** The name of a backend's key. */
   readonly key?: string | undefined
+  /** It has brought nothing, and is as good as any other that has not: it may not say what its client shall be called. */
+  readonly anonymous?: boolean | undefined
   /** What it may do, where its token says so. Undefined: its SessionManager decides in another way. */
   readonly grants?: Grants | undefined
 }

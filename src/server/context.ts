@@ -27,7 +27,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     hubSession: Session | undefined
     subscriber: SubscriberRequest | undefined
-    hubClientId: ClientId | undefined
+    /** Of a socket of the client protocol. */
+    hubClientId: { readonly clientId: ClientId; readonly named: boolean } | undefined
     /** Of an upgrade: to be let go once the socket is open. */
     hubResponse: ServerResponse | undefined
   }
@@ -232,7 +233,9 @@ function handshakeOf(request: FastifyRequest): Handshake {
 
 /** No token is ever read from a URL, where logs would keep it: a ticket is good for one request. */
 export function credentialsOf({ headers, query }: FastifyRequest): Pick<Handshake, 'token' | 'ticket' | 'headers'> {
-  const [, token] = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '') ?? []
+  const { authorization = '' } = headers
+  // One that cannot be read is refused, and not let in as nobody. Other schemes are for others, such as a proxy.
+  const token = /^Bearer\b/i.test(authorization) ? (/^Bearer +(\S+) *$/i.exec(authorization)?.[1] ?? '') : undefined
   const { ticket } = query as { ticket?: unknown }
   return { token, ticket: typeof ticket === 'string' ? ticket : undefined, headers }
 }

@@ -34,6 +34,8 @@ const NO_QUERY = subscriberQuery.parse({})
 
 export interface SubscriberRequest {
   readonly clientId: ClientId
+  /** It said so itself. */
+  readonly named: boolean
   readonly policy: DeliveryPolicy | undefined
   readonly encoding: 'text' | 'base64'
   readonly role: 'subscriber' | 'publisher' | 'both'
@@ -76,6 +78,7 @@ export function readSubscriber(request: FastifyRequest, path?: string): Subscrib
   const lastId = request.headers['last-event-id'] ?? query.lastEventId
   return {
     clientId: parseClientId(query.client ?? newClientId()),
+    named: query.client !== undefined,
     policy: query.policy === undefined ? undefined : readPolicy(query.policy),
     encoding: query.encoding,
     role: query.role,
@@ -174,7 +177,7 @@ const connectionQuery = z.strictObject({
 })
 
 /** Reads the request that opens a socket of the client protocol: topics come later, as commands. */
-export function readConnection(request: FastifyRequest): ClientId {
+export function readConnection(request: FastifyRequest): { readonly clientId: ClientId; readonly named: boolean } {
   const { client } = readInput(connectionQuery, request.query, 'query')
-  return parseClientId(client ?? newClientId())
+  return { clientId: parseClientId(client ?? newClientId()), named: client !== undefined }
 }

@@ -38,7 +38,7 @@ class SessionChain implements SessionManager {
   constructor(options: SessionChainOptions) {
     const { anonymous, tokens } = options
     this.#options = options
-    this.#anonymous = anonymous && { grants: parseGrants(anonymous) }
+    this.#anonymous = anonymous && { anonymous: true, grants: parseGrants(anonymous) }
     // Absent where the tokens' manager has none: then there are no such tokens.
     if (tokens?.grant) this.grant = (session, token, topic) => this.#grant(session, token, topic)
     if (tokens?.refresh) this.refresh = (session, token) => this.#refresh(session, token)

@@ -1,6 +1,7 @@
 import type { RawData, WebSocket } from 'ws'
 import type { Client, CloseReason } from '../core/connection.ts'
 import { type ClientId, parseClientId } from '../core/ids.ts'
+import { notToName } from '../core/refusals.ts'
 import type { Session } from '../core/sessions.ts'
 import { commandLines, DISCONNECTS, type Disconnect, ERRORS, errorReply, resultReply } from '../wire/client-protocol.ts'
 import { CLIENT_CLOSE_CODES, clientCodec, PROTOBUF, textFrame } from './client-codec.ts'
@@ -240,7 +241,8 @@ export class ClientSession implements Client {
 
   #register(command: Connect, session: Session, opening: Opening): void {
     const { hub, byId } = this.#context
-    const { address, topics, heartbeat } = opening
+    const { address, topics, heartbeat, named } = opening
+    if (named && session.anonymous) throw notToName()
     this.#client = hub.registerClient(this.id, this.#connection, { session, address })
     this.#connection.bind(this.#client)
     this.#topics = new ClientTopics(this.#context, this)

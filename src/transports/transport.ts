@@ -10,6 +10,8 @@ import type { Handshake, Session } from '../core/sessions.ts'
 export interface Opening {
   readonly hub: ConnectionManager
   readonly clientId: string
+  /** The peer named it. */
+  readonly named?: boolean | undefined
   readonly topics: readonly { readonly name: string; readonly options?: SubscribeOptions }[]
   readonly session?: Session | undefined
   /** Of a channel that has its session later: what the request that opened it had. Forgotten once it has been looked at. */

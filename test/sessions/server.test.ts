@@ -444,3 +444,51 @@ describe('topics have rules of their own', () => {
     await own.close()
   })
 })
+
+describe('nobody, where nobody is let in', () => {
+  beforeEach(async () => {
+    await server.close()
+    const anonymous = { enabled: true, subscribe: ['public/*'], publish: ['public/*'] }
+    server = await startTestServer({ sessions: { ...sessions, anonymous } })
+  })
+
+  const refusedTo = async (path: string, init: RequestInit = {}) => {
+    const cut = new AbortController()
+    const answer = await fetch(server.url + path, { ...init, signal: cut.signal })
+    const known = answer.ok ? undefined : ((await answer.json()) as { error: { code: string; reason?: string } }).error
+    cut.abort()
+    return [answer.status, known?.code, known?.reason]
+  }
+
+  it('has a client without a name of its own, on every protocol: who is there cannot be replaced', async () => {
+    expect(await refusedTo('/topics/public/a')).toEqual([200, undefined, undefined])
+    for (const path of ['/topics/public/a?client=x', '/events?topic=public/a&client=x']) {
+      expect(await refusedTo(path)).toEqual([403, 'PERMISSION_DENIED', undefined])
+    }
+    const upgrade = await rawRequest(server.url, upgradeRequest('/topics/public/a?client=x'))
+    expect(upgrade.status).toBe(403)
+    const socket = new WebSocket(`${server.url.replace('http', 'ws')}/connection/websocket?client=x`)
+    await new Promise(resolve => socket.once('open', resolve))
+    const closed = new Promise(resolve => socket.once('close', code => resolve(code)))
+    socket.send('{"id":1,"connect":{}}')
+    expect(await closed).toBe(3507)
+    expect(await refusedTo('/topics/chat/ada?client=x', { headers: bearer(await fresh()) })).toEqual([
+      200,
+      undefined,
+      undefined,
+    ])
+  })
+
+  it('gets no tickets, and is not whoever brings a token that cannot be read', async () => {
+    const ticket = { method: 'POST', body: '{}', headers: { 'content-type': 'application/json' } }
+    expect(await refusedTo('/api/tickets', ticket)).toEqual([401, 'UNAUTHENTICATED', 'missing'])
+    for (const authorization of ['Bearer a b', 'Bearer', 'Bearer  ']) {
+      expect((await refusedTo('/topics/public/a', { headers: { authorization } })).slice(0, 2)).toEqual([
+        401,
+        'UNAUTHENTICATED',
+      ])
+    }
+    // Of a proxy that has let it in by another scheme.
+    expect((await refusedTo('/topics/public/a', { headers: { authorization: 'Basic YTpi' } }))[0]).toBe(200)
+  })
+})

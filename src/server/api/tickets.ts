@@ -2,7 +2,7 @@ import type { FastifyPluginAsync } from 'fastify'
 import { z } from 'zod'
 import { HubError } from '../../core/errors.ts'
 import { parsePattern } from '../../core/patterns.ts'
-import type { Session } from '../../core/sessions.ts'
+import { openSessions, type Session } from '../../core/sessions.ts'
 import { MAX_GRANTED_PATTERNS } from '../../sessions/grants.ts'
 import { MAX_TICKET_MS } from '../../sessions/tickets.ts'
 import type { HubContext } from '../context.ts'
@@ -62,6 +62,10 @@ export function ticketRoute(
       const wanted = body ?? {}
       const { user, topics, ttlMs } = wanted
       const bearer = await context.authenticate(request)
+      // Nobody needs one: he is let in without. And nobody's would have no limit but that of all tickets.
+      if (!bearer.backend && bearer.user === undefined && gate.sessions !== openSessions) {
+        throw new HubError('UNAUTHENTICATED', 'token: a ticket is for a user or from a backend', { reason: 'missing' })
+      }
       const session = bearer.backend ? onBehalf(wanted) : bearer
       if (!bearer.backend && ((user ?? bearer.user) !== bearer.user || wanted.expiresAt !== undefined)) {
         throw new HubError('PERMISSION_DENIED', 'user, expiresAt: only a backend, with its key, says them')

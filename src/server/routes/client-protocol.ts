@@ -33,12 +33,12 @@ export function clientProtocolRoute(app: FastifyInstance, context: HubContext): 
     // checkRequest has answered a plain GET already.
     handler: (_request, reply) => reply.code(426).send(),
     wsHandler: (webSocket, request) => {
-      const clientId = request.hubClientId!
+      const { clientId, named } = request.hubClientId!
       const { log } = request
       context.release(webSocket, request)
       const opening = {
         hub,
-        clientId,
+        ...{ clientId, named },
         topics: [],
         address: addressOf(request),
         heartbeat,

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import type { Client } from '../../core/connection.ts'
 import { HubError } from '../../core/errors.ts'
 import { type Position, parseTopicName, type TopicName } from '../../core/ids.ts'
+import { notToName } from '../../core/refusals.ts'
 import type { Action, Session } from '../../core/sessions.ts'
 import { describePublicly } from '../../topics/describe.ts'
 import { httpStream, multipart } from '../../transports/http-stream.ts'
@@ -93,12 +94,9 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
       done(refusal(error))
       return
     }
-    if (waiting === undefined) done()
-    else
-      waiting.then(
-        () => done(),
-        (error: unknown) => done(refusal(error)),
-      )
+    const enter = (): void => done(subscriber.named && request.hubSession?.anonymous ? notToName() : undefined)
+    if (waiting === undefined) enter()
+    else waiting.then(enter, (error: unknown) => done(refusal(error)))
   }
 
   function open(request: FastifyRequest, reply: FastifyReply, transport: typeof httpStream): void {
