@@ -184,9 +184,12 @@ describe.skipIf(executablePath === undefined && !required)('pages of other sites
     await fetch(`${server.url}/topics/page`, { method: 'POST', headers: html, body: evil })
     await page.goto(`${server.url}/topics/page?client=shown`, { waitUntil: 'commit' })
     while (server.hub.getTopic('page')?.subscribers !== 1) await page.waitForTimeout(10)
-    await fetch(`${server.url}/topics/page`, { method: 'POST', headers: html, body: evil })
+    // A source that goes on: which of its messages the browser shows first is its own business.
+    const source = setInterval(() => {
+      server.hub.routeData('page', Buffer.from(evil), { contentType: 'text/html' })
+    }, 100)
     // The picture that is none has been tried by then, and its handler is not run.
-    await page.waitForFunction('document.querySelector("img") !== null')
+    await page.waitForFunction('document.querySelector("img") !== null').finally(() => clearInterval(source))
     for (const path of [
       '/api/clients',
       '/api/topics',
