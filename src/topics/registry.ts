@@ -51,7 +51,7 @@ export class TopicRules implements TopicRegistry {
     if (spec === undefined && this.unknownTopics === 'refuse') {
       throw new HubError('TOPIC_UNKNOWN', `topic: there is no ${name} here; only topics that a rule names are known`)
     }
-    return { ...(spec ?? this.#fallback), name }
+    return named(spec ?? this.#fallback, name)
   }
 
   /**
@@ -106,12 +106,21 @@ export class TopicRules implements TopicRegistry {
   }
 
   #entryOf(name: TopicName): Entry | undefined {
-    return this.#entries.get(name as string as TopicPattern) ?? this.#patterns.find(name)
+    const own = this.#entries.get(name as string as TopicPattern)
+    return own ?? (this.#entries.size > 0 ? this.#patterns.find(name) : undefined)
   }
 
   #changed(pattern: TopicPattern): void {
     for (const listener of [...this.#listeners]) listener(pattern)
   }
+}
+
+/**
+ * Asked of every topic that comes into being, and of every publication to one that nobody uses. A copy of an object whose field is overwritten
+ * is made twenty times as fast as one that gets a field more, so a rule's spec has the name of no topic.
+ */
+function named(spec: NamelessSpec, name: TopicName): TopicSpec {
+  return { ...(spec as TopicSpec), name }
 }
 
 /** Topics by rules: for `createHub({ topics })`, which has to be told of changes: `rules.onChange(() => hub.refreshTopics())`. */

@@ -24,7 +24,9 @@ export type NamelessSpec = Omit<TopicSpec, 'name'>
 /** A rule over the defaults. Throws REQUEST_INVALID where its schema does not compile, or contradicts the rest. */
 export function specOf(rule: TopicRule, defaults: TopicDefaults, pattern: TopicPattern | 'default'): NamelessSpec {
   const { schema, history, ...said } = defined(rule)
-  const spec: NamelessSpec = {
+  const spec: TopicSpec = {
+    // Of no topic: to be overwritten.
+    name: '' as TopicSpec['name'],
     maxMessageBytes: DEFAULT_MAX_MESSAGE_BYTES,
     ...defined(defaults),
     ...(said as TopicDefaults),
