@@ -34,8 +34,14 @@ export function tenantConfig(host: Config, name: string, tenant: TenantConfig): 
 
 /** Under /tenants/{name} there is what a hub has at /: another hub, with nothing of the first but its process. */
 export async function addTenant(app: FastifyInstance, name: string, hub: ServerHub): Promise<Tenant> {
+  const { edge } = app.hubContext
   let context: HubContext | undefined
   const scope: FastifyPluginAsync = async routes => {
+    // Connections are counted at the door, which is the process's.
+    routes.addHook('onRequest', (request, _reply, done) => {
+      edge.checkConnection(request)
+      done()
+    })
     await routes.register(hubline, { ...hub.plugin, processMetrics: false })
     context = routes.hubContext
   }

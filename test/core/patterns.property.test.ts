@@ -288,9 +288,11 @@ describe('names and patterns of topics (I2, I6)', () => {
         const act = (step: Step): void => {
           // A handler that causes itself has to end somewhere.
           if (depth >= 4) return
+          // No handler moves the clock: the one that is on its way would come back to an earlier time.
+          if (depth > 0 && step.do === 'wait') return
           depth++
           try {
-            tell(world, told, step)
+            tell(world, step)
           } finally {
             depth--
           }
@@ -312,8 +314,11 @@ describe('names and patterns of topics (I2, I6)', () => {
   })
 })
 
-/** As `play`, without a model: whoever is told to be on a topic when a message is routed is owed it. */
-function tell(world: World, told: ReadonlySet<string>, step: Step): void {
+/**
+ * As `play`, without a model: whoever is on a topic when a message is routed is owed it. Not whoever was told so: while a topic ends, its
+ * clients are told one after the other, and a handler of the first may publish to the name before the last has heard.
+ */
+function tell(world: World, step: Step): void {
   const { hub } = world
   switch (step.do) {
     case 'publish': {
@@ -321,7 +326,7 @@ function tell(world: World, told: ReadonlySet<string>, step: Step): void {
       if (!world.allow(() => hub.routeData(step.topic, Buffer.from(text)), 'TOPIC_UNKNOWN')) return
       for (const [index, [id]] of CLIENTS.entries()) {
         const open = world.connections[index]!.closedFor === undefined
-        if (open && told.has(`${id} ${step.topic}`)) world.owe(index, step.topic, text)
+        if (open && hub.getSubscription(id, step.topic)) world.owe(index, step.topic, text)
       }
       break
     }

@@ -129,9 +129,14 @@ export class Edge implements Disposable {
     }
   }
 
+  /** Of a connection over the limits of the process, which was let in only to be told. Throws LIMIT_EXCEEDED. */
+  checkConnection(request: FastifyRequest): void {
+    this.#door.checkTurnedAway(request.raw.socket)
+  }
+
   /** Before any route: how much? Throws RATE_LIMITED, LIMIT_EXCEEDED, which pages of listed origins may read. */
   limit(request: FastifyRequest, reply: FastifyReply, { opensClient }: FastifyContextConfig): void {
-    this.#door.checkTurnedAway(request.raw.socket)
+    this.checkConnection(request)
     if (!this.#pipelines.enter(request.raw.socket, reply.raw)) this.count('pipelining')
     if (opensClient) this.#handshake(request)
     else if (UNSAFE.has(request.raw.method!)) this.#change(request)

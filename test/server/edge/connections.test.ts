@@ -91,6 +91,17 @@ describe('connections', () => {
     expect((await rawRequest(server.url, `${HEALTH}Connection: close\r\n\r\n`)).status).toBe(200)
   })
 
+  it('of the process are counted whoever’s tenant they are for', async () => {
+    server = await startTestServer({ limits: { maxConnections: 1 }, tenants: { acme: {} } })
+    await open(stream())
+    await until(() => clients() === 1)
+    const { status, body } = await rawRequest(
+      server.url,
+      HEALTH.replace('/health', '/tenants/acme/health').concat('\r\n'),
+    )
+    expect([status, body]).toEqual([503, expect.stringContaining('limits.maxConnections')])
+  })
+
   it('of loopback are not counted by address, as it is shipped', async () => {
     server = await startTestServer({ limits: { maxConnectionsPerAddress: 1 } })
     for (let i = 0; i < 5; i++) await open(stream())
