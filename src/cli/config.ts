@@ -66,8 +66,9 @@ async function checkConfig({ config: file, ...flags }: ServeFlags, topic: string
 
 /** Opened as serve would, for what only then is found: a secret that is too short, no audience. Throws CONFIG_INVALID. */
 async function checkSessions({ sessions, tenants }: Config): Promise<void> {
-  for (const said of [sessions, ...Object.values(tenants).map(tenant => tenant.sessions)]) {
-    await createSessions(said).close()
+  await createSessions(sessions).close()
+  for (const [name, tenant] of Object.entries(tenants)) {
+    await createSessions(tenant.sessions, `tenants.${name}.`).close()
   }
 }
 

@@ -31,7 +31,11 @@ export async function openServerHub(
   logger: FastifyBaseLogger,
 ): Promise<ServerHub> {
   const { maxMessageBytes, pingMs, pongMs, idleMs, admin, hosts } = config
-  const { close: closeSessions, ...sessions } = createSessions(config.sessions)
+  const { tenant } = config.store
+  const { close: closeSessions, ...sessions } = createSessions(
+    config.sessions,
+    tenant === undefined ? '' : `tenants.${tenant}.`,
+  )
   const topicRules = configuredRules(config, inCode)
   const policy = parsePolicy(config.policy)
   const hub = createHub({ topics: topicRules, policy, limits: hubLimits(config.limits), maxMessageBytes })

@@ -1,3 +1,4 @@
+import { HubError } from '../core/errors.ts'
 import { openSessions, type SessionManager } from '../core/sessions.ts'
 import { ApiKeys } from '../sessions/api-keys.ts'
 import { callbackSessions } from '../sessions/callback-sessions.ts'
@@ -18,8 +19,17 @@ export interface ServerSessions {
   close(): Promise<void>
 }
 
-/** Throws CONFIG_INVALID. */
-export function createSessions(config: SessionsConfig): ServerSessions {
+/** @param within what stands before `sessions` in the configuration. Throws CONFIG_INVALID. */
+export function createSessions(config: SessionsConfig, within = ''): ServerSessions {
+  try {
+    return partsOf(config)
+  } catch (error) {
+    if (!(error instanceof HubError)) throw error
+    throw new HubError(error.code, `${within}sessions.${error.message}`, { cause: error })
+  }
+}
+
+function partsOf(config: SessionsConfig): ServerSessions {
   const { mode, anonymous, cookie, jwt } = config
   const apiKeys = new ApiKeys(Object.entries(config.apiKeys).map(([name, key]) => ({ name, ...key })))
   const tickets = new Tickets(config.tickets)
