@@ -1,9 +1,12 @@
 import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 
 /** A host of its own at the other end of a cable, which can be pulled: neither side is told, and TCP is left to find out. */
 export class FarHost implements Disposable {
-  readonly name = `hubline-${process.pid}`
-  readonly #link = `hub${process.pid}`
+  /** Never one that was used before: the kernel takes a network and its cable down some time after it is told to. */
+  readonly #id = randomBytes(4).toString('hex')
+  readonly name = `hubline-${this.#id}`
+  readonly #link = `hub${this.#id}`
   readonly address = '10.203.17.1'
 
   constructor() {
