@@ -4,10 +4,12 @@ import { randomBytes } from 'node:crypto'
 /** A host of its own at the other end of a cable, which can be pulled: neither side is told, and TCP is left to find out. */
 export class FarHost implements Disposable {
   /** Never one that was used before: the kernel takes a network and its cable down some time after it is told to. */
-  readonly #id = randomBytes(4).toString('hex')
+  readonly #random = randomBytes(4)
+  readonly #id = this.#random.toString('hex')
+  readonly #subnet = `10.203.${this.#random[0]}`
   readonly name = `hubline-${this.#id}`
   readonly #link = `hub${this.#id}`
-  readonly address = '10.203.17.1'
+  readonly address = `${this.#subnet}.1`
 
   constructor() {
     const { name } = this
@@ -17,7 +19,7 @@ export class FarHost implements Disposable {
       ip('link', 'add', link, 'type', 'veth', 'peer', 'name', 'far', 'netns', name)
       ip('addr', 'add', `${this.address}/30`, 'dev', link)
       ip('link', 'set', link, 'up')
-      ip('-n', name, 'addr', 'add', '10.203.17.2/30', 'dev', 'far')
+      ip('-n', name, 'addr', 'add', `${this.#subnet}.2/30`, 'dev', 'far')
       ip('-n', name, 'link', 'set', 'far', 'up')
       ip('-n', name, 'link', 'set', 'lo', 'up')
     } catch (error) {
@@ -36,9 +38,14 @@ export class FarHost implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    try {
-      ip('netns', 'del', this.name)
-    } catch {}
+    for (const end of [
+      ['link', 'del', this.#link],
+      ['netns', 'del', this.name],
+    ]) {
+      try {
+        ip(...end)
+      } catch {}
+    }
   }
 }
 
