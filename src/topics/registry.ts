@@ -1,9 +1,9 @@
 import { HubError } from '../core/errors.ts'
 import { parseTopicName, type TopicName } from '../core/ids.ts'
+import { PatternTrie } from '../core/pattern-trie.ts'
 import { isPattern, parsePattern, type TopicPattern } from '../core/patterns.ts'
 import { tooMany } from '../core/refusals.ts'
 import type { TopicDefaults, TopicRegistry, TopicSpec } from '../core/topics.ts'
-import { PatternTrie } from './pattern-trie.ts'
 import { type NamelessSpec, specOf, type TopicRule } from './rule.ts'
 
 export const MAX_RULES = 10_000

@@ -1,5 +1,5 @@
-import type { TopicName } from '../core/ids.ts'
-import { MAX_PATTERN_DEPTH, type TopicPattern } from '../core/patterns.ts'
+import type { TopicName } from './ids.ts'
+import { MAX_PATTERN_DEPTH, type TopicPattern } from './patterns.ts'
 
 /** What begins with the same segments. */
 class Node<T> {
@@ -97,7 +97,10 @@ function child<T>(node: Node<T>, segment: string): Node<T> {
     node.any ??= new Node()
     return node.any
   }
-  const known = node.words.get(segment) ?? new Node<T>()
-  node.words.set(segment, known)
+  let known = node.words.get(segment)
+  if (known === undefined) {
+    known = new Node()
+    node.words.set(segment, known)
+  }
   return known
 }

@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { parseTopicName, type TopicName } from '../../src/core/ids.ts'
+import { PatternTrie } from '../../src/core/pattern-trie.ts'
 import { bySpecificity, matches, parsePattern, type TopicPattern } from '../../src/core/patterns.ts'
-import { PatternTrie } from '../../src/topics/pattern-trie.ts'
-import { pattern, topic } from './arbitraries.ts'
+import { pattern, topic } from '../topics/arbitraries.ts'
 
 /** What the trie must answer, looked for one by one. */
 function reference(patterns: Iterable<TopicPattern>, name: TopicName): TopicPattern[] {
