@@ -1,11 +1,11 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import { type ErrorCode, HubError } from '../../core/errors.ts'
+import { TokenBucket } from '../../core/token-bucket.ts'
 import type { HubContext } from '../context.ts'
 import { correlate } from '../correlation.ts'
 import { HTTP_STATUS, toHubError } from '../errors.ts'
 import { goneSignal } from '../gone.ts'
 import { contentTypeOf } from '../publisher.ts'
-import { RequestRate } from '../request-rate.ts'
 
 interface ConnectionPath {
   Params: { id: string }
@@ -33,7 +33,7 @@ const EXCEPTIONS: Readonly<Partial<Record<ErrorCode, readonly [status: number, n
  */
 export async function connectionRoutes(app: FastifyInstance, context: HubContext): Promise<void> {
   const { hub, userAgents } = context
-  const rate = new RequestRate(context.requestsPerSecond, hub.scheduler.now())
+  const rate = new TokenBucket(context.requestsPerSecond, hub.scheduler.now())
 
   async function post(request: FastifyRequest<ConnectionPath>, reply: FastifyReply): Promise<void> {
     const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
