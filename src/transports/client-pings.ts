@@ -3,7 +3,7 @@ import type { ConnectionManager } from '../core/manager.ts'
 import { PING_FRAME } from './client-codec.ts'
 import { silentFor } from './liveness.ts'
 import type { NodeSocket } from './node-socket.ts'
-import type { Heartbeat } from './transport.ts'
+import type { Beat, Heartbeat } from './transport.ts'
 
 /** Whose pings they are. */
 interface Pinged {
@@ -15,7 +15,7 @@ interface Pinged {
 }
 
 /** The pings of one client of the client protocol, and whether it answers. */
-export class ClientPings {
+export class ClientPings implements Beat {
   readonly #pinged: Pinged
   readonly #heartbeat: Heartbeat
   readonly #end: () => void
@@ -28,10 +28,7 @@ export class ClientPings {
   constructor(heartbeat: Heartbeat, pinged: Pinged) {
     this.#pinged = pinged
     this.#heartbeat = heartbeat
-    this.#end = heartbeat.add(
-      () => this.#ping(),
-      () => this.#check(),
-    )
+    this.#end = heartbeat.add(this)
   }
 
   /** A command came. Only the empty one is a pong. */
@@ -45,7 +42,7 @@ export class ClientPings {
   }
 
   /** Whether a full connection may stay so is its policy's business, as long as its host is there. */
-  #ping(): void {
+  ping(): void {
     const { connection, client } = this.#pinged
     this.#ponged = true
     this.#silent = false
@@ -62,7 +59,7 @@ export class ClientPings {
   }
 
   /** The deadline. */
-  #check(): void {
+  check(): void {
     const { connection, client } = this.#pinged
     if (!this.#ponged) client.close('idle')
     else if (this.#silent && silentFor(connection) >= this.#heartbeat.pongMs) client.close('lost')

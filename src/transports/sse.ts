@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import type { Client, CloseReason } from '../core/connection.ts'
+import type { CloseReason } from '../core/connection.ts'
 import type { Position } from '../core/ids.ts'
 import { httpChunk } from '../wire/http-framing.ts'
 import { sseComment, sseEvent, sseId, sseRetry } from '../wire/sse-event.ts'
@@ -30,13 +30,8 @@ function farewell(reason: CloseReason, reconnectMs: number | undefined): Uint8Ar
   return reconnectMs === undefined ? close : Buffer.concat([sseRetry(reconnectMs), close])
 }
 
-/** In functions of their own: what stays for as long as the stream is open must not keep what opened it. */
-function pingOf(client: Client, ping: Uint8Array): () => void {
-  return () => void client.send(ping)
-}
-
 function keepOpen(response: ServerResponse, { client, connection }: OpenStream, heartbeat: Heartbeat): void {
-  const ping = pingOf(client, isChunked(response) ? CHUNKED_PING : PING)
+  const ping = isChunked(response) ? CHUNKED_PING : PING
   response.on('close', watchHost(connection, client, heartbeat, ping))
 }
 

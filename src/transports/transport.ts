@@ -111,9 +111,11 @@ export interface HeartbeatOptions {
   readonly idleMs?: number | undefined
 }
 
-interface Beat {
-  readonly ping: () => void
-  readonly check: (() => void) | undefined
+/** What one client does at the heartbeat. An object of a class, where there is one for each connection: closures cost four times as much. */
+export interface Beat {
+  ping(): void
+  /** `pongMs` after each ping, and before the next. */
+  check?(): void
 }
 
 /** The pings of all clients, and the deadlines of their answers: two timers while there is anybody, and none while there is nobody. */
@@ -139,9 +141,8 @@ export class Heartbeat implements Disposable {
     return Math.ceil(this.everyMs / 1000)
   }
 
-  /** @param check `pongMs` after each ping, and before the next */
-  add(ping: () => void, check?: () => void): () => void {
-    const beat = { ping, check }
+  /** @returns ends it */
+  add(beat: Beat): () => void {
     this.#beats.add(beat)
     this.#timer ??= setInterval(() => this.#soon(() => this.#ping()), this.everyMs).unref()
     return () => {
@@ -160,7 +161,7 @@ export class Heartbeat implements Disposable {
   #ping(): void {
     this.#check()
     this.#unchecked = true
-    for (const { ping } of this.#beats) ping()
+    for (const beat of this.#beats) beat.ping()
     if (this.pongMs < this.everyMs) {
       this.#deadline = setTimeout(() => this.#soon(() => this.#check()), this.pongMs).unref()
     }
@@ -170,7 +171,7 @@ export class Heartbeat implements Disposable {
     clearTimeout(this.#deadline)
     if (!this.#unchecked) return
     this.#unchecked = false
-    for (const { check } of this.#beats) check?.()
+    for (const beat of this.#beats) beat.check?.()
   }
 
   [Symbol.dispose](): void {

@@ -6,7 +6,7 @@ import { WS_PING, wsFrame } from '../wire/ws-frame.ts'
 import { wsCodec } from './codecs.ts'
 import { silentFor } from './liveness.ts'
 import { NodeSocket, type NodeSocketOptions } from './node-socket.ts'
-import { type Heartbeat, join, type Opening, type Transport } from './transport.ts'
+import { type Beat, type Heartbeat, join, type Opening, type Transport } from './transport.ts'
 
 /** A WebSocket that ws has opened, and the socket below it, which our own frames go to. */
 export interface WebSocketChannel {
@@ -145,21 +145,35 @@ export function keepAlive(
   heartbeat: Heartbeat | undefined,
 ): void {
   if (heartbeat === undefined) return
-  let before: number | undefined
-  let silent = false
-  const stop = heartbeat.add(
-    () => {
-      before = connection.writable ? connection.answered : undefined
-      silent = before === undefined && silentFor(connection) > 0
-      if (before !== undefined && !connection.asked) connection.ping(ignore)
-    },
-    () => {
-      if (before === connection.answered) client.close('idle')
-      else if (silent && silentFor(connection) >= heartbeat.pongMs) client.close('lost')
-    },
-  )
   // Never a second time, so `once` and what it wraps can be spared.
-  webSocket.on('close', stop)
+  webSocket.on('close', heartbeat.add(new PongWatch(connection, client, heartbeat.pongMs)))
+}
+
+class PongWatch implements Beat {
+  readonly #connection: FrameSocket
+  readonly #client: Client
+  readonly #pongMs: number
+  /** Pongs when it was asked; undefined: it was full, and was not. */
+  #before: number | undefined
+  #silent = false
+
+  constructor(connection: FrameSocket, client: Client, pongMs: number) {
+    this.#connection = connection
+    this.#client = client
+    this.#pongMs = pongMs
+  }
+
+  ping(): void {
+    const connection = this.#connection
+    this.#before = connection.writable ? connection.answered : undefined
+    this.#silent = this.#before === undefined && silentFor(connection) > 0
+    if (this.#before !== undefined && !connection.asked) connection.ping(ignore)
+  }
+
+  check(): void {
+    if (this.#before === this.#connection.answered) this.#client.close('idle')
+    else if (this.#silent && silentFor(this.#connection) >= this.#pongMs) this.#client.close('lost')
+  }
 }
 
 /** Closes as idle who has no subscription and has sent nothing for as long as the heartbeat allows. */
@@ -169,8 +183,10 @@ function endIdle(webSocket: WebSocket, client: Client, heartbeat: Heartbeat | un
   webSocket.on('message', () => {
     beats = 0
   })
-  const stop = heartbeat.add(() => {
-    if (++beats > heartbeat.idleBeats) client.close('idle')
+  const stop = heartbeat.add({
+    ping() {
+      if (++beats > heartbeat.idleBeats) client.close('idle')
+    },
   })
   webSocket.on('close', stop)
 }

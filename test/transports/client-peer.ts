@@ -5,18 +5,17 @@ import { WebSocket, WebSocketServer } from 'ws'
 import type { HubEvents } from '../../src/core/events.ts'
 import { createHub, type HubOptions } from '../../src/hub.ts'
 import { type ClientProtocolOptions, clientProtocol, clientSubprotocol } from '../../src/transports/client-protocol.ts'
-import { Heartbeat, newClientId, type Opening } from '../../src/transports/transport.ts'
+import { type Beat, Heartbeat, newClientId, type Opening } from '../../src/transports/transport.ts'
 
 /** Beats, and ends the time for answers, when the test says so. */
 export class ManualHeartbeat extends Heartbeat {
-  readonly #clients = new Set<{ readonly ping: () => void; readonly check: (() => void) | undefined }>()
+  readonly #clients = new Set<Beat>()
 
   constructor(idleMs?: number) {
     super(1000, { idleMs })
   }
 
-  override add(ping: () => void, check?: () => void): () => void {
-    const client = { ping, check }
+  override add(client: Beat): () => void {
     this.#clients.add(client)
     return () => this.#clients.delete(client)
   }
@@ -26,11 +25,11 @@ export class ManualHeartbeat extends Heartbeat {
   }
 
   beat(): void {
-    for (const { ping } of this.#clients) ping()
+    for (const client of this.#clients) client.ping()
   }
 
   deadline(): void {
-    for (const { check } of this.#clients) check?.()
+    for (const client of this.#clients) client.check?.()
   }
 }
 

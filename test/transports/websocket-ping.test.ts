@@ -150,10 +150,10 @@ describe('heartbeats of a WebSocket', () => {
     const turn = () => new Promise(resolve => setImmediate(resolve))
     for (const pongMs of [300, 1000, 5000]) {
       const heartbeat = new Heartbeat(1000, { pongMs })
-      const stop = heartbeat.add(
-        () => events.push('ping'),
-        () => events.push('check'),
-      )
+      const stop = heartbeat.add({
+        ping: () => events.push('ping'),
+        check: () => events.push('check'),
+      })
       vi.advanceTimersByTime(1000)
       expect(events).toEqual([])
       await turn()
