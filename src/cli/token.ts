@@ -5,7 +5,7 @@ import { parseTopicName } from '../core/ids.ts'
 import { parsePattern } from '../core/patterns.ts'
 import { type Config, loadConfig } from '../server/config.ts'
 import { jwtOptions } from '../server/sessions.ts'
-import { newApiKey } from '../sessions/api-keys.ts'
+import { KEY_SCOPES, type KeyScope, newApiKey } from '../sessions/api-keys.ts'
 import { jwtSessions } from '../sessions/jwt.ts'
 import { mintToken, readToken } from '../sessions/mint.ts'
 import { Failure } from './failure.ts'
@@ -72,13 +72,14 @@ function keyCommand(): Command {
   return new Command('key')
     .description('Make an API key for a backend or an operator, with the hash that belongs into the configuration.')
     .option('--name <name>', 'who gets it', 'backend')
-    .option('--scope <scopes>', 'publish, admin, or both with a comma', scopes, ['publish'])
+    .option('--scope <scopes>', 'publish, metrics, read or admin; several with commas', scopes, ['publish'])
     .addHelpText(
       'after',
       `
 Examples:
   $ hubline token key --name app
   $ hubline token key --name ops --scope admin
+  $ hubline token key --name prometheus --scope metrics
 
 The key is printed once and kept nowhere: give it to whoever needs it. The hub has its hash alone.`,
     )
@@ -91,8 +92,8 @@ The key is printed once and kept nowhere: give it to whoever needs it. The hub h
 
 function scopes(text: string): string[] {
   const all = text.split(',').map(each => each.trim())
-  if (all.every(each => each === 'publish' || each === 'admin')) return all
-  throw new InvalidArgumentError('A scope is publish or admin.')
+  if (all.every(each => KEY_SCOPES.includes(each as KeyScope))) return all
+  throw new InvalidArgumentError(`A scope is one of ${KEY_SCOPES.join(', ')}.`)
 }
 
 function checkCommand(): Command {

@@ -2,8 +2,11 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { HubError } from '../core/errors.ts'
 import { isWeak } from './weak-keys.ts'
 
-/** publish: it is a backend, and may do what topics allow backends. admin: it may see and change everything under /api. */
-export type KeyScope = 'publish' | 'admin'
+/**
+ * publish: a backend, which may do what topics allow backends. metrics: GET /metrics. read: metrics, and each GET under /api.
+ * admin: everything under /api, metrics and publishing there.
+ */
+export type KeyScope = 'publish' | 'metrics' | 'read' | 'admin'
 
 export interface ApiKeyEntry {
   /** For logs and metrics: who it was given to. */
@@ -20,7 +23,7 @@ export interface KnownKey {
 
 export const MIN_KEY_LENGTH = 32
 const MAX_KEY_LENGTH = 1024
-const SCOPES: readonly string[] = ['publish', 'admin']
+export const KEY_SCOPES = ['publish', 'metrics', 'read', 'admin'] as const satisfies readonly KeyScope[]
 
 /** Keys of backends and operators. Throws CONFIG_INVALID. */
 export class ApiKeys {
@@ -31,8 +34,8 @@ export class ApiKeys {
     this.#entries = entries.map(({ name, sha256, scopes }) => {
       if (!/^[0-9a-f]{64}$/i.test(sha256))
         throw invalid(name, 'sha256: it is 64 hexadecimal digits; make key and hash with: hubline token key')
-      if (scopes.length === 0 || !scopes.every(scope => SCOPES.includes(scope)))
-        throw invalid(name, 'scopes: they are of publish and admin')
+      if (scopes.length === 0 || !scopes.every(scope => KEY_SCOPES.includes(scope)))
+        throw invalid(name, `scopes: one or more of ${KEY_SCOPES.join(', ')}`)
       const hex = sha256.toLowerCase()
       if (DEFAULTS.has(hex))
         throw invalid(name, 'sha256: it is the hash of a key that everybody knows; make one with: hubline token key')

@@ -111,7 +111,7 @@ class Callback implements CallbackSessions {
     const { topics, ...told } = data
     if (told.expiresAt !== undefined && told.expiresAt <= this.#now()) throw refused('expired')
     try {
-      return { ...told, issuedAt: this.#now(), ...(topics && { grants: parseGrants(topics) }) }
+      return { ...told, issuedAt: this.#now(), ...(topics && { grants: parseGrants(topics, told.user) }) }
     } catch {
       throw unavailable('the application')
     }

@@ -4,7 +4,7 @@ import type { TopicPattern } from '../core/patterns.ts'
 import type { Action, Handshake, Session, SessionManager, SubscriptionGrant } from '../core/sessions.ts'
 import type { ApiKeys } from './api-keys.ts'
 import { cookieOf } from './cookie.ts'
-import { allows, type GrantPatterns, parseGrants } from './grants.ts'
+import { allows, type GrantPatterns, namesUser, parseGrants } from './grants.ts'
 import { refused } from './refusals.ts'
 import type { Revocations } from './revocations.ts'
 import type { Tickets } from './tickets.ts'
@@ -38,6 +38,9 @@ class SessionChain implements SessionManager {
   constructor(options: SessionChainOptions) {
     const { anonymous, tokens } = options
     this.#options = options
+    if (anonymous && namesUser(anonymous)) {
+      throw new HubError('CONFIG_INVALID', 'anonymous: a pattern has {user}, and anonymous clients have no user')
+    }
     this.#anonymous = anonymous && { anonymous: true, grants: parseGrants(anonymous) }
     // Absent where the tokens' manager has none: then there are no such tokens.
     if (tokens?.grant) this.grant = (session, token, topic) => this.#grant(session, token, topic)

@@ -11,7 +11,7 @@ export type {
 export { type ApiKeyEntry, ApiKeys, type KeyScope, type KnownKey, type NewKey, newApiKey } from './api-keys.ts'
 export { type CallbackSessions, type CallbackSessionsOptions, callbackSessions } from './callback-sessions.ts'
 export { type SessionChainOptions, sessionChain } from './chain.ts'
-export type { GrantPatterns } from './grants.ts'
+export { type GrantPatterns, userSegment } from './grants.ts'
 export type { JwksOptions } from './jwks.ts'
 export { type JwtOptions, jwtSessions } from './jwt.ts'
 export type { JwtAlgorithm, JwtKeyOptions } from './jwt-keys.ts'

@@ -18,6 +18,13 @@ export interface JwksOptions {
 type KeySet = (header: JWTHeaderParameters, token: FlattenedJWSInput) => Promise<CryptoKey>
 
 const MAX_SET_BYTES = 256 * 1024
+/** Host names as `URL` writes them. */
+const LOOPBACK = /^(?:(?:[a-z0-9-]+\.)*localhost|127(?:\.\d{1,3}){3}|\[::1\])$/
+
+/** Anyone on the path of a key set without TLS could replace the keys. */
+export function isSafeKeySetUrl({ protocol, hostname }: URL): boolean {
+  return protocol === 'https:' || (protocol === 'http:' && LOOPBACK.test(hostname))
+}
 
 /**
  * The public keys of an identity provider, by its URL. jose's own remote set forgets all keys when a fetch fails, and fetches at every unknown
@@ -35,8 +42,8 @@ export class KeySetByUrl {
   #fetching: Promise<void> | undefined
 
   constructor({ url, coolDownMs = 10_000, timeoutMs = 5000, maxAgeMs = 600_000, clock }: JwksOptions) {
-    if (url.protocol !== 'https:' && url.protocol !== 'http:') {
-      throw new HubError('CONFIG_INVALID', `jwksUrl: it begins with https:// or http://, not ${url.protocol}`)
+    if (!isSafeKeySetUrl(url)) {
+      throw new HubError('CONFIG_INVALID', 'jwt: jwksUrl must begin with https:// (http:// is for loopback only)')
     }
     this.#url = url
     this.#coolDownMs = coolDownMs

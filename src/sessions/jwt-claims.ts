@@ -31,8 +31,8 @@ const subscriptionClaims = z.object({ ...common, channel: z.string(), expire_at:
 
 export interface ClaimRules {
   readonly maxTokenMs: number
-  /** Of a token that says nothing of topics. */
-  readonly defaultGrants: Grants
+  /** Grants of a token without the claim `topics`. */
+  readonly defaultGrants: (user: string) => Grants
   readonly now: () => number
 }
 
@@ -40,7 +40,7 @@ export interface ClaimRules {
 export function sessionOf(claims: JWTPayload, rules: ClaimRules): Session {
   if (claims.channel !== undefined) throw refused('type')
   const { topics, ...told } = read(connectionClaims, claims)
-  const grants = topics === undefined ? rules.defaultGrants : readGrants(topics)
+  const grants = topics === undefined ? rules.defaultGrants(told.sub) : readGrants(topics, told.sub)
   return { ...identityOf(told, rules), info: told.info, grants }
 }
 
@@ -57,6 +57,7 @@ export function subscriptionOf(claims: JWTPayload, rules: ClaimRules): Subscript
   const bearer = identityOf(told, rules)
   // Centrifuge's: 0 is for as long as the connection, and any other time is instead of exp.
   const expiresAt = until === undefined ? bearer.expiresAt : until === 0 ? undefined : until * 1000
+  if (expiresAt !== undefined && expiresAt <= rules.now()) throw refused('expired')
   return { bearer, channel, grant: { expiresAt, info: told.info } }
 }
 
@@ -66,9 +67,9 @@ function read<T>(schema: z.ZodType<T>, claims: JWTPayload): T {
   return data
 }
 
-function readGrants(topics: z.infer<typeof grantsSchema>): Grants {
+function readGrants(topics: z.infer<typeof grantsSchema>, user: string): Grants {
   try {
-    return parseGrants(topics)
+    return parseGrants(topics, user)
   } catch {
     throw refused('claims')
   }

@@ -2,8 +2,8 @@ import { errors, type JWTPayload, jwtVerify } from 'jose'
 import { HubError } from '../core/errors.ts'
 import type { TopicName } from '../core/ids.ts'
 import { isPattern, type TopicPattern } from '../core/patterns.ts'
-import type { Action, RefusalReason, Session, SessionManager, SubscriptionGrant } from '../core/sessions.ts'
-import { allows, type GrantPatterns, NO_GRANTS, parseGrants } from './grants.ts'
+import type { Action, Grants, RefusalReason, Session, SessionManager, SubscriptionGrant } from '../core/sessions.ts'
+import { allows, type GrantPatterns, grantsByUser, NO_GRANTS } from './grants.ts'
 import { type ClaimRules, SKEW_MS, sessionOf, subscriptionOf } from './jwt-claims.ts'
 import { type JwtKeyOptions, verificationKey } from './jwt-keys.ts'
 import { refused } from './refusals.ts'
@@ -21,7 +21,7 @@ export interface JwtOptions extends JwtKeyOptions {
   readonly type?: string | undefined
   /** The longest life of a token, from iat to exp, in ms. Default 24 hours. */
   readonly maxTokenMs?: number | undefined
-  /** What a token may do that has no claim `topics`. Default: nothing. */
+  /** Grants of a token without the claim `topics`, for example `users/{user}/**`. Default: none. */
   readonly defaultGrants?: GrantPatterns | undefined
   /** Asked of each token, those for one topic included, and of each session while it is open. */
   readonly revoked?: ((session: Session) => boolean) | undefined
@@ -140,9 +140,9 @@ function required(value: string | readonly string[], field: string): string[] {
   throw new HubError('CONFIG_INVALID', `jwt: ${field}: it must be named, or tokens made for others would be taken`)
 }
 
-function grantsOf(patterns: GrantPatterns | undefined) {
+function grantsOf(patterns: GrantPatterns = {}): (user: string) => Grants {
   try {
-    return patterns === undefined ? NO_GRANTS : parseGrants(patterns)
+    return grantsByUser(patterns)
   } catch (error) {
     throw new HubError('CONFIG_INVALID', `jwt: defaultGrants: ${(error as Error).message}`)
   }

@@ -131,7 +131,7 @@ export class Tickets {
 function narrow(session: Session, topics: readonly string[]): Session {
   let grants: ReturnType<typeof parseGrants>
   try {
-    grants = parseGrants({ subscribe: topics })
+    grants = parseGrants({ subscribe: topics }, session.user)
   } catch (error) {
     if (error instanceof RangeError) throw new HubError('REQUEST_INVALID', error.message)
     throw error

@@ -91,7 +91,7 @@ describe('hubline token', () => {
       {},
       /leave --subscribe and --publish away/,
     ],
-    ['a scope that is none', ['key', '--scope', 'root'], {}, /publish or admin/],
+    ['a scope that is none', ['key', '--scope', 'root'], {}, /one of publish, metrics, read, admin/],
     ['no audience in the configuration', [], { HUBLINE_SESSIONS_JWT_AUDIENCE: '' }, /audience/],
     ['a short secret', [], { HUBLINE_SESSIONS_JWT_SECRET: SECRET.slice(0, 20) }, /at least 32 bytes/],
   ]

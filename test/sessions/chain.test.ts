@@ -70,6 +70,10 @@ describe('the chain', () => {
     expect(await make({ tickets: undefined }).refusal({ ticket })).toBe('UNAUTHENTICATED key')
   })
 
+  it('rejects anonymous grants for the topics of a user', () => {
+    expect(() => make({ anonymous: { subscribe: ['news', 'users/{user}'] } })).toThrow(/anonymous.*\{user\}/)
+  })
+
   it('lets nobody in as nobody, unless that is allowed, and who brings something wrong not at all', async () => {
     expect(await make().refusal({})).toBe('UNAUTHENTICATED missing')
     const { chain, enter, refusal } = make({ anonymous: { subscribe: ['news'] }, cookie: 'session' })

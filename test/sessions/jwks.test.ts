@@ -3,6 +3,8 @@ import type { AddressInfo } from 'node:net'
 import { exportJWK } from 'jose'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { SessionManager } from '../../src/core/sessions.ts'
+import { loadConfig } from '../../src/server/config.ts'
+import { KeySetByUrl } from '../../src/sessions/jwks.ts'
 import { jwtSessions } from '../../src/sessions/jwt.ts'
 import { HS_OPTIONS, PAIRS, refusalOf, token } from './tokens.ts'
 
@@ -63,6 +65,25 @@ describe('a key set by its URL', () => {
     expect(await enter(signed('two', {}, 'ES256'))).toBe('taken')
     expect(fetches).toBe(1)
   })
+
+  it.each([
+    'http://10.0.0.3/jwks',
+    'http://127.0.0.1.example.org/',
+    'http://[::2]/',
+    'ftp://127.0.0.1/',
+    'file:///etc/keys',
+  ])('are not fetched from %s', text => {
+    expect(() => new KeySetByUrl({ url: new URL(text) })).toThrow(/jwksUrl must begin with https/)
+    expect(() => loadConfig({ flags: {}, env: { HUBLINE_SESSIONS_JWT_JWKS_URL: text } })).toThrow(/jwksUrl.*https/)
+  })
+
+  it.each([
+    'https://id.example.org/jwks',
+    'http://localhost:1/',
+    'http://127.0.0.1/',
+    'http://[::1]/',
+    'http://id.localhost/',
+  ])('may be fetched from %s', text => expect(() => new KeySetByUrl({ url: new URL(text) })).not.toThrow())
 
   it.each(['../../etc/passwd', "' OR 1=1 --", 'x'.repeat(4000), 'http://127.0.0.1:1/'])(
     'F4: kid %s chooses nothing, and fetches and reads nothing else',

@@ -1,8 +1,10 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { UnsecuredJWT } from 'jose'
 import { describe, expect, it } from 'vitest'
-import { parseTopicName } from '../../src/core/ids.ts'
+import { parseTopicName, type TopicName } from '../../src/core/ids.ts'
 import { parsePattern } from '../../src/core/patterns.ts'
+import type { Action, Session } from '../../src/core/sessions.ts'
+import { userSegment } from '../../src/sessions/grants.ts'
 import { type JwtOptions, jwtSessions } from '../../src/sessions/jwt.ts'
 import { CLAIMS, HS_OPTIONS, NOW, NOW_S, PAIRS, refusalOf, SECRET, spki, token } from './tokens.ts'
 
@@ -42,6 +44,42 @@ describe('a good token', () => {
     // An empty claim is a claim.
     const none = await generous.authenticate({ protocol: 'test', token: await token({ topics: {} }) })
     expect(generous.authorize(none, 'subscribe', news)).toBe(false)
+  })
+
+  it.each(['in the token', 'by default'])('grants the topics of its own user (%s)', async where => {
+    const topics = { subscribe: ['users/{user}/**', 'news'], publish: ['users/{user}'] }
+    const manager = jwtSessions({ ...HS_OPTIONS, ...(where === 'by default' && { defaultGrants: topics }) })
+    const given = where === 'by default' ? {} : { topics }
+    const ada = await manager.authenticate({ protocol: 'test', token: await token(given) })
+    const eve = await manager.authenticate({ protocol: 'test', token: await token({ ...given, sub: 'eve' }) })
+    const may = (session: Session, action: Action, topic: string) =>
+      manager.authorize(session, action, topic as TopicName)
+    expect(may(ada, 'subscribe', 'users/ada/inbox')).toBe(true)
+    expect(may(ada, 'publish', 'users/ada')).toBe(true)
+    expect(may(ada, 'subscribe', 'news')).toBe(true)
+    expect(may(ada, 'subscribe', 'users/eve/inbox')).toBe(false)
+    expect(may(eve, 'subscribe', 'users/eve/inbox')).toBe(true)
+    expect(may(eve, 'publish', 'users/ada')).toBe(false)
+    expect(may(ada, 'subscribe', 'users/{user}/inbox')).toBe(false)
+  })
+
+  it.each(['*', '**', 'a/b', '..', '.', '/', 'auth0|7', 'ann@example.org', 'ü', '\ud800', ':2a:', '{user}'])(
+    'of the user %j grants one segment and no other user’s',
+    async sub => {
+      const manager = jwtSessions({ ...HS_OPTIONS, defaultGrants: { subscribe: ['users/{user}/**'] } })
+      const session = await manager.authenticate({ protocol: 'test', token: await token({ sub }) })
+      const may = (topic: string) => manager.authorize(session, 'subscribe', topic as TopicName)
+      expect(may(`users/${userSegment(sub)}/inbox`)).toBe(true)
+      for (const other of ['ada', '2a', ':2a:', '*', 'a', 'auth0', '\ud801', '\ufffd', '7']) {
+        if (other !== sub) expect([other, may(`users/${userSegment(other)}/inbox`)]).toEqual([other, false])
+      }
+    },
+  )
+
+  it('of a user whose segment makes the topic too long grants nothing of it', async () => {
+    const manager = jwtSessions({ ...HS_OPTIONS, defaultGrants: { subscribe: ['users/{user}/**', 'news'] } })
+    const session = await manager.authenticate({ protocol: 'test', token: await token({ sub: 'ü'.repeat(100) }) })
+    expect(session.grants!.subscribe).toEqual(['news'])
   })
 
   it.each(['RS256', 'PS256', 'ES256', 'EdDSA'] as const)('may be signed by %s', async alg => {
@@ -136,6 +174,7 @@ describe('F2: options that would let too much through', () => {
     ['an RSA key of 1024 bits', { secret: undefined, publicKey: shortRsa(), algorithms: ['RS256'] }, /2048/],
     ['an EC key for RS256', { secret: undefined, publicKey: spki(PAIRS.ES256.publicKey), algorithms: ['RS256'] }, /ec/],
     ['a default grant that is no pattern', { defaultGrants: { subscribe: ['a b'] } }, /defaultGrants/],
+    ['a default grant with {user} in a segment', { defaultGrants: { subscribe: ['a-{user}'] } }, /defaultGrants/],
   ]
   it.each(cases)('%s', (_, wrong, message) => {
     const options = { ...HS_OPTIONS, ...wrong } as unknown as JwtOptions
@@ -287,6 +326,8 @@ describe('F7: a subscription token', () => {
     ['another spelling', { channel: '/news' }, 'PERMISSION_DENIED'],
     ['another user', { channel: 'news', sub: 'eve' }, 'PERMISSION_DENIED'],
     ['a time that is over', { channel: 'news', exp: NOW_S - 61, iat: NOW_S - 100 }, 'UNAUTHENTICATED expired'],
+    ['an expire_at that is over', { channel: 'news', expire_at: NOW_S - 600 }, 'UNAUTHENTICATED expired'],
+    ['an expire_at that is now', { channel: 'news', expire_at: NOW_S }, 'UNAUTHENTICATED expired'],
     ['a channel that is no text', { channel: 7 }, 'UNAUTHENTICATED claims'],
   ]
   it.each(cases)('for %s is refused', async (_, claims, answer) => {

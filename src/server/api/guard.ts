@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { HubError } from '../../core/errors.ts'
 import type { SessionManager } from '../../core/sessions.ts'
-import type { ApiKeys, KnownKey } from '../../sessions/api-keys.ts'
+import type { ApiKeys, KeyScope, KnownKey } from '../../sessions/api-keys.ts'
 
 /** Knows the keys: an ApiKeys, or what a test has in its place. Compares in constant time; never throws. */
 export type KeyRing = Pick<ApiKeys, 'size' | 'verify'>
@@ -13,10 +13,18 @@ export interface Logins {
 }
 
 /**
- * What a route of the operators' surface asks of whoever calls it. admin: everything. publish: to send and to publish, and nothing that
- * reads or changes what others do. session: the route asks the session manager itself. open: nothing, for it has nothing to tell.
+ * What a route of the operators' surface requires: a key with that scope or a wider one, a session (the route asks the session manager
+ * itself), or nothing (open).
  */
-export type Access = 'admin' | 'publish' | 'session' | 'open'
+export type Access = KeyScope | 'session' | 'open'
+
+/** What a key of each scope opens. */
+const OPENS: Readonly<Record<KeyScope, readonly Access[]>> = {
+  publish: ['publish'],
+  metrics: ['metrics'],
+  read: ['read', 'metrics'],
+  admin: ['admin', 'read', 'metrics', 'publish'],
+}
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -63,7 +71,7 @@ export class AdminGuard {
     this.#logins.checkLogins(request.ip)
     const key = this.#keys.verify(credential)
     if (key === undefined) throw await this.#refusal(request, credential)
-    if (!key.scopes.some(scope => scope === 'admin' || scope === access)) {
+    if (!key.scopes.some(scope => OPENS[scope].includes(access))) {
       throw new HubError('PERMISSION_DENIED', `key: ${key.name} has not the scope ${access} that this asks for`)
     }
     request.apiKey = key

@@ -15,6 +15,7 @@ export function monitoringRoutes(api: Api, { hub }: HubContext): void {
   api.add({
     method: 'GET',
     path: '/api/metrics',
+    access: 'metrics',
     tag: 'Monitoring',
     summary: 'Counts and times of each kind of work',
     answers: { 200: { description: 'Times in ms.', schema: hubMetrics } },

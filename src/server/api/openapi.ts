@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { ErrorCode } from '../../core/errors.ts'
 import { HTTP_STATUS } from '../errors.ts'
-import type { AnyApiRoute, ApiAnswer } from './route.ts'
+import { type AnyApiRoute, type ApiAnswer, accessOf } from './route.ts'
 
 type Json = Record<string, unknown>
 
@@ -47,7 +47,8 @@ const errorSchema = z
   .loose()
 
 function operation(route: AnyApiRoute): Json {
-  const { method, path, summary, description, tag, access = 'admin', errors = [] } = route
+  const { method, path, summary, description, tag, errors = [] } = route
+  const access = accessOf(route)
   const scope = access === 'open' || access === 'session' ? '' : `Scope: ${access}.`
   return {
     operationId: `${method.toLowerCase()}${path.replace(/^\/api/, '').replaceAll(/[/{}-]+(\w?)/g, (_, next) => next.toUpperCase())}`,

@@ -32,7 +32,7 @@ export interface ApiRoute<P extends z.ZodType, Q extends z.ZodType, B extends z.
   readonly summary: string
   readonly description?: string
   readonly tag: string
-  /** Default admin. */
+  /** Default: read for a GET, admin for the rest. */
   readonly access?: Access
   /** What the audit line calls it: of what changes something, or listens to others. */
   readonly audit?: string
@@ -68,7 +68,8 @@ export class Api {
   ): void {
     const any = route as unknown as AnyApiRoute
     this.describe(route)
-    const { method, path, access = 'admin', bodyLimit } = route
+    const { method, path, bodyLimit } = route
+    const access = accessOf(route)
     const sub = subResourceOf(path)
     if (sub !== undefined) {
       this.#addToTopics(any, sub)
@@ -92,7 +93,7 @@ export class Api {
     this.routes.push(route as unknown as AnyApiRoute)
   }
 
-  /** A router cannot tell where a name with slashes ends, so there is one route for all of a method, and we look. All are for admins. */
+  /** A router cannot tell where a name with slashes ends, so one route serves all paths of a method. */
   #addToTopics(route: AnyApiRoute, sub: SubResource | ''): void {
     const { method } = route
     const known = this.#topics.get(method)
@@ -105,6 +106,7 @@ export class Api {
     this.#app.route({
       method: method as HTTPMethods,
       url: '/api/topics/*',
+      config: { access: accessOf(route) },
       handler: (request, reply) => {
         const { topic, sub } = topicPath(request)
         const found = routes.get(sub)
@@ -114,6 +116,14 @@ export class Api {
       },
     })
   }
+}
+
+/** A GET under /api changes nothing. */
+export function accessOf({
+  method,
+  access = method === 'GET' ? 'read' : 'admin',
+}: Pick<AnyApiRoute, 'method' | 'access'>): Access {
+  return access
 }
 
 /** Of queries that have no keys. */

@@ -1,4 +1,6 @@
 import { z } from 'zod'
+import { KEY_SCOPES } from '../../sessions/api-keys.ts'
+import { isSafeKeySetUrl } from '../../sessions/jwks.ts'
 import { JWT_ALGORITHMS } from '../../sessions/jwt-keys.ts'
 import { MAX_TICKET_MS } from '../../sessions/tickets.ts'
 
@@ -11,7 +13,13 @@ const jwt = z.strictObject({
   secret: z.string().optional(),
   /** In PEM; "\n" may stand for its line ends. */
   publicKey: z.string().optional(),
-  jwksUrl: url.optional(),
+  jwksUrl: z
+    .string()
+    .refine(
+      text => URL.canParse(text) && isSafeKeySetUrl(new URL(text)),
+      'it must be an https:// URL (http:// is for loopback only)',
+    )
+    .optional(),
   algorithms: z.array(z.enum(JWT_ALGORITHMS)).default([]),
   issuer: z.array(z.string().min(1)).default([]),
   audience: z.array(z.string().min(1)).default([]),
@@ -36,7 +44,7 @@ const callback = z.strictObject({
 
 const apiKey = z.strictObject({
   sha256: z.string().regex(/^[0-9a-fA-F]{64}$/, 'it is 64 hexadecimal digits, as `hubline token key` prints them'),
-  scopes: z.array(z.enum(['publish', 'admin'])).min(1),
+  scopes: z.array(z.enum(KEY_SCOPES)).min(1),
 })
 
 /** Who may do what. */

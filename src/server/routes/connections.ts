@@ -81,7 +81,7 @@ export async function connectionRoutes(app: FastifyInstance, context: HubContext
     )
     for (const url of PATHS) {
       routes.post<ConnectionPath>(url, { bodyLimit: MAX_BYTES, config: { access: 'publish' } }, post)
-      routes.get<ConnectionPath>(url, get)
+      routes.get<ConnectionPath>(url, { config: { access: 'read' } }, get)
       routes.delete<ConnectionPath>(url, end)
     }
   }

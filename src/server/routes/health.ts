@@ -16,5 +16,7 @@ export function healthRoutes(app: FastifyInstance, { closing, degraded }: HubCon
 /** For scrapers. */
 export function metricsRoute(app: FastifyInstance, { hub, edge, processMetrics }: HubContext): void {
   const metrics = createMetrics(hub, edge, processMetrics)
-  app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.metrics()))
+  app.get('/metrics', { config: { access: 'metrics' } }, async (_request, reply) =>
+    reply.type(metrics.contentType).send(await metrics.metrics()),
+  )
 }

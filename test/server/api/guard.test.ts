@@ -12,10 +12,12 @@ import { TopicRules } from '../../../src/topics/registry.ts'
 const KEYS: Record<string, KeyScope[]> = {
   'the-admins-key': ['admin'],
   'the-backends-key': ['publish'],
+  'the-readers-key': ['read'],
+  'prometheus-key': ['metrics'],
   'no-scope': [],
 }
 const apiKeys: KeyRing = {
-  size: 3,
+  size: 5,
   verify: key => (Object.hasOwn(KEYS, key) ? { name: `name of ${key}`, scopes: KEYS[key]! } : undefined),
 }
 const CLIENT_TOKEN = 'header.of-a-client.signature'
@@ -81,12 +83,13 @@ async function ask({ app }: Table, { method, url }: { method: string; url: strin
   const { statusCode, headers: answered, body } = await app.inject({ method: method as 'GET', url: path, headers })
   return { status: statusCode, headers: answered, body }
 }
+const guardedBy = ({ routes }: Table) => routes.filter(({ url }) => !PUBLIC.includes(url) && !OPEN.includes(url))
 const bearer = (key: string) => ({ authorization: `Bearer ${key}` })
 
 describe('the routes of operators and backends', () => {
   it('G1: are found in the route table: each asks for a key, and answers 401, 401 and 403', async () => {
     const table = await whole()
-    const guarded = table.routes.filter(({ url }) => !PUBLIC.includes(url) && !OPEN.includes(url))
+    const guarded = guardedBy(table)
     expect(guarded.length).toBeGreaterThan(35)
     for (const route of guarded) {
       const name = `${route.method} ${route.url}`
@@ -101,6 +104,24 @@ describe('the routes of operators and backends', () => {
       expect([name, scoped === 403]).toEqual([name, !BACKENDS.includes(name)])
     }
     expect(guarded.map(({ method, url }) => `${method} ${url}`)).toEqual(expect.arrayContaining(BACKENDS))
+  })
+
+  it('let a key of the scope read read everything and change nothing', async () => {
+    const table = await whole()
+    for (const route of guardedBy(table)) {
+      const name = `${route.method} ${route.url}`
+      const opens = (await ask(table, route, bearer('the-readers-key'))).status !== 403
+      expect([name, opens]).toEqual([name, route.method === 'GET' && !BACKENDS.includes(name)])
+    }
+  })
+
+  it('let a key of the scope metrics read the metrics alone', async () => {
+    const table = await whole()
+    const open = []
+    for (const route of guardedBy(table)) {
+      if ((await ask(table, route, bearer('prometheus-key'))).status !== 403) open.push(`${route.method} ${route.url}`)
+    }
+    expect(open.sort()).toEqual(['GET /api/metrics', 'GET /metrics'])
   })
 
   it('let an admin in', async () => {
