@@ -4,6 +4,7 @@ import type { Hub } from '../hub.ts'
 import type { OperationMetrics } from '../sending/operation.ts'
 import { tcpProbe } from '../transports/tcp-probe.ts'
 import type { Edge } from './edge/edge.ts'
+import { droppedLogLines } from './log-output.ts'
 
 interface Sample {
   readonly labels: Record<string, string>
@@ -16,7 +17,12 @@ interface Sample {
  */
 export function createMetrics(hub: Hub, { refused }: Pick<Edge, 'refused'>, ofProcess: boolean): Registry {
   const registry = new Registry()
-  if (ofProcess) collectDefaultMetrics({ register: registry })
+  if (ofProcess) {
+    collectDefaultMetrics({ register: registry })
+    counters(registry, 'hubline_log_lines_dropped_total', 'Log lines dropped because stderr was not read', [], () => [
+      { labels: {}, value: droppedLogLines() },
+    ])
+  }
   const stats = statsOf(hub)
   clientMetrics(registry, stats)
   messageMetrics(registry, stats)

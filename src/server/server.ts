@@ -21,6 +21,7 @@ import { SECURITY_HEADERS } from './edge/headers.ts'
 import { errorHandler, refuseUnrouted } from './errors.ts'
 import { hubline, hublineOperators } from './fastify.ts'
 import { guide } from './guide.ts'
+import { stderrLog } from './log-output.ts'
 import { malformed } from './malformed.ts'
 import { requestLog } from './request-log.ts'
 import { openServerHub, type ServerHub } from './server-hub.ts'
@@ -66,7 +67,7 @@ interface Parts {
 
 /** `cut`, once aborted, ends what closing the app waits for. Throws CONFIG_INVALID. */
 async function createApp(config: Config, options: ServerOptions, cut: AbortSignal): Promise<Parts> {
-  const logger: FastifyBaseLogger = pino({ level: config.logLevel }, pino.destination({ fd: 2, sync: false }))
+  const logger: FastifyBaseLogger = pino({ level: config.logLevel }, stderrLog())
   const own = await openServerHub(config, options.topics, cut, logger)
   const app = createFastify(config, logger)
   await app.register(hubline, own.plugin)

@@ -1,0 +1,72 @@
+import { pino } from 'pino'
+
+/** Most characters of lines that wait for a reader of the log. */
+const MAX_WAITING = 1024 * 1024
+
+/** What a log is written to: `process.stderr`, or anything like it. */
+export interface LogStream {
+  readonly writableLength: number
+  write(text: string): boolean
+  on(event: 'error' | 'drain', listener: () => void): unknown
+}
+
+/**
+ * The destination of the server's log, for pino. Never blocks and keeps at most 1 MiB: while nothing reads the stream, lines are dropped
+ * and counted. Lines of one turn of the event loop are one write. A broken stream drops everything.
+ */
+export class LogOutput {
+  /** Lines that were dropped since the process began. */
+  dropped = 0
+  readonly #stream: LogStream
+  #told = 0
+  #lines = ''
+  #broken = false
+
+  /** @param onRoom called with the number of lines that were dropped, once the stream takes lines again */
+  constructor(stream: LogStream, onRoom: (lines: number) => void) {
+    this.#stream = stream
+    stream.on('error', () => {
+      this.#broken = true
+    })
+    stream.on('drain', () => {
+      const lines = this.dropped - this.#told
+      this.#told = this.dropped
+      if (lines > 0) onRoom(lines)
+    })
+  }
+
+  write(line: string): void {
+    if (this.#broken || this.#lines.length + this.#stream.writableLength + line.length > MAX_WAITING) {
+      this.dropped++
+      return
+    }
+    if (this.#lines === '') setImmediate(() => this.flushSync())
+    this.#lines += line
+  }
+
+  /** Hands the lines to the stream. pino calls it before the process ends by a fatal fault. */
+  flushSync(): void {
+    const lines = this.#lines
+    this.#lines = ''
+    if (lines !== '' && !this.#broken) this.#stream.write(lines)
+  }
+}
+
+let ofStderr: LogOutput | undefined
+
+/** The one of this process: several servers may log to the same stderr. */
+export function stderrLog(): LogOutput {
+  if (ofStderr === undefined) {
+    const output = new LogOutput(process.stderr, lines => {
+      pino(output).warn({ lines }, 'log lines were dropped because stderr was not read')
+    })
+    process.on('exit', () => output.flushSync())
+    ofStderr = output
+  }
+  return ofStderr
+}
+
+/** Lines that the log of this process has dropped. */
+export function droppedLogLines(): number {
+  return ofStderr?.dropped ?? 0
+}

@@ -1,0 +1,101 @@
+import { spawn } from 'node:child_process'
+import { EventEmitter, once } from 'node:events'
+import { describe, expect, it } from 'vitest'
+import { LogOutput } from '../../src/server/log-output.ts'
+
+/** A stream that takes nothing until it is told to. */
+class Stalled extends EventEmitter {
+  readonly taken: string[] = []
+  writableLength = 0
+
+  write(text: string): boolean {
+    this.taken.push(text)
+    this.writableLength += text.length
+    return false
+  }
+
+  drain(): void {
+    this.writableLength = 0
+    this.emit('drain')
+  }
+}
+
+const turn = () => new Promise(resolve => setImmediate(resolve))
+
+describe('the output of the log', () => {
+  it('writes the lines of one turn at once, in order', async () => {
+    const stream = new Stalled()
+    const output = new LogOutput(stream, () => {})
+    output.write('one\n')
+    output.write('two\n')
+    expect(stream.taken).toEqual([])
+    await turn()
+    expect(stream.taken).toEqual(['one\ntwo\n'])
+  })
+
+  it('keeps at most 1 MiB of lines that wait, whatever turn they are of, and counts the rest', async () => {
+    const stream = new Stalled()
+    const told: number[] = []
+    const output = new LogOutput(stream, lines => told.push(lines))
+    const line = `${'x'.repeat(1023)}\n`
+    for (let turns = 0; turns < 10; turns++) {
+      for (let i = 0; i < 500; i++) output.write(line)
+      await turn()
+    }
+    const taken = stream.taken.join('').length
+    expect(taken).toBe(1024 * 1024)
+    expect(output.dropped).toBe(5000 - 1024)
+    expect(told).toEqual([])
+    stream.drain()
+    stream.drain()
+    expect(told).toEqual([5000 - 1024])
+    output.write(line)
+    await turn()
+    expect(stream.taken.join('').length).toBe(taken + line.length)
+  })
+
+  it('drops and counts everything after the stream has broken', async () => {
+    const stream = new Stalled()
+    const output = new LogOutput(stream, () => {})
+    output.write('waits\n')
+    stream.emit('error')
+    output.write('late\n')
+    await turn()
+    expect([stream.taken, output.dropped]).toEqual([[], 1])
+  })
+})
+
+/** A server whose stderr nobody reads. */
+const program = `
+  import { startServer } from ${JSON.stringify(new URL('../../dist/server/server.js', import.meta.url).href)}
+  import { loadConfig } from ${JSON.stringify(new URL('../../dist/server/config.js', import.meta.url).href)}
+  import { droppedLogLines } from ${JSON.stringify(new URL('../../dist/server/log-output.js', import.meta.url).href)}
+  const server = await startServer(loadConfig({ env: {}, flags: { port: 0, logLevel: 'info' } }))
+  const line = 'x'.repeat(1000)
+  for (let i = 0; i < 20; i++) {
+    for (let j = 0; j < 500; j++) server.app.log.info(line)
+    await new Promise(resolve => setImmediate(resolve))
+  }
+  process.on('SIGTERM', async () => {
+    await server.close()
+    process.exit(0)
+  })
+  console.log(JSON.stringify({ dropped: droppedLogLines(), waiting: process.stderr.writableLength }))
+`
+
+describe('a server whose stderr nobody reads', () => {
+  it('keeps at most 1 MiB of its log, and ends at SIGTERM', async () => {
+    const child = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio: ['ignore', 'pipe', 'pipe'] })
+    try {
+      const [text] = await once(child.stdout, 'data')
+      const { dropped, waiting } = JSON.parse(String(text))
+      expect(waiting).toBeLessThanOrEqual(1024 * 1024)
+      expect(dropped).toBeGreaterThan(5000)
+      child.kill('SIGTERM')
+      const [code, signal] = await once(child, 'exit')
+      expect([code, signal]).toEqual([0, null])
+    } finally {
+      child.kill('SIGKILL')
+    }
+  })
+})
