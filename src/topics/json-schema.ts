@@ -3,6 +3,7 @@ import type { ErrorObject, Options, ValidateFunction } from 'ajv'
 import { HubError } from '../core/errors.ts'
 import { placeOf, printable } from './place.ts'
 import type { ValueCheck } from './schema.ts'
+import { limitTime, mayExplode, targetOf } from './schema-time.ts'
 
 export type JsonSchema = boolean | Readonly<Record<string, unknown>>
 
@@ -29,6 +30,9 @@ const OPTIONS: Options = {
   logger: false,
 }
 
+/** Without an id of its own, ajv does not find the root of a schema that it does not keep: `{"$ref": "#"}`. */
+const ROOT_ID = 'hubline:schema'
+
 interface Compiler {
   compile(schema: JsonSchema): ValidateFunction
   removeSchema(schema: JsonSchema): unknown
@@ -44,16 +48,18 @@ export function compileJsonSchema(schema: JsonSchema): ValueCheck {
     throw new HubError('REQUEST_INVALID', 'schema: it is a JSON Schema, which is an object')
   }
   const compiler = compilerOf(typeof schema === 'boolean' ? undefined : schema.$schema)
+  const rooted = typeof schema === 'boolean' || schema.$id !== undefined ? schema : { ...schema, $id: ROOT_ID }
   let validate: ValidateFunction
   try {
-    validate = compiler.compile(schema)
+    validate = compiler.compile(rooted)
   } catch (error) {
     throw new HubError('REQUEST_INVALID', `schema: ${explain(error, schema)}`)
   } finally {
     // Or it would be there for as long as the process.
-    if (typeof schema === 'object') compiler.removeSchema(schema)
+    if (typeof rooted === 'object') compiler.removeSchema(rooted)
   }
-  return value => (validate(value) ? undefined : describe(validate.errors![0]!))
+  const check: ValueCheck = value => (validate(value) ? undefined : describe(validate.errors![0]!))
+  return mayExplode(schema) ? limitTime(check) : check
 }
 
 /** ajv is loaded with the first schema: it costs as much to load as all the rest of the hub. */
@@ -101,9 +107,28 @@ function explain(error: unknown, schema: JsonSchema): string {
     return `${placeOf(path)}: ${printable(fault!)}`
   }
   if ('missingRef' in (error as object)) {
-    return `$ref: ${printable(String((error as { missingRef: unknown }).missingRef))} is not in the schema, and nothing is fetched`
+    const missing = String((error as { missingRef: unknown }).missingRef).replace(/^hubline:(schema)?/, '')
+    return `$ref: ${printable(missing)} is not in the schema, and nothing is fetched`
   }
+  if (error instanceof RangeError) return explainDepth(schema)
   return printable(message.replace(/^schema is invalid: data/, '').split(', data')[0]!)
+}
+
+/** The stack overflows where references lead in a circle without a step into the message, and where schemas nest too deep. */
+function explainDepth(schema: JsonSchema): string {
+  const path = pathTo(schema, (key, value) => key === '$ref' && leadsToItself(value, schema))
+  if (path.length === 0) return 'it nests too deep'
+  return `${placeOf(path)}: the reference leads back to itself without a step into the message`
+}
+
+function leadsToItself(reference: unknown, root: JsonSchema): boolean {
+  const seen = new Set<unknown>()
+  for (let next = reference; typeof next === 'string'; ) {
+    if (seen.has(next)) return true
+    seen.add(next)
+    next = (targetOf(next, root) as { $ref?: unknown } | undefined)?.$ref
+  }
+  return false
 }
 
 /** The first that is meant, breadth first: schemas may nest deeper than the stack. */

@@ -1,7 +1,9 @@
 import { describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
 import { HubError } from '../../src/core/errors.ts'
+import type { JsonSchema } from '../../src/topics/json-schema.ts'
 import { checkOf, type TopicSchema } from '../../src/topics/schema.ts'
+import { mayExplode } from '../../src/topics/schema-time.ts'
 import { MAX_JSON_DEPTH } from '../../src/wire/json.ts'
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
@@ -129,6 +131,21 @@ describe('a JSON Schema', () => {
     expect(refusal(schema)).toBe(sentence)
   })
 
+  it.each([undefined, 'http://json-schema.org/draft-07/schema#'])('may refer to itself as a whole (%s)', $schema => {
+    const tree = {
+      ...($schema && { $schema }),
+      type: 'object',
+      properties: { child: { $ref: '#' }, n: { type: 'number' } },
+    }
+    expect(check(tree, { child: { child: { n: 1 } } })).toBeUndefined()
+    expect(check(tree, { child: { child: { n: 'x' } } })).toBe('/child/child/n: must be number')
+  })
+
+  it('names the reference that leads in a circle', () => {
+    const circle = { $defs: { a: { $ref: '#/$defs/b' }, b: { $ref: '#/$defs/a' } }, $ref: '#/$defs/a' }
+    expect(refusal(circle)).toMatch(/^schema: \/\$ref: the reference leads back to itself/)
+  })
+
   it('one that nests beyond the stack is refused, and not more', () => {
     let schema: Record<string, unknown> = {}
     for (let depth = 0; depth < 20_000; depth++) schema = { not: schema }
@@ -180,5 +197,60 @@ describe('a Standard Schema', () => {
     const late = { '~standard': { validate: () => Promise.reject(new Error('too late')) } }
     expect(() => check(late, 1)).toThrow(/at once/)
     await Promise.resolve()
+  })
+})
+
+/** Recursive by two branches: each level of the message doubles the work. */
+const doubling = {
+  $defs: {
+    n: {
+      oneOf: [
+        { type: 'number' },
+        { type: 'array', items: { $ref: '#/$defs/n' } },
+        { type: 'array', prefixItems: [{ $ref: '#/$defs/n' }], maxItems: 1 },
+      ],
+    },
+  },
+  $ref: '#/$defs/n',
+}
+/** No cycle, and 2^30 ways through it. */
+const chain = {
+  $defs: Object.fromEntries(
+    Array.from({ length: 30 }, (_, i) => [
+      `d${i}`,
+      i === 29 ? { type: 'number' } : { anyOf: [{ $ref: `#/$defs/d${i + 1}` }, { $ref: `#/$defs/d${i + 1}` }] },
+    ]),
+  ),
+  $ref: '#/$defs/d0',
+}
+const ITEMS = Array.from({ length: 30_000 }, (_, i) => `{"a":{"b":${i}}}`)
+
+describe('a check that can explode', () => {
+  it.each<[string, JsonSchema, string]>([
+    ['a recursive oneOf', doubling, `${'['.repeat(30)}"x"${']'.repeat(30)}`],
+    ['a chain of anyOf', chain, '"x"'],
+    ['a pattern', { pattern: '^(a+)+$' }, JSON.stringify(`${'a'.repeat(60)}b`)],
+    ['a pattern of a name', { patternProperties: { '^(a+)+$': true } }, `{"${'a'.repeat(60)}b":1}`],
+    ['uniqueItems', { uniqueItems: true }, `[${ITEMS}]`],
+  ])('ends after 50 ms: %s', (_, schema, text) => {
+    expect(check(schema, text)).toBe('payload: the check against the schema took longer than 50 ms')
+    // The limit leaves nothing behind.
+    expect(check(schema, '{"c":1}')).toBe(check({ ...(schema as object), $comment: 'fresh' }, '{"c":1}'))
+  })
+
+  it.each<[unknown, boolean]>([
+    [true, false],
+    [{ type: 'object', properties: { price: { type: 'number' } }, required: ['price'] }, false],
+    [{ properties: { a: { $ref: '#/$defs/p' }, b: { $ref: '#/$defs/p' } }, $defs: { p: { type: 'number' } } }, false],
+    [{ pattern: '^[A-Z]{3}-\\d{4}$' }, false],
+    [{ pattern: '^[A-Z]{3,5}$' }, true],
+    [{ properties: { child: { $ref: '#' } } }, true],
+    [{ $defs: { 'a/b': { items: { $ref: '#/$defs/a~1b' } } }, $ref: '#/$defs/a~1b' }, true],
+    [{ $defs: { a: { items: { $ref: '#/$defs/b' } }, b: { items: { $ref: '#/$defs/a' } } }, $ref: '#/$defs/a' }, true],
+    [{ $ref: 'other#/x' }, true],
+    [{ $ref: '#anchor' }, true],
+    [{ $dynamicRef: '#node' }, true],
+  ])('knows that of %j: %s', (schema, explodes) => {
+    expect(mayExplode(schema as JsonSchema)).toBe(explodes)
   })
 })
