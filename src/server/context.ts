@@ -19,6 +19,7 @@ import { AdminGuard, type KeyRing } from './api/guard.ts'
 import { Idempotency } from './api/idempotency.ts'
 import type { Edge } from './edge/edge.ts'
 import type { Receivers } from './receivers.ts'
+import type { Rejections } from './rejections.ts'
 import { releaseUpgrade } from './release.ts'
 import type { SubscriberRequest } from './subscriber.ts'
 import { UserAgents } from './user-agents.ts'
@@ -60,6 +61,7 @@ export interface ContextOptions {
   readonly edge: Edge
   /** What /@connections lets through. */
   readonly requestsPerSecond: number
+  readonly rejections: Rejections
   /** What does not work, though the hub does: for /health/ready. */
   readonly degraded: () => string | undefined
   /** @fastify/websocket is ours and not the app's: no `errorHandler` but ours waits for the errors of our sockets. */
@@ -81,6 +83,7 @@ export class HubContext {
   readonly topicRules: TopicRules | undefined
   readonly edge: Edge
   readonly requestsPerSecond: number
+  readonly rejections: Rejections
   readonly degraded: () => string | undefined
   readonly userAgents: UserAgents
   readonly guard: AdminGuard
@@ -108,6 +111,7 @@ export class HubContext {
     this.topicRules = options.topicRules
     this.edge = options.edge
     this.requestsPerSecond = options.requestsPerSecond
+    this.rejections = options.rejections
     this.degraded = options.degraded
     this.processMetrics = options.processMetrics
     const open = this.apiKeys.size === 0 && (options.operatorsApart || sessions === openSessions)
@@ -139,6 +143,7 @@ export class HubContext {
     this.heartbeat[Symbol.dispose]()
     this.edge[Symbol.dispose]()
     this.watch[Symbol.dispose]()
+    this.rejections.end()
     this.#report = await this.hub.shutdown({ drainMs: FLUSH_MS, ...this.#ending })
   }
 
@@ -206,7 +211,9 @@ export class HubContext {
 
   /** The first thing that is done with a WebSocket. */
   release(webSocket: WebSocket, request: FastifyRequest): void {
-    if (this.#ownSockets && request.hubResponse) releaseUpgrade(webSocket, request.hubResponse, request.log)
+    if (this.#ownSockets && request.hubResponse) {
+      releaseUpgrade(webSocket, request.hubResponse, request.log, this.rejections)
+    }
   }
 
   /** Of a WebSocket that may close before it is a client. */

@@ -80,8 +80,14 @@ function describeIssues({ issues }: ZodError): string {
   return path === '' ? first.message : `${path}: ${first.message}`
 }
 
-/** Fastify's error handler. `maxMessageBytes` is what most bodies may have: the error must name it, or the route's own. */
-export function errorHandler(maxMessageBytes: number) {
+/**
+ * Fastify's error handler. `maxMessageBytes` is what most bodies may have: the error must name it, or the route's own. `rejected` hears of
+ * each error that is answered.
+ */
+export function errorHandler(
+  maxMessageBytes: number,
+  rejected: (error: HubError, request: FastifyRequest) => void = () => {},
+) {
   return (error: unknown, request: FastifyRequest, reply: FastifyReply): void => {
     const known = toHubError(error)
     const limit = (error as FastifyError).code === TOO_LARGE ? request.routeOptions.bodyLimit : maxMessageBytes
@@ -91,6 +97,7 @@ export function errorHandler(maxMessageBytes: number) {
       known.code === 'MESSAGE_TOO_LARGE' && !known.message.includes(String(limit))
         ? new HubError(known.code, `body: it is larger than the ${limit} bytes that it may have`)
         : known
+    rejected(told, request)
     if (status === 503 || status === 429) reply.header('retry-after', retryAfter(known))
     if (status === 401) reply.header('www-authenticate', challenge(known))
     if (status === 426) reply.header('upgrade', 'websocket').header('connection', 'upgrade')

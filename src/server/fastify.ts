@@ -24,6 +24,7 @@ import { corsOptions, SECURITY_HEADERS } from './edge/headers.ts'
 import { limitLogins } from './edge/logins.ts'
 import { errorHandler } from './errors.ts'
 import { Receivers } from './receivers.ts'
+import { Rejections } from './rejections.ts'
 import { socketFailed } from './release.ts'
 import { chooseSubprotocol, clientProtocolRoute } from './routes/client-protocol.ts'
 import { connectionRoutes } from './routes/connections.ts'
@@ -111,11 +112,12 @@ async function plugin(app: FastifyInstance, options: HublinePluginOptions): Prom
     hub.scheduler,
     BURST_PER_SUBSCRIPTION * hub.limits.maxSubscriptionsPerClient,
   )
+  const rejections = new Rejections(hub.scheduler, app.log)
   const sessions = limitLogins(options.sessions ?? openSessions, edge)
   const context = new HubContext({
     ...{ hub, sessions, pingMs, maxMessageBytes, ownSockets, ending },
     ...{ pongMs: options.pongMs, idleMs: options.idleMs },
-    ...{ receivers, edge, requestsPerSecond, degraded, topicRules: options.topicRules },
+    ...{ receivers, edge, requestsPerSecond, rejections, degraded, topicRules: options.topicRules },
     ...{ operatorsApart: !withOperators, processMetrics: options.processMetrics ?? true },
     ...{ apiKeys: options.apiKeys, tickets: options.tickets, revocations: options.revocations },
   })
@@ -133,7 +135,7 @@ async function plugin(app: FastifyInstance, options: HublinePluginOptions): Prom
     app.decorate('hublineSockets', true)
     await app.register(websocket, {
       options: { ...WS_LIMITS, maxPayload: maxMessageBytes + ENVELOPE_BYTES, handleProtocols: chooseSubprotocol },
-      errorHandler: (error, webSocket, request) => socketFailed(webSocket, request.log, error),
+      errorHandler: (error, webSocket, request) => socketFailed(webSocket, request.log, rejections, error),
     })
   }
   await app.register(surface, { context, withOperators, origins: options.edge?.origins ?? [] })
@@ -201,7 +203,9 @@ async function prepare(app: FastifyInstance, context: HubContext, origins: reado
   app.decorateRequest('subscriber', undefined)
   app.decorateRequest('hubClientId', undefined)
   app.decorateRequest('hubResponse', undefined)
-  app.setErrorHandler(errorHandler(context.maxMessageBytes))
+  app.setErrorHandler(
+    errorHandler(context.maxMessageBytes, (error, request) => context.rejections.request(error, request)),
+  )
   // With a callback, as all hooks of the way to a subscription: a promise would cost every connection a turn.
   const { edge } = context
   app.addHook('onRequest', (request, _reply, done) => {

@@ -5,6 +5,7 @@ import type { OperationMetrics } from '../sending/operation.ts'
 import { tcpProbe } from '../transports/tcp-probe.ts'
 import type { Edge } from './edge/edge.ts'
 import { droppedLogLines } from './log-output.ts'
+import type { Rejections } from './rejections.ts'
 
 interface Sample {
   readonly labels: Record<string, string>
@@ -15,10 +16,17 @@ interface Sample {
  * The hub's plain counters in Prometheus's form, read when scraped and not before. Labels are bounded: protocols, policies,
  * reasons, operations and states, never topics or clients.
  */
-export function createMetrics(hub: Hub, { refused }: Pick<Edge, 'refused'>, ofProcess: boolean): Registry {
+export function createMetrics(
+  hub: Hub,
+  { refused }: Pick<Edge, 'refused'>,
+  rejections: Pick<Rejections, 'counts'>,
+  ofProcess: boolean,
+): Registry {
   const registry = new Registry()
   if (ofProcess) {
     collectDefaultMetrics({ register: registry })
+    // These are gauges with the name of a counter. The ones with a label `type` say the same.
+    for (const name of ['handles', 'requests', 'resources']) registry.removeSingleMetric(`nodejs_active_${name}_total`)
     counters(registry, 'hubline_log_lines_dropped_total', 'Log lines dropped because stderr was not read', [], () => [
       { labels: {}, value: droppedLogLines() },
     ])
@@ -29,6 +37,10 @@ export function createMetrics(hub: Hub, { refused }: Pick<Edge, 'refused'>, ofPr
   operationMetrics(registry, hub)
   counters(registry, 'hubline_refused_total', 'What a limit refused, by its setting', ['limit'], () =>
     Object.entries({ ...refused, ...stats().refused }).map(([limit, value]) => ({ labels: { limit }, value })),
+  )
+  const rejected = 'What was rejected of clients and publishers, by error code and reason'
+  counters(registry, 'hubline_rejected_total', rejected, ['code', 'reason'], () =>
+    [...rejections.counts].map(({ code, reason, count }) => ({ labels: { code, reason }, value: count })),
   )
   return registry
 }
@@ -80,7 +92,7 @@ function messageMetrics(registry: Registry, stats: () => ConnectionStats): void 
   )
 }
 
-const QUANTILES = { p50: '0.5', p95: '0.95', p99: '0.99', max: '1' } as const
+const STATISTICS = ['p50', 'p95', 'p99', 'max'] as const
 
 function operationMetrics(registry: Registry, { operations }: Hub): void {
   const each = (read: (metrics: OperationMetrics) => Sample[]): Sample[] =>
@@ -101,11 +113,11 @@ function operationMetrics(registry: Registry, { operations }: Hub): void {
     each(({ retries }) => one(retries)),
   )
   const help = 'How long operations took since the hub began'
-  gauges(registry, 'hubline_operation_duration_seconds', help, ['operation', 'quantile'], () =>
+  gauges(registry, 'hubline_operation_duration_seconds', help, ['operation', 'statistic'], () =>
     each(metrics =>
-      Object.entries(QUANTILES).flatMap(([key, quantile]) => {
-        const ms = metrics[key as keyof typeof QUANTILES]
-        return ms === undefined ? [] : [{ labels: { quantile }, value: ms / 1000 }]
+      STATISTICS.flatMap(statistic => {
+        const ms = metrics[statistic]
+        return ms === undefined ? [] : [{ labels: { statistic }, value: ms / 1000 }]
       }),
     ),
   )

@@ -1,28 +1,34 @@
 import type { ServerResponse } from 'node:http'
 import type { FastifyBaseLogger } from 'fastify'
 import type { WebSocket } from 'ws'
+import type { Rejections } from './rejections.ts'
 
 /** What the server holds of a request lives as long as something points to it, and a subscription is open for days. */
 
 /** What is done about a WebSocket that fails. */
-export function socketFailed(webSocket: WebSocket, log: FastifyBaseLogger, error: Error): void {
-  log.warn({ err: error }, 'websocket failed')
+export function socketFailed(webSocket: WebSocket, log: FastifyBaseLogger, rejections: Rejections, error: Error): void {
+  rejections.frame(error, log)
   webSocket.terminate()
 }
 
 /** In a function of its own, for a closure keeps whatever the closures of its function use. */
-function failing(webSocket: WebSocket, log: FastifyBaseLogger): (error: Error) => void {
-  return error => socketFailed(webSocket, log, error)
+function failing(webSocket: WebSocket, log: FastifyBaseLogger, rejections: Rejections): (error: Error) => void {
+  return error => socketFailed(webSocket, log, rejections, error)
 }
 
 /**
  * Lets go of the request of a WebSocket that has just been opened: @fastify/websocket keeps it to tell the `errorHandler`, and the socket
  * keeps it for its response, which nobody will send. Who waits for the response to close still hears of it.
  */
-export function releaseUpgrade(webSocket: WebSocket, response: ServerResponse, log: FastifyBaseLogger): void {
+export function releaseUpgrade(
+  webSocket: WebSocket,
+  response: ServerResponse,
+  log: FastifyBaseLogger,
+  rejections: Rejections,
+): void {
   // Added right before the handler was called, so it is the last one.
   const keeper = webSocket.listeners('error').at(-1)
-  webSocket.on('error', failing(webSocket, log))
+  webSocket.on('error', failing(webSocket, log, rejections))
   if (keeper) webSocket.off('error', keeper as () => void)
   if (response.socket && response.listenerCount('close') === 0) response.detachSocket(response.socket)
 }

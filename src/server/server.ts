@@ -20,6 +20,7 @@ import type { HubContext } from './context.ts'
 import { SECURITY_HEADERS } from './edge/headers.ts'
 import { errorHandler, refuseUnrouted } from './errors.ts'
 import { hubline, hublineOperators } from './fastify.ts'
+import { fileLimit, warnAtFileLimit } from './file-limit.ts'
 import { guide } from './guide.ts'
 import { stderrLog } from './log-output.ts'
 import { malformed } from './malformed.ts'
@@ -69,7 +70,8 @@ interface Parts {
 async function createApp(config: Config, options: ServerOptions, cut: AbortSignal): Promise<Parts> {
   const logger: FastifyBaseLogger = pino({ level: config.logLevel }, stderrLog())
   const own = await openServerHub(config, options.topics, cut, logger)
-  const app = createFastify(config, logger)
+  // The plugin makes what counts rejections, and no request comes before it.
+  const app: FastifyInstance = createFastify(config, logger, () => app.hubContext.rejections)
   await app.register(hubline, own.plugin)
   const context = app.hubContext
   context.edge.guard(app.server)
@@ -122,7 +124,7 @@ async function createAdmin(
   tenants: readonly Tenant[],
   logger: FastifyBaseLogger,
 ): Promise<FastifyInstance> {
-  const admin = createFastify(config, logger)
+  const admin = createFastify(config, logger, () => context.rejections)
   context.edge.guard(admin.server)
   admin.addHook('onRequest', (request, reply, done) => {
     if (endsPipelined(request, reply)) return
@@ -135,9 +137,14 @@ async function createAdmin(
   return admin
 }
 
-function createFastify(config: Config, logger: FastifyBaseLogger): FastifyInstance {
+function createFastify(
+  config: Config,
+  logger: FastifyBaseLogger,
+  rejections: () => HubContext['rejections'],
+): FastifyInstance {
   const { maxMessageBytes } = config
-  const app = Fastify({
+  const onError = errorHandler(maxMessageBytes, (error, request) => rejections().request(error, request))
+  const app: FastifyInstance = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: maxMessageBytes,
@@ -153,12 +160,12 @@ function createFastify(config: Config, logger: FastifyBaseLogger): FastifyInstan
     exposeHeadRoutes: false,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
     // What no route is found for: a path that cannot be read, or is too long.
-    frameworkErrors: errorHandler(maxMessageBytes),
+    frameworkErrors: onError,
     genReqId: () => randomUUID(),
     childLoggerFactory: requestLog,
   })
   app.server.headersTimeout = config.timeouts.headersMs
-  app.setErrorHandler(errorHandler(maxMessageBytes))
+  app.setErrorHandler(onError)
   return app
 }
 
@@ -168,6 +175,8 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
   const { app, admin, hubs, contexts, tenants } = await createApp(config, options, cut.signal)
   const sockets = [app, ...(admin ? [admin] : [])].map(trackSockets)
   tuneSockets(app, config.tcp)
+  const files = fileLimit()
+  if (files !== undefined) warnAtFileLimit(app.server, files, app.hub.scheduler, app.log)
   const end = async (): Promise<void> => {
     app.server.close()
     // All at once: the app would close one hub after the other.

@@ -18,6 +18,8 @@ export interface TopicsContext {
   readonly parsePolicy: (input: unknown) => DeliveryPolicy
   readonly presence: JoinsAndLeaves
   readonly grants: Grants
+  /** Called with each error that is answered, or ends a connection. */
+  readonly rejected: (error: unknown, clientId: string) => void
 }
 
 /** Whose subscriptions they are. */

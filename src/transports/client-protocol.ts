@@ -1,3 +1,4 @@
+import { HubError } from '../core/errors.ts'
 import type { ClientId } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
@@ -23,6 +24,8 @@ export interface ClientProtocolOptions {
   readonly parsePolicy: (input: unknown) => DeliveryPolicy
   /** Default 10,000. */
   readonly connectTimeoutMs?: number
+  /** Called for each command that is answered with an error of the hub, or ends the connection by one. For counters and logs. */
+  readonly rejected?: (error: HubError, clientId: string) => void
 }
 
 /**
@@ -32,12 +35,15 @@ export interface ClientProtocolOptions {
  */
 export function clientProtocol(options: ClientProtocolOptions): Transport<WebSocketChannel> {
   const { hub, sessions = openSessions, parsePolicy, connectTimeoutMs = CONNECT_TIMEOUT_MS } = options
+  const rejected = (error: unknown, id: string): void => {
+    if (error instanceof HubError) options.rejected?.(error, id)
+  }
   const byId = new Map<ClientId, ClientSession>()
   const maxCommands = Math.max(MIN_COMMANDS, 2 * hub.limits.maxSubscriptionsPerClient)
   const presence = new JoinsAndLeaves(hub)
   const grants = new Grants(({ id }, topic) => byId.get(id)?.topics?.expired(topic))
   const gate = gateOf(hub, sessions)
-  const context = { hub, sessions, gate, parsePolicy, connectTimeoutMs, maxCommands, byId, presence, grants }
+  const context = { hub, sessions, gate, parsePolicy, connectTimeoutMs, maxCommands, byId, presence, grants, rejected }
   hub.events.on('subscribe', ({ id, topic }) => {
     byId.get(id)?.topics?.subscribed(topic)
     presence.joined(topic, id)

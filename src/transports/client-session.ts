@@ -174,8 +174,8 @@ export class ClientSession implements Client {
     } catch (error) {
       const known = protocolError(error)
       if (known === undefined) this.#fault(error)
-      const id = 'id' in command ? command.id : undefined
-      if (id !== undefined) this.reply(errorReply(id, known ?? ERRORS.internal))
+      this.#context.rejected(error, this.id)
+      if ('id' in command && command.id !== undefined) this.reply(errorReply(command.id, known ?? ERRORS.internal))
     }
     return namesMany(command) ? REPLY_BYTES_PER_TURN : this.#replied - before
   }
@@ -235,6 +235,7 @@ export class ClientSession implements Client {
       if (known?.code === ERRORS.tokenExpired.code && !this.#ended) this.#webSocket.send(errorReply(id, known))
       const refusal = refusalOf(error, token)
       if (refusal === undefined) this.#fault(error)
+      this.#context.rejected(error, this.id)
       this.#disconnect(refusal ?? DISCONNECTS.serverError)
     }
   }
@@ -275,8 +276,7 @@ export class ClientSession implements Client {
   }
 
   #malformed(why: string): void {
-    const [code, reason] = DISCONNECTS.badRequest
-    this.#disconnect([code, `${reason}: ${why}`])
+    this.#disconnect([DISCONNECTS.badRequest[0], `${DISCONNECTS.badRequest[1]}: ${why}`])
   }
 
   #disconnect(disconnect: Disconnect): void {

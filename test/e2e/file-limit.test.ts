@@ -14,11 +14,12 @@ afterEach(() => {
 })
 
 /** A server that may not open more files than this; resolves to its port. */
-async function serve(): Promise<number> {
+async function serve(lines: string[]): Promise<number> {
   const command = `ulimit -n ${FILES} && exec '${process.execPath}' '${MAIN}' serve --port 0 --log-level warn`
   const child = spawn('bash', ['-c', command], { stdio: ['ignore', 'pipe', 'pipe'] })
   server = child
   let text = ''
+  child.stderr.on('data', data => lines.push(...String(data).trim().split('\n')))
   return new Promise((resolve, reject) => {
     child.stdout.on('data', data => {
       text += String(data)
@@ -45,7 +46,8 @@ async function until(condition: () => boolean): Promise<void> {
 it.skipIf(!hasBash())(
   'D14: out of files the server lives, serves whom it has, and takes others once some have gone',
   async () => {
-    const port = await serve()
+    const lines: string[] = []
+    const port = await serve(lines)
     let heard = ''
     let ended = 0
     const stream = connect(port, '127.0.0.1')
@@ -68,6 +70,14 @@ it.skipIf(!hasBash())(
     publisher.write('5\r\nhello\r\n')
     await until(() => heard.includes('hello'))
     expect(server!.exitCode).toBeNull()
+    // Once, though some 150 connections were cut.
+    expect(lines.map(line => JSON.parse(line))).toEqual([
+      expect.objectContaining({
+        level: 40,
+        limit: FILES,
+        msg: expect.stringMatching(/^out of file descriptors.*ulimit -n/),
+      }),
+    ])
 
     for (const socket of sockets.splice(2)) socket.destroy()
     const ready = async () =>

@@ -12,7 +12,8 @@ const PATH = '/connection/websocket'
 /** `/connection/websocket`: many topics on one socket, changed at run time. */
 export function clientProtocolRoute(app: FastifyInstance, context: HubContext): void {
   const { hub, gate, heartbeat } = context
-  const protocol = clientProtocol({ hub, sessions: gate.sessions, parsePolicy })
+  const rejected = (error: HubError, client: string): void => context.rejections.client(error, client)
+  const protocol = clientProtocol({ hub, sessions: gate.sessions, parsePolicy, rejected })
   app.route({
     method: 'GET',
     url: PATH,

@@ -14,8 +14,8 @@ export function healthRoutes(app: FastifyInstance, { closing, degraded }: HubCon
 }
 
 /** For scrapers. */
-export function metricsRoute(app: FastifyInstance, { hub, edge, processMetrics }: HubContext): void {
-  const metrics = createMetrics(hub, edge, processMetrics)
+export function metricsRoute(app: FastifyInstance, { hub, edge, rejections, processMetrics }: HubContext): void {
+  const metrics = createMetrics(hub, edge, rejections, processMetrics)
   app.get('/metrics', { config: { access: 'metrics' } }, async (_request, reply) =>
     reply.type(metrics.contentType).send(await metrics.metrics()),
   )

@@ -140,6 +140,7 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
       )
     } catch (error) {
       const { message } = error as HubError
+      if (error instanceof HubError) context.rejections.request(error, request)
       webSocket.close(
         error instanceof HubError && error.code === 'LIMIT_EXCEEDED'
           ? CLOSE_CODES.overloaded[0]
@@ -181,7 +182,7 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
     } catch (error) {
       const refused = toHubError(error)
       const { code, message } = refused
-      log.warn({ client: client.id, reason: message }, 'publication refused')
+      context.rejections.client(refused, client.id, log)
       if (code === 'MESSAGE_TOO_LARGE') webSocket.close(TOO_BIG, message.slice(0, 120))
       else client.close(reasonOf(refused))
     }
