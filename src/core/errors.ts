@@ -33,6 +33,7 @@ export type ErrorCode =
   | 'UPGRADE_INVALID'
   | 'UPGRADE_REQUIRED'
   | 'NOT_FOUND'
+  | 'METHOD_NOT_ALLOWED'
   | 'CONFIG_INVALID'
   | 'PORT_IN_USE'
   | 'BIND_REFUSED'

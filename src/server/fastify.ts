@@ -22,14 +22,17 @@ import { logDeliveries } from './delivery-log.ts'
 import { Edge, type EdgeOptions } from './edge/edge.ts'
 import { corsOptions, SECURITY_HEADERS } from './edge/headers.ts'
 import { limitLogins } from './edge/logins.ts'
+import { ignoreUpgradeOffers } from './edge/upgrade-offers.ts'
 import { errorHandler } from './errors.ts'
 import { Receivers } from './receivers.ts'
 import { Rejections } from './rejections.ts'
 import { socketFailed } from './release.ts'
+import { RouteMethods } from './route-methods.ts'
 import { chooseSubprotocol, clientProtocolRoute } from './routes/client-protocol.ts'
 import { connectionRoutes } from './routes/connections.ts'
 import { healthRoutes, metricsRoute } from './routes/health.ts'
-import { publishRoutes, topicRoutes } from './routes/topics.ts'
+import { publishRoutes } from './routes/publishing.ts'
+import { topicRoutes } from './routes/topics.ts'
 import { checkRequest, endsPipelined } from './upgrade.ts'
 
 export interface HublinePluginOptions {
@@ -121,6 +124,7 @@ async function plugin(app: FastifyInstance, options: HublinePluginOptions): Prom
     ...{ operatorsApart: !withOperators, processMetrics: options.processMetrics ?? true },
     ...{ apiKeys: options.apiKeys, tickets: options.tickets, revocations: options.revocations },
   })
+  ignoreUpgradeOffers(app.server)
   app.decorate('hub', hub)
   app.decorate('hubContext', context)
   hub.events.on('fault', ({ error, where }) => app.log.error({ err: error, where }, 'fault'))
@@ -165,20 +169,25 @@ interface SurfaceOptions {
 /** In a scope of its own: what it adds to requests and how it tells errors is not the app's business. */
 const surface: FastifyPluginAsync<SurfaceOptions> = async (app, { context, withOperators, origins }) => {
   await prepare(app, context, origins)
+  const methods = new RouteMethods(app)
   topicRoutes(app, context)
   await publishRoutes(app, context)
   clientProtocolRoute(app, context)
   await app.register(probes, { context })
   await app.register(ticketRoutes, { context })
   if (withOperators) await app.register(operators, { context })
+  methods.complete()
 }
 
 /** The operators' part alone, on an app of its own. */
 const operatorsAlone: FastifyPluginAsync<{ context: HubContext }> = async (app, { context }) => {
+  ignoreUpgradeOffers(app.server)
   await app.register(async scope => {
     await prepare(scope, context, [])
+    const methods = new RouteMethods(scope)
     await scope.register(probes, { context })
     await scope.register(operators, { context })
+    methods.complete()
   })
 }
 

@@ -25,6 +25,7 @@ import { guide } from './guide.ts'
 import { stderrLog } from './log-output.ts'
 import { malformed } from './malformed.ts'
 import { requestLog } from './request-log.ts'
+import { RouteMethods } from './route-methods.ts'
 import { openServerHub, type ServerHub } from './server-hub.ts'
 import { addTenant, addTenantOperators, type Tenant, tenantConfig } from './tenants.ts'
 import { endsPipelined, refuseUpgrade } from './upgrade.ts'
@@ -115,7 +116,9 @@ const pages: FastifyPluginAsync<{ context: HubContext; plugins: NonNullable<Serv
     done()
   })
   await app.register(helmet, SECURITY_HEADERS)
+  const methods = new RouteMethods(app)
   for (const plugin of plugins) await app.register(plugin, { hub: context.hub })
+  methods.complete()
 }
 
 async function createAdmin(

@@ -39,7 +39,7 @@ export function checkRequest(
   }
   if (!request.ws) {
     checkBody(request)
-    if (opensClient) (reply.raw as MarkedResponse)[ENDLESS] = true
+    if (opensClient && raw.method === 'GET') (reply.raw as MarkedResponse)[ENDLESS] = true
     if (socket === 'only') {
       throw new HubError(
         'UPGRADE_REQUIRED',
@@ -49,9 +49,6 @@ export function checkRequest(
     return
   }
   refuse(request, socket)
-  if (raw.headers.upgrade?.toLowerCase() !== 'websocket') {
-    throw new HubError('UPGRADE_INVALID', 'upgrade: only websocket is spoken here')
-  }
   if (raw.httpVersion !== '1.1') {
     throw new HubError(
       'UPGRADE_INVALID',
@@ -82,8 +79,8 @@ function refuse(request: FastifyRequest, socket: 'only' | 'also' | undefined): v
 function checkBody(request: FastifyRequest): void {
   const { method, headers, httpVersion } = request.raw
   const { 'content-length': length = '0', 'transfer-encoding': coding } = headers
-  if (method === 'GET' && (length !== '0' || coding !== undefined)) {
-    throw new HubError('REQUEST_INVALID', 'body: a GET has none; to publish, POST it')
+  if ((method === 'GET' || method === 'HEAD') && (length !== '0' || coding !== undefined)) {
+    throw new HubError('REQUEST_INVALID', `body: a ${method} has none; to publish, POST it`)
   }
   // Node reads whatever ends in chunked, and would take what is compressed for the message.
   if (coding !== undefined && (coding.toLowerCase() !== 'chunked' || httpVersion !== '1.1')) {
@@ -99,10 +96,16 @@ export function endsPipelined({ raw }: FastifyRequest, reply: FastifyReply): boo
   // It is behind nothing.
   if (reply.raw.socket !== null) return false
   const { _httpMessage: ahead } = raw.socket as AnsweringSocket
-  if (ahead?._last !== true && ahead?.[ENDLESS] !== true) return false
+  if (!isLast(ahead)) return false
   reply.hijack()
   raw.socket.destroy()
   return true
+}
+
+/** Nothing may be answered behind this response: it has no end, or the connection ends with it. */
+export function isLast(response: ServerResponse | null | undefined): boolean {
+  const { _last, [ENDLESS]: endless } = (response ?? {}) as Partial<MarkedResponse>
+  return _last === true || endless === true
 }
 
 /** Node takes the first and says nothing of others, which a proxy may have gone by (RFC 9112, section 3.2). */

@@ -22,9 +22,9 @@ export interface StreamHead {
   readonly last?: ((reason: CloseReason, reconnectMs: number | undefined) => Uint8Array) | undefined
 }
 
-/** Of every endless response: no cache keeps it, and no proxy holds it back. */
+/** Of every endless response: no cache keeps it, and no proxy holds it back, neither to compress it (`no-transform`) nor to fill a buffer. */
 export const STREAM_HEADERS = {
-  'cache-control': 'no-store',
+  'cache-control': 'no-store, no-transform',
   'x-accel-buffering': 'no',
   'x-content-type-options': 'nosniff',
 } as const

@@ -102,7 +102,6 @@ describe('upgrades', () => {
     'E7: HTTP/1.0': upgradeRequest('/topics/a', {}, 'GET /topics/a HTTP/1.0'),
     'E7: a body by length': `${upgradeRequest('/topics/a', { 'Content-Length': '5' })}hello`,
     'E7: a chunked body': `${upgradeRequest('/topics/a', { 'Transfer-Encoding': 'chunked' })}0\r\n\r\n`,
-    'E6: another protocol': upgradeRequest('/topics/a', { Upgrade: 'h2c' }),
     'E6: a short key': upgradeRequest('/topics/a', { 'Sec-WebSocket-Key': 'c2hvcnQ=' }),
     'E6: no key': upgradeRequest('/topics/a', { 'Sec-WebSocket-Key': '' }),
     'E6: a bad list of subprotocols': upgradeRequest('/topics/a', { 'Sec-WebSocket-Protocol': 'a,,b' }),

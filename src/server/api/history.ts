@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { parseTopicName } from '../../core/ids.ts'
 import type { Message } from '../../core/message.ts'
 import type { HubContext } from '../context.ts'
+import { answerHead } from '../stream-head.ts'
 import { readPosition } from './clients.ts'
 import { streamHead } from './event-stream.ts'
 import { payloadOf } from './payload.ts'
@@ -82,8 +83,12 @@ export function historyRoutes(api: Api, { hub, closing }: HubContext): void {
     query: presenceQuery,
     answers: { 200: { description: 'One entry for each client.', schema: z.object({ clients: z.array(presence) }) } },
     errors: ['TOPIC_INVALID', 'TOPIC_UNKNOWN', 'PRESENCE_OFF', 'LIMIT_EXCEEDED'],
-    handler: ({ params: { topic }, query: { follow }, reply }) => {
+    handler: ({ params: { topic }, query: { follow }, request, reply }) => {
       if (!follow) return { clients: hub.presence(topic) }
+      if (request.method === 'HEAD') {
+        hub.presence(topic)
+        return answerHead(reply, 'sse')
+      }
       streams.open(parseTopicName(topic), reply.raw, streamHead(reply))
       return reply.hijack()
     },

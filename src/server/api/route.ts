@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 
 import { z } from 'zod'
 import { type ErrorCode, HubError } from '../../core/errors.ts'
 import { readInput } from '../read-input.ts'
+import { methodNotAllowed } from '../route-methods.ts'
 import { audit } from './audit.ts'
 import type { Access } from './guard.ts'
 import { type SubResource, topicPath } from './topic-path.ts'
@@ -111,6 +112,12 @@ export class Api {
         const { topic, sub } = topicPath(request)
         const found = routes.get(sub)
         if (found) return answer(found, { topic }, request, reply)
+        const allowed = [...this.#topics].filter(([, each]) => each.has(sub)).map(([name]) => name)
+        if (allowed.length > 0) {
+          const allow = [...allowed, ...(allowed.includes('GET') ? ['HEAD'] : []), 'OPTIONS'].join(', ')
+          reply.header('allow', allow)
+          throw methodNotAllowed(request, allow)
+        }
         const all = [...routes.keys()].map(each => `/api/topics/{topic}${each && `/${each}`}`)
         throw new HubError('NOT_FOUND', `${method} goes to ${all.join(', ')}`)
       },

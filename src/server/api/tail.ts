@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { Hub } from '../../hub.ts'
 import type { HubContext } from '../context.ts'
+import { answerHead } from '../stream-head.ts'
 import { streamHead } from './event-stream.ts'
 import type { Api } from './route.ts'
 import { clientPath, queryBoolean } from './schemas.ts'
@@ -27,8 +28,12 @@ export function tailRoute(api: Api, { hub }: HubContext): void {
     query: tailQuery,
     answers: { 200: { description: 'A stream of events.', type: 'text/event-stream' } },
     errors: ['CONNECTION_NOT_FOUND', 'LIMIT_EXCEEDED'],
-    handler: ({ params: { id }, query: { payload }, reply, note }) => {
+    handler: ({ params: { id }, query: { payload }, request, reply, note }) => {
       note({ payload })
+      if (request.method === 'HEAD') {
+        hub.getClient(id)
+        return answerHead(reply, 'sse')
+      }
       const { raw } = reply
       const head = streamHead(reply)
       tails.open(id, raw, {

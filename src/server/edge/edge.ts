@@ -138,7 +138,7 @@ export class Edge implements Disposable {
   limit(request: FastifyRequest, reply: FastifyReply, { opensClient }: FastifyContextConfig): void {
     this.checkConnection(request)
     if (!this.#pipelines.enter(request.raw.socket, reply.raw)) this.count('pipelining')
-    if (opensClient) this.#handshake(request)
+    if (opensClient && request.raw.method === 'GET') this.#handshake(request)
     else if (UNSAFE.has(request.raw.method!)) this.#change(request)
   }
 

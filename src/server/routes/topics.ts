@@ -1,9 +1,8 @@
-import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { WebSocket } from 'ws'
-import { z } from 'zod'
 import type { Client } from '../../core/connection.ts'
 import { HubError } from '../../core/errors.ts'
-import { type Position, parseTopicName, type TopicName } from '../../core/ids.ts'
+import type { Position, TopicName } from '../../core/ids.ts'
 import { notToName } from '../../core/refusals.ts'
 import type { Action, Session } from '../../core/sessions.ts'
 import { describePublicly } from '../../topics/describe.ts'
@@ -11,16 +10,14 @@ import { httpStream, multipart } from '../../transports/http-stream.ts'
 import { sse } from '../../transports/sse.ts'
 import type { InboundLimit, Opening } from '../../transports/transport.ts'
 import { CLOSE_CODES, webSocketTopic } from '../../transports/websocket.ts'
-import { isImage, isText } from '../../wire/content-type.ts'
-import { callerOf } from '../api/idempotency.ts'
+import { isImage } from '../../wire/content-type.ts'
 import { addressOf, type HubContext } from '../context.ts'
-import { correlate } from '../correlation.ts'
 import { toHubError } from '../errors.ts'
 import { checkPublisher, reasonOf } from '../long-publishing.ts'
-import { contentTypeOf, publishSource, sourceContentType } from '../publisher.ts'
-import { readInput } from '../read-input.ts'
+import { contentTypeOf } from '../publisher.ts'
 import { isWatched, releaseStream } from '../release.ts'
 import { addStart, socketStart } from '../socket-start.ts'
+import { answerHead } from '../stream-head.ts'
 import { readSubscriber, type SubscriberRequest, startOf } from '../subscriber.ts'
 import { historyOf } from '../topic-history.ts'
 
@@ -28,12 +25,7 @@ interface TopicPath {
   Params: { '*': string }
 }
 
-const publishQuery = z.strictObject({
-  key: z.string().max(255).optional(),
-  split: z.enum(['lines', 'none']).default('none'),
-})
-
-/** `GET|POST|PUT /topics/{topic}` and `GET /events`: one topic on every protocol, by the request itself. */
+/** `GET /topics/{topic}` and `GET /events`: one topic on every protocol, by the request itself. */
 export function topicRoutes(app: FastifyInstance, context: HubContext): void {
   const { hub } = context
   app.websocketServer.on('headers', addStart)
@@ -65,10 +57,9 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
         reply.send(historyOf(hub, subscriber, subscriber.history))
         return
       }
-      const { accept = '' } = request.headers
+      const accept = request.headers.accept?.toLowerCase() ?? ''
       if (accept.includes('text/event-stream')) return open(request, reply, sse('single', subscriber.encoding))
-      const name = subscriber.topics[0]!
-      const type = hub.resolveTopic(name).contentType ?? hub.getTopic(name)?.contentType
+      const type = typeOf(subscriber.topics[0])
       const picture = type === undefined ? accept.startsWith('image/') : isImage(type)
       return open(request, reply, picture ? multipart : httpStream)
     },
@@ -78,6 +69,10 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
   app.get('/events', { config: { opensClient: true }, preHandler: readEvents }, (request, reply) => {
     open(request, reply, sse('named', request.subscriber!.encoding))
   })
+
+  function typeOf(topic: TopicName | undefined): string | undefined {
+    return topic && (hub.resolveTopic(topic).contentType ?? hub.getTopic(topic)?.contentType)
+  }
 
   function readEvents(request: FastifyRequest, _reply: FastifyReply, done: Done): void {
     const subscriber = readSubscriber(request)
@@ -101,6 +96,10 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
 
   function open(request: FastifyRequest, reply: FastifyReply, transport: typeof httpStream): void {
     const subscriber = request.subscriber!
+    if (request.method === 'HEAD') {
+      answerHead(reply, transport.name, typeOf(subscriber.topics[0]), context.edge.streamHeaders(request))
+      return
+    }
     const watched = isWatched(reply.raw)
     context.opening(request, subscriber.clientId, () => transport.open(reply.raw, opening(request, subscriber)))
     reply.hijack()
@@ -231,70 +230,3 @@ interface Publisher {
 
 /** RFC 6455, section 7.4.1: what ws itself answers to a frame over its own limit. */
 const TOO_BIG = 1009
-
-/** `POST` one message, `PUT` a live source. */
-export async function publishRoutes(app: FastifyInstance, context: HubContext): Promise<void> {
-  const { hub, maxMessageBytes } = context
-
-  function read(request: FastifyRequest<TopicPath>) {
-    const topic = parseTopicName(request.params['*'])
-    const known = hub.resolveTopic(topic).contentType ?? undefined
-    return { topic, known, query: readInput(publishQuery, request.query, 'query') }
-  }
-
-  const posting: FastifyPluginAsync = async posts => {
-    posts.removeAllContentTypeParsers()
-    posts.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: maxMessageBytes }, (_request, body, done) =>
-      done(null, body),
-    )
-    posts.post<TopicPath>('/topics/*', { bodyLimit: maxMessageBytes }, async (request, reply) => {
-      const { topic, known, query } = read(request)
-      await context.authorize(request, ACTIONS.publisher, [topic])
-      const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
-      const contentType = contentTypeOf(request.headers['content-type'], known, body)
-      const correlationId = correlate(request, reply)
-      const parts = [topic, contentType, query.key, body]
-      return context.idempotency.once(request, reply, callerOf(request), parts, async () => {
-        const result = await hub.publish(topic, body, { contentType, key: query.key, correlationId })
-        const { matched, behind } = result ?? {}
-        return { status: 202, body: { topic, ...result?.position, matched, behind } }
-      })
-    })
-  }
-
-  const sourcing: FastifyPluginAsync = async sources => {
-    sources.removeAllContentTypeParsers()
-    sources.addContentTypeParser('*', (_request, _body, done) => done(null))
-    sources.put<TopicPath>('/topics/*', { bodyLimit: Number.MAX_SAFE_INTEGER }, async (request, reply) => {
-      const { topic, known, query } = read(request)
-      await context.authorize(request, ACTIONS.publisher, [topic])
-      const contentType = sourceContentType(request.headers['content-type'], known, query.split)
-      if (query.split === 'lines' && !isText(contentType)) {
-        throw new HubError(
-          'REQUEST_INVALID',
-          `split: ${contentType} has no lines; say what the lines are with content-type`,
-        )
-      }
-      request.log.info({ topic, contentType }, 'source connected')
-      const session = request.hubSession!
-      const options = {
-        contentType,
-        key: query.key,
-        correlationId: correlate(request, reply),
-        split: query.split,
-        maxBytes: maxMessageBytes,
-        signal: context.closing,
-        idleMs: context.edge.sourceIdleMs,
-        idle: () => context.edge.count('sourceIdleMs'),
-        check: () => checkPublisher(context, session, topic),
-        pace: context.edge.pace(request),
-      }
-      const result = await publishSource(hub, topic, request.raw, options)
-      request.log.info({ topic, ...result }, 'source ended')
-      return reply.code(200).send({ topic, ...result })
-    })
-  }
-
-  await app.register(posting)
-  await app.register(sourcing)
-}

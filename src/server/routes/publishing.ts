@@ -1,0 +1,90 @@
+import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
+import { z } from 'zod'
+import { HubError } from '../../core/errors.ts'
+import { parseTopicName } from '../../core/ids.ts'
+import type { Action } from '../../core/sessions.ts'
+import { isText } from '../../wire/content-type.ts'
+import { callerOf } from '../api/idempotency.ts'
+import type { HubContext } from '../context.ts'
+import { correlate } from '../correlation.ts'
+import { checkPublisher } from '../long-publishing.ts'
+import { contentTypeOf, publishSource, sourceContentType } from '../publisher.ts'
+import { readInput } from '../read-input.ts'
+
+interface TopicPath {
+  Params: { '*': string }
+}
+
+const publishQuery = z.strictObject({
+  key: z.string().max(255).optional(),
+  split: z.enum(['lines', 'none']).default('none'),
+})
+
+const PUBLISH: readonly Action[] = ['publish']
+
+/** `POST` one message, `PUT` a live source. */
+export async function publishRoutes(app: FastifyInstance, context: HubContext): Promise<void> {
+  const { hub, maxMessageBytes } = context
+
+  function read(request: FastifyRequest<TopicPath>) {
+    const topic = parseTopicName(request.params['*'])
+    const known = hub.resolveTopic(topic).contentType ?? undefined
+    return { topic, known, query: readInput(publishQuery, request.query, 'query') }
+  }
+
+  const posting: FastifyPluginAsync = async posts => {
+    posts.removeAllContentTypeParsers()
+    posts.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: maxMessageBytes }, (_request, body, done) =>
+      done(null, body),
+    )
+    posts.post<TopicPath>('/topics/*', { bodyLimit: maxMessageBytes }, async (request, reply) => {
+      const { topic, known, query } = read(request)
+      await context.authorize(request, PUBLISH, [topic])
+      const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
+      const contentType = contentTypeOf(request.headers['content-type'], known, body)
+      const correlationId = correlate(request, reply)
+      const parts = [topic, contentType, query.key, body]
+      return context.idempotency.once(request, reply, callerOf(request), parts, async () => {
+        const result = await hub.publish(topic, body, { contentType, key: query.key, correlationId })
+        const { matched, behind } = result ?? {}
+        return { status: 202, body: { topic, ...result?.position, matched, behind } }
+      })
+    })
+  }
+
+  const sourcing: FastifyPluginAsync = async sources => {
+    sources.removeAllContentTypeParsers()
+    sources.addContentTypeParser('*', (_request, _body, done) => done(null))
+    sources.put<TopicPath>('/topics/*', { bodyLimit: Number.MAX_SAFE_INTEGER }, async (request, reply) => {
+      const { topic, known, query } = read(request)
+      await context.authorize(request, PUBLISH, [topic])
+      const contentType = sourceContentType(request.headers['content-type'], known, query.split)
+      if (query.split === 'lines' && !isText(contentType)) {
+        throw new HubError(
+          'REQUEST_INVALID',
+          `split: ${contentType} has no lines; say what the lines are with content-type`,
+        )
+      }
+      request.log.info({ topic, contentType }, 'source connected')
+      const session = request.hubSession!
+      const options = {
+        contentType,
+        key: query.key,
+        correlationId: correlate(request, reply),
+        split: query.split,
+        maxBytes: maxMessageBytes,
+        signal: context.closing,
+        idleMs: context.edge.sourceIdleMs,
+        idle: () => context.edge.count('sourceIdleMs'),
+        check: () => checkPublisher(context, session, topic),
+        pace: context.edge.pace(request),
+      }
+      const result = await publishSource(hub, topic, request.raw, options)
+      request.log.info({ topic, ...result }, 'source ended')
+      return reply.code(200).send({ topic, ...result })
+    })
+  }
+
+  await app.register(posting)
+  await app.register(sourcing)
+}
