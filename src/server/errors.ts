@@ -62,7 +62,12 @@ export function errorBody({ code, reason, message }: HubError): ErrorBody {
 /** What an error repeats of a peer's words is text, whatever a browser makes of it. */
 const NO_SNIFF = ['x-content-type-options', 'nosniff'] as const
 const NOT_JSON = 'content-type: this takes JSON that says so; send the header content-type: application/json'
+/** RFC 9110, section 8.3.1. */
+const MEDIA_TYPE = /^[\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+\s*(?:;|$)/
+/** Of zlib, where a body is not what its content-encoding says. */
+const NOT_ENCODED = /^(?:Z_|ERR__ERROR_|ERR_BROTLI|ERR_PADDING)/
 const TOO_LARGE = 'FST_ERR_CTP_BODY_TOO_LARGE'
+const INVALID_TYPE = 'FST_ERR_CTP_INVALID_MEDIA_TYPE'
 
 /** Turns whatever was thrown into one of our codes. What we did not expect is told as INTERNAL, without its text. */
 export function toHubError(error: unknown): HubError {
@@ -70,9 +75,20 @@ export function toHubError(error: unknown): HubError {
   if (error instanceof ZodError) return new HubError('REQUEST_INVALID', describeIssues(error))
   const { code, statusCode, message } = error as FastifyError
   if (code === TOO_LARGE) return new HubError('MESSAGE_TOO_LARGE', message)
-  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return new HubError('UNSUPPORTED_PAYLOAD', NOT_JSON)
+  if (NOT_ENCODED.test(code)) {
+    return new HubError('REQUEST_INVALID', 'content-encoding: the body is not what this says, or ends too soon')
+  }
+  if (code === INVALID_TYPE) return new HubError('UNSUPPORTED_PAYLOAD', NOT_JSON)
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) return new HubError('REQUEST_INVALID', message)
   return new HubError('INTERNAL', 'something went wrong here; the log has the details')
+}
+
+/** A content type that is none at all is another mistake than one that is not taken. */
+function mediaTypeFault(error: unknown, { headers }: FastifyRequest): HubError | undefined {
+  const { 'content-type': said } = headers
+  if ((error as FastifyError).code !== INVALID_TYPE || said === undefined || MEDIA_TYPE.test(said)) return undefined
+  const shown = JSON.stringify(said.slice(0, 60))
+  return new HubError('UNSUPPORTED_PAYLOAD', `content-type: ${shown} is no media type; send one such as text/plain`)
 }
 
 function describeIssues({ issues }: ZodError): string {
@@ -90,7 +106,7 @@ export function errorHandler(
   rejected: (error: HubError, request: FastifyRequest) => void = () => {},
 ) {
   return (error: unknown, request: FastifyRequest, reply: FastifyReply): void => {
-    const known = toHubError(error)
+    const known = mediaTypeFault(error, request) ?? toHubError(error)
     const limit = (error as FastifyError).code === TOO_LARGE ? request.routeOptions.bodyLimit : maxMessageBytes
     const status = HTTP_STATUS[known.code]
     if (status >= 500 && known.code === 'INTERNAL') request.log.error({ err: error }, 'request failed')

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer'
-import type { IncomingMessage } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RouteOptions } from '../core/contract.ts'
 import { HubError } from '../core/errors.ts'
@@ -12,6 +12,19 @@ const UNSAID = /^(application\/x-www-form-urlencoded|application\/octet-stream)\
 
 const SPACE = 0x20
 const JSON_BEGINS = /[[{"\-\dtfn]/
+
+/**
+ * What a request says its body is. Throws UNSUPPORTED_PAYLOAD for multipart/form-data: its parts are not the message. A form in the other
+ * encoding is what `curl -d` says of everything, so its body is taken as it is.
+ */
+export function saidType({ headers }: { readonly headers: IncomingHttpHeaders }): string | undefined {
+  const said = headers['content-type']
+  if (said === undefined || !/^\s*multipart\/form-data\b/i.test(said)) return said
+  throw new HubError(
+    'UNSUPPORTED_PAYLOAD',
+    'content-type: multipart/form-data is not taken here; send the message itself as the body, with its own content-type (curl --data-binary @file, or -T)',
+  )
+}
 
 /** What a publisher says its bytes are; where it says nothing, the topic's own type, or a look at the bytes. */
 export function contentTypeOf(said: string | undefined, known: string | undefined, body: Uint8Array): string {

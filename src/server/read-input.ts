@@ -1,4 +1,4 @@
-import { closest } from 'fastest-levenshtein'
+import { closest, distance } from 'fastest-levenshtein'
 import type { z } from 'zod'
 import { HubError } from '../core/errors.ts'
 
@@ -9,6 +9,7 @@ const MAX_PATH = 300
 
 /** How people call what they would have in a query. */
 const CREDENTIAL = /^unknown key "[^"]*(?:token|jwt|auth|api.?key)/i
+const LOOKS_SECRET = /token|jwt|auth|api.?key/i
 const NOT_IN_A_URL =
   'a token or key has no place in a URL; send it as "Authorization: Bearer", or have a ticket of POST /api/tickets'
 
@@ -43,6 +44,31 @@ export function readInput<T extends z.ZodType>(schema: T, value: unknown, where:
     throw new HubError('REQUEST_INVALID', at === '' ? message : within(at, message))
   }
   throw new HubError('REQUEST_INVALID', `${at || where}: ${message}`)
+}
+
+/**
+ * A query without the keys that resemble none of the schema's, such as the `_` and `t` by which players and panels keep a URL out of caches.
+ * A key that may be a misspelt one of ours stays, and is refused; so is one that may be a credential.
+ */
+export function withoutStrange(
+  { shape }: z.ZodObject,
+  query: Readonly<Record<string, unknown>>,
+): Readonly<Record<string, unknown>> {
+  const known = Object.keys(shape)
+  const strange = (key: string): boolean => !LOOKS_SECRET.test(key) && !known.some(each => resembles(key, each))
+  const kept = Object.entries(query).filter(([key]) => !strange(key))
+  return Object.fromEntries(kept)
+}
+
+/** Case and separators aside: the same word, the beginning of one in the other, or a third of the letters wrong at most. */
+function resembles(key: string, known: string): boolean {
+  const [a, b] = [plain(key), plain(known)]
+  if (a.startsWith(b) || (a.length >= 3 && b.startsWith(a))) return true
+  return a.length >= 3 && distance(a.slice(0, MAX_SHOWN), b) <= Math.max(1, Math.floor(b.length / 3))
+}
+
+function plain(name: string): string {
+  return name.toLowerCase().replace(/[^a-z0-9]/g, '')
 }
 
 /** A misspelt key explains the one that is missing. Of alternatives, the one that comes nearest is told. */

@@ -153,7 +153,7 @@ function createFastify(
     bodyLimit: maxMessageBytes,
     // No limit for the whole of a request: a live source is one request for days.
     requestTimeout: 0,
-    keepAliveTimeout: 5000,
+    keepAliveTimeout: config.timeouts.keepAliveMs,
     http: { connectionsCheckingInterval: CHECK_MS },
     ...(config.trustedProxies.length > 0 && { trustProxy: config.trustedProxies }),
     clientErrorHandler: malformed,

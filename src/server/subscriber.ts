@@ -6,7 +6,7 @@ import { isPattern, parsePattern, type TopicPattern } from '../core/patterns.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import { parsePolicy } from '../policies/catalog.ts'
 import { newClientId, parsePosition } from '../transports/transport.ts'
-import { readInput } from './read-input.ts'
+import { readInput, withoutStrange } from './read-input.ts'
 
 const one = z.string().max(4096)
 
@@ -59,8 +59,11 @@ const NOWHERE: Position = { epoch: '', seq: 0 }
 
 /** Reads a subscriber's request. `path`: the topic in the URL; without one, the topics are in the query. */
 export function readSubscriber(request: FastifyRequest, path?: string): SubscriberRequest {
+  const given = request.query as Readonly<Record<string, unknown>>
   const query =
-    Object.keys(request.query as object).length > 0 ? readInput(subscriberQuery, request.query, 'query') : NO_QUERY
+    Object.keys(given).length > 0
+      ? readInput(subscriberQuery, withoutStrange(subscriberQuery, given), 'query')
+      : NO_QUERY
   if (path !== undefined && query.topic !== undefined) {
     throw new HubError('REQUEST_INVALID', 'topic: it is in the path already; /events takes several in the query')
   }

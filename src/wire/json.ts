@@ -4,6 +4,9 @@
  */
 export const MAX_JSON_DEPTH = 256
 
+/** Values that a body of JSON may have: to parse, check and write so many takes some milliseconds. */
+export const MAX_JSON_VALUES = 50_000
+
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
 const COMMA = 0x2c
@@ -39,6 +42,22 @@ export function rawMember(json: string, name: string): string | undefined {
     if (json.charCodeAt(at) === COMMA) at = skipSpace(json, at + 1)
   }
   return found
+}
+
+/** What is wrong with a text that is to be parsed, be it JSON or not. It is found without reading further than need be. */
+export function measureJson(text: string): 'deep' | 'many' | undefined {
+  let depth = 0
+  let values = 1
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code === QUOTE) i = endOfString(text, i) - 1
+    else if (code === ARRAY || code === OBJECT) depth++
+    else if (code === ARRAY_END || code === OBJECT_END) depth--
+    if (code === ARRAY || code === OBJECT || code === COMMA) values++
+    if (depth > MAX_JSON_DEPTH) return 'deep'
+    if (values > MAX_JSON_VALUES) return 'many'
+  }
+  return undefined
 }
 
 /** Deeper than MAX_JSON_DEPTH, be it JSON or not. */

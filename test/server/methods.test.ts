@@ -9,12 +9,12 @@ import { startTestServer, type TestServer } from './test-server.ts'
 let server: TestServer
 let guarded: TestServer
 let app: FastifyInstance
-const { key, hash } = newApiKey()
+const { key, sha256 } = newApiKey()
 /** Every route of ours, in served form and inside an app that exposes HEAD by itself. */
 const routes = new Map<string, Set<string>>()
 beforeAll(async () => {
   server = await startTestServer({ topics: { radio: { contentType: 'audio/mpeg' } }, tenants: { blue: {} } })
-  guarded = await startTestServer({ sessions: { apiKeys: { ops: { hash, scopes: ['admin'] } } } })
+  guarded = await startTestServer({ sessions: { apiKeys: { ops: { sha256, scopes: ['admin'] } } } })
   app = Fastify()
   app.addHook('onRoute', ({ method, url }) => {
     for (const each of [method].flat()) routes.set(url, (routes.get(url) ?? new Set()).add(each))

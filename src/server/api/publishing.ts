@@ -11,6 +11,7 @@ import { errorBody, HTTP_STATUS, toHubError } from '../errors.ts'
 import { callerOf } from './idempotency.ts'
 import type { Api } from './route.ts'
 import { content, count, failure, SAY_WHAT, saysWhatOnce } from './schemas.ts'
+import { Turn } from './turn.ts'
 
 const MAX_PUBLICATIONS = 1000
 /** Of the whole request. One message may be larger than that alone, and JSON writes a byte as up to six. */
@@ -81,8 +82,8 @@ export function publishingRoutes(api: Api, context: HubContext): void {
       'IDEMPOTENCY_CONFLICT',
       'SHUTTING_DOWN',
     ],
-    handler: ({ body, request, reply }) => {
-      const { checked, faults } = checkAll(hub, body.publications)
+    handler: async ({ body, request, reply }) => {
+      const { checked, faults } = await checkAll(hub, body.publications)
       const [first] = faults
       if (first !== undefined) return refuse(reply, first, faults)
       const correlationId = correlate(request, reply)
@@ -90,7 +91,11 @@ export function publishingRoutes(api: Api, context: HubContext): void {
       return idempotency.once(request, reply, callerOf(request), parts, async () => {
         if (hub.draining) throw new HubError('SHUTTING_DOWN', 'the hub is shutting down')
         const results = []
-        for (const each of checked) results.push(await publish(hub, each, correlationId))
+        const turn = new Turn()
+        for (const each of checked) {
+          await turn.after(each.data.byteLength)
+          results.push(await publish(hub, each, correlationId))
+        }
         const failed = results.filter(result => 'error' in result).length
         const body = { published: results.length - failed, failed, results }
         return { status: failed > 0 ? 207 : 200, body, nothing: body.published === 0 }
@@ -123,16 +128,22 @@ interface Fault {
   readonly error: HubError
 }
 
-function checkAll(hub: Hub, publications: readonly Publication[]): { checked: Checked[]; faults: Fault[] } {
+async function checkAll(
+  hub: Hub,
+  publications: readonly Publication[],
+): Promise<{ checked: Checked[]; faults: Fault[] }> {
   const faults: Fault[] = []
-  const checked = publications.flatMap((publication, index) => {
+  const checked: Checked[] = []
+  const turn = new Turn()
+  for (const [index, publication] of publications.entries()) {
     try {
-      return check(hub, publication)
+      const each = check(hub, publication)
+      checked.push(each)
+      await turn.after(each.data.byteLength)
     } catch (error) {
       faults.push({ index, error: toHubError(error) })
-      return []
     }
-  })
+  }
   return { checked, faults }
 }
 

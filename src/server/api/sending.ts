@@ -7,7 +7,7 @@ import type { HubContext } from '../context.ts'
 import { correlate } from '../correlation.ts'
 import { errorBody, HTTP_STATUS } from '../errors.ts'
 import { goneSignal } from '../gone.ts'
-import { contentTypeOf } from '../publisher.ts'
+import { contentTypeOf, saidType } from '../publisher.ts'
 import type { Api } from './route.ts'
 import {
   broadcastResult,
@@ -114,7 +114,7 @@ export async function sendingRoutes(app: FastifyInstance, api: Api, context: Hub
           const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
           return hub.send(params.id, body, {
             id: messageId(id, request),
-            contentType: contentTypeOf(request.headers['content-type'], undefined, body),
+            contentType: contentTypeOf(saidType(request), undefined, body),
             correlationId: correlate(request, reply),
             confirm,
             timeoutMs,

@@ -57,6 +57,8 @@ export const trustedProxies = z.array(network).default([])
 export const timeouts = z.strictObject({
   /** The head of a request. */
   headersMs: z.int().min(100).max(600_000).default(10_000),
+  /** Between two requests of one connection: longer than any proxy keeps it. 0: as long as the peer likes. */
+  keepAliveMs: z.int().min(0).max(3_600_000).default(72_000),
   /** The body of a request that is no live source. */
   bodyMs: z.int().min(100).max(3_600_000).default(30_000),
   /** Between two pieces of a live source. */

@@ -8,6 +8,7 @@ import type { InboundLimit } from '../../transports/transport.ts'
 import { type AddressEntry, AddressTable } from './addresses.ts'
 import { Bodies } from './bodies.ts'
 import { DoorKeeper } from './door-keeper.ts'
+import { normalizeForwarded, takeAuthority } from './forwarded.ts'
 import { OWN_PAGES, sharedWith } from './headers.ts'
 import { ClientInbound, SourcePace } from './inbound.ts'
 import {
@@ -69,6 +70,7 @@ export class Edge implements Disposable {
   readonly #sweep: Disposable
   readonly #behindProxy: boolean
   #limits: EdgeLimits
+  #warned = false
   #handshakes: TokenBucket | undefined
 
   /** @param burst messages that any client may send at once, whatever its rate */
@@ -116,10 +118,12 @@ export class Edge implements Disposable {
     )
   }
 
-  /** Before any route: who asks? Throws HOST_DENIED, ORIGIN_DENIED. */
+  /** Before any route: who asks? Throws HOST_DENIED, ORIGIN_DENIED, REQUEST_INVALID. */
   admit(request: FastifyRequest): void {
+    if (this.#behindProxy && normalizeForwarded(request.raw.headers)) this.#warnOfProxy(request)
     let limit: Refusal = 'hosts'
     try {
+      takeAuthority(request.raw)
       this.origins.checkHost(request)
       limit = 'origins'
       this.origins.checkOrigin(request)
@@ -181,6 +185,16 @@ export class Edge implements Disposable {
 
   [Symbol.dispose](): void {
     this.#sweep[Symbol.dispose]()
+  }
+
+  /** Once in the life of the process, and only of a proxy that is trusted: anybody else may write what he likes. */
+  #warnOfProxy({ raw: { socket }, log }: FastifyRequest): void {
+    if (this.#warned || !this.#addresses.of(socket.remoteAddress).proxy) return
+    this.#warned = true
+    log.warn(
+      { proxy: socket.remoteAddress },
+      'x-forwarded-for: a trusted proxy writes what is not an IP address; its requests count as its own',
+    )
   }
 
   #handshake(request: FastifyRequest): void {

@@ -11,7 +11,17 @@ export const OWN_PAGES = {
 } as const
 
 /** What scripts of other origins may read of an answer, beside its type and length. */
-const EXPOSED = ['hubline-client', 'retry-after', 'x-correlation-id']
+export const EXPOSED: readonly string[] = [
+  ...['hubline-client', 'hubline-ping', 'hubline-position', 'hubline-recovered'],
+  ...['accept-encoding', 'allow', 'idempotent-replayed', 'retry-after', 'www-authenticate', 'x-amzn-errortype'],
+  'x-correlation-id',
+]
+
+/** What scripts of other origins may send, beside what every page may. Libraries for EventSource send cache-control by themselves. */
+export const ALLOWED: readonly string[] = [
+  ...['authorization', 'cache-control', 'content-encoding', 'content-type', 'idempotency-key', 'last-event-id'],
+  ...['pragma', 'x-api-key', 'x-correlation-id', 'x-requested-with'],
+]
 
 /** The head of a stream for a page of a listed origin, which may bring its cookies. */
 export function sharedWith(origin: string): Readonly<Record<string, string>> {
@@ -30,8 +40,8 @@ export function corsOptions(origins: readonly string[]): FastifyCorsOptions {
     origin: [...origins],
     credentials: true,
     methods: ['GET', 'HEAD', 'POST', 'PUT', 'DELETE'],
-    allowedHeaders: ['authorization', 'content-type', 'idempotency-key', 'last-event-id', 'x-correlation-id'],
-    exposedHeaders: EXPOSED,
+    allowedHeaders: [...ALLOWED],
+    exposedHeaders: [...EXPOSED],
     maxAge: 600,
   }
 }

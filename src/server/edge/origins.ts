@@ -13,7 +13,7 @@ export interface OriginOptions {
 
 /** RFC 6761: names that no DNS server is asked for. */
 const LOOPBACK = /^(?:(?:[a-z0-9-]+\.)*localhost|127(?:\.\d{1,3}){3}|\[::1\])$/
-const HOST = /^(\[[0-9a-f:.]+\]|[^\s:/?#@[\]\\]+)(?::(\d{1,5}))?$/
+const HOST = /^(\[[0-9a-f:.]+\]|[^\s:/?#@[\]\\]+)(?::(\d{0,5}))?$/
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: ':80', https: ':443' }
 const WILDCARDS: ReadonlySet<string> = new Set(['0.0.0.0', '::'])
 const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
@@ -63,7 +63,7 @@ export class OriginRules {
     const { method } = request.raw
     const { origin, referer, 'sec-fetch-site': site, 'sec-fetch-mode': mode } = request.raw.headers
     if (origin !== undefined) {
-      if (!this.#origins.has(origin) && origin !== ownOrigin(request)) throw denied(origin)
+      if (!this.#origins.has(origin) && !isOwn(origin, request)) throw denied(origin)
       return
     }
     const safe = method === undefined || SAFE.has(method)
@@ -83,12 +83,14 @@ export class OriginRules {
 
   #checkReferer(referer: string, request: FastifyRequest): void {
     const origin = URL.canParse(referer) ? new URL(referer).origin : referer
-    if (!this.#origins.has(origin) && origin !== ownOrigin(request)) throw denied(origin)
+    if (!this.#origins.has(origin) && !isOwn(origin, request)) throw denied(origin)
   }
 
   #requireHost(host: string): void {
     if (this.#anyHost) return
-    const [, name = ''] = HOST.exec(host.toLowerCase()) ?? []
+    const [, said = ''] = HOST.exec(host.toLowerCase()) ?? []
+    // The dot of the root (RFC 3986, section 3.2.2): the same name.
+    const name = said.replace(/(?<=[^.])\.$/, '')
     if (LOOPBACK.test(name) || this.#hosts.has(name) || (this.#anyAddress && isAddress(name))) return
     throw new HubError(
       'HOST_DENIED',
@@ -102,12 +104,16 @@ function isAddress(name: string): boolean {
   return isIP(name) === 4 || (name.startsWith('[') && isIP(name.slice(1, -1)) === 6)
 }
 
-/** As a browser writes the origin of a page that this server served. */
-function ownOrigin(request: FastifyRequest): string {
-  const { protocol } = request
-  const host = request.host.toLowerCase()
+/** Is it the origin of a page that this server served, as a browser writes it? A final dot of the name makes no difference. */
+function isOwn(origin: string, { protocol, host }: FastifyRequest): boolean {
+  const own = host.toLowerCase().replace(/:$/, '')
   const port = DEFAULT_PORTS[protocol]
-  return `${protocol}://${port !== undefined && host.endsWith(port) ? host.slice(0, -port.length) : host}`
+  const name = port !== undefined && own.endsWith(port) ? own.slice(0, -port.length) : own
+  return withoutDot(origin) === withoutDot(`${protocol}://${name}`)
+}
+
+function withoutDot(origin: string): string {
+  return origin.replace(/\.(?=:\d+$|$)/, '')
 }
 
 function denied(origin: string): HubError {

@@ -8,7 +8,7 @@ import { callerOf } from '../api/idempotency.ts'
 import type { HubContext } from '../context.ts'
 import { correlate } from '../correlation.ts'
 import { checkPublisher } from '../long-publishing.ts'
-import { contentTypeOf, publishSource, sourceContentType } from '../publisher.ts'
+import { contentTypeOf, publishSource, saidType, sourceContentType } from '../publisher.ts'
 import { readInput } from '../read-input.ts'
 
 interface TopicPath {
@@ -41,7 +41,7 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
       const { topic, known, query } = read(request)
       await context.authorize(request, PUBLISH, [topic])
       const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
-      const contentType = contentTypeOf(request.headers['content-type'], known, body)
+      const contentType = contentTypeOf(saidType(request), known, body)
       const correlationId = correlate(request, reply)
       const parts = [topic, contentType, query.key, body]
       return context.idempotency.once(request, reply, callerOf(request), parts, async () => {
@@ -55,10 +55,11 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
   const sourcing: FastifyPluginAsync = async sources => {
     sources.removeAllContentTypeParsers()
     sources.addContentTypeParser('*', (_request, _body, done) => done(null))
-    sources.put<TopicPath>('/topics/*', { bodyLimit: Number.MAX_SAFE_INTEGER }, async (request, reply) => {
+    const live = { bodyLimit: Number.MAX_SAFE_INTEGER, config: { source: true } } as const
+    sources.put<TopicPath>('/topics/*', live, async (request, reply) => {
       const { topic, known, query } = read(request)
       await context.authorize(request, PUBLISH, [topic])
-      const contentType = sourceContentType(request.headers['content-type'], known, query.split)
+      const contentType = sourceContentType(saidType(request), known, query.split)
       if (query.split === 'lines' && !isText(contentType)) {
         throw new HubError(
           'REQUEST_INVALID',

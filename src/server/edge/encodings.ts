@@ -1,0 +1,68 @@
+import type { IncomingMessage } from 'node:http'
+import type { Transform } from 'node:stream'
+import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib'
+import type { FastifyInstance, FastifyReply, FastifyRequest, RequestPayload } from 'fastify'
+import { HubError } from '../../core/errors.ts'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** The body is a live source: the route reads it as it comes. */
+    source?: true
+  }
+}
+
+const DECODERS: Readonly<Record<string, () => Transform>> = {
+  gzip: createGunzip,
+  'x-gzip': createGunzip,
+  deflate: createInflate,
+  br: createBrotliDecompress,
+}
+const ACCEPTED = 'gzip, deflate, br'
+
+/**
+ * Decodes compressed bodies, so that what is kept and sent is what its content type says. Fastify counts the decoded bytes against the limit of
+ * the route and stops at it, however small the body was on the wire. Other codings are refused with 415 and `Accept-Encoding`
+ * (RFC 9110, section 12.5.3), as is every coding of a live source, whose pieces would no longer be the messages.
+ */
+export function decodeBodies(scope: FastifyInstance): void {
+  scope.addHook('preParsing', (request, reply, payload, done) => {
+    const coding = request.raw.headers['content-encoding']?.trim().toLowerCase() ?? ''
+    if (coding === '' || coding === 'identity' || !hasBody(request)) done(null, payload)
+    else decode(request, reply, coding, payload as IncomingMessage, done)
+  })
+}
+
+function decode(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  coding: string,
+  body: IncomingMessage,
+  done: (error: Error | null, payload?: RequestPayload) => void,
+): void {
+  const live = request.routeOptions.config.source === true
+  const create = live || !Object.hasOwn(DECODERS, coding) ? undefined : DECODERS[coding]
+  if (create === undefined) {
+    reply.header('accept-encoding', live ? 'identity' : ACCEPTED)
+    const shown = JSON.stringify(coding.slice(0, 60))
+    const how = live ? 'a live source is sent without a content coding' : `send ${ACCEPTED}, or no coding`
+    done(new HubError('UNSUPPORTED_PAYLOAD', `content-encoding: ${shown} is not taken here; ${how}`))
+    return
+  }
+  const decoder: Transform & { receivedEncodedLength?: number } = create()
+  decoder.receivedEncodedLength = 0
+  body.on('data', (piece: Buffer) => {
+    decoder.receivedEncodedLength! += piece.length
+  })
+  body.once('error', error => decoder.destroy(error))
+  decoder.once('close', () => {
+    body.unpipe(decoder)
+    body.resume()
+  })
+  body.pipe(decoder)
+  delete request.raw.headers['content-encoding']
+  done(null, decoder)
+}
+
+function hasBody({ raw: { headers } }: FastifyRequest): boolean {
+  return (headers['content-length'] ?? '0') !== '0' || headers['transfer-encoding'] !== undefined
+}
