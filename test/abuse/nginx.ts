@@ -16,19 +16,7 @@ if (withoutNginx) {
 }
 
 /** Connections to the hub are used again and again, for whoever asks: a request that is read in two ways would hit the next one. */
-const config = (folder: string, port: number, hub: string) => `
-daemon off;
-master_process off;
-pid ${folder}/pid;
-error_log stderr crit;
-events { worker_connections 256; }
-http {
-  access_log off;
-  client_body_temp_path ${folder}/body;
-  proxy_temp_path ${folder}/proxy;
-  fastcgi_temp_path ${folder}/fastcgi;
-  uwsgi_temp_path ${folder}/uwsgi;
-  scgi_temp_path ${folder}/scgi;
+const shared = (port: number, hub: string) => `
   upstream hub { server ${hub}; keepalive 1; }
   server {
     listen 127.0.0.1:${port};
@@ -47,7 +35,22 @@ http {
       proxy_set_header Connection upgrade;
       proxy_set_header Host localhost;
     }
-  }
+  }`
+
+const config = (folder: string, inside: string) => `
+daemon off;
+master_process off;
+pid ${folder}/pid;
+error_log stderr crit;
+events { worker_connections 256; }
+http {
+  access_log off;
+  client_body_temp_path ${folder}/body;
+  proxy_temp_path ${folder}/proxy;
+  fastcgi_temp_path ${folder}/fastcgi;
+  uwsgi_temp_path ${folder}/uwsgi;
+  scgi_temp_path ${folder}/scgi;
+  ${inside}
 }
 `
 
@@ -55,11 +58,11 @@ export interface Nginx extends AsyncDisposable {
   readonly url: string
 }
 
-/** An nginx of the test's own before this hub. */
-export async function startNginx(hubUrl: string): Promise<Nginx> {
+/** An nginx of the test's own before this hub. `inside`: what stands in its `http` section. */
+export async function startNginx(hubUrl: string, inside = shared): Promise<Nginx> {
   const folder = mkdtempSync(join(tmpdir(), 'hubline-nginx-'))
   const port = await freePort()
-  writeFileSync(join(folder, 'nginx.conf'), config(folder, port, new URL(hubUrl).host))
+  writeFileSync(join(folder, 'nginx.conf'), config(folder, inside(port, new URL(hubUrl).host)))
   const child = spawn(program ?? 'nginx', ['-p', folder, '-c', join(folder, 'nginx.conf')], {
     stdio: ['ignore', 'ignore', 'inherit'],
   })

@@ -83,10 +83,10 @@ describe('F11: CORS', () => {
     })
   })
 
-  it('is not there without a list, and leaves OPTIONS to the app', async () => {
+  it('is not there without a list: OPTIONS names the methods and lets no page in', async () => {
     await start({})
     expect(await ask('OPTIONS', '/api/stats', { 'access-control-request-method': 'GET' })).toMatchObject({
-      status: 404,
+      status: 204,
       cors: {},
     })
     expect((await ask('GET', '/api/stats', { origin: LISTED })).status).toBe(403)
