@@ -7,7 +7,7 @@ const LARGE = 64 * 1024
 
 const REFUSALS = {
   deep: `body: JSON nests at most ${MAX_JSON_DEPTH} levels here`,
-  many: `body: JSON has at most ${MAX_JSON_VALUES} values here; send several requests, or POST a large message to /topics/{topic}, which takes it as it is`,
+  many: `body: JSON has at most ${MAX_JSON_VALUES} values here, where a member of an object counts as four; send several requests, or POST a large message to /topics/{topic}, which takes it as it is`,
 } as const
 
 /**

@@ -5,11 +5,14 @@
 export const MAX_JSON_DEPTH = 256
 
 /** Values that a body of JSON may have: to parse, check and write so many takes some milliseconds. */
-export const MAX_JSON_VALUES = 50_000
+export const MAX_JSON_VALUES = 100_000
+/** So many values cost as much to parse as the key of a member, which may be a new one each time. */
+const KEY_VALUES = 3
 
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
 const COMMA = 0x2c
+const COLON = 0x3a
 const ARRAY = 0x5b
 const ARRAY_END = 0x5d
 const OBJECT = 0x7b
@@ -54,6 +57,7 @@ export function measureJson(text: string): 'deep' | 'many' | undefined {
     else if (code === ARRAY || code === OBJECT) depth++
     else if (code === ARRAY_END || code === OBJECT_END) depth--
     if (code === ARRAY || code === OBJECT || code === COMMA) values++
+    else if (code === COLON) values += KEY_VALUES
     if (depth > MAX_JSON_DEPTH) return 'deep'
     if (values > MAX_JSON_VALUES) return 'many'
   }
@@ -61,7 +65,7 @@ export function measureJson(text: string): 'deep' | 'many' | undefined {
 }
 
 /** Deeper than MAX_JSON_DEPTH, be it JSON or not. */
-export function nestsTooDeep(text: string): boolean {
+function nestsTooDeep(text: string): boolean {
   let depth = 0
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i)
@@ -75,6 +79,9 @@ export function nestsTooDeep(text: string): boolean {
 
 /** Index behind the closing quote; `at` is the opening one. */
 function endOfString(text: string, at: number): number {
+  // Most strings have no escapes, and a large one is then found in one step.
+  const end = text.indexOf('"', at + 1)
+  if (end !== -1 && text.charCodeAt(end - 1) !== BACKSLASH) return end + 1
   for (let i = at + 1; i < text.length; i++) {
     const code = text.charCodeAt(i)
     if (code === BACKSLASH) i++

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { credentialsOf } from '../../src/server/context.ts'
 import { rawRequest, upgradeRequest } from './raw-request.ts'
 import { startTestServer, type TestServer } from './test-server.ts'
 
@@ -56,6 +57,19 @@ describe('topic names', () => {
       expect(answer.status).toBe(202)
       expect(((await answer.json()) as { topic: string }).topic).toBe(name.replace(/^\//, ''))
     }
+  })
+})
+
+describe('an Authorization', () => {
+  it.each([
+    ['', undefined],
+    ['Basic eDp5', undefined],
+    ['Bearer', ''],
+    ['Bearer ', ''],
+    ['bearer abc', 'abc'],
+  ])('%j brings the token %j', (authorization, token) => {
+    const request = { headers: { authorization }, query: {} } as Parameters<typeof credentialsOf>[0]
+    expect(credentialsOf(request).token).toBe(token)
   })
 })
 

@@ -74,6 +74,10 @@ describe('measureJson', () => {
     expect(measureJson(list(MAX_JSON_VALUES - 2))).toBeUndefined()
     expect(measureJson(list(MAX_JSON_VALUES + 1))).toBe('many')
     expect(measureJson(JSON.stringify(['[{,'.repeat(MAX_JSON_VALUES), '"'.repeat(10)]))).toBeUndefined()
+    const members = (length: number) =>
+      JSON.stringify(Object.fromEntries(Array.from({ length }, (_, n) => [`k${n}`, 1])))
+    expect(measureJson(members(MAX_JSON_VALUES / 4 - 2))).toBeUndefined()
+    expect(measureJson(members(MAX_JSON_VALUES / 4 + 1))).toBe('many')
     expect(measureJson('['.repeat(256))).toBeUndefined()
     expect(measureJson('['.repeat(257))).toBe('deep')
   })

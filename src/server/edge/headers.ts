@@ -39,7 +39,7 @@ export function corsOptions(origins: readonly string[]): FastifyCorsOptions {
   return {
     origin: [...origins],
     credentials: true,
-    methods: ['GET', 'HEAD', 'POST', 'PUT', 'DELETE'],
+    methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
     allowedHeaders: [...ALLOWED],
     exposedHeaders: [...EXPOSED],
     maxAge: 600,

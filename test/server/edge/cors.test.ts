@@ -39,7 +39,7 @@ describe('F11: CORS', () => {
     expect(cors).toMatchObject({
       'access-control-allow-origin': LISTED,
       'access-control-allow-credentials': 'true',
-      'access-control-allow-methods': 'GET, HEAD, POST, PUT, DELETE',
+      'access-control-allow-methods': 'GET, HEAD, POST, PUT, PATCH, DELETE',
       'access-control-max-age': '600',
     })
     const headers = cors['access-control-allow-headers']
