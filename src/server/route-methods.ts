@@ -1,6 +1,13 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods, RouteOptions } from 'fastify'
 import { HubError } from '../core/errors.ts'
 
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** This route says which methods its path has, to everybody, and nothing else. */
+    methodsOnly?: true
+  }
+}
+
 /** In the order in which `Allow` lists them. */
 const METHODS: readonly HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE']
 
@@ -34,7 +41,7 @@ export class RouteMethods {
       const allow = METHODS.filter(method => method === 'OPTIONS' || !missing.includes(method)).join(', ')
       for (const method of missing) {
         const onRequest = method === 'OPTIONS' ? options(allow) : refusal(allow)
-        const config = { access: 'open' } as const
+        const config = { methodsOnly: true } as const
         this.#scope.route({ method, url, config, exposeHeadRoute: false, onRequest, handler: () => undefined })
       }
     }

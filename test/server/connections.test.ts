@@ -212,7 +212,7 @@ describe('AWS’s SDK against /@connections', () => {
       { message: expect.stringContaining('x-correlation-id') },
     ])
     await peer.body?.cancel()
-    expect((await ask(`${server.url}/@connections/one`, { method: 'PUT' })).status).toBe(404)
+    expect((await ask(`${server.url}/@connections/one`, { method: 'PUT' })).status).toBe(405)
   })
 })
 

@@ -38,6 +38,8 @@ interface Table {
   readonly app: FastifyInstance
   /** Every route that was registered, whoever did. */
   readonly routes: { method: string; url: string; access: string | undefined }[]
+  /** Those that say which methods a path has, and nothing else. */
+  readonly answers: Table['routes']
 }
 
 /** An app with a hub, and its route table. */
@@ -46,12 +48,14 @@ async function build(register: (app: FastifyInstance) => Promise<void>): Promise
   app.setErrorHandler(errorHandler(1000))
   apps.push(app)
   const routes: Table['routes'] = []
+  const answers: Table['routes'] = []
   app.addHook('onRoute', ({ method, url, config }: RouteOptions) => {
-    for (const each of [method].flat()) routes.push({ method: each, url, access: config?.access })
+    const known = config?.methodsOnly ? answers : routes
+    for (const each of [method].flat()) known.push({ method: each, url, access: config?.access })
   })
   await register(app)
   await app.ready()
-  return { app, routes }
+  return { app, routes, answers }
 }
 
 const whole = (options: object = {}) =>
@@ -70,6 +74,7 @@ const OPEN = ['/api/docs', '/api/docs/page.js', '/api/docs/page.css', '/api/docs
 /** What a key of the scope publish may do. */
 const BACKENDS = [
   'GET /api/clients/:id/active',
+  'HEAD /api/clients/:id/active',
   'POST /api/clients/:id/send',
   'POST /api/users/:user/send',
   'POST /api/broadcast',
@@ -131,6 +136,15 @@ describe('the routes of operators and backends', () => {
     }
   })
 
+  it('tell everybody which methods a path has, and nothing else', async () => {
+    const table = await whole()
+    expect(table.answers.length).toBeGreaterThan(100)
+    for (const route of table.answers.filter(({ url }) => url.startsWith('/api'))) {
+      const answer = await ask(table, route, {})
+      expect([route, answer.status]).toEqual([route, route.method === 'OPTIONS' ? 204 : 405])
+    }
+  })
+
   it('are closed where somebody adds one and says nothing of it', async () => {
     const table = await build(async app => {
       new AdminGuard(apiKeys, sessions, { checkLogins() {}, loginFailed() {} }).protect(app)
@@ -143,7 +157,7 @@ describe('the routes of operators and backends', () => {
     // Only these say that they need none.
     const { routes } = await whole()
     const unguarded = routes.filter(({ access }) => access === 'open' || access === 'session')
-    expect(unguarded.map(({ url }) => url).sort()).toEqual([...OPEN, '/api/tickets'].sort())
+    expect([...new Set(unguarded.map(({ url }) => url))].sort()).toEqual([...OPEN, '/api/tickets'].sort())
   })
 
   it('say nothing of the key, and how to bring one', async () => {

@@ -126,7 +126,7 @@ describe('the name of a topic in a path', () => {
       expect([path, (await get(`/topics/${path}`)).status]).toEqual([path, 400])
     }
     const { status, body } = await post('/topics/a/policy', {})
-    expect([status, body.error.message]).toEqual([404, 'POST goes to /api/topics/{topic}/move'])
+    expect([status, body.error.code]).toEqual([405, 'METHOD_NOT_ALLOWED'])
   })
 })
 
