@@ -116,7 +116,7 @@ describe('the routes of operators and backends', () => {
     for (const route of guardedBy(table)) {
       const name = `${route.method} ${route.url}`
       const opens = (await ask(table, route, bearer('the-readers-key'))).status !== 403
-      expect([name, opens]).toEqual([name, route.method === 'GET' && !BACKENDS.includes(name)])
+      expect([name, opens]).toEqual([name, ['GET', 'HEAD'].includes(route.method) && !BACKENDS.includes(name)])
     }
   })
 
@@ -126,7 +126,7 @@ describe('the routes of operators and backends', () => {
     for (const route of guardedBy(table)) {
       if ((await ask(table, route, bearer('prometheus-key'))).status !== 403) open.push(`${route.method} ${route.url}`)
     }
-    expect(open.sort()).toEqual(['GET /api/metrics', 'GET /metrics'])
+    expect(open.sort()).toEqual(['GET /api/metrics', 'GET /metrics', 'HEAD /api/metrics', 'HEAD /metrics'])
   })
 
   it('let an admin in', async () => {
