@@ -87,8 +87,8 @@ export class RequestConnection implements Bound {
   }
 
   detach(): void {
-    this.#client = undefined
-    this.#closing.abort()
+    // The registration failed. What a flush has handed over meanwhile is given up, and the receiver hears nothing.
+    this.close('peer')
   }
 
   write(frame: Uint8Array): WriteResult {

@@ -348,3 +348,43 @@ describe('ping', () => {
     expect([await url.hub.isActive('url'), await url.hub.isActive('nobody')]).toEqual([true, false])
   })
 })
+
+describe('a registration that fails after something was flushed to the client', () => {
+  /** A loop that never ends asks the clock without end: the test fails, where it would hang. */
+  function limitClock({ scheduler }: ScriptedReceiver): void {
+    const now = scheduler.now.bind(scheduler)
+    let calls = 0
+    scheduler.now = () => {
+      if (++calls > 10_000) throw new Error('the clock was asked 10,000 times: something loops without end')
+      return now()
+    }
+  }
+
+  const topics = [{ name: 'a' }, { name: 'b' }]
+
+  it('fails with its error, posts nothing, and the process goes on', async () => {
+    const url = new ScriptedReceiver({ topics, limits: { maxSubscriptionsPerClient: 1 } })
+    limitClock(url)
+    // So much that it is flushed inside of the registration.
+    url.hub.events.on('subscribe', ({ topic }) => url.publish('x'.repeat(300 * 1024), topic))
+    expect(() => url.open()).toThrow(expect.objectContaining({ code: 'LIMIT_EXCEEDED' }))
+    await url.run(10)
+    expect(url.made).toEqual([])
+    expect(url.hub.getConnectionStats()).toMatchObject({ clients: 0, subscriptions: 0, pending: 0 })
+    await expectRest(url)
+  })
+
+  it('fails what a handler has sent to it alone', async () => {
+    const url = new ScriptedReceiver({ topics, limits: { maxSubscriptionsPerClient: 1 } })
+    limitClock(url)
+    let sent: ReturnType<ScriptedReceiver['send']> | undefined
+    url.hub.events.on('subscribe', ({ topic }) => {
+      sent = url.send('direct')
+      url.publish('x'.repeat(300 * 1024), topic)
+    })
+    expect(() => url.open()).toThrow(expect.objectContaining({ code: 'LIMIT_EXCEEDED' }))
+    await url.run(10)
+    expect([url.made, sent]).toEqual([[], { result: 'CONNECTION_STALE', at: 0 }])
+    await expectRest(url)
+  })
+})
