@@ -1,5 +1,5 @@
-import type { Budget } from './budget.ts'
 import type { Seq } from './ids.ts'
+import type { Ledger } from './ledger.ts'
 import type { Message } from './message.ts'
 
 /** What a policy may know of messages that were sent and that the receiver has not confirmed. */
@@ -15,45 +15,12 @@ export interface Unconfirmed {
   readonly stuck: boolean
 }
 
-/** The messages of one topic that any link waits to have confirmed: kept once, however many links do, and so counted once. */
-export class Unsettled {
-  readonly #budget: Budget
-  readonly #links = new Map<Seq, number>()
-  /** Payload bytes. */
-  bytes = 0
-
-  constructor(budget: Budget) {
-    this.#budget = budget
-  }
-
-  keep({ seq, payload }: Message): void {
-    const links = this.#links.get(seq) ?? 0
-    this.#links.set(seq, links + 1)
-    if (links === 0) this.#count(payload.byteLength)
-  }
-
-  release({ seq, payload }: Message): void {
-    const links = this.#links.get(seq)! - 1
-    if (links > 0) {
-      this.#links.set(seq, links)
-    } else {
-      this.#links.delete(seq)
-      this.#count(-payload.byteLength)
-    }
-  }
-
-  #count(bytes: number): void {
-    this.bytes += bytes
-    this.#budget.used += bytes
-  }
-}
-
 /**
  * What one link was sent and its receiver has not confirmed: pending, not delivered (I6). Only there where the policy or the
  * connection waits for confirmations. Confirming is cumulative: whoever has message 7 has all up to 7 that it was sent.
  */
 export class Acks implements Unconfirmed {
-  readonly #unsettled: Unsettled
+  readonly #ledger: Ledger
   /** Oldest first. References: the payloads are shared. */
   #sent: Message[] = []
   bytes = 0
@@ -65,8 +32,8 @@ export class Acks implements Unconfirmed {
   /** The last message that was confirmed. */
   #confirmed: Seq = 0
 
-  constructor(unsettled: Unsettled, last: Seq) {
-    this.#unsettled = unsettled
+  constructor(ledger: Ledger, last: Seq) {
+    this.#ledger = ledger
     this.last = last
   }
 
@@ -85,7 +52,7 @@ export class Acks implements Unconfirmed {
       } else {
         this.#sent.push(message)
         this.bytes += message.payload.byteLength
-        this.#unsettled.keep(message)
+        this.#ledger.keep(message)
       }
     }
     return known
@@ -138,6 +105,6 @@ export class Acks implements Unconfirmed {
 
   #forget(message: Message): void {
     this.bytes -= message.payload.byteLength
-    this.#unsettled.release(message)
+    this.#ledger.release(message)
   }
 }

@@ -1,4 +1,6 @@
+import { type Fault, GuardedCodec } from './guarded-codec.ts'
 import type { Seq } from './ids.ts'
+import type { HeldFrames } from './ledger.ts'
 import type { Codec, Message } from './message.ts'
 
 /** Frames of at least this size are passed on as they are; smaller neighbours are joined into one buffer. */
@@ -10,6 +12,8 @@ export interface Encoded {
   readonly bytes: number
   /** The messages in the frames: all of the batch, but for those that the protocol cannot carry. */
   readonly messages: readonly Message[]
+  /** Made with the first connection that does not take the frames at once. */
+  held?: HeldFrames
 }
 
 /**
@@ -38,13 +42,13 @@ export class Batch {
     this.bytes = bytes
   }
 
-  /** Encoded on first use, once per codec. */
-  encoded(codec: Codec): Encoded {
+  /** Encoded on first use, once per codec. `fault` is told what the codec throws. */
+  encoded(codec: Codec, fault: Fault): Encoded {
     if (codec === this.#codec) return this.#last!
     this.#encoded ??= new Map()
     let encoded = this.#encoded.get(codec)
     if (encoded === undefined) {
-      encoded = encode(this.messages, codec)
+      encoded = encode(this.messages, codec, fault)
       this.#encoded.set(codec, encoded)
     }
     this.#codec = codec
@@ -53,9 +57,10 @@ export class Batch {
   }
 }
 
-function encode(messages: readonly Message[], codec: Codec): Encoded {
+function encode(messages: readonly Message[], codec: Codec, fault: Fault): Encoded {
+  const guarded = new GuardedCodec(codec, fault)
   if (messages.length === 1) {
-    const frame = encodeOne(messages[0]!, codec)
+    const frame = guarded.encode(messages[0]!)
     return frame === null
       ? { frames: [], bytes: 0, messages: [] }
       : { frames: [frame], bytes: frame.byteLength, messages }
@@ -66,12 +71,13 @@ function encode(messages: readonly Message[], codec: Codec): Encoded {
   let bytes = 0
   const carried: Message[] = []
   const join = (): void => {
-    if (small.length > 0) frames.push(small.length === 1 ? small[0]! : codec.concat(small, smallBytes))
+    if (small.length > 1) for (const frame of guarded.concat(small, smallBytes)) frames.push(frame)
+    else if (small.length === 1) frames.push(small[0]!)
     small = []
     smallBytes = 0
   }
   for (const message of messages) {
-    const frame = encodeOne(message, codec)
+    const frame = guarded.encode(message)
     if (frame === null) continue
     carried.push(message)
     bytes += frame.byteLength
@@ -85,13 +91,4 @@ function encode(messages: readonly Message[], codec: Codec): Encoded {
   }
   join()
   return { frames, bytes, messages: carried }
-}
-
-/** A codec that throws cannot carry the message; it must not end the tick, which is everybody's. */
-function encodeOne(message: Message, codec: Codec): Uint8Array | null {
-  try {
-    return codec.encode(message)
-  } catch {
-    return null
-  }
 }

@@ -1,4 +1,4 @@
-import type { Client, CloseReason } from './connection.ts'
+import type { Circuit, Client, CloseReason } from './connection.ts'
 import type { ClientId, Seq } from './ids.ts'
 import type { Outbox } from './outbox.ts'
 import type { PatternOrder } from './pattern-index.ts'
@@ -58,11 +58,16 @@ export class Registration implements Client {
   }
 
   get protocols(): readonly string[] {
-    return this.#protocols ?? [this.outbox.connection.protocol]
+    return this.#protocols ?? [this.outbox.protocol]
   }
 
   get address(): string | undefined {
-    return this.#address ?? this.outbox.connection.address
+    return this.#address ?? this.outbox.ask('address', ({ address }) => address)
+  }
+
+  /** Undefined: it has no breaker. */
+  get circuit(): Circuit | undefined {
+    return this.outbox.ask('circuit', ({ circuit }) => circuit)
   }
 
   get closed(): boolean {

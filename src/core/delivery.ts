@@ -1,6 +1,7 @@
 import { Batch } from './batch.ts'
 import type { CloseReason } from './connection.ts'
 import type { Events } from './events.ts'
+import { type Fault, GuardedCodec } from './guarded-codec.ts'
 import type { Link } from './link.ts'
 import type { Gap, Message } from './message.ts'
 import type { Outbox } from './outbox.ts'
@@ -160,7 +161,11 @@ export class Delivery {
   /** Hands the outbox to its connection, unless that has not taken the last flush yet. */
   flush(outbox: Outbox): void {
     outbox.dirty = false
-    if (outbox.condemned || !outbox.writable || outbox.empty || outbox.flushing) return
+    if (outbox.condemned || outbox.empty || outbox.flushing) return
+    if (!outbox.writable) {
+      outbox.countWaiting()
+      return
+    }
     const result = outbox.flush(this.#scheduler)
     if (result === 'gone') this.condemn(outbox, 'lost')
     else if (result === 'full') this.sweeper.watch(outbox)
@@ -218,13 +223,14 @@ export class Delivery {
 
   /** Drops what exceeds the backlog of a link that is behind, or condemns its client, as the backlog says. */
   bound(link: Link): void {
-    const { topic, policy } = link
-    if (policy.backlog.kind !== 'log' || !link.behind) return
-    const room = Math.max(0, policy.backlog.bytes - link.outbox.waitingBytes)
-    const floor = Math.max(topic.log.floor(policy.backlog.messages, room), topic.log.first - 1)
+    const { topic } = link
+    const { backlog } = link.terms
+    if (backlog.kind !== 'log' || !link.behind) return
+    const room = Math.max(0, backlog.bytes - link.outbox.waitingBytes)
+    const floor = Math.max(topic.log.floor(backlog.messages, room), topic.log.first - 1)
     const cursor = Math.min(floor, topic.sealed)
     if (cursor <= link.cursor) return
-    if (policy.backlog.overflow === 'close') this.condemn(link.outbox, 'slow')
+    if (backlog.overflow === 'close') this.condemn(link.outbox, 'slow')
     else link.skipTo(cursor)
   }
 
@@ -232,7 +238,8 @@ export class Delivery {
   tellGap(link: Link): void {
     const gap = link.takeGap()
     link.outbox.watcher?.({ kind: 'gap', gap })
-    const frame = this.#gapFrame(link, gap)
+    // A codec that throws has no notice to give.
+    const frame = new GuardedCodec(link.outbox.codec, this.fault).gap(gap)
     if (frame) {
       link.outbox.pushControl(frame, this.#scheduler.now())
       this.#touch(link.outbox)
@@ -240,16 +247,6 @@ export class Delivery {
     if (this.#events.listenerCount('gap') > 0) {
       this.#told.push([link, gap])
       this.#arm()
-    }
-  }
-
-  /** A codec that throws has no notice to give; it must not end the tick, which is everybody's. */
-  #gapFrame(link: Link, gap: Gap): Uint8Array | undefined {
-    try {
-      return link.outbox.connection.codec.gap?.(gap)
-    } catch (error) {
-      this.fault(`gap notice of '${link.outbox.connection.codec.name}'`, error)
-      return undefined
     }
   }
 
@@ -296,13 +293,13 @@ export class Delivery {
     try {
       return link.policy.admit(link, batch, now)
     } catch (error) {
-      this.fault(`policy '${link.policy.name}'`, error)
+      this.fault(`policy '${link.terms.name}'`, error)
       return 'drop'
     }
   }
 
   /** Told when nothing is walked any more: whoever hears of it may call anything. */
-  fault(where: string, error: unknown): void {
+  readonly fault: Fault = (where, error) => {
     this.#faults.push({ error, where })
     this.#arm()
   }
@@ -315,14 +312,14 @@ export class Delivery {
   }
 
   #defer(link: Link, batch: Batch): void {
-    const { backlog } = link.policy
+    const { backlog } = link.terms
     if (backlog.kind === 'none' || (backlog.kind === 'log' && backlog.overflow === 'drop-newest')) {
       link.hold(batch.messages, batch.last)
     } else {
       if (backlog.kind === 'newest') link.topic.newest ??= new Map()
       link.topic.demote(link)
     }
-    link.outbox.watcher?.({ kind: 'behind', topic: link.topicName, policy: link.policy.name })
+    link.outbox.watcher?.({ kind: 'behind', topic: link.topicName, policy: link.terms.name })
     // It is not the connection that holds it up but a rate: what the rate still allows goes at once.
     if (link.outbox.writable) this.#soon(link)
     this.sweeper.watch(link.outbox)
@@ -352,7 +349,7 @@ export class Delivery {
   #pull(link: Link, now: number): void {
     const { outbox, topic } = link
     // Where not the connection but a window holds it up, what fits that goes first.
-    if (!link.policy.confirm) this.bound(link)
+    if (!link.terms.confirm) this.bound(link)
     while (outbox.writable && !outbox.condemned && (link.behind || link.holding)) {
       if (outbox.queuedBytes >= PULL_BYTES) {
         outbox.more = true
@@ -366,7 +363,7 @@ export class Delivery {
       }
       const verdict = this.#admit(link, batch, now)
       if (verdict === 'close') this.condemn(outbox, 'slow')
-      if (verdict === 'defer' && link.policy.backlog.kind === 'none') link.giveUpHeld('rate')
+      if (verdict === 'defer' && link.terms.backlog.kind === 'none') link.giveUpHeld('rate')
       if (verdict === 'defer' || verdict === 'close') return
       if (link.holding) this.#unhold(link, batch)
       // What is missing in what the topic keeps was replaced; what a link holds has lost nothing that is not counted.
@@ -448,7 +445,7 @@ export class Delivery {
       const told = this.#told
       this.#told = []
       for (const [link, gap] of told) {
-        this.#events.emit('gap', { id: link.clientId, gap, policy: link.policy.name })
+        this.#events.emit('gap', { id: link.clientId, gap, policy: link.terms.name })
       }
     }
     if (this.#faults.length > 0) {
@@ -466,6 +463,6 @@ export class Delivery {
 }
 
 /** While something of its client waits, a link of a lower lane lines up behind it; what nothing is kept for has nowhere to wait. */
-function givesWay({ outbox, topic, policy }: Link): boolean {
-  return outbox.behind > 0 && outbox.writable && topic.lane > LANES.high && policy.backlog.kind !== 'none'
+function givesWay({ outbox, topic, terms }: Link): boolean {
+  return outbox.behind > 0 && outbox.writable && topic.lane > LANES.high && terms.backlog.kind !== 'none'
 }

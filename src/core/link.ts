@@ -6,6 +6,7 @@ import type { Outbox } from './outbox.ts'
 import type { PatternOrder } from './pattern-index.ts'
 import type { DeliveryPolicy, PolicyLink } from './policy.ts'
 import type { DropTally } from './stats.ts'
+import { type Terms, termsOf } from './terms.ts'
 import { MAX_KEYS, MAX_NEWEST_BYTES, type Topic } from './topic.ts'
 import type { Priority } from './topics.ts'
 import { WireClock } from './wire-clock.ts'
@@ -19,6 +20,8 @@ export class Link implements PolicyLink {
   readonly outbox: Outbox
   readonly topic: Topic
   policy!: DeliveryPolicy
+  /** Of the policy. */
+  terms!: Terms
   /** The last message that is settled: sent, dropped, or taken into `held`. */
   cursor: Seq
   /** Reads its own list first; the fan-out goes on adding to the list. */
@@ -54,8 +57,6 @@ export class Link implements PolicyLink {
   /** What of it waits to be sent once more, or did: it takes no room from what was never sent. */
   againBytes = 0
   #againMessages = 0
-  /** It was replayed: the payloads are the history's, which all who replay share, and which are counted there. */
-  #shared = false
   gapFrom: Seq = 0
   gapTo: Seq = 0
   gapReason: GapReason = 'behind'
@@ -102,8 +103,8 @@ export class Link implements PolicyLink {
   }
 
   get underwayBytes(): number {
-    const { connection, queuedBytes, waitingBytes } = this.outbox
-    return queuedBytes + (connection.unacknowledged?.() ?? waitingBytes)
+    const { unacknowledged, queuedBytes, waitingBytes } = this.outbox
+    return queuedBytes + (unacknowledged ?? waitingBytes)
   }
 
   get unconfirmed(): Acks | undefined {
@@ -119,28 +120,38 @@ export class Link implements PolicyLink {
 
   overdue(now: number, rate: number): number {
     const waiting = this.outbox.overdue(now, rate)
-    return this.policy.measure === 'wire' ? Math.max(waiting, this.outbox.wireOverdue(now, rate)) : waiting
+    return this.terms.measure === 'wire' ? Math.max(waiting, this.outbox.wireOverdue(now, rate)) : waiting
   }
 
   /** Payload bytes that wait for this link and are not in the outbox. What `latest` reads is not its own: it gets only the newest. */
   get backlogBytes(): number {
-    const shared = this.behind && this.policy.backlog.kind === 'log'
+    const shared = this.behind && this.terms.backlog.kind === 'log'
     return this.heldBytes + (shared ? this.topic.log.bytesAfter(this.cursor) : 0)
   }
 
   /** Takes the policy and lets it make its state. What already waits stays. */
   adopt(policy: DeliveryPolicy): void {
     this.policy = policy
-    if (policy.measure === 'wire' && this.outbox.connection.unacknowledged?.() !== undefined) {
-      this.outbox.wire ??= new WireClock()
-    }
+    this.terms = termsOf(policy, this.outbox.fault)
+    const { measure, confirm, name } = this.terms
+    if (measure === 'wire' && this.outbox.unacknowledged !== undefined) this.outbox.wire ??= new WireClock()
     // What the connection has given up is for whoever decides from now on.
     if (this.acks?.stuck) this.redeliver()
-    if (policy.confirm || this.outbox.connection.confirms) this.acks ??= new Acks(this.topic.unsettled, this.#sentUpTo)
+    if (confirm || this.outbox.confirms) this.acks ??= new Acks(this.topic.ledger, this.#sentUpTo)
     else this.#stopWaiting()
     this.wakeAt = 0
-    this.state = policy.open(this)
-    this.tally = this.topic.counters.tallyOf(policy.name)
+    this.state = this.#open()
+    this.tally = this.topic.counters.tallyOf(name)
+  }
+
+  /** A policy that throws has no state: what its `admit` cannot decide without one is dropped and counted. */
+  #open(): unknown {
+    try {
+      return this.policy.open(this)
+    } catch (error) {
+      this.outbox.fault(`policy '${this.terms.name}'`, error)
+      return undefined
+    }
   }
 
   /** The last message that the connection was given, or one before it. */
@@ -186,7 +197,7 @@ export class Link implements PolicyLink {
     // What waits to be sent once more need not be.
     const again = this.held.findIndex(message => message.seq > seq)
     const spared = this.held.splice(0, again === -1 ? this.held.length : again)
-    for (const { payload } of spared) this.#countHeld(-payload.byteLength)
+    for (const message of spared) this.#letGo(message)
     if (this.held.length === 0) this.release()
     count += spared.length
     this.#deliver(count)
@@ -195,7 +206,7 @@ export class Link implements PolicyLink {
 
   /** See Client.failed. */
   fail(seq: Seq, now: number): boolean {
-    if (this.policy.confirm) {
+    if (this.terms.confirm) {
       // Its policy may want to look sooner than it thought.
       this.wakeAt = 0
       return this.acks!.stick(seq, now)
@@ -217,7 +228,7 @@ export class Link implements PolicyLink {
     this.acks!.tries++
     this.held = [...again, ...this.held]
     const bytes = again.reduce((sum, { payload }) => sum + payload.byteLength, 0)
-    this.#countHeld(bytes)
+    for (const message of again) this.#keep(message)
     this.againBytes = Math.max(this.againBytes, bytes)
     this.#againMessages = Math.max(this.#againMessages, again.length)
     if (this.holding) return
@@ -267,7 +278,7 @@ export class Link implements PolicyLink {
    * would rather have the client closed. `all`: they wait already, or were asked for, so none is given up for want of room.
    */
   hold(messages: readonly Message[], last: Seq, all = false): boolean {
-    const { backlog } = this.policy
+    const { backlog } = this.terms
     let keeps = true
     for (const message of messages) {
       if (message.seq <= this.cursor) continue
@@ -280,7 +291,7 @@ export class Link implements PolicyLink {
       }
       if (backlog.kind === 'newest') this.#conflate(message)
       this.held.push(message)
-      this.#countHeld(message.payload.byteLength)
+      this.#keep(message)
       if (!all) keeps = this.#boundHeld() && keeps
     }
     this.cursor = Math.max(this.cursor, last)
@@ -299,14 +310,14 @@ export class Link implements PolicyLink {
   #conflate({ key }: Message): void {
     const older = this.held.findIndex(message => message.key === key)
     if (older === -1) return
-    const [{ seq, payload }] = this.held.splice(older, 1) as [Message]
-    this.#countHeld(-payload.byteLength)
-    this.drop(seq, seq, 1, 'conflated')
+    const [message] = this.held.splice(older, 1) as [Message]
+    this.#letGo(message)
+    this.drop(message.seq, message.seq, 1, 'conflated')
   }
 
   /** Within the policy's bounds, or what it held to begin with, if that was more. */
   #boundHeld(): boolean {
-    const { backlog } = this.policy
+    const { backlog } = this.terms
     const own = backlog.kind === 'log' ? backlog : { messages: MAX_KEYS, bytes: MAX_NEWEST_BYTES }
     // Of what is to be sent again some may be in the connection's hand.
     const taken = this.againBytes > 0 ? -this.againBytes : this.outbox.waitingBytes
@@ -315,9 +326,9 @@ export class Link implements PolicyLink {
     const newest = backlog.kind === 'log' && backlog.overflow === 'drop-newest'
     while (this.held.length > 0 && (this.heldBytes > bytes || this.held.length > messages)) {
       if (backlog.kind === 'log' && backlog.overflow === 'close') return false
-      const { seq, payload } = (newest ? this.held.pop() : this.held.shift())!
-      this.#countHeld(-payload.byteLength)
-      this.drop(seq, seq, 1, 'overflow')
+      const message = (newest ? this.held.pop() : this.held.shift())!
+      this.#letGo(message)
+      this.drop(message.seq, message.seq, 1, 'overflow')
     }
     if (this.held.length === 0) this.release()
     return true
@@ -325,8 +336,7 @@ export class Link implements PolicyLink {
 
   /** The first `count` of the list are on their way. */
   unhold(batch: Batch): void {
-    this.held.splice(0, batch.count)
-    this.#countHeld(-batch.bytes)
+    for (const message of this.held.splice(0, batch.count)) this.#letGo(message)
     if (this.held.length === 0) this.release()
   }
 
@@ -337,9 +347,14 @@ export class Link implements PolicyLink {
     if (held.length > 0) this.drop(held[0]!.seq, held.at(-1)!.seq, held.length, reason)
   }
 
-  #countHeld(bytes: number): void {
-    this.heldBytes += bytes
-    if (!this.#shared) this.outbox.hold(bytes)
+  #keep(message: Message): void {
+    this.heldBytes += message.payload.byteLength
+    this.topic.ledger.keep(message)
+  }
+
+  #letGo(message: Message): void {
+    this.heldBytes -= message.payload.byteLength
+    this.topic.ledger.release(message)
   }
 
   /**
@@ -347,12 +362,12 @@ export class Link implements PolicyLink {
    * client closed.
    */
   shed(bytes: number): boolean {
-    const { backlog } = this.policy
+    const { backlog } = this.terms
     if (backlog.kind === 'log' && backlog.overflow === 'close') return false
     while (this.heldBytes > bytes) {
-      const { seq, payload } = this.held.pop()!
-      this.#countHeld(-payload.byteLength)
-      this.drop(seq, seq, 1, 'overflow')
+      const message = this.held.pop()!
+      this.#letGo(message)
+      this.drop(message.seq, message.seq, 1, 'overflow')
     }
     // A link that holds nothing has nothing to read, and must not look as if it had.
     if (this.held.length === 0) this.release()
@@ -369,13 +384,12 @@ export class Link implements PolicyLink {
 
   /** Nothing is held any more. */
   release(): void {
+    for (const message of this.held) this.#letGo(message)
     this.held = []
     this.#allowedMessages = 0
     this.#allowedBytes = 0
     this.againBytes = 0
     this.#againMessages = 0
-    this.#countHeld(-this.heldBytes)
-    this.#shared = false
     if (!this.holding) return
     this.holding = false
     this.outbox.behind--
@@ -393,7 +407,6 @@ export class Link implements PolicyLink {
       this.cursor = oldest
     }
     const missed = [...log.after(this.cursor)]
-    this.#shared = missed.length > 0
     this.hold(missed, sealed, true)
   }
 

@@ -1,5 +1,5 @@
-import type { Budget } from './budget.ts'
 import type { Seq } from './ids.ts'
+import type { Ledger } from './ledger.ts'
 import type { Message } from './message.ts'
 
 export interface LogBounds {
@@ -14,8 +14,9 @@ export interface LogBounds {
  * a reader older than the log has lost messages, and the log can say how many. Trimmed from the old end only.
  */
 export class Log {
-  readonly #budget: Budget
-  #messages: Message[] = []
+  readonly #ledger: Ledger
+  /** Undefined before the head: what was trimmed must not stay in memory until the slots are freed. */
+  #messages: (Message | undefined)[] = []
   /** Payload bytes of all messages up to and with the one at the same index, since the log began. */
   #ends: number[] = []
   /** Index of the oldest message that is still kept; the slots before it are freed in bulk. */
@@ -23,8 +24,8 @@ export class Log {
   bytes = 0
   #end = 0
 
-  constructor(budget: Budget) {
-    this.#budget = budget
+  constructor(ledger: Ledger) {
+    this.#ledger = ledger
   }
 
   get count(): number {
@@ -42,7 +43,7 @@ export class Log {
     this.#messages.push(message)
     this.#ends.push(this.#end)
     this.bytes += byteLength
-    this.#budget.used += byteLength
+    this.#ledger.keep(message)
   }
 
   /** The messages after the cursor, oldest first. */
@@ -78,8 +79,8 @@ export class Log {
       const inside = this.count <= bounds.messages && this.bytes <= bounds.bytes && now - oldest.at < bounds.ageMs
       if (inside || oldest.seq >= keepFrom) break
       this.bytes -= oldest.payload.byteLength
-      this.#budget.used -= oldest.payload.byteLength
-      this.#head++
+      this.#ledger.release(oldest)
+      this.#messages[this.#head++] = undefined
     }
     const empty = this.#head === this.#messages.length
     if (this.#head > 0 && (empty || (this.#head > 64 && this.#head * 2 > this.#messages.length))) {

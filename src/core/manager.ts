@@ -98,7 +98,7 @@ export class ConnectionManager {
           this.#remove(client, 'slow'),
         )
       },
-      handed: ms => options.onHanded?.(ms),
+      handed: ms => this.#call('onHanded', () => options.onHanded?.(ms)),
     })
     const manager = this
     this.#membership = new Membership(options, this.#delivery, this.events, {
@@ -108,14 +108,12 @@ export class ConnectionManager {
       counters: this.#counters,
       clients: this.#clients,
       budget: this.#budget,
-      settled: (result, where) => this.#settled(result, where),
+      call: (where, run) => this.#call(where, run),
     })
     this.#started = options.scheduler.now()
     this.#housekeeping = options.scheduler.every(HOUSEKEEPING_MS, () => this.#membership.tidy())
-    this.#settled(
-      options.broker.start(publication => this.#route(publication)),
-      'broker start',
-    )
+    const started = options.broker.start(publication => this.#route(publication))
+    this.#call('broker start', () => started)
   }
 
   // ---- clients
@@ -129,6 +127,7 @@ export class ConnectionManager {
     this.#checkOpen()
     const clientId = parseClientId(id)
     this.#checkRoom(clientId, options)
+    const outbox = new Outbox(clientId, connection, this.#budget, this.#delivery.stalls, this.#delivery.fault)
     const older = this.#clients.get(clientId)
     if (older) {
       this.#remove(older, 'replaced')
@@ -136,13 +135,12 @@ export class ConnectionManager {
       this.#checkOpen()
       this.#checkRoom(clientId, { ...options, ifExists: 'refuse' })
     }
-    const outbox = new Outbox(clientId, connection, this.#budget, this.#delivery.stalls)
     const client = new Registration(outbox, options, this.#options.scheduler.now(), this.#back)
     this.#clients.set(clientId, client)
     this.#users.add(client)
-    this.#counters.opened(connection.protocol)
+    this.#counters.opened(outbox.protocol)
     const { restore } = options
-    this.events.emit('register', { id: clientId, protocol: connection.protocol, user: client.session.user, restore })
+    this.events.emit('register', { id: clientId, protocol: outbox.protocol, user: client.session.user, restore })
     return client
   }
 
@@ -236,7 +234,7 @@ export class ConnectionManager {
     const out = new Set<string>(except)
     return clients
       .filter(client => user === undefined || client.session.user === user)
-      .filter(client => protocol === undefined || client.outbox.connection.protocol === protocol)
+      .filter(client => protocol === undefined || client.outbox.protocol === protocol)
       .flatMap(({ id }) => (out.has(id) ? [] : [id]))
   }
 
@@ -372,12 +370,17 @@ export class ConnectionManager {
     const client = this.#client(id)
     const { outbox } = client
     const { connection } = outbox
-    if (connection.circuit === 'open') throw circuitOpen(outbox.id)
-    const frame = connection.send === undefined ? direct.encoded(connection.codec) : undefined
-    if (frame === null) throw notCarried(outbox.id, connection.protocol, direct.message.contentType)
+    if (client.circuit === 'open') throw circuitOpen(outbox.id)
+    const frame = connection.send === undefined ? direct.encoded(outbox.codec, this.#budget, this.#delivery.fault) : undefined
+    if (frame === null) throw notCarried(outbox.id, outbox.protocol, direct.message.contentType)
     const parcel = new Parcel(direct.message, frame, error => {
+      direct.release(this.#budget)
       if (error === undefined) client.lastSendAt = this.#options.scheduler.now()
-      settled(error)
+      try {
+        settled(error)
+      } catch (thrown) {
+        this.#delivery.fault('settled of post', thrown)
+      }
     })
     const most = this.limits.maxQueuedBytesPerClient
     const exceeds = (): boolean => outbox.parcelBytes > 0 && outbox.parcelBytes + parcel.bytes > most
@@ -385,9 +388,10 @@ export class ConnectionManager {
     if (exceeds()) this.#delivery.flush(outbox)
     if (exceeds())
       throw this.#tooMany('maxQueuedBytesPerClient', `bytes of messages sent to ${outbox.id} alone that wait`)
+    direct.hold(this.#budget)
     this.#delivery.post(outbox, parcel)
     return {
-      confirms: connection.confirms === true,
+      confirms: outbox.confirms,
       cancel(error) {
         outbox.withdraw(parcel)
         parcel.cancel(error)
@@ -400,9 +404,14 @@ export class ConnectionManager {
    * than suits him. False: its protocol cannot ask. Throws CONNECTION_NOT_FOUND.
    */
   ping(id: string, answer: (active: boolean) => void): boolean {
-    const { connection } = this.#client(id).outbox
-    connection.ping?.(answer)
-    return connection.ping !== undefined
+    const { outbox } = this.#client(id)
+    const asks = outbox.ask('ping', connection => {
+      connection.ping?.(answer)
+      return connection.ping !== undefined
+    })
+    // A connection that throws cannot say that its peer is there.
+    if (asks === undefined) answer(false)
+    return asks ?? true
   }
 
   /**
@@ -491,13 +500,13 @@ export class ConnectionManager {
   }
 
   *getTopics(): Iterable<TopicInfo> {
-    for (const topic of this.#membership.topics.values()) yield topicInfo(topic)
+    for (const topic of this.#membership.topics.values()) yield topicInfo(topic, this.#delivery.fault)
   }
 
   /** Null: nobody has published or subscribed to it of late. Throws TOPIC_INVALID. */
   getTopic(topicName: string): TopicInfo | null {
     const topic = this.#membership.topics.get(parseTopicName(topicName))
-    return topic ? topicInfo(topic) : null
+    return topic ? topicInfo(topic, this.#delivery.fault) : null
   }
 
   /** What the registry says of it. Throws TOPIC_INVALID, TOPIC_UNKNOWN. */
@@ -601,22 +610,23 @@ export class ConnectionManager {
     this.#users.remove(client)
     this.#delivery.sweeper.forget(client.outbox)
     client.outbox.discard(reason)
-    const { protocol } = client.outbox.connection
+    const { protocol } = client.outbox
     this.#counters.ended(protocol, reason)
     const topics = this.#membership.leaveAll(client)
     client.outbox.watcher?.({ kind: 'closed', reason })
-    try {
-      client.outbox.connection.close(reason, reconnectMs)
-    } catch (error) {
-      this.events.emit('fault', { error, where: `close of ${protocol}` })
-    }
+    client.outbox.ask('close', connection => connection.close(reason, reconnectMs))
     for (const topic of topics) this.#membership.tellLeft(client.id, topic)
     this.events.emit('unregister', { id: client.id, protocol, reason })
   }
 
-  /** A broker's failure outside of publish has no caller to tell. */
-  #settled(result: void | Promise<void>, where: string): void {
-    if (result instanceof Promise) result.catch(error => this.events.emit('fault', { error, where }))
+  /** An error in code that is not the hub's, outside of a call that it could be thrown to, is a fault. */
+  #call(where: string, run: () => void | Promise<void>): void {
+    try {
+      const result = run()
+      if (result instanceof Promise) result.catch(error => this.events.emit('fault', { error, where }))
+    } catch (error) {
+      this.#delivery.fault(where, error)
+    }
   }
 
   #checkOpen(): void {

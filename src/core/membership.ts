@@ -4,6 +4,7 @@ import type { ManagerOptions, PatternSubscription, SubscribeOptions, Subscriptio
 import type { Delivery } from './delivery.ts'
 import { HubError } from './errors.ts'
 import type { Events } from './events.ts'
+import { nameOf } from './guarded-codec.ts'
 import type { ClientId, Position, TopicName } from './ids.ts'
 import type { HubLimits } from './limits.ts'
 import { Link } from './link.ts'
@@ -12,6 +13,7 @@ import { matches, type TopicPattern } from './patterns.ts'
 import type { DeliveryPolicy } from './policy.ts'
 import { checkAllowed, notConnected, tooMany } from './refusals.ts'
 import type { HubCounters } from './snapshot.ts'
+import { termsOf } from './terms.ts'
 import { Topic } from './topic.ts'
 import { isOpenTo, type TopicSpec, takesWildcards } from './topics.ts'
 
@@ -27,7 +29,8 @@ interface Owner {
   readonly counters: HubCounters
   readonly clients: ReadonlyMap<ClientId, Registration>
   readonly budget: Budget
-  settled(result: void | Promise<void>, where: string): void
+  /** Calls code that is not the hub's. What it throws, or rejects with, is told as a fault. */
+  call(where: string, run: () => void | Promise<void>): void
 }
 
 /**
@@ -130,7 +133,7 @@ export class Membership {
   /** The registry has other rules: every topic in use takes its new spec; who may not be on it any more is off it. */
   refresh(): void {
     for (const topic of [...this.topics.values()]) {
-      const spec = this.#resolved(topic.name)
+      const spec = this.#resolved(topic)
       if (this.topics.get(topic.name) !== topic) continue
       if (spec === undefined) {
         this.#end(topic)
@@ -139,7 +142,7 @@ export class Membership {
       topic.spec = spec
       for (const link of topic.links) {
         link.outbox.noteLane(topic.lane)
-        if (!isAllowed(topic, link.wish)) link.wish = undefined
+        if (!this.#isAllowed(topic, link.wish)) link.wish = undefined
       }
       this.#applyPolicy(topic)
       for (const link of [...topic.links]) {
@@ -151,11 +154,14 @@ export class Membership {
     }
   }
 
-  #resolved(name: TopicName): TopicSpec | undefined {
+  /** Undefined: there is no such topic any more. A registry that fails has not said so: the topic stays as it is. */
+  #resolved({ name, spec }: Topic): TopicSpec | undefined {
     try {
       return this.#options.topics.resolve(name)
-    } catch {
-      return undefined
+    } catch (error) {
+      if (error instanceof HubError) return undefined
+      this.#delivery.fault('topic registry', error)
+      return spec
     }
   }
 
@@ -229,7 +235,7 @@ export class Membership {
     client.outbox.links.delete(topic.name)
     if (link.order) this.#takeOver(client, link)
     this.#delivery.leave(link)
-    if (topic.links.length === 0) this.#owner.settled(this.#options.broker.leave(topic.name), 'broker leave')
+    if (topic.links.length === 0) this.#owner.call('broker leave', () => this.#options.broker.leave(topic.name))
   }
 
   /** Everything of a client that ends. Answers what it was on. */
@@ -293,7 +299,7 @@ export class Membership {
     if (!current || client.closed || client.outbox.links.has(topic.name)) return
     if (topic.full || !isOpenTo(topic.spec.subscribe, client.session) || !this.#hasRoom(order)) return
     this.#delivery.seal(topic)
-    const allowed = topic.spec.allowedPolicies === undefined || isAllowed(topic, order.wish)
+    const allowed = topic.spec.allowedPolicies === undefined || this.#isAllowed(topic, order.wish)
     const link = new Link(client.outbox, topic, topic.seq, allowed ? order.wish : undefined)
     link.order = order
     order.topics++
@@ -322,7 +328,7 @@ export class Membership {
     link.order = order
     order.topics++
     client.matched++
-    link.wish = isAllowed(link.topic, order.wish) ? order.wish : undefined
+    link.wish = this.#isAllowed(link.topic, order.wish) ? order.wish : undefined
     this.#adopt(link, client)
   }
 
@@ -370,6 +376,17 @@ export class Membership {
     }
   }
 
+  /** A policy that cannot be described is not allowed, where only some are. */
+  #isAllowed(topic: Topic, wish: DeliveryPolicy | undefined): boolean {
+    try {
+      checkAllowed(topic, wish)
+      return true
+    } catch (error) {
+      if (!(error instanceof HubError) && wish) this.#delivery.fault(`policy '${nameOf(wish)}'`, error)
+      return false
+    }
+  }
+
   /** Puts a new link on its topic, with what it missed waiting for it. Answers whether all of it was still there. */
   #join(link: Link, client: Registration, from: Position | 'oldest' | undefined): boolean {
     const { topic } = link
@@ -387,7 +404,7 @@ export class Membership {
       this.#delivery.sweeper.watch(link.outbox)
       this.#delivery.wake(link.outbox)
     }
-    if (topic.links.length === 1) this.#owner.settled(this.#options.broker.join(topic.name), 'broker join')
+    if (topic.links.length === 1) this.#owner.call('broker join', () => this.#options.broker.join(topic.name))
     return whole
   }
 
@@ -395,7 +412,7 @@ export class Membership {
   #adopt(link: Link, client: Registration): void {
     const policy = link.wish ?? client.policy ?? link.topic.policy
     if (policy === link.policy) return
-    if (link.behind && policy.backlog.kind !== link.policy.backlog.kind) {
+    if (link.behind && termsOf(policy, link.outbox.fault).backlog.kind !== link.terms.backlog.kind) {
       const waiting = [...link.topic.unread(link)]
       link.topic.promote(link)
       link.adopt(policy)
@@ -408,12 +425,3 @@ export class Membership {
   }
 }
 
-function isAllowed(topic: Topic, wish: DeliveryPolicy | undefined): boolean {
-  try {
-    checkAllowed(topic, wish)
-    return true
-  } catch (error) {
-    if (error instanceof HubError) return false
-    throw error
-  }
-}

@@ -14,6 +14,8 @@ export interface Message {
   readonly correlationId: string | undefined
   /** When it was routed, in ms on the scheduler's clock. */
   readonly at: number
+  /** The hub's own books: how many of its lists hold the message. Its payload is counted once (Ledger). */
+  keepers?: number
 }
 
 /** Messages that one link will never get, coalesced (I6). `count` is null where nobody can know it (epoch changed). */

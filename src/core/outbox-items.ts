@@ -1,6 +1,7 @@
 import type { Batch } from './batch.ts'
 import type { CloseReason, WriteResult } from './connection.ts'
 import { HubError } from './errors.ts'
+import type { Fault } from './guarded-codec.ts'
 import type { TopicName } from './ids.ts'
 import type { Link } from './link.ts'
 import type { Codec } from './message.ts'
@@ -11,17 +12,17 @@ import type { Sighting } from './watcher.ts'
 export type Item = Batch | Uint8Array | Parcel
 
 /** How far into `rest` (0: not at all, the first item) the last item with a frame is: after it the connection may uncork. */
-export function lastWritten(rest: readonly (Item | Link | undefined)[], codec: Codec): number {
+export function lastWritten(rest: readonly (Item | Link | undefined)[], codec: Codec, fault: Fault): number {
   for (let i = rest.length - 2; i >= 0; i -= 2) {
     const item = rest[i] as Item
-    if (isWritten(item, codec)) return i + 2
+    if (isWritten(item, codec, fault)) return i + 2
   }
   return 0
 }
 
-function isWritten(item: Item, codec: Codec): boolean {
+function isWritten(item: Item, codec: Codec, fault: Fault): boolean {
   if (item instanceof Uint8Array) return true
-  return item instanceof Parcel ? item.frame !== undefined : item.encoded(codec).frames.length > 0
+  return item instanceof Parcel ? item.frame !== undefined : item.encoded(codec, fault).frames.length > 0
 }
 
 /** Why a direct message did not reach a client that has gone. */

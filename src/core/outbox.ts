@@ -1,9 +1,10 @@
 import type { Batch } from './batch.ts'
-import type { Budget } from './budget.ts'
 import type { CloseReason, Connection, WriteResult } from './connection.ts'
+import type { Fault } from './guarded-codec.ts'
 import type { ClientId, TopicName } from './ids.ts'
+import { type ByteCount, HeldFrames } from './ledger.ts'
 import type { Link } from './link.ts'
-import type { DropReason } from './message.ts'
+import type { Codec, DropReason } from './message.ts'
 import { departed, type Item, lastWritten, messagesSeen, oldest, settle, waitsSince } from './outbox-items.ts'
 import { Parcel } from './parcel.ts'
 import { Progress } from './progress.ts'
@@ -20,6 +21,8 @@ import type { WireClock } from './wire-clock.ts'
 export class Outbox {
   // In the order of use: what each message of each client touches lies together, for memory is read by the line.
   readonly connection: Connection
+  /** Of the connection, which is asked once: a getter that throws must not do so in the middle of a tick. */
+  readonly codec: Codec
   /** Has the connection taken everything so far? */
   writable = true
   condemned = false
@@ -55,6 +58,8 @@ export class Outbox {
   /** Somebody looks at this client. */
   watcher: ClientWatcher | undefined
   readonly id: ClientId
+  readonly protocol: string
+  readonly confirms: boolean
   /**
    * While not writable: since when the oldest message of the outstanding write waits for the client, in ms on the scheduler's clock.
    * Since it was routed, but not since before the client fell behind: until then it was we who kept the message waiting.
@@ -70,6 +75,13 @@ export class Outbox {
   #flushed = 0
   /** What direct messages count that wait here. */
   parcelBytes = 0
+  /** What of this client's own the budget counts: frames of the protocol, and batches that found it not writable. */
+  #counted = 0
+  /** While not writable: what the connection holds of batches, and the bytes of other frames. */
+  #held: HeldFrames[] | undefined
+  #heldBytes = 0
+  /** Members of the connection that threw: a fault is told once for each. */
+  #faulty: Set<string> | undefined
   /** Those that were written, until the connection has taken everything. */
   #handed: Parcel[] | undefined
   /** The client has gone, and what was given up then is settled: for the rest of a flush inside of which it went. */
@@ -77,15 +89,39 @@ export class Outbox {
   /** Losses of all its links by reason; made with the first one. */
   drops: Partial<Record<DropReason, number>> | undefined
   #progress: Progress | undefined
-  readonly #budget: Budget
+  readonly #budget: ByteCount
   readonly #stalls: Stalls
+  /** Told of errors in code that is not the hub's. */
+  readonly fault: Fault
   readonly links = new Map<TopicName, Link>()
 
-  constructor(id: ClientId, connection: Connection, budget: Budget, stalls: Stalls) {
+  /** Throws what the connection throws when it is asked for its protocol, codec or `confirms`. */
+  constructor(id: ClientId, connection: Connection, budget: ByteCount, stalls: Stalls, fault: Fault) {
     this.id = id
     this.connection = connection
+    this.codec = connection.codec
+    this.protocol = connection.protocol
+    this.confirms = connection.confirms === true
     this.#budget = budget
     this.#stalls = stalls
+    this.fault = fault
+  }
+
+  /** What the connection answers; undefined where it throws, which is a fault of the connection. */
+  ask<T>(member: string, question: (connection: Connection) => T): T | undefined {
+    try {
+      return question(this.connection)
+    } catch (error) {
+      this.#failed(member, error)
+      return undefined
+    }
+  }
+
+  #failed(member: string, error: unknown): void {
+    this.#faulty ??= new Set()
+    if (this.#faulty.has(member)) return
+    this.#faulty.add(member)
+    this.fault(`${member} of ${this.protocol}`, error)
   }
 
   noteLane(lane: number): void {
@@ -107,12 +143,13 @@ export class Outbox {
     this.#noteControl(now)
     this.#add(frame, undefined)
     this.controlBytes += frame.byteLength
+    this.#countOwn(frame.byteLength)
   }
 
   pushParcel(parcel: Parcel, now: number): void {
     this.#noteControl(now)
     this.#add(parcel, undefined)
-    this.#countParcel(parcel.bytes)
+    this.parcelBytes += parcel.bytes
   }
 
   /** Nobody waits for it any more. Nothing happens if it is not waiting here. */
@@ -126,12 +163,17 @@ export class Outbox {
       if (at === -1) return
       this.#rest!.splice(at, 2)
     }
-    this.#countParcel(-parcel.bytes)
+    this.parcelBytes -= parcel.bytes
   }
 
-  #countParcel(bytes: number): void {
-    this.parcelBytes += bytes
+  #countOwn(bytes: number): void {
+    this.#counted += bytes
     this.#budget.used += bytes
+  }
+
+  /** Its connection does not take what a policy sent, which waits here and not in the topic's log. */
+  countWaiting(): void {
+    this.#countOwn(this.controlBytes + this.queuedBytes - this.#counted)
   }
 
   #noteControl(now: number): void {
@@ -155,7 +197,8 @@ export class Outbox {
     this.queuedBytes = 0
     this.controlBytes = 0
     this.#controlAt = -1
-    if (this.parcelBytes > 0) this.#countParcel(-this.parcelBytes)
+    this.parcelBytes = 0
+    if (this.#counted > 0) this.#countOwn(-this.#counted)
   }
 
   /**
@@ -172,7 +215,7 @@ export class Outbox {
     this.flushing = true
     this.#clear()
     const count = rest === undefined ? 0 : rest.length
-    const last = rest === undefined ? 0 : lastWritten(rest, this.connection.codec)
+    const last = rest === undefined ? 0 : lastWritten(rest, this.codec, this.fault)
     let result: WriteResult = 'ok'
     this.#flushed = 0
     for (let i = 0; ; ) {
@@ -189,6 +232,8 @@ export class Outbox {
     // A re-entrant call may have ended the client inside the write.
     if (result === 'full' && !this.condemned) {
       this.#wait(bytes, clock.now(), oldest(rest, controlAt, waitsSince(first, firstLink, controlAt)))
+      this.#holdFrames(first, firstLink)
+      for (let i = 0; i < count; i += 2) this.#holdFrames(rest![i] as Item, rest![i + 1] as Link | undefined)
     } else if (this.#behindSince !== undefined) this.#progress?.add(bytes, clock.now())
     if (this.#handed !== undefined && (result === 'ok' || this.#gone !== undefined)) this.#settleHanded(this.#gone)
     if (rest !== undefined) this.#keep(rest)
@@ -197,7 +242,7 @@ export class Outbox {
   }
 
   #handBatch(link: Link, batch: Batch, more: boolean, before: WriteResult, clock: Pick<Scheduler, 'now'>): WriteResult {
-    const encoded = batch.encoded(this.connection.codec)
+    const encoded = batch.encoded(this.codec, this.fault)
     // A connection may confirm it before its write returns.
     if (link.acks !== undefined) link.acks.last = Math.max(link.acks.last, batch.last)
     const result = this.#writeAll(encoded.frames, more, before)
@@ -238,7 +283,9 @@ export class Outbox {
     try {
       const result = this.connection.send!(parcel)
       if (result === 'ok' || result === 'full') return result
-    } catch {}
+    } catch (error) {
+      this.#failed('send', error)
+    }
     return 'gone'
   }
 
@@ -275,7 +322,29 @@ export class Outbox {
     this.writable = false
     // Not in the future, where a topic that lets its messages linger was sealed early.
     this.waitingSince = Math.min(now, Math.max(oldest, this.#behindSince))
-    this.#count(bytes)
+    this.waitingBytes = bytes
+  }
+
+  /** Until the connection has taken everything. Direct messages are counted by whoever posted them, until they are settled. */
+  #holdFrames(item: Item, link: Link | undefined): void {
+    if (link !== undefined) {
+      const encoded = (item as Batch).encoded(this.codec, this.fault)
+      encoded.held ??= new HeldFrames(encoded.frames, encoded.messages, link.topic.ledger, this.#budget)
+      encoded.held.hold()
+      this.#held ??= []
+      this.#held.push(encoded.held)
+    } else if (item instanceof Uint8Array) {
+      this.#heldBytes += item.byteLength
+      this.#budget.used += item.byteLength
+    }
+  }
+
+  #releaseFrames(): void {
+    for (const held of this.#held ?? []) held.release()
+    this.#held = undefined
+    this.#budget.used -= this.#heldBytes
+    this.#heldBytes = 0
+    this.waitingBytes = 0
   }
 
   /** The connection took everything that waited. */
@@ -284,7 +353,7 @@ export class Outbox {
     this.writable = true
     this.#progress ??= new Progress()
     this.#progress.add(this.waitingBytes, now)
-    this.#count(-this.waitingBytes)
+    this.#releaseFrames()
     if (this.#handed !== undefined) this.#settleHanded()
   }
 
@@ -292,16 +361,6 @@ export class Outbox {
   caughtUp(): void {
     this.#behindSince = undefined
     this.#progress = undefined
-  }
-
-  #count(bytes: number): void {
-    this.waitingBytes += bytes
-    this.#budget.used += bytes
-  }
-
-  /** Bytes that a link keeps in a list of its own, more or fewer. */
-  hold(bytes: number): void {
-    this.#budget.used += bytes
   }
 
   countDrop(reason: DropReason, count: number): void {
@@ -331,9 +390,14 @@ export class Outbox {
     return now - this.waitingSince - this.#stalls.since(this.waitingSince) - (ahead * 1000) / rate
   }
 
+  /** Bytes that the peer's host has not confirmed. Undefined: nobody can tell. A system call. */
+  get unacknowledged(): number | undefined {
+    return this.ask('unacknowledged', askUnacknowledged)
+  }
+
   /** Asks the connection what is not confirmed: a system call. */
   sample(now: number): void {
-    this.wire?.sample(this.#written, this.connection.unacknowledged?.() ?? 0, now)
+    this.wire?.sample(this.#written, this.unacknowledged ?? 0, now)
   }
 
   /** The same for the oldest byte that the peer's host has not confirmed. */
@@ -341,7 +405,7 @@ export class Outbox {
     const { wire } = this
     if (!wire?.inFlight) return 0
     const overdue = now - wire.since - this.#stalls.since(wire.since) - (wire.ahead * 1000) / rate
-    return overdue > 0 ? overdue - (this.connection.roundTrip?.() ?? 0) : overdue
+    return overdue > 0 ? overdue - (this.ask('roundTrip', askRoundTrip) ?? 0) : overdue
   }
 
   /** The client has gone: what was not flushed is given up. */
@@ -359,7 +423,7 @@ export class Outbox {
       }
     }
     if (this.#handed !== undefined) this.#settleHanded(reason)
-    this.#count(-this.waitingBytes)
+    this.#releaseFrames()
   }
 
   /** [H11] anything but the three words, and a throw, is a peer that has gone. */
@@ -367,8 +431,12 @@ export class Outbox {
     try {
       const result = this.connection.write(frame, more)
       return result === 'ok' || result === 'full' ? result : 'gone'
-    } catch {
+    } catch (error) {
+      this.#failed('write', error)
       return 'gone'
     }
   }
 }
+
+const askUnacknowledged = (connection: Connection): number | undefined => connection.unacknowledged?.()
+const askRoundTrip = (connection: Connection): number | undefined => connection.roundTrip?.()

@@ -1,4 +1,6 @@
 import type { HubError } from './errors.ts'
+import { type Fault, GuardedCodec } from './guarded-codec.ts'
+import type { ByteCount } from './ledger.ts'
 import type { Codec } from './message.ts'
 
 /** Something for one client alone, whatever its topics. */
@@ -17,22 +19,38 @@ const PARCEL_BYTES = 256
 export class Direct {
   readonly message: DirectMessage
   readonly #frames = new Map<Codec, Uint8Array | null>()
+  /** Payload and frames: what the hub holds while a client waits for any of it. */
+  #bytes: number
+  #holders = 0
 
   constructor(message: DirectMessage) {
     this.message = message
+    this.#bytes = message.payload.byteLength
   }
 
   /** Null: the protocol cannot carry it, or has nothing that is for one client alone. A codec that throws cannot carry it either. */
-  encoded(codec: Codec): Uint8Array | null {
+  encoded(codec: Codec, budget: ByteCount, fault: Fault): Uint8Array | null {
     let frame = this.#frames.get(codec)
     if (frame === undefined) {
-      frame = null
-      try {
-        frame = codec.direct?.(this.message) ?? null
-      } catch {}
+      frame = new GuardedCodec(codec, fault).direct(this.message)
       this.#frames.set(codec, frame)
+      if (frame !== null && frame.buffer !== this.message.payload.buffer) {
+        this.#bytes += frame.byteLength
+        if (this.#holders > 0) budget.used += frame.byteLength
+      }
     }
     return frame
+  }
+
+  /** One more client waits for it. Its bytes are counted once for all of them. */
+  hold(budget: ByteCount): void {
+    budget.used += PARCEL_BYTES
+    if (this.#holders++ === 0) budget.used += this.#bytes
+  }
+
+  release(budget: ByteCount): void {
+    budget.used -= PARCEL_BYTES
+    if (--this.#holders === 0) budget.used -= this.#bytes
   }
 }
 

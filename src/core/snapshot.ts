@@ -1,6 +1,7 @@
 import type { Registration } from './client.ts'
 import type { CloseReason } from './connection.ts'
 import type { HubError } from './errors.ts'
+import type { Fault } from './guarded-codec.ts'
 import type { Link } from './link.ts'
 import type { DeliveryPolicy } from './policy.ts'
 import {
@@ -13,6 +14,7 @@ import {
   type SubscriptionInfo,
   type TopicInfo,
 } from './stats.ts'
+import { described } from './terms.ts'
 import type { Topic } from './topic.ts'
 
 /** The hub's own counters: they outlive clients and topics. */
@@ -52,7 +54,7 @@ export function connectionStats(
   const sum = { subscriptions: 0, behind: 0, pending: 0, unconfirmed: 0, queuedBytes: 0, retainedBytes: 0 }
   const circuits = { closed: 0, open: 0, 'half-open': 0 }
   for (const client of clients.values()) {
-    const { circuit } = client.outbox.connection
+    const { circuit } = client
     if (circuit !== undefined) circuits[circuit]++
     sum.behind += client.outbox.behind
     sum.unconfirmed += client.outbox.unconfirmed
@@ -80,7 +82,7 @@ export function clientInfo(client: Registration, now: number): ClientInfo {
   for (const link of outbox.links.values()) waitedMs = Math.max(waitedMs, link.waited(now))
   return {
     id: client.id,
-    protocol: outbox.connection.protocol,
+    protocol: outbox.protocol,
     protocols: client.protocols,
     user: client.session.user,
     expiresAt: client.session.expiresAt,
@@ -89,24 +91,25 @@ export function clientInfo(client: Registration, now: number): ClientInfo {
     writable: outbox.writable,
     queuedBytes: outbox.backlogBytes + outbox.parcelBytes,
     waitedMs,
-    unacknowledged: outbox.connection.unacknowledged?.(),
-    circuit: outbox.connection.circuit,
+    unacknowledged: outbox.unacknowledged,
+    circuit: client.circuit,
     sinceSendMs: client.lastSendAt === undefined ? undefined : now - client.lastSendAt,
     drops: { ...outbox.drops },
     subscriptions: [...outbox.links.values()].map(link => subscriptionInfo(link, client)),
     patterns: [...(client.patterns?.values() ?? [])].map(({ pattern, wish, topics }) => ({
       pattern,
-      wish: wish?.describe(),
+      wish: wish && described(wish, outbox.fault),
       topics,
     })),
   }
 }
 
 export function subscriptionInfo(link: Link, client: Registration): SubscriptionInfo {
+  const { fault } = link.outbox
   return {
     topic: link.topic.name,
-    policy: link.policy.describe(),
-    wish: link.wish?.describe(),
+    policy: described(link.policy, fault),
+    wish: link.wish && described(link.wish, fault),
     decidedBy: originOf(link, client),
     pattern: link.order?.pattern,
     priority: link.priority,
@@ -117,7 +120,7 @@ export function subscriptionInfo(link: Link, client: Registration): Subscription
     pending: link.pending,
     unconfirmed: link.acks?.messages ?? 0,
     pendingBytes: link.backlogBytes,
-    measured: link.policy.measure === 'wire' && link.outbox.wire !== undefined ? 'wire' : 'queue',
+    measured: link.terms.measure === 'wire' && link.outbox.wire !== undefined ? 'wire' : 'queue',
   }
 }
 
@@ -129,6 +132,7 @@ function originOf(link: Link, client: Registration): PolicyOrigin {
 
 export function explainPolicy(link: Link, client: Registration, hub: DeliveryPolicy): PolicyExplanation {
   const { topic } = link
+  const { fault } = link.outbox
   const known: [PolicyOrigin, DeliveryPolicy | undefined][] = [
     ['wish', link.wish],
     ['class', client.policy],
@@ -136,17 +140,19 @@ export function explainPolicy(link: Link, client: Registration, hub: DeliveryPol
     ['rule', topic.spec.policy],
     ['default', hub],
   ]
-  const candidates = known.flatMap(([origin, policy]) => (policy ? { origin, policy: policy.describe() } : []))
-  return { policy: link.policy.describe(), decidedBy: originOf(link, client), rule: topic.spec.rule, candidates }
+  const candidates = known.flatMap(([origin, policy]) =>
+    policy ? { origin, policy: described(policy, fault) } : [],
+  )
+  return { policy: described(link.policy, fault), decidedBy: originOf(link, client), rule: topic.spec.rule, candidates }
 }
 
-export function topicInfo(topic: Topic): TopicInfo {
+export function topicInfo(topic: Topic, fault: Fault): TopicInfo {
   return {
     name: topic.name,
     position: topic.position,
     contentType: topic.contentType,
     lingerMs: topic.lingerMs,
-    policy: topic.policy.describe(),
+    policy: described(topic.policy, fault),
     rule: topic.spec.rule,
     priority: topic.spec.priority ?? 'normal',
     presence: topic.spec.presence ?? false,

@@ -185,11 +185,14 @@ export interface ConnectionStats {
   readonly unconfirmed: number
   /** Clients whose messages are requests, by what their circuit breaker lets through. */
   readonly circuits: Readonly<Record<Circuit, number>>
-  /** In-process bytes that wait for single clients. */
+  /** In-process bytes that wait for single clients, for each client on its own. */
   readonly queuedBytes: number
-  /** In-process bytes that the topics keep, shared by all clients. */
+  /** Payload bytes of the messages that topics keep, for those who resume or for clients that are behind. Each message counts once. */
   readonly retainedBytes: number
-  /** What counts against `maxRetainedBytes`: both of these, but for what the current tick will write. */
+  /**
+   * What counts against `maxRetainedBytes`: what the process holds for topics and clients. A payload or a frame counts once, however many
+   * clients wait for it, so this is less than the sum of both. What the current tick will write does not count.
+   */
   readonly keptBytes: number
   readonly drops: readonly DropCount[]
   readonly closes: Readonly<Partial<Record<CloseReason, number>>>

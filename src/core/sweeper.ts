@@ -96,8 +96,8 @@ export class Sweeper {
     let measured = false
     for (const link of outbox.links.values()) {
       if (link.behind) this.#delivery.bound(link)
-      if (link.policy.wake !== undefined && link.wakeAt <= now) this.#wake(link, now)
-      measured ||= link.policy.measure === 'wire'
+      if (link.wakeAt <= now) this.#wake(link, now)
+      measured ||= link.terms.measure === 'wire'
     }
     // The last link that asked for it has left, or has another policy.
     if (!measured) outbox.wire = undefined
@@ -108,12 +108,12 @@ export class Sweeper {
   /** A policy that throws is a fault of its author; it must not end the timer, and with it the process. */
   #wake(link: Link, now: number): void {
     try {
-      const verdict = link.policy.wake!(link, now)
+      const verdict = link.policy.wake?.(link, now)
       if (verdict === 'close') this.#delivery.condemn(link.outbox, 'slow')
       else if (verdict === 'redeliver' || verdict === 'skip') this.#redeliver(link, verdict === 'skip')
       else if (verdict === 'pull') this.#delivery.wake(link.outbox)
     } catch (error) {
-      this.#delivery.fault(`policy '${link.policy.name}'`, error)
+      this.#delivery.fault(`policy '${link.terms.name}'`, error)
     }
   }
 
@@ -128,7 +128,7 @@ export class Sweeper {
   /** Each link keeps its own bounds; this is the one over all links of a client. The largest backlog gives way first. */
   #shed(outbox: Outbox): void {
     const links = [...outbox.links.values()]
-    const own = links.map(({ policy: { backlog } }) => (backlog.kind === 'log' ? backlog.bytes : 0))
+    const own = links.map(({ terms: { backlog } }) => (backlog.kind === 'log' ? backlog.bytes : 0))
     const again = links.reduce((sum, { againBytes }) => sum + againBytes, 0)
     let excess = outbox.backlogBytes - again - Math.max(this.#cap(), ...own)
     if (excess <= 0) return

@@ -1,8 +1,8 @@
-import { Unsettled } from './acks.ts'
 import { Batch } from './batch.ts'
 import type { Budget } from './budget.ts'
 import type { History, HistoryOptions } from './contract.ts'
 import type { Position, Seq, TopicName } from './ids.ts'
+import { Ledger } from './ledger.ts'
 import type { Link } from './link.ts'
 import { Log, type LogBounds } from './log.ts'
 import type { Message } from './message.ts'
@@ -46,6 +46,8 @@ export class Topic {
   /** While what is pending waits for company: the timer that ends it. */
   linger: Disposable | undefined
   readonly counters: Counters
+  /** What the topic and its links keep of its messages. */
+  readonly ledger: Ledger
   readonly log: Log
   /** The newest message of each key, in order of seq; only while a link that reads it is behind. */
   newest: Map<string, Message> | undefined
@@ -53,15 +55,14 @@ export class Topic {
   /** When the last message came, on the scheduler's clock, in ms. */
   routedAt = 0
   #rates: { messages: TokenBucket | undefined; bytes: TokenBucket | undefined; of: TopicSpec } | undefined
-  #unsettled: Unsettled | undefined
-  #slice: Batch | undefined
+  /** Weak: it saves work while those who fell behind together read on, and must keep nothing in memory. */
+  #slice: WeakRef<Batch> | undefined
   #bounds: LogBounds
-  readonly budget: Budget
 
   constructor(spec: TopicSpec, epoch: string, policy: DeliveryPolicy, whole: Counters, budget: Budget) {
     this.counters = new Counters(whole)
-    this.log = new Log(budget)
-    this.budget = budget
+    this.ledger = new Ledger(budget)
+    this.log = new Log(this.ledger)
     this.name = spec.name
     this.spec = spec
     this.epoch = epoch
@@ -130,14 +131,9 @@ export class Topic {
     return { position, messages: messages.slice(0, limit), recovered: found && whole }
   }
 
-  /** Made with the first link that waits for confirmations. */
-  get unsettled(): Unsettled {
-    this.#unsettled ??= new Unsettled(this.budget)
-    return this.#unsettled
-  }
-
+  /** Payload bytes of the messages that the topic or one of its links keeps. */
   get retainedBytes(): number {
-    return this.log.bytes + this.newestBytes + this.pendingBytes + (this.#unsettled?.bytes ?? 0)
+    return this.ledger.bytes + this.pendingBytes
   }
 
   add(link: Link): void {
@@ -180,7 +176,8 @@ export class Topic {
     const key = message.key ?? ''
     this.#forget(key)
     newest.set(key, message)
-    this.#countNewest(message.payload.byteLength)
+    this.newestBytes += message.payload.byteLength
+    this.ledger.keep(message)
     for (const silent of newest.keys()) {
       if (newest.size <= MAX_KEYS && (this.newestBytes <= MAX_NEWEST_BYTES || newest.size === 1)) break
       this.#forget(silent)
@@ -188,13 +185,11 @@ export class Topic {
   }
 
   #forget(key: string): void {
-    this.#countNewest(-(this.newest!.get(key)?.payload.byteLength ?? 0))
+    const message = this.newest!.get(key)
+    if (message === undefined) return
     this.newest!.delete(key)
-  }
-
-  #countNewest(bytes: number): void {
-    this.newestBytes += bytes
-    this.budget.used += bytes
+    this.newestBytes -= message.payload.byteLength
+    this.ledger.release(message)
   }
 
   /** What a link reads next, oldest first: its own list, and only then what the topic keeps for all. */
@@ -203,17 +198,18 @@ export class Topic {
   }
 
   /** What the topic keeps for a link that is behind, beside what that holds, oldest first. */
-  *unread({ policy, cursor }: Link): Iterable<Message> {
-    if (policy.backlog.kind !== 'newest') yield* this.log.after(cursor)
+  *unread({ terms, cursor }: Link): Iterable<Message> {
+    if (terms.backlog.kind !== 'newest') yield* this.log.after(cursor)
     else for (const message of this.newest?.values() ?? []) if (message.seq > cursor) yield message
   }
 
   /** What a link that is behind reads next: at most `bytes` (or one message), one message if `stepwise`. Undefined: nothing is left. */
   next(link: Link, bytes: number): Batch | undefined {
-    const most = link.policy.stepwise ? 1 : Number.POSITIVE_INFINITY
-    const shared = !link.holding && link.policy.backlog.kind === 'log' && most > 1
+    const most = link.terms.stepwise ? 1 : Number.POSITIVE_INFINITY
+    const shared = !link.holding && link.terms.backlog.kind === 'log' && most > 1
     // Clients that fell behind together read on together: the last slice serves them all, encoded once.
-    if (shared && this.#slice?.first === link.cursor + 1 && this.#slice.bytes <= bytes) return this.#slice
+    const slice = shared ? this.#slice?.deref() : undefined
+    if (slice?.first === link.cursor + 1 && slice.bytes <= bytes) return slice
     const messages: Message[] = []
     let taken = 0
     for (const message of this.waitingFor(link)) {
@@ -225,7 +221,7 @@ export class Topic {
     }
     if (messages.length === 0) return undefined
     const batch = new Batch(messages, link.holding ? messages[0]!.seq : link.cursor + 1)
-    if (shared) this.#slice = batch
+    if (shared) this.#slice = new WeakRef(batch)
     return batch
   }
 
@@ -238,8 +234,8 @@ export class Topic {
   trim(now: number): void {
     const { history } = this.spec
     if (this.live === this.links.length) {
+      if (this.newest !== undefined) for (const key of this.newest.keys()) this.#forget(key)
       this.newest = undefined
-      this.#countNewest(-this.newestBytes)
       this.log.trim(history, Number.POSITIVE_INFINITY, now)
       return
     }
@@ -258,14 +254,14 @@ export class Topic {
     let first: Seq = Number.POSITIVE_INFINITY
     for (let i = this.live; i < this.links.length; i++) {
       const link = this.links[i]!
-      if (link.policy.backlog.kind === 'log') first = Math.min(first, link.cursor + 1)
+      if (link.terms.backlog.kind === 'log') first = Math.min(first, link.cursor + 1)
     }
     return first
   }
 
   /** What a link that is behind may keep, less what its connection has in hand, is what the log must be able to hold. */
   #widen(link: Link): void {
-    const { backlog } = link.policy
+    const { backlog } = link.terms
     if (backlog.kind !== 'log') return
     this.#bounds = {
       messages: Math.max(this.#bounds.messages, backlog.messages),

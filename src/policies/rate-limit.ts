@@ -1,5 +1,5 @@
 import type { Batch } from '../core/batch.ts'
-import type { DeliveryPolicy } from '../core/policy.ts'
+import type { DeliveryPolicy, Verdict, Waking } from '../core/policy.ts'
 
 export interface RateLimitOptions {
   /** Messages a second. One of messages and bytes, or both. */
@@ -49,9 +49,15 @@ export function rateLimit(options: RateLimitOptions, inner: DeliveryPolicy): Del
       const { state } = link
       fill(state, now)
       if (!allows(state, batch)) return 'defer'
+      let verdict: Verdict
       link.state = state.inner as State
-      const verdict = inner.admit(link, batch, now)
-      link.state = state
+      try {
+        verdict = inner.admit(link, batch, now)
+      } finally {
+        // Also where the inner policy throws: the link would have another policy's state from then on.
+        state.inner = link.state
+        link.state = state
+      }
       if (verdict === 'send') {
         state.messages -= batch.count
         state.bytes -= batch.bytes
@@ -60,9 +66,14 @@ export function rateLimit(options: RateLimitOptions, inner: DeliveryPolicy): Del
     },
     wake(link, now) {
       const { state } = link
+      let verdict: Waking | undefined
       link.state = state.inner as State
-      const verdict = inner.wake?.(link, now)
-      link.state = state
+      try {
+        verdict = inner.wake?.(link, now)
+      } finally {
+        state.inner = link.state
+        link.state = state
+      }
       // The inner policy may want to sleep; what the rate lets go is for each sweep to see.
       if (link.writable) link.wakeAt = 0
       return verdict === undefined || (verdict === 'wait' && link.writable) ? 'pull' : verdict

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { Budget } from '../../src/core/budget.ts'
 import { parseTopicName } from '../../src/core/ids.ts'
+import { Ledger } from '../../src/core/ledger.ts'
 import { Log } from '../../src/core/log.ts'
 import type { Message } from '../../src/core/message.ts'
 
@@ -38,7 +39,7 @@ it('the log answers what a plain array would, however it was filled and trimmed'
       fc.nat({ max: 40 }),
       (steps, cursor, room, most) => {
         const budget = new Budget(() => 1000)
-        const log = new Log(budget)
+        const log = new Log(new Ledger(budget))
         const model: Message[] = []
         let seq = 0
         for (const step of steps) {

@@ -345,7 +345,7 @@ describe('what happens inside a walk (I4)', () => {
     scheduler.advance(100)
     publish('a')
     scheduler.settle()
-    expect([one.seqs(), faults]).toEqual([[1, 4], ["gap notice of 'fake'"]])
+    expect([one.seqs(), faults]).toEqual([[1, 4], ["gap of codec 'fake'"]])
   })
 
   it('counts what was on its way to a client that ended before the flush', () => {

@@ -1,0 +1,79 @@
+import type { Codec, Gap, Message } from './message.ts'
+import type { DirectMessage } from './parcel.ts'
+
+/** Told of an error in code that is not the hub's. `where` names the code. Must not throw. */
+export type Fault = (where: string, error: unknown) => void
+
+/**
+ * A codec as the tick may call it: one that throws, or answers with something that is not bytes, harms its own clients only. What it
+ * cannot encode counts as `unsupported`; what it cannot join goes out as it is. Tells one fault for each object of this class.
+ */
+export class GuardedCodec {
+  readonly #codec: Codec
+  readonly #fault: Fault
+  #told = false
+
+  constructor(codec: Codec, fault: Fault) {
+    this.#codec = codec
+    this.#fault = fault
+  }
+
+  encode(message: Message): Uint8Array | null {
+    try {
+      const frame = this.#codec.encode(message)
+      return frame === null ? null : bytes(frame)
+    } catch (error) {
+      return this.#failed('encode', error)
+    }
+  }
+
+  /** The frames joined into one, or the frames themselves. */
+  concat(frames: readonly Uint8Array[], byteLength: number): readonly Uint8Array[] {
+    try {
+      return [bytes(this.#codec.concat(frames, byteLength))]
+    } catch (error) {
+      this.#failed('concat', error)
+      return frames
+    }
+  }
+
+  /** Null: the protocol has nothing that is for one client alone, or cannot carry this. */
+  direct(message: DirectMessage): Uint8Array | null {
+    try {
+      const frame = this.#codec.direct?.(message) ?? null
+      return frame === null ? null : bytes(frame)
+    } catch (error) {
+      return this.#failed('direct', error)
+    }
+  }
+
+  /** Null: the protocol has no notice of a loss. */
+  gap(gap: Gap): Uint8Array | null {
+    try {
+      const frame = this.#codec.gap?.(gap) ?? null
+      return frame === null ? null : bytes(frame)
+    } catch (error) {
+      return this.#failed('gap', error)
+    }
+  }
+
+  #failed(member: string, error: unknown): null {
+    if (!this.#told) this.#fault(`${member} of codec '${nameOf(this.#codec)}'`, error)
+    this.#told = true
+    return null
+  }
+}
+
+function bytes(frame: unknown): Uint8Array {
+  if (frame instanceof Uint8Array) return frame
+  throw new TypeError(`frame must be a Uint8Array, got ${typeof frame}`)
+}
+
+/** For the text of a fault: the name of somebody else's object, whose getter may throw as well. */
+export function nameOf(object: { readonly name: string }): string {
+  try {
+    return object.name
+  } catch {
+    return 'unnamed'
+  }
+}

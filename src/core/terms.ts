@@ -1,0 +1,42 @@
+import { type Fault, nameOf } from './guarded-codec.ts'
+import type { Backlog, DeliveryPolicy, PolicyDescription } from './policy.ts'
+
+/** What a policy says of itself, read once: a getter that throws must not do so in the middle of a tick. */
+export interface Terms {
+  readonly name: string
+  readonly backlog: Backlog
+  readonly measure: 'queue' | 'wire'
+  readonly confirm: boolean
+  readonly stepwise: boolean
+}
+
+const NOTHING: Backlog = { kind: 'none' }
+
+const known = new WeakMap<DeliveryPolicy, Terms>()
+
+/** Of a policy that throws: keeps nothing, and a fault is told. */
+export function termsOf(policy: DeliveryPolicy, fault: Fault): Terms {
+  const read = known.get(policy)
+  if (read !== undefined) return read
+  try {
+    const { name, backlog, measure = 'queue', confirm = false, stepwise = false } = policy
+    const terms = { name, backlog, measure, confirm, stepwise }
+    known.set(policy, terms)
+    return terms
+  } catch (error) {
+    const name = nameOf(policy)
+    fault(`policy '${name}'`, error)
+    return { name, backlog: NOTHING, measure: 'queue', confirm: false, stepwise: false }
+  }
+}
+
+/** For people to read. Of a policy that throws: its name, and a fault is told. */
+export function described(policy: DeliveryPolicy, fault: Fault): PolicyDescription {
+  try {
+    return policy.describe()
+  } catch (error) {
+    const name = nameOf(policy)
+    fault(`policy '${name}'`, error)
+    return { name }
+  }
+}
