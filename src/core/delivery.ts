@@ -26,8 +26,8 @@ const ANY_LANE = [undefined]
 interface Owner {
   /** Ends a condemned client; it must call `discard` on the outbox. */
   reap(outbox: Outbox, reason: CloseReason): void
-  /** Frees memory if too much is kept. */
-  relieve(): void
+  /** Frees memory if too much is kept. True: not all of it in this tick. */
+  relieve(): boolean
   /** A tick has handed over what was routed since; the oldest of it took so long, in ms. */
   handed(ms: number): void
 }
@@ -121,9 +121,9 @@ export class Delivery {
       this.#ticking = false
     }
     this.#reapCondemned()
-    this.#owner.relieve()
+    const relieving = this.#owner.relieve()
     this.#tell()
-    if (this.#topics.length + this.#outboxes.length + this.#ready.length > 0) this.#arm()
+    if (relieving || this.#topics.length + this.#outboxes.length + this.#ready.length > 0) this.#arm()
   }
 
   /** The list is emptied and kept: growing a new one each tick would cost every client of a tick its share. */

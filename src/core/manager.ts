@@ -92,13 +92,13 @@ export class ConnectionManager {
         const client = this.#clients.get(outbox.id)
         if (client?.outbox === outbox) this.#remove(client, reason)
       },
-      relieve: () => {
-        if (!this.#budget.exceeded) return
-        this.#budget.relieve(this.#membership.topics.values(), this.#clients.values(), client =>
-          this.#remove(client, 'slow'),
-        )
-      },
-      handed: ms => this.#call('onHanded', () => options.onHanded?.(ms)),
+      relieve: () =>
+        this.#budget.relieve({
+          topics: this.#membership.topics.values(),
+          clients: this.#clients.values(),
+          end: client => this.#remove(client, 'slow'),
+        }),
+      handed: ms => options.onHanded?.(ms),
     })
     const manager = this
     this.#membership = new Membership(options, this.#delivery, this.events, {
@@ -371,7 +371,8 @@ export class ConnectionManager {
     const { outbox } = client
     const { connection } = outbox
     if (client.circuit === 'open') throw circuitOpen(outbox.id)
-    const frame = connection.send === undefined ? direct.encoded(outbox.codec, this.#budget, this.#delivery.fault) : undefined
+    const frame =
+      connection.send === undefined ? direct.encoded(outbox.codec, this.#budget, this.#delivery.fault) : undefined
     if (frame === null) throw notCarried(outbox.id, outbox.protocol, direct.message.contentType)
     const parcel = new Parcel(direct.message, frame, error => {
       direct.release(this.#budget)

@@ -20,6 +20,9 @@ import { isOpenTo, type TopicSpec, takesWildcards } from './topics.ts'
 /** So long nobody looks for room again that was not there, in ms: it is a walk over all topics, and whoever publishes could ask for it. */
 const FULL_MS = 1000
 
+/** Topics that one turn looks through, so that many topics do not hold up everybody. */
+const TIDY_TOPICS = 1024
+
 /** A topic that is there for patterns alone is forgotten after so long without a message, in ms. */
 const QUIET_MS = 60_000
 
@@ -46,7 +49,9 @@ export class Membership {
   readonly #events: Events
   readonly #owner: Owner
   #epochs = 0
-  /** When all topics were looked through for room, and there was none. Undefined: there may be some. */
+  /** While topics are tidied: those that remain. */
+  #untidied: Iterator<Topic> | undefined
+  /** When topics were looked through for room, and there was none. Undefined: there may be some. */
   #fullAt: number | undefined
 
   constructor(options: ManagerOptions, delivery: Delivery, events: Events, owner: Owner) {
@@ -91,7 +96,11 @@ export class Membership {
   #makeRoom(maxTopics: number): void {
     const now = this.#options.scheduler.now()
     if (this.#fullAt !== undefined && now - this.#fullAt < FULL_MS) return
-    this.tidy()
+    let looks = 0
+    for (const topic of this.topics.values()) {
+      if (this.topics.size < maxTopics || ++looks > TIDY_TOPICS) break
+      this.#tidyTopic(topic, now)
+    }
     this.#fullAt = this.topics.size >= maxTopics ? now : undefined
   }
 
@@ -99,14 +108,30 @@ export class Membership {
     return this.topics.get(name)?.spec ?? this.#options.topics.resolve(name)
   }
 
-  /** Lets messages past their age go, and topics that nobody uses. */
+  /** Lets messages past their age go, and topics that nobody uses: so many topics in a turn, and the others in the next ones. */
   tidy(): void {
+    if (this.#untidied !== undefined) return
+    this.#untidied = this.topics.values()
+    this.#tidySome()
+  }
+
+  #tidySome(): void {
     const now = this.#options.scheduler.now()
-    for (const topic of this.topics.values()) {
-      if (topic.log.count > 0) this.#delivery.settle(topic, now)
-      if (topic.log.count + topic.pending.length > 0) continue
-      if (topic.rested(now) && (topic.links.length === 0 || this.#isQuiet(topic, now))) this.#end(topic)
+    for (let i = 0; i < TIDY_TOPICS; i++) {
+      const { done, value } = this.#untidied!.next()
+      if (done) {
+        this.#untidied = undefined
+        return
+      }
+      this.#tidyTopic(value, now)
     }
+    this.#options.scheduler.defer(() => this.#tidySome())
+  }
+
+  #tidyTopic(topic: Topic, now: number): void {
+    if (topic.log.count > 0) this.#delivery.settle(topic, now)
+    if (topic.log.count + topic.pending.length > 0) return
+    if (topic.rested(now) && (topic.links.length === 0 || this.#isQuiet(topic, now))) this.#end(topic)
   }
 
   /** Off the books before anybody is told: what a handler publishes to the name makes a new topic, and misses none of these clients. */
@@ -207,9 +232,19 @@ export class Membership {
     const recovered = this.#join(link, client, options.after)
     const subscription = { topic: name, position: { epoch: topic.epoch, seq: link.base }, recovered }
     // Before the event, whose handlers may publish so much that it is flushed.
-    options.begun?.(subscription)
+    this.#begin(client, link, () => options.begun?.(subscription))
     this.#events.emit('subscribe', { id: client.id, topic: name })
     return subscription
+  }
+
+  /** Throws what the caller's `begun` throws: then there is no subscription. */
+  #begin(client: Registration, link: Link, begun: () => void): void {
+    try {
+      begun()
+    } catch (error) {
+      if (!link.closed) this.unlink(client, link)
+      throw error
+    }
   }
 
   /** False: it is not subscribed. Where a pattern of the client matches too, it stays on the topic for that. */
@@ -424,4 +459,3 @@ export class Membership {
     this.#delivery.wake(link.outbox)
   }
 }
-

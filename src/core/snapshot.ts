@@ -140,9 +140,7 @@ export function explainPolicy(link: Link, client: Registration, hub: DeliveryPol
     ['rule', topic.spec.policy],
     ['default', hub],
   ]
-  const candidates = known.flatMap(([origin, policy]) =>
-    policy ? { origin, policy: described(policy, fault) } : [],
-  )
+  const candidates = known.flatMap(([origin, policy]) => (policy ? { origin, policy: described(policy, fault) } : []))
   return { policy: described(link.policy, fault), decidedBy: originOf(link, client), rule: topic.spec.rule, candidates }
 }
 

@@ -1,0 +1,572 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { Broker } from '../../src/core/broker.ts'
+import type { Connection } from '../../src/core/connection.ts'
+import { HubError } from '../../src/core/errors.ts'
+import type { HubEvents } from '../../src/core/events.ts'
+import type { Codec } from '../../src/core/message.ts'
+import { Direct } from '../../src/core/parcel.ts'
+import type { DeliveryPolicy } from '../../src/core/policy.ts'
+import type { TopicRegistry } from '../../src/core/topics.ts'
+import { createHub, type Hub, type HubOptions } from '../../src/hub.ts'
+import { openTopics } from '../../src/open-topics.ts'
+import { bestEffort } from '../../src/policies/best-effort.ts'
+import { buffered } from '../../src/policies/buffered.ts'
+import { dropSlow } from '../../src/policies/drop-slow.ts'
+import { priority } from '../../src/policies/priority.ts'
+import { rateLimit } from '../../src/policies/rate-limit.ts'
+import {
+  FakeConnection,
+  type FakeConnectionOptions,
+  FakeRequestConnection,
+  fakeCodec,
+} from '../../src/testing/fake-connection.ts'
+import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
+
+/**
+ * Reliability: code that is not the hub's may throw in every one of its members. Only its own client or link is affected, a fault names
+ * it, everybody else gets everything, and the books add up (I6).
+ */
+
+const rejections: unknown[] = []
+const note = (reason: unknown): void => void rejections.push(reason)
+beforeEach(() => void process.on('unhandledRejection', note))
+afterEach(async () => {
+  await new Promise(setImmediate)
+  process.off('unhandledRejection', note)
+  expect(rejections.splice(0)).toEqual([])
+})
+
+const broken = (): never => {
+  throw new Error('broken')
+}
+
+/** An object whose one member throws: a method when it is called, anything else when it is read. */
+function breaking<T extends object>(object: T, member: keyof T & string, how: 'call' | 'read'): T {
+  const descriptor = how === 'read' ? { get: broken } : { value: broken }
+  return Object.defineProperty(object, member, { ...descriptor, configurable: true })
+}
+
+class World {
+  readonly scheduler = new ManualScheduler()
+  readonly hub: Hub
+  readonly faults: string[] = []
+  readonly healthy: FakeConnection[] = []
+  published = 0
+
+  constructor(options: Partial<HubOptions> = {}) {
+    this.hub = createHub({ scheduler: this.scheduler, ...options })
+    this.hub.events.on('fault', ({ where }) => this.faults.push(where))
+  }
+
+  connect(id: string, connection: FakeConnection, policy?: DeliveryPolicy): void {
+    connection.client = this.hub.registerClient(id, connection)
+    this.hub.subscribe(id, 't', { policy })
+  }
+
+  /** Clients before and behind the bad one in every list, as lists are walked in both directions. */
+  addHealthy(id: string): void {
+    const connection = new FakeConnection()
+    this.healthy.push(connection)
+    this.connect(id, connection, buffered())
+  }
+
+  /** One tick. */
+  publish(count: number, bytes = 30): void {
+    for (let i = 0; i < count; i++) this.hub.routeData('t', new Uint8Array(bytes).fill(120))
+    this.published += count
+    this.scheduler.settle()
+  }
+
+  /** Two ticks of several messages, a stall, time for the sweep, a message for it alone, a question, a look at everything, and its end. */
+  async run(bad: FakeConnection): Promise<void> {
+    const { hub, scheduler } = this
+    this.publish(2)
+    this.publish(3)
+    for (let i = 0; i < 5; i++) {
+      this.publish(1, 2000)
+      scheduler.advance(100)
+      this.check()
+    }
+    if (bad.closedFor === undefined) bad.read()
+    this.publish(2)
+    scheduler.advance(100)
+    const sent = hub.send('bad', 'alone', { timeoutMs: 1000 }).catch(error => error)
+    const asked = hub.isActive('bad', { timeoutMs: 1000 })
+    scheduler.advance(100)
+    this.look()
+    this.publish(2)
+    if (bad.closedFor === undefined) bad.read()
+    hub.setDeliveryPolicy('t', bestEffort)
+    hub.refreshTopics()
+    this.publish(2)
+    scheduler.advance(2000)
+    this.check()
+    hub.unregisterClient('bad', 'ended')
+    this.publish(2)
+    scheduler.advance(2000)
+    this.check()
+    await Promise.all([sent, asked])
+    const { clients, pending, behind, keptBytes, retainedBytes } = hub.getConnectionStats()
+    expect({ clients, pending, behind, keptBytes }).toEqual({
+      clients: 2,
+      pending: 0,
+      behind: 0,
+      keptBytes: retainedBytes,
+    })
+    // The sweep has stopped: nobody waits for anything.
+    expect(scheduler.timers).toBe(1)
+  }
+
+  /** What an operator may ask for. */
+  look(): void {
+    expect([...this.hub.getActiveClients()].length).toBeGreaterThanOrEqual(2)
+    expect([...this.hub.getTopics()]).toHaveLength(1)
+    expect([...this.hub.getClientsForTopic('t')].length).toBeGreaterThanOrEqual(2)
+    this.hub.getConnectionStats()
+    if (this.hub.getSubscription('bad', 't')) this.hub.explainPolicy('bad', 't')
+  }
+
+  /** The others have everything, in order, and the books add up. */
+  check(): void {
+    const all = Array.from({ length: this.published }, (_, i) => i + 1)
+    for (const connection of this.healthy) expect(connection.seqs()).toEqual(all)
+    for (const { subscriptions } of this.hub.getActiveClients()) {
+      for (const { published, delivered, dropped, pending } of subscriptions) {
+        expect(delivered + dropped + pending).toBe(published)
+      }
+    }
+  }
+}
+
+/** The bad one is between two others. */
+async function play(world: World, bad: FakeConnection, policy?: DeliveryPolicy): Promise<void> {
+  world.addHealthy('before')
+  world.connect('bad', bad, policy)
+  world.addHealthy('after')
+  await world.run(bad)
+}
+
+const WINDOW = { window: 400 }
+
+describe('a codec that throws', () => {
+  const codec = (member: keyof Codec, value: () => unknown = broken): Codec => ({ ...fakeCodec, [member]: value })
+  const answers = { throws: broken, 'answers a string': () => 'text', 'answers nothing': () => undefined }
+
+  describe.each(Object.entries(answers))('%s', (kind, value) => {
+    it('encode: its client loses the message as unsupported', async () => {
+      const world = new World()
+      const bad = new FakeConnection({ ...WINDOW, codec: codec('encode', value) })
+      await play(world, bad, buffered())
+      expect(world.faults).toContain("encode of codec 'fake'")
+      expect(bad.seqs()).toEqual([])
+      const { drops } = world.hub.getConnectionStats()
+      expect(drops.map(({ reason }) => reason)).toEqual(['unsupported'])
+    })
+
+    it('concat: the frames go out one by one', async () => {
+      const world = new World()
+      const bad = new FakeConnection({ codec: codec('concat', value) })
+      await play(world, bad, buffered())
+      expect(world.faults).toContain("concat of codec 'fake'")
+      // All up to its end, and nothing of it.
+      expect(bad.seqs()).toEqual(Array.from({ length: world.published - 2 }, (_, i) => i + 1))
+    })
+
+    it('gap: its client is not told of a loss, which is counted', async () => {
+      const world = new World()
+      const bad = new FakeConnection({ ...WINDOW, codec: codec('gap', value) })
+      await play(world, bad, bestEffort)
+      // No notice at all is an answer.
+      if (kind !== 'answers nothing') expect(world.faults).toContain("gap of codec 'fake'")
+      expect([bad.gaps(), world.hub.getConnectionStats().dropped > 0]).toEqual([[], true])
+    })
+
+    it('direct: what is for its client alone is refused', async () => {
+      const world = new World()
+      const bad = new FakeConnection({ codec: codec('direct', value) })
+      await play(world, bad, buffered())
+      if (kind !== 'answers nothing') expect(world.faults).toContain("direct of codec 'fake'")
+      expect(bad.directs()).toEqual([])
+    })
+  })
+
+  it('name: the fault is told without it', async () => {
+    const world = new World()
+    const bad = new FakeConnection({ codec: breaking({ ...fakeCodec, concat: broken }, 'name', 'read') })
+    await play(world, bad, buffered())
+    expect(world.faults).toContain("concat of codec 'unnamed'")
+  })
+
+  it('is told once for a batch, however many messages it has', () => {
+    const world = new World()
+    world.connect('bad', new FakeConnection({ codec: codec('encode') }), buffered())
+    world.publish(100)
+    expect(world.faults).toEqual(["encode of codec 'fake'"])
+  })
+
+  it('two clients of one tick: a third that comes later in the list still gets the next messages', () => {
+    const world = new World({ policy: bestEffort })
+    world.addHealthy('one')
+    world.connect('bad', new FakeConnection({ codec: codec('concat') }))
+    world.addHealthy('two')
+    for (let i = 0; i < 4; i++) world.publish(2)
+    world.check()
+    expect(world.hub.getConnectionStats().pending).toBe(0)
+  })
+})
+
+describe('a connection that throws', () => {
+  const measured = dropSlow({ measure: 'wire', timeoutMs: 50, floorRate: 1e9 })
+  const cases: [
+    keyof Connection & string,
+    'call' | 'read',
+    FakeConnectionOptions,
+    DeliveryPolicy | undefined,
+    string,
+  ][] = [
+    ['write', 'call', {}, buffered(), 'lost'],
+    ['unacknowledged', 'call', WINDOW, measured, 'slow'],
+    ['roundTrip', 'call', WINDOW, measured, 'slow'],
+    ['unacknowledged', 'call', WINDOW, priority(), 'ended'],
+    ['ping', 'call', {}, buffered(), 'ended'],
+    ['ping', 'read', {}, buffered(), 'ended'],
+    ['close', 'call', {}, buffered(), 'ended'],
+    ['address', 'read', {}, buffered(), 'ended'],
+    ['circuit', 'read', {}, buffered(), 'ended'],
+  ]
+
+  it.each(cases)('%s (%s)', async (member, how, options, policy, reason) => {
+    const world = new World()
+    const ends: unknown[] = []
+    world.hub.events.on('unregister', ({ id, reason }) => ends.push([id, reason]))
+    const bad: Connection = new FakeConnection(options)
+    breaking(bad, member, how)
+    // Of one that cannot be closed the hub must not write any more; the fake itself must not mind.
+    await play(world, bad as FakeConnection, policy)
+    expect(world.faults.filter(where => where === `${member} of fake`)).toHaveLength(1)
+    expect(ends).toEqual([['bad', reason]])
+  })
+
+  it('send: the message fails, and its client is lost', async () => {
+    const world = new World()
+    const bad = new FakeRequestConnection({ confirms: false })
+    breaking(bad, 'send', 'call')
+    await play(world, bad, buffered())
+    expect(world.faults).toEqual(['send of fake'])
+  })
+
+  it.each(['protocol', 'codec', 'confirms'] as const)(
+    '%s (read): it is not registered, and who had the id stays',
+    member => {
+      const world = new World()
+      world.addHealthy('one')
+      const bad = new FakeConnection()
+      breaking(bad, member, 'read')
+      expect(() => world.hub.registerClient('one', bad)).toThrow('broken')
+      expect(() => world.hub.registerClient('bad', bad)).toThrow('broken')
+      world.publish(2)
+      world.check()
+      expect(world.hub.getConnectionStats().clients).toBe(1)
+    },
+  )
+})
+
+describe('a policy that throws', () => {
+  /** All that a policy has, over one that defers. */
+  const whole = (): DeliveryPolicy => ({
+    name: 'own',
+    backlog: { kind: 'log', bytes: 1e6, messages: 1000, overflow: 'close' },
+    measure: 'queue',
+    confirm: false,
+    stepwise: false,
+    open: () => ({}),
+    admit: link => (link.writable ? 'send' : 'defer'),
+    wake: () => 'wait',
+    describe: () => ({ name: 'own' }),
+  })
+  const members: [keyof DeliveryPolicy & string, 'call' | 'read'][] = [
+    ['open', 'call'],
+    ['admit', 'call'],
+    ['wake', 'call'],
+    ['describe', 'call'],
+    ['open', 'read'],
+    ['admit', 'read'],
+    ['wake', 'read'],
+    ['describe', 'read'],
+    ['name', 'read'],
+    ['backlog', 'read'],
+    ['measure', 'read'],
+    ['confirm', 'read'],
+    ['stepwise', 'read'],
+  ]
+
+  it.each(members)('%s (%s)', async (member, how) => {
+    const world = new World()
+    await play(world, new FakeConnection(WINDOW), breaking(whole(), member, how))
+    expect(world.faults).toContain(member === 'name' ? "policy 'unnamed'" : "policy 'own'")
+  })
+
+  it.each(members)('%s (%s), as the policy of the topic itself', (member, how) => {
+    const world = new World()
+    world.addHealthy('own-wish')
+    world.connect('bad', new FakeConnection(WINDOW))
+    world.hub.setDeliveryPolicy('t', breaking(whole(), member, how))
+    for (let i = 0; i < 5; i++) {
+      world.publish(3)
+      world.scheduler.advance(100)
+      world.check()
+    }
+    world.look()
+    expect(world.faults.length).toBeGreaterThan(0)
+  })
+
+  const decorators: [string, (inner: DeliveryPolicy) => DeliveryPolicy][] = [
+    ['rate-limit', inner => rateLimit({ messages: 1000 }, inner)],
+    ['priority', inner => priority({}, inner)],
+  ]
+
+  it.each(decorators)('once, inside of %s: it loses one message, and no more', (_, decorate) => {
+    const world = new World()
+    let calls = 0
+    const inner = { ...whole(), admit: () => (++calls === 2 ? broken() : 'send') } satisfies DeliveryPolicy
+    const bad = new FakeConnection()
+    world.connect('bad', bad, decorate(inner))
+    for (let i = 0; i < 8; i++) world.publish(1)
+    expect(bad.seqs()).toEqual([1, 3, 4, 5, 6, 7, 8])
+    expect(world.hub.getSubscription('bad', 't')).toMatchObject({ delivered: 7, dropped: 1, pending: 0 })
+  })
+
+  it.each(decorators)('once in wake, inside of %s: its link goes on', (_, decorate) => {
+    const world = new World()
+    let calls = 0
+    const wake = () => (++calls === 1 ? broken() : ('wait' as const))
+    const bad = new FakeConnection(WINDOW)
+    world.connect('bad', bad, decorate({ ...whole(), wake } satisfies DeliveryPolicy))
+    for (let i = 0; i < 8; i++) world.publish(1, 300)
+    world.scheduler.advance(500)
+    for (let i = 0; i < 8; i++) {
+      bad.read()
+      world.scheduler.advance(100)
+    }
+    expect(calls).toBeGreaterThan(1)
+    expect(bad.seqs()).toEqual([1, 2, 3, 4, 5, 6, 7, 8])
+  })
+
+  it('a state that the inner policy replaces is its own, inside of rate-limit', () => {
+    const world = new World()
+    const seen: unknown[] = []
+    const inner: DeliveryPolicy = {
+      ...whole(),
+      open: () => 0,
+      admit(link) {
+        seen.push(link.state)
+        link.state = (link.state as number) + 1
+        return 'send'
+      },
+    }
+    world.connect('one', new FakeConnection(), rateLimit({ messages: 1000 }, inner))
+    for (let i = 0; i < 3; i++) world.publish(1)
+    expect(seen).toEqual([0, 1, 2])
+  })
+
+  it('described, where a topic allows only some: it is not allowed, and a publisher to a new topic never notices', () => {
+    const world = new World({ topics: openTopics({ allowedPolicies: ['latest'] }) })
+    const bad = new FakeConnection()
+    bad.client = world.hub.registerClient('bad', bad)
+    world.hub.subscribePattern('bad', '**', { policy: breaking(whole(), 'describe', 'call') })
+    world.publish(2)
+    expect([bad.seqs(), world.faults]).toEqual([[1, 2], ["policy 'own'"]])
+    world.hub.refreshTopics()
+    world.publish(1)
+    expect(bad.seqs()).toEqual([1, 2, 3])
+  })
+})
+
+describe('an observer that throws', () => {
+  it('watcher: what happens to its client goes on', async () => {
+    const world = new World()
+    world.addHealthy('before')
+    world.connect('bad', new FakeConnection(WINDOW), buffered())
+    world.addHealthy('after')
+    world.hub.watch('bad', broken)
+    await world.run(new FakeConnection())
+    expect(new Set(world.faults)).toEqual(new Set(['watcher']))
+  })
+
+  const events: (keyof HubEvents)[] = [
+    ...(['register', 'unregister', 'subscribe', 'unsubscribe', 'gap', 'session', 'wish'] as const),
+    ...(['subscribePattern', 'unsubscribePattern'] as const),
+  ]
+  it.each(events)('handler of %s: the others hear it, and the call succeeds', event => {
+    const world = new World()
+    let heard = 0
+    world.hub.events.on(event, broken)
+    world.hub.events.on(event, () => Promise.reject(new Error('later')))
+    world.hub.events.on(event, () => void heard++)
+    world.addHealthy('before')
+    const bad = new FakeConnection({ window: 10 })
+    world.connect('bad', bad, bestEffort)
+    world.addHealthy('after')
+    world.hub.subscribe('bad', 't', { policy: bestEffort })
+    for (let i = 0; i < 5; i++) world.publish(2)
+    bad.read()
+    world.scheduler.advance(100)
+    world.hub.setSession('bad', { user: undefined })
+    world.hub.subscribePattern('bad', 'x/*')
+    world.hub.unsubscribePattern('bad', 'x/*')
+    world.hub.unregisterClient('bad')
+    world.scheduler.advance(100)
+    world.check()
+    expect(heard).toBeGreaterThan(0)
+    expect(world.faults).toContain(`listener of '${event}'`)
+  })
+
+  it('handler of fault: it is not told of its own', () => {
+    const world = new World()
+    world.hub.events.on('fault', broken)
+    world.connect('bad', new FakeConnection({ codec: { ...fakeCodec, encode: broken } }))
+    world.addHealthy('one')
+    world.publish(2)
+    world.check()
+    expect(world.faults).toEqual(["encode of codec 'fake'"])
+  })
+
+  it('settled of post, inside of a flush: the rest of the flush goes on', () => {
+    const world = new World()
+    world.connect('bad', new FakeConnection())
+    world.addHealthy('one')
+    const payload = Buffer.from('x')
+    const direct = new Direct({ id: '1', payload, contentType: 'text/plain', correlationId: undefined })
+    world.hub.post('bad', direct, broken)
+    world.publish(3)
+    world.check()
+    expect([world.faults, world.hub.getConnectionStats().pending]).toEqual([['settled of post'], 0])
+  })
+
+  it('begun: the caller hears it, and the subscription is not there', () => {
+    const world = new World()
+    world.addHealthy('one')
+    const bad = new FakeConnection()
+    bad.client = world.hub.registerClient('bad', bad)
+    expect(() => world.hub.subscribe('bad', 't', { begun: broken })).toThrow('broken')
+    expect(world.hub.getSubscription('bad', 't')).toBeUndefined()
+    world.publish(2)
+    world.check()
+    expect(bad.seqs()).toEqual([])
+  })
+})
+
+describe('a topic registry that throws', () => {
+  const failing = (error: Error): TopicRegistry & { fails: boolean } => {
+    const topics = openTopics()
+    return {
+      fails: false,
+      resolve(name) {
+        if (this.fails || name === 'bad') throw error
+        return topics.resolve(name)
+      },
+    }
+  }
+
+  it('resolve: whoever names the topic hears it', () => {
+    const topics = failing(new Error('broken'))
+    const world = new World({ topics })
+    world.addHealthy('one')
+    expect(() => world.hub.subscribe('one', 'bad')).toThrow('broken')
+    expect(() => world.hub.routeData('bad', Buffer.from('x'))).toThrow('broken')
+    expect(() => world.hub.history('bad')).toThrow('broken')
+    world.publish(2)
+    world.check()
+  })
+
+  it('resolve, when the rules have changed: topics stay as they are, and a fault is told', () => {
+    const topics = failing(new Error('broken'))
+    const world = new World({ topics })
+    world.addHealthy('one')
+    topics.fails = true
+    world.hub.refreshTopics()
+    world.publish(2)
+    world.check()
+    expect(world.faults).toEqual(['topic registry'])
+  })
+
+  it('resolve, when the rules say that there is no such topic any more: it ends', () => {
+    const topics = failing(new HubError('TOPIC_UNKNOWN', 'topic: there is none'))
+    const world = new World({ topics })
+    world.addHealthy('one')
+    topics.fails = true
+    world.hub.refreshTopics()
+    expect(world.hub.getSubscription('one', 't')).toBeUndefined()
+    expect(world.faults).toEqual([])
+  })
+
+  it('check: the publisher is refused', () => {
+    const world = new World({ topics: openTopics({}, { checked: { check: broken } }) })
+    world.addHealthy('one')
+    expect(() => world.hub.routeData('checked', Buffer.from('x'))).toThrow(/failed on it/)
+    world.publish(2)
+    world.check()
+  })
+})
+
+describe('a broker that throws', () => {
+  const local = (): Broker & { sink?: Parameters<Broker['start']>[0] } => ({
+    name: 'own',
+    start(sink) {
+      this.sink = sink
+    },
+    publish(publication) {
+      return this.sink!(publication)
+    },
+    join() {},
+    leave() {},
+    close() {},
+  })
+  const later = async (): Promise<never> => broken()
+
+  it.each([
+    ['at once', broken],
+    ['later', later],
+  ])('join and leave (%s): the subscription is there and gone again, and its handlers hear of it', async (_, fails) => {
+    const world = new World({ broker: { ...local(), join: fails, leave: fails } })
+    const events: string[] = []
+    for (const event of ['subscribe', 'unsubscribe', 'unregister'] as const) {
+      world.hub.events.on(event, () => void events.push(event))
+    }
+    world.addHealthy('one')
+    world.publish(2)
+    world.check()
+    world.hub.unsubscribe('one', 't')
+    world.hub.subscribe('one', 't')
+    world.hub.unregisterClient('one')
+    world.scheduler.settle()
+    await new Promise(setImmediate)
+    expect(world.healthy[0]!.closedFor).toBe('peer')
+    expect(world.faults).toEqual(['broker join', 'broker leave', 'broker join', 'broker leave'])
+    expect(events).toEqual(['subscribe', 'unsubscribe', 'subscribe', 'unsubscribe', 'unregister'])
+  })
+
+  it('publish: the publisher hears it', async () => {
+    const world = new World({ broker: { ...local(), publish: broken } })
+    expect(() => world.hub.publish('t', Buffer.from('x'))).toThrow('broken')
+    const slow = new World({ broker: { ...local(), publish: later } })
+    await expect(slow.hub.publish('t', Buffer.from('x'))).rejects.toThrow('broken')
+  })
+
+  it('start: at once, there is no hub; later, a fault is told', async () => {
+    expect(() => new World({ broker: { ...local(), start: broken } })).toThrow('broken')
+    const world = new World({ broker: { ...local(), start: later } })
+    await new Promise(setImmediate)
+    expect(world.faults).toEqual(['broker start'])
+  })
+
+  it.each([
+    ['at once', broken],
+    ['later', later],
+  ])('close (%s): every client is closed, and whoever closes the hub hears it', async (_, fails) => {
+    const world = new World({ broker: { ...local(), close: fails } })
+    world.addHealthy('one')
+    await expect(world.hub.close()).rejects.toThrow('broken')
+    expect(world.healthy[0]!.closedFor).toBe('shutdown')
+  })
+})
