@@ -1,0 +1,175 @@
+// node --expose-gc held-memory.mjs: churn under each policy; prints what the process holds and what the hub says that it keeps.
+import { createHub } from '../../dist/index.js'
+import { openTopics } from '../../dist/open-topics.js'
+import { parsePolicy } from '../../dist/policies/catalog.js'
+import { ManualScheduler } from '../../dist/testing/index.js'
+import { httpCodecs, wsCodec } from '../../dist/transports/codecs.js'
+
+/** @typedef {import('../../src/core/connection.ts').Connection} Connection */
+/** @typedef {import('../../src/core/connection.ts').Client} Client */
+/** @typedef {import('../../src/core/connection.ts').WriteResult} WriteResult */
+
+const KIB = 1024
+const TOPICS = 40
+const ROUNDS = 16
+/** Payloads of a round, in bytes; each has a buffer of its own, as what comes from a large request has. */
+const SIZES = [100, 3 * KIB, 20 * KIB, 200 * KIB]
+
+/** Every other topic keeps no history. */
+const NONE = { history: { messages: 0, bytes: 0, ageMs: 0 } }
+const BARE = Object.fromEntries(Array.from({ length: TOPICS / 2 }, (_, i) => [`t/${2 * i}`, NONE]))
+
+const PLAIN = [
+  ...['best-effort', 'latest', 'buffered', 'drop-slow', 'reliable'],
+  ...['close', 'drop-oldest', 'drop-newest'].map(overflow => ({ name: 'buffered', overflow, bytes: 500 * KIB })),
+]
+const POLICIES = [
+  ...PLAIN,
+  { name: 'drop-slow', measure: 'wire' },
+  { name: 'reliable', window: 8, ackMs: 100, tries: 1, giveUp: 'skip' },
+  ...PLAIN.map(inner => ({ name: 'rate-limit', messages: 3, inner })),
+  ...PLAIN.map(inner => ({ name: 'priority', inner })),
+]
+
+const CODECS = [wsCodec, httpCodecs.raw.bare, httpCodecs.sse.single.text.chunked]
+
+/** A socket: it holds the frames of a flush until the kernel has taken them all. */
+class Socket {
+  protocol = 'socket'
+  /** @type {Client | undefined} */
+  client
+  /** @type {Uint8Array[]} */
+  frames = []
+  /** @param {(typeof CODECS)[number]} codec @param {number} rest rounds that a write takes */
+  constructor(codec, rest) {
+    this.codec = codec
+    this.rest = rest
+    this.left = 0
+    this.seen = 0
+  }
+
+  /** @param {Uint8Array} frame @param {boolean} more @returns {WriteResult} */
+  write(frame, more) {
+    this.frames.push(frame)
+    if (more) return 'ok'
+    if (this.rest === 0) this.frames = []
+    else this.left = this.rest
+    return this.rest === 0 ? 'ok' : 'full'
+  }
+
+  round() {
+    if (this.left === 0 || --this.left > 0) return
+    this.frames = []
+    this.client?.drained()
+  }
+
+  close() {
+    this.client = undefined
+    this.frames = []
+  }
+}
+
+/** One hub under one policy. */
+class Churn {
+  scheduler = new ManualScheduler()
+  /** @type {Map<string, Socket>} */
+  sockets = new Map()
+  made = 0
+  most = 0
+
+  /** @param {unknown} policy */
+  constructor(policy) {
+    const { scheduler } = this
+    this.hub = createHub({ scheduler, policy: parsePolicy(policy), topics: openTopics({}, BARE) })
+  }
+
+  /** Every third one resumes. @param {number} rest */
+  connect(rest) {
+    const id = `c${this.made++}`
+    const codec = /** @type {(typeof CODECS)[number]} */ (CODECS[this.made % CODECS.length])
+    const socket = new Socket(codec, rest)
+    socket.client = this.hub.registerClient(id, socket)
+    this.sockets.set(id, socket)
+    for (let i = 0; i < 6; i++) {
+      const topic = `t/${(this.made * 7 + i) % TOPICS}`
+      this.hub.subscribe(id, topic, this.made % 3 === 0 ? { after: 'oldest' } : {})
+    }
+  }
+
+  /** @param {number} round */
+  publish(round) {
+    for (let topic = 0; topic < TOPICS; topic++) {
+      for (const [i, size] of SIZES.entries()) {
+        if ((topic + round + i) % 3 > 0) continue
+        this.hub.routeData(`t/${topic}`, new Uint8Array(size), { key: `${i}` })
+        // Some share a tick.
+        if (i % 2 === 0) this.scheduler.settle()
+      }
+    }
+    const some = [...this.sockets.keys()].slice(-10)
+    void this.hub.broadcast(some, new Uint8Array(50 * KIB), { timeoutMs: 500 })
+    this.scheduler.advance(30)
+  }
+
+  /** Writes end; half of what was sent is confirmed late, and some never. @param {number} round */
+  read(round) {
+    for (const [id, socket] of this.sockets) {
+      socket.round()
+      if (socket.client === undefined) this.sockets.delete(id)
+      else if (round % 2 === 0) {
+        for (const { topic, published, unconfirmed } of this.hub.getClient(id).subscriptions) {
+          if (unconfirmed > 2) socket.client.confirmed(topic, published - (unconfirmed >> 1))
+        }
+      }
+    }
+    this.scheduler.advance(30)
+  }
+
+  /** @param {number} most @param {number} round */
+  leave(most, round) {
+    for (const id of [...this.sockets.keys()].slice(0, Math.max(0, this.sockets.size - most))) {
+      this.hub.unregisterClient(id, round % 2 === 0 ? 'peer' : 'ended')
+      this.sockets.delete(id)
+    }
+  }
+
+  /** @param {number} round */
+  round(round) {
+    // Healthy, slow, and one that never reads.
+    for (const rest of [0, 0, 2, 5, Number.POSITIVE_INFINITY]) this.connect(rest)
+    this.publish(round)
+    this.read(round)
+    this.leave(60, round)
+  }
+}
+
+let base = 0
+async function held() {
+  // What a weak reference was asked for stays until the turn has ended.
+  await new Promise(setImmediate)
+  for (let i = 0; i < 2; i++) globalThis.gc?.()
+  return process.memoryUsage().arrayBuffers - base
+}
+
+/** @param {unknown} policy */
+async function measure(policy) {
+  base = 0
+  base = await held()
+  const churn = new Churn(policy)
+  const point = async () => ({ held: await held(), reported: churn.hub.getConnectionStats().keptBytes })
+  const points = []
+  for (let round = 1; round <= ROUNDS; round++) {
+    churn.round(round)
+    if (round % 8 === 0) points.push(await point())
+  }
+  const { behind, delivered } = churn.hub.getConnectionStats()
+  churn.leave(0, 0)
+  churn.scheduler.advance(1000)
+  const histories = await point()
+  churn.scheduler.advance(130_000)
+  return { policy, points, behind, delivered, histories, end: await point() }
+}
+
+const results = []
+for (const policy of POLICIES) results.push(await measure(policy))
+process.stdout.write(JSON.stringify(results))
