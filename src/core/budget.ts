@@ -31,8 +31,6 @@ export class Budget {
   used = 0
   /** While it is under way. Each step answers its work. */
   #relief: Iterator<number> | undefined
-  /** What relief did in the last tick. */
-  work = 0
 
   /** @param limit in bytes; it may change at any time */
   constructor(limit: () => number) {
@@ -44,12 +42,11 @@ export class Budget {
    * waits, the client with most of it first (then the one that waited longest, then by id). True: there is more to do in the next tick.
    */
   relieve(from: Relievable): boolean {
-    this.work = 0
     if (this.used > this.#limit()) this.#relief ??= this.#steps(from)
-    while (this.#relief !== undefined && this.work < RELIEF_WORK) {
+    for (let work = 0; this.#relief !== undefined && work < RELIEF_WORK; ) {
       const { done, value } = this.#relief.next()
       if (done) this.#relief = undefined
-      else this.work += value
+      else work += value
     }
     return this.#relief !== undefined
   }

@@ -21,7 +21,7 @@ import { isOpenTo, type TopicSpec, takesWildcards } from './topics.ts'
 const FULL_MS = 1000
 
 /** Topics that one turn looks through, so that many topics do not hold up everybody. */
-const TIDY_TOPICS = 1024
+export const TIDY_TOPICS = 1024
 
 /** A topic that is there for patterns alone is forgotten after so long without a message, in ms. */
 const QUIET_MS = 60_000

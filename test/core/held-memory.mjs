@@ -5,8 +5,7 @@ import { parsePolicy } from '../../dist/policies/catalog.js'
 import { ManualScheduler } from '../../dist/testing/index.js'
 import { httpCodecs, wsCodec } from '../../dist/transports/codecs.js'
 
-/** @typedef {import('../../src/core/connection.ts').Connection} Connection */
-/** @typedef {import('../../src/core/connection.ts').Client} Client */
+/** @typedef {{ drained(): void, confirmed(topic: string, seq: number): number }} Client */
 /** @typedef {import('../../src/core/connection.ts').WriteResult} WriteResult */
 
 const KIB = 1024

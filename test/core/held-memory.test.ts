@@ -33,7 +33,7 @@ const results = JSON.parse(stdout) as Result[]
  */
 describe('what is reported is what is held', () => {
   it.each(results.map(result => [JSON.stringify(result.policy), result] as const))('%s', (_, result) => {
-    expect(result.delivered).toBeGreaterThan(1000)
+    expect(result.delivered).toBeGreaterThan(20)
     for (const { held, reported } of [...result.points, result.histories, result.end]) {
       expect(Math.abs(held - reported)).toBeLessThan(held * 0.1 + 4 * MIB)
       // The bound that is promised is the one above. With these sizes it is met far better, and a leak of one slice a topic shows.
