@@ -26,6 +26,16 @@ describe('history', () => {
     expect(hub.getConnectionStats().topics).toBe(0)
   })
 
+  it('keeps a small payload without the large buffer that it is a slice of', () => {
+    const chunk = Buffer.alloc(64 * 1024, 'x')
+    hub.routeData('a', chunk.subarray(100, 110))
+    hub.routeData('a', chunk.subarray(200, 205))
+    clock.settle()
+    const { messages } = hub.history('a')
+    expect(messages.map(text)).toEqual(['x'.repeat(10), 'x'.repeat(5)])
+    expect(messages.map(({ payload }) => payload.buffer.byteLength)).toEqual([10, 5])
+  })
+
   it('is what the topic keeps, and says whether that is all', () => {
     const [first, second] = publish('1', '2', '3')
     clock.settle()
