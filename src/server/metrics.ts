@@ -72,8 +72,16 @@ function clientMetrics(registry: Registry, stats: () => ConnectionStats): void {
   gauge('hubline_pending_messages', 'Messages that wait, once per subscription', () => stats().pending)
   gauge('hubline_unconfirmed_messages', 'Those of them that were sent and are not confirmed', () => stats().unconfirmed)
   gauge('hubline_queued_bytes', 'Bytes in this process that wait for single clients', () => stats().queuedBytes)
-  gauge('hubline_retained_bytes', 'Payload bytes of the messages that topics keep; each message counts once', () => stats().retainedBytes)
-  gauge('hubline_kept_bytes', 'Bytes that the process holds for topics and clients; they count against limits.maxRetainedBytes', () => stats().keptBytes)
+  gauge(
+    'hubline_retained_bytes',
+    'Payload bytes of the messages that topics keep; each message counts once',
+    () => stats().retainedBytes,
+  )
+  gauge(
+    'hubline_kept_bytes',
+    'Bytes that the process holds for topics and clients; they count against limits.maxRetainedBytes',
+    () => stats().keptBytes,
+  )
   gauge('hubline_tcp_probe', '1 where unacknowledged bytes can be measured', () => (tcpProbe() ? 1 : 0))
 }
 
