@@ -28,10 +28,10 @@ function namesFromOutside(name: string): string[] {
 describe('the package', () => {
   it.each(Object.entries(entries))('has its entry %s as the source says, with types', async (entry, conditions) => {
     // The order counts: a tool takes the first condition that it knows.
-    expect(Object.keys(conditions)).toEqual(['types', 'import'])
-    expect(conditions.types).toBe(conditions.import.replace(/\.js$/, '.d.ts'))
+    expect(Object.keys(conditions)).toEqual(['types', 'default'])
+    expect(conditions.types).toBe(conditions.default.replace(/\.js$/, '.d.ts'))
     expect(existsSync(join(ROOT, conditions.types))).toBe(true)
-    const source: Record<string, unknown> = await import(sourceOf(conditions.import))
+    const source: Record<string, unknown> = await import(sourceOf(conditions.default))
     const names = namesFromOutside(entry.replace(/^\./, 'hubline'))
     expect(names.length).toBeGreaterThan(0)
     expect(names).not.toContain('default')
@@ -40,7 +40,7 @@ describe('the package', () => {
 
   it('gives a name in two entries to one thing only', async () => {
     const owners = new Map<string, unknown>()
-    for (const { import: built } of Object.values(entries)) {
+    for (const { default: built } of Object.values(entries)) {
       const source: Record<string, unknown> = await import(sourceOf(built))
       for (const [name, value] of Object.entries(source)) {
         expect(owners.get(name) ?? value, name).toBe(value)
@@ -119,10 +119,12 @@ console.log(wrong)
     expect(output.toString().trim()).toBe(manifest.version)
   })
 
-  it('asks for exact versions', () => {
-    const { dependencies, devDependencies, overrides } = manifest
-    const versions = Object.values({ ...dependencies, ...devDependencies, ...overrides })
-    expect(versions.filter(version => !/^\d+\.\d+\.\d+$/.test(version))).toEqual([])
+  it('lets users have newer releases of its dependencies, and develops with exact versions', () => {
+    const { dependencies, optionalDependencies, devDependencies, overrides } = manifest
+    const ranges = Object.values({ ...dependencies, ...optionalDependencies })
+    expect(ranges.filter(range => !/^\^\d+\.\d+\.\d+$/.test(range))).toEqual([])
+    const pinned = Object.values({ ...devDependencies, ...overrides })
+    expect(pinned.filter(version => !/^\d+\.\d+\.\d+$/.test(version))).toEqual([])
   })
 })
 

@@ -34,7 +34,10 @@ export function build(root, reason) {
   removeLeftovers(root)
   // `npx hubline` in the repository runs the file itself. The small packages of the tests have none.
   const command = join(root, 'dist', 'cli', 'main.js')
-  if (existsSync(command)) chmodSync(command, 0o755)
+  if (existsSync(command)) {
+    run('The bundler', process.execPath, [join(root, 'scripts', 'prepare', 'bundle.mjs')], { cwd: root })
+    chmodSync(command, 0o755)
+  }
   writeFileSync(join(root, 'dist', '.built'), stamp)
 }
 

@@ -1,4 +1,4 @@
-import { Command } from 'commander'
+import { Command } from '../bundled/commander.ts'
 import { ruleOrigins, settingsOf } from '../server/config/origins.ts'
 import { explainTopic, summarizeRule } from '../server/config/topic-report.ts'
 import { warningsOf } from '../server/config/warnings.ts'

@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from 'commander'
+import { InvalidArgumentError } from '../bundled/commander.ts'
 
 /** For a body of which nobody said what it is: the hub looks at it. */
 export const UNSAID = 'application/x-www-form-urlencoded'

@@ -1,6 +1,5 @@
-import { Command } from 'commander'
-import { demoPlugin, demoTopics } from '../server/demo/plugin.ts'
-import { readConfig, serve, serverOptions } from './serve.ts'
+import { Command } from '../bundled/commander.ts'
+import { readConfig, serverOptions, serverParts } from './serve.ts'
 
 /** A line for each visitor would hide what the command says. */
 const LOG_LEVEL = 'warn'
@@ -17,6 +16,7 @@ Examples:
     )
     .action(async flags => {
       const config = readConfig(flags, { logLevel: LOG_LEVEL })
+      const { demoPlugin, demoTopics, serve } = await serverParts()
       const { url } = await serve(config, { plugins: [demoPlugin], topics: demoTopics })
       console.log(demoText(url))
     })

@@ -1,4 +1,4 @@
-import { type Command, Option } from 'commander'
+import { type Command, Option } from '../bundled/commander.ts'
 import { HubError } from '../core/errors.ts'
 import { parseTopicName } from '../core/ids.ts'
 import { Failure } from './failure.ts'

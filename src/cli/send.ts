@@ -1,5 +1,5 @@
 import { buffer } from 'node:stream/consumers'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError } from '../bundled/commander.ts'
 import { parseClientId } from '../core/ids.ts'
 import type { SendResult } from '../index.ts'
 import { contentType, UNSAID } from './content-type.ts'

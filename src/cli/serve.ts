@@ -1,8 +1,6 @@
-import closeWithGrace from 'close-with-grace'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError } from '../bundled/commander.ts'
 import { type Config, loadConfig } from '../server/config.ts'
-import { guideText } from '../server/guide.ts'
-import { type RunningServer, type ServerOptions, startServer } from '../server/server.ts'
+import { Failure } from './failure.ts'
 
 export interface ServeFlags {
   readonly port?: number
@@ -11,10 +9,6 @@ export interface ServeFlags {
   readonly insecure?: boolean
   readonly logLevel?: string
 }
-
-/** What is left after the drain is cut; the process must be gone within 10 s of the signal. */
-const MARGIN_MS = 1500
-const MAX_EXIT_MS = 9800
 
 export function portNumber(text: string): number {
   if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535)
@@ -47,6 +41,7 @@ reason. A second one ends at once.`,
     )
     .action(async (flags: ServeFlags) => {
       const config = readConfig(flags)
+      const { guideText, serve } = await serverParts()
       const { url, adminUrl = url } = await serve(config)
       console.log(guideText(config, url, adminUrl))
     })
@@ -56,17 +51,19 @@ export function readConfig({ config: file, ...flags }: ServeFlags, defaults: Par
   return loadConfig({ file, env: process.env, flags, defaults })
 }
 
-/** Starts the server and lets SIGTERM and SIGINT drain it: exit code 0. A second signal ends it at once: exit code 1. */
-export async function serve(config: Config, options: ServerOptions = {}): Promise<RunningServer> {
-  const server = await startServer(config, options)
-  const { log } = server.app
-  const delay = Math.min(config.drainMs + MARGIN_MS, MAX_EXIT_MS)
-  const onSecondSignal = (signal: string): void => log.warn({ signal }, 'ended at once by a second signal')
-  closeWithGrace({ delay, logger: false, onSecondSignal }, async ({ err, signal }) => {
-    if (err) log.fatal({ err }, 'ended by a fault')
-    else log.info({ signal }, 'draining')
-    const report = await server.close()
-    log.info({ report }, 'shut down')
-  })
-  return server
+/** The server's code, loaded by the commands that serve. Throws a Failure that names a package that is not installed. */
+export async function serverParts(): Promise<typeof import('./server-parts.ts')> {
+  try {
+    return await import('./server-parts.ts')
+  } catch (error) {
+    const name = missingPackage(error)
+    if (name === undefined) throw error
+    const how = `npm install ${name}, or once: npx -p hubline -p ${name} hubline serve`
+    throw new Failure(1, `serve and demo need the package ${name}, which is not installed: ${how}`, { cause: error })
+  }
+}
+
+function missingPackage(error: unknown): string | undefined {
+  const { code, message } = error as NodeJS.ErrnoException
+  return code === 'ERR_MODULE_NOT_FOUND' ? /^Cannot find package '([^']+)'/.exec(message)?.[1] : undefined
 }

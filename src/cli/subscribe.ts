@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError } from '../bundled/commander.ts'
 import { type ReadEvent, SseReader } from '../wire/sse-reader.ts'
 import { Failure } from './failure.ts'
 import { answerOf, type HubFlags, hubOptions, topicUrl } from './hub-url.ts'

@@ -1,4 +1,4 @@
-import { Command } from 'commander'
+import { Command } from '../bundled/commander.ts'
 import { parseClientId } from '../core/ids.ts'
 import { SseReader } from '../wire/sse-reader.ts'
 import { Failure } from './failure.ts'

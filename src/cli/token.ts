@@ -1,5 +1,5 @@
 import { text } from 'node:stream/consumers'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError } from '../bundled/commander.ts'
 import { HubError } from '../core/errors.ts'
 import { parseTopicName } from '../core/ids.ts'
 import { parsePattern } from '../core/patterns.ts'

@@ -1,4 +1,4 @@
-import Table from 'cli-table3'
+import { Table } from '../bundled/cli-table3.ts'
 import type { ClientInfo, ConnectionStats } from '../core/stats.ts'
 import type { HubMetrics } from '../index.ts'
 

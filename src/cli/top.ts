@@ -1,4 +1,4 @@
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command, InvalidArgumentError, Option } from '../bundled/commander.ts'
 import type { ClientInfo, ConnectionStats } from '../core/stats.ts'
 import type { HubMetrics } from '../index.ts'
 import { answerOf, type HubFlags, hubOptions, hubUrl } from './hub-url.ts'

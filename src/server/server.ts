@@ -7,7 +7,7 @@ import Fastify, {
   type FastifyPluginAsync,
   type FastifyReply,
   type FastifyRequest,
-  LogController,
+  type FastifyServerOptions,
 } from 'fastify'
 import { pino } from 'pino'
 import { HubError } from '../core/errors.ts'
@@ -149,7 +149,7 @@ function createFastify(
   const onError = errorHandler(maxMessageBytes, (error, request) => rejections().request(error, request))
   const app: FastifyInstance = Fastify({
     loggerInstance: logger,
-    logController: new LogController({ disableRequestLogging: true }),
+    ...withoutRequestLogs(),
     bodyLimit: maxMessageBytes,
     // No limit for the whole of a request: a live source is one request for days.
     requestTimeout: 0,
@@ -170,6 +170,13 @@ function createFastify(
   app.server.headersTimeout = config.timeouts.headersMs
   app.setErrorHandler(onError)
   return app
+}
+
+/** Fastify before 5.10 has no LogController. Later versions deprecate the option that it replaces. */
+function withoutRequestLogs(): Pick<FastifyServerOptions, 'logController' | 'disableRequestLogging'> {
+  const { LogController } = Fastify as Partial<Pick<typeof Fastify, 'LogController'>>
+  if (LogController === undefined) return { disableRequestLogging: true }
+  return { logController: new LogController({ disableRequestLogging: true }) }
 }
 
 /** Throws PORT_IN_USE. */

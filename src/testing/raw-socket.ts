@@ -26,9 +26,9 @@ function load(): Library | { readonly missing: string } {
     return { missing: `they are made for Linux, and this is ${process.platform} on ${process.arch}` }
   }
   try {
-    return bind(createRequire(import.meta.url)('koffi'))
+    return bind(createRequire(import.meta.url)(`@koromix/koffi-linux-${process.arch}`))
   } catch {
-    return { missing: 'the optional package koffi is not installed' }
+    return { missing: `the optional package @koromix/koffi-linux-${process.arch} is not installed` }
   }
 }
 

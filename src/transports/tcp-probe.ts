@@ -60,12 +60,15 @@ export function missingTcpProbe(): string | undefined {
   return loaded.missing
 }
 
-/** koffi, an optional dependency, calls the C library. Whatever goes wrong here, the hub works without. */
+/**
+ * koffi calls the C library. Its binary for this processor is an optional dependency of its own: the package `koffi` has an install
+ * script, about which npm warns. Whatever goes wrong here, the hub works without.
+ */
 function load(): Loaded {
   if (process.platform !== 'linux') return { missing: `it is made for Linux, and this is ${process.platform}` }
   if (!PROCESSORS.includes(process.arch)) return { missing: `it does not know ${process.arch}` }
   try {
-    return { probe: bind(createRequire(import.meta.url)('koffi')) }
+    return { probe: bind(createRequire(import.meta.url)(`@koromix/koffi-linux-${process.arch}`)) }
   } catch (error) {
     return { missing: `the package koffi cannot be loaded: ${(error as Error).message.split('\n')[0]}` }
   }

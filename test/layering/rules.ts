@@ -13,6 +13,8 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   wire: [],
   policies: ['core'],
   brokers: ['core'],
+  // Packages that only the command line uses: the build puts their code into these files.
+  bundled: ['cli-table3', 'close-with-grace', 'commander', 'yaml'],
   stores: ['core', 'node:'],
   sending: ['core', 'node:'],
   topics: ['core', 'wire', 'ajv', 'ajv-formats', 'node:'],
@@ -24,13 +26,10 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   server: [
     ...['core', 'wire', 'policies', 'brokers', 'sending', 'sessions', 'stores', 'topics', 'transports'],
     ...['event-loop.ts', 'open-topics.ts', 'hub.ts', 'node:'],
-    ...['@fastify', 'fast-png', 'fastest-levenshtein', 'fastify', 'fastify-plugin', 'pino', 'prom-client', 'ws'],
-    ...['yaml', 'zod'],
+    ...['@fastify', 'fastest-levenshtein', 'fastify', 'fastify-plugin', 'pino', 'prom-client', 'ws'],
+    ...['bundled/yaml.ts', 'zod'],
   ],
-  cli: [
-    ...['core', 'wire', 'policies', 'sessions', 'server', 'hub.ts', 'index.ts', 'node:'],
-    ...['cli-table3', 'close-with-grace', 'commander'],
-  ],
+  cli: [...['core', 'wire', 'policies', 'sessions', 'server', 'hub.ts', 'index.ts', 'node:'], 'bundled'],
   // The files at the root of src: the composition root, its scheduler, the public entry.
   // Not all stores: `hubline` must load where their drivers are not installed.
   '.': [

@@ -100,7 +100,7 @@ describe('without koffi', () => {
       `const Module = require('node:module')
 const resolve = Module._resolveFilename
 Module._resolveFilename = function (name, ...rest) {
-  if (name === 'koffi') throw new Error("Cannot find module 'koffi'\\nat a long list of places")
+  if (name.startsWith('@koromix/')) throw new Error("Cannot find module 'koffi'\\nat a long list of places")
   return resolve.call(this, name, ...rest)
 }`,
     )

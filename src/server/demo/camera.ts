@@ -1,10 +1,10 @@
-import { encode } from 'fast-png'
 import type { Scheduler } from '../../core/scheduler.ts'
 import { eachDot, GLYPH_HEIGHT, GLYPH_WIDTH } from './bitmap-font.ts'
 import { palette } from './daylight.ts'
 import { landscape } from './landscape.ts'
 import { type Publish, pace } from './pace.ts'
 import { HEIGHT, INK, MARGIN, type Picture, WIDTH } from './picture.ts'
+import { encodePng } from './png.ts'
 
 export const FRAMES_PER_SECOND = 10
 /** A day of the landscape, in seconds: short enough to be seen by a visitor. */
@@ -27,15 +27,7 @@ export function cameraFrame(n: number, wallMs: number): Uint8Array {
   write(picture, 4, `${new Date(wallMs).toISOString().slice(11, 21)} UTC`)
   const counter = `F${String(n).padStart(6, '0')}`
   write(picture, WIDTH - 4 - textWidth(counter), counter)
-  const image = {
-    width: WIDTH,
-    height: HEIGHT,
-    channels: 1,
-    depth: 8,
-    data: picture.pixels,
-    palette: palette(time),
-  } as const
-  return encode(image, { zlib: { level: 1 } })
+  return encodePng({ width: WIDTH, height: HEIGHT, pixels: picture.pixels, palette: palette(time) })
 }
 
 export function startCamera(topic: string, publish: Publish, scheduler: Scheduler): Disposable {

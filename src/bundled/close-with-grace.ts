@@ -1,0 +1,1 @@
+export { default as closeWithGrace } from 'close-with-grace'

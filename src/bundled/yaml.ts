@@ -1,0 +1,1 @@
+export { parse as parseYaml, type YAMLParseError } from 'yaml'
