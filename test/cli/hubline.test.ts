@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { startTestServer, type TestServer } from '../server/test-server.ts'
+import { command } from './in-process.ts'
 import { hubline } from './run.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'hubline-cli-'))
@@ -23,15 +24,17 @@ async function subscribers(topic: string, count: number): Promise<void> {
 
 describe('help', () => {
   it('teaches: every command has a sentence, its options and examples', async () => {
-    const all = await hubline(['--help']).finished
+    const all = await command(['--help'])
     expect(all.code).toBe(0)
-    for (const command of ['serve', 'demo', 'config', 'publish', 'subscribe', 'send', 'top', 'tail']) {
-      expect(all.stdout).toContain(command)
-      const { code, stdout } = await hubline([command, '--help']).finished
+    for (const name of ['serve', 'demo', 'config', 'publish', 'subscribe', 'send', 'top', 'tail']) {
+      expect(all.stdout).toContain(name)
+      const { code, stdout } = await command([name, '--help'])
       expect(code).toBe(0)
       expect(stdout).toContain('Examples:')
     }
     const { version } = JSON.parse(readFileSync('package.json', 'utf8'))
+    expect((await command(['--version'])).stdout.trim()).toBe(version)
+    // The same program, as a process.
     expect((await hubline(['--version']).finished).stdout.trim()).toBe(version)
   })
 })
@@ -44,7 +47,7 @@ describe('config check', () => {
       'port: 8001\nstore: { redisUrl: "redis://u:hunter2@h:1" }\ntopics: { "a/*": { policy: latest }, "**": {} }',
     )
     const args = ['config', 'check', '-c', path, '--topic', 'a/b', '--insecure', '--host', '0.0.0.0']
-    const { code, stdout, stderr } = await hubline(args, { HUBLINE_LOG_LEVEL: 'warn' }).finished
+    const { code, stdout, stderr } = await command(args, { HUBLINE_LOG_LEVEL: 'warn' })
     expect(code).toBe(0)
     expect(stdout).toMatch(/^port +8001 +config .*check\.yaml$/m)
     expect(stdout).toMatch(/^logLevel +warn +HUBLINE_LOG_LEVEL$/m)
@@ -110,13 +113,18 @@ describe('what the user can mend', () => {
   writeFileSync(join(folder, 'tenant.yaml'), `tenants: { acme: { sessions: ${tenant} } }\n`)
   for (const [what, args, sentence] of cases) {
     it(`${what}: one line, exit code 2, no stack`, async () => {
-      const { code, stderr, stdout } = await hubline(args).finished
+      const { code, stderr, stdout } = await command(args)
       expect(stderr).toMatch(sentence)
       expect(stderr.trim().split('\n')).toHaveLength(1)
       expect(stderr).not.toMatch(/\bat .*:\d+:\d+/)
       expect([code, stdout]).toEqual([2, ''])
     })
   }
+
+  it('a process of its own says the same and has the same exit code', async () => {
+    const [, args] = cases[0]!
+    expect(await hubline(args).finished).toEqual(await command(args))
+  })
 
   it('a port in use: one line, exit code 2', async () => {
     const taken = createServer()
@@ -132,12 +140,12 @@ describe('what the user can mend', () => {
   })
 
   it('an unknown variable: one line, exit code 2', async () => {
-    const { code, stderr } = await hubline(['serve'], { HUBLINE_PROT: '1' }).finished
+    const { code, stderr } = await command(['serve'], { HUBLINE_PROT: '1' })
     expect([code, stderr]).toEqual([2, expect.stringContaining('did you mean "HUBLINE_PORT"?')])
   })
 
   it('nobody there: says how to start one, exit code 1', async () => {
-    const { code, stderr } = await hubline(['stats', '--once', '--url', 'http://127.0.0.1:1']).finished
+    const { code, stderr } = await command(['stats', '--once', '--url', 'http://127.0.0.1:1'])
     expect(code).toBe(1)
     expect(stderr.trim().split('\n')).toHaveLength(1)
   })
@@ -175,7 +183,7 @@ describe('publish and subscribe', () => {
     writeFileSync(path, bytes)
     const reader = hubline(['subscribe', 'cli/rate', ...at()])
     await subscribers('cli/rate', 1)
-    const { code, stderr } = await hubline(['publish', 'cli/rate', path, '--rate', '100k', ...at()]).finished
+    const { code, stderr } = await command(['publish', 'cli/rate', path, '--rate', '100k', ...at()])
     expect(code).toBe(0)
     expect(stderr).toContain(`${bytes.byteLength} bytes`)
     await reader.says(bytes.toString())
@@ -184,7 +192,7 @@ describe('publish and subscribe', () => {
   })
 
   it('prints what the hub has to say', async () => {
-    const { code, stderr } = await hubline(['subscribe', 'a', '--policy', 'newest', ...at()]).finished
+    const { code, stderr } = await command(['subscribe', 'a', '--policy', 'newest', ...at()])
     expect([code, stderr]).toEqual([1, 'hubline: policy: unknown name "newest": did you mean "latest"?\n'])
   })
 
@@ -195,7 +203,7 @@ describe('publish and subscribe', () => {
     expect([code, stdout]).toEqual([0, ''])
     expect(stderr).toMatch(/^message m1, taken by its transport after \d+\.\d ms\n$/)
     await reader.says('hello')
-    const asked = await hubline(['send', 'ada', 'you there?', '--confirm', ...at()]).finished
+    const asked = await command(['send', 'ada', 'you there?', '--confirm', ...at()])
     expect(asked.stderr).toMatch(/^message [\w-]{36}, taken by .* ms; its protocol cannot confirm\n$/)
     reader.kill('SIGTERM')
     await reader.finished
@@ -205,14 +213,14 @@ describe('publish and subscribe', () => {
     const socket = new WebSocket(`${server.url.replace('http', 'ws')}/topics/cli/confirm?client=grace`)
     const heard = once(socket, 'message')
     await once(socket, 'open')
-    const { code, stderr } = await hubline(['send', 'grace', 'hello', '--confirm', ...at()]).finished
+    const { code, stderr } = await command(['send', 'grace', 'hello', '--confirm', ...at()])
     expect(stderr).toMatch(/^message [\w-]{36}, confirmed after \d+\.\d ms\n$/)
     expect([code, String((await heard)[0])]).toEqual([0, 'hello'])
     socket.terminate()
   })
 
   it('sends to nobody: one line, exit code 1', async () => {
-    const { code, stderr } = await hubline(['send', 'nobody', 'hello', ...at()]).finished
+    const { code, stderr } = await command(['send', 'nobody', 'hello', ...at()])
     expect([code, stderr]).toEqual([1, 'hubline: client: no client "nobody" is connected\n'])
   })
 

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterEach, describe, expect, it } from 'vitest'
+import { command } from './in-process.ts'
 import { hubline } from './run.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'hubline-stub-'))
@@ -143,7 +144,7 @@ describe('publish', () => {
           response.end('{}')
         })
       })
-      const { code } = await hubline(['publish', 'a', join(folder, file!), ...flags, '--url', url]).finished
+      const { code } = await command(['publish', 'a', join(folder, file!), ...flags, '--url', url])
       expect(code).toBe(0)
       expect(seen).toMatchObject({ ...expected, body: line })
     })
@@ -181,10 +182,14 @@ describe('send', () => {
           response.end('{"id":"m1","confirmed":false,"ms":0.25}')
         })
       })
-      const sender = hubline(['send', ...args, '--url', `${base}/hub`])
-      sender.write(stdin)
-      sender.end()
-      expect((await sender.finished).code).toBe(0)
+      const line = ['send', ...args, '--url', `${base}/hub`]
+      if (stdin === '') expect((await command(line)).code).toBe(0)
+      else {
+        const sender = hubline(line)
+        sender.write(stdin)
+        sender.end()
+        expect((await sender.finished).code).toBe(0)
+      }
       const { url = '/api/clients/ada/send', type = 'application/x-www-form-urlencoded' } = expected
       expect(seen).toMatchObject({ method: 'POST', ...expected, url: `/hub${url}`, type })
     })
@@ -193,7 +198,7 @@ describe('send', () => {
 
 describe('demo', () => {
   it('takes its level of logging from the environment before its own default', async () => {
-    const { code, stderr } = await hubline(['demo', '--port', '0'], { HUBLINE_LOG_LEVEL: 'loud' }).finished
+    const { code, stderr } = await command(['demo', '--port', '0'], { HUBLINE_LOG_LEVEL: 'loud' })
     expect(code).toBe(2)
     expect(stderr).toMatch(/^hubline: environment: logLevel: .*"warn".*\(given: "loud"\)\n$/)
   })
@@ -201,7 +206,7 @@ describe('demo', () => {
 
 describe('HUBLINE_DEBUG=1', () => {
   it('shows where a failure comes from, before its one line', async () => {
-    const { stderr } = await hubline(['serve', '--log-level', 'loud'], { HUBLINE_DEBUG: '1' }).finished
+    const { stderr } = await command(['serve', '--log-level', 'loud'], { HUBLINE_DEBUG: '1' })
     expect(stderr).toMatch(/HubError: options: logLevel[\s\S]*\bat [\s\S]*\nhubline: options: logLevel.*\n$/)
   })
 })

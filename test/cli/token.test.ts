@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { ApiKeys } from '../../src/sessions/api-keys.ts'
 import { SECRET } from '../sessions/tokens.ts'
+import { command } from './in-process.ts'
 import { hubline } from './run.ts'
 
 const env = {
@@ -9,15 +10,9 @@ const env = {
   HUBLINE_SESSIONS_JWT_ISSUER: 'app',
   HUBLINE_SESSIONS_JWT_AUDIENCE: 'hubline',
 }
-const run = (args: string[], more: Record<string, string> = {}) =>
-  hubline(['token', ...args], { ...env, ...more }).finished
+const run = (args: string[], more: Record<string, string> = {}) => command(['token', ...args], { ...env, ...more })
 
-async function check(token: string, more: Record<string, string> = {}) {
-  const checking = hubline(['token', 'check'], { ...env, ...more })
-  checking.write(token)
-  checking.end()
-  return checking.finished
-}
+const check = (token: string, more: Record<string, string> = {}) => run(['check', token.trim()], more)
 
 describe('hubline token', () => {
   it('mints what a hub takes, and prints the token alone', async () => {
@@ -40,6 +35,14 @@ describe('hubline token', () => {
     expect(stdout).toContain('good: ada may subscribe to [chat/*, news, a/**], publish to [chat/ada] until ')
     const claims = JSON.parse(/^claims: (.*)$/m.exec(stdout)![1]!)
     expect(claims.exp - claims.iat).toBe(90)
+  })
+
+  it('check reads the token from stdin where none is given', async () => {
+    const { stdout: token } = await run(['--user', 'ada'])
+    const checking = hubline(['token', 'check'], env)
+    checking.write(token)
+    checking.end()
+    expect(await checking.finished).toEqual(await check(token))
   })
 
   it('mints a token for one topic', async () => {
@@ -103,7 +106,7 @@ describe('hubline token', () => {
   })
 
   it('without a secret says who makes tokens', async () => {
-    const { code, stderr } = await hubline(['token'], {}).finished
+    const { code, stderr } = await command(['token'])
     expect([code, stderr]).toEqual([2, expect.stringContaining('HUBLINE_SESSIONS_JWT_SECRET')])
   })
 

@@ -5,6 +5,7 @@ import { top } from '../../src/cli/top.ts'
 import { newApiKey } from '../../src/sessions/api-keys.ts'
 import { type Listener, listen, until } from '../server/http.ts'
 import { startTestServer, type TestServer } from '../server/test-server.ts'
+import { command } from './in-process.ts'
 import { hubline } from './run.ts'
 
 let server: TestServer
@@ -97,17 +98,18 @@ describe('--api-key', () => {
       ['send', 'ada', 'hi'],
       ['tail', '--client', 'ada'],
     ]
-    for (const refused of await Promise.all(commands.map(args => hubline([...args, ...at]).finished))) {
+    for (const args of commands) {
+      const refused = await command([...args, ...at])
       expect([refused.code, refused.stderr]).toEqual([
         1,
         'hubline: key: this needs a key, as authorization: Bearer <key>; give one with --api-key or HUBLINE_API_KEY\n',
       ])
     }
-    const wrong = await hubline(['top', '--once', ...at, '--api-key', 'wrong-key']).finished
+    const wrong = await command(['top', '--once', ...at, '--api-key', 'wrong-key'])
     expect([wrong.code, wrong.stderr.includes('wrong-key')]).toEqual([1, false])
-    expect((await hubline(['top', '--once', ...at, '--api-key', key]).finished).stdout).toMatch(/^ada /m)
-    expect((await hubline(['send', 'ada', 'hi', ...at], { HUBLINE_API_KEY: key }).finished).code).toBe(0)
-    const unprintable = await hubline(['top', '--once', ...at, '--api-key', 'a key']).finished
+    expect((await command(['top', '--once', ...at, '--api-key', key])).stdout).toMatch(/^ada /m)
+    expect((await command(['send', 'ada', 'hi', ...at], { HUBLINE_API_KEY: key })).code).toBe(0)
+    const unprintable = await command(['top', '--once', ...at, '--api-key', 'a key'])
     expect([unprintable.code, unprintable.stderr]).toEqual([
       2,
       'hubline: --api-key: a key is printable ASCII without spaces\n',
@@ -147,9 +149,9 @@ describe('hubline tail', () => {
   })
 
   it('says so where nobody has this id, or where none is given', async () => {
-    const nobody = await hubline(['tail', '--client', 'nobody', '--url', server.url]).finished
+    const nobody = await command(['tail', '--client', 'nobody', '--url', server.url])
     expect([nobody.code, nobody.stderr]).toEqual([1, 'hubline: client: no client "nobody" is connected\n'])
-    expect((await hubline(['tail', '--url', server.url]).finished).code).toBe(2)
+    expect((await command(['tail', '--url', server.url])).code).toBe(2)
   })
 })
 
