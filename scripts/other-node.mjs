@@ -46,7 +46,14 @@ function binary(major) {
   if (existsSync(path)) return path
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, 'package.json'), '{}')
-  const npm = ['install', '--no-audit', '--no-fund', '--loglevel=error', '--install-strategy=hoisted', `${name}@${major}`]
+  const npm = [
+    'install',
+    '--no-audit',
+    '--no-fund',
+    '--loglevel=error',
+    '--install-strategy=hoisted',
+    `${name}@${major}`,
+  ]
   const { status } = spawnSync('npm', npm, { cwd: folder, stdio: 'inherit', shell: process.platform === 'win32' })
   if (status !== 0 || !existsSync(path)) throw new Error(`Node ${major} could not be installed: ${path} is missing`)
   return path

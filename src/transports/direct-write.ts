@@ -40,13 +40,19 @@ export function handleOf(socket: Socket): Handle | undefined {
   return undefined
 }
 
+/**
+ * Only a write that the kernel takes at once, and whose request shows that before and after it, proves that this Node is of the known
+ * kind. On another Node every message goes through the stream.
+ */
 function learn(handle: Handle): void {
   const { writeBuffer } = handle
   handle.writeBuffer = (request, bytes) => {
     Reflect.deleteProperty(handle, 'writeBuffer')
     const known = request?.constructor.name === 'WriteWrap' && request.getAsyncId?.() === UNUSED
-    if (known) Request = request.constructor as new () => WriteRequest
-    return writeBuffer.call(handle, request, bytes)
+    const result = writeBuffer.call(handle, request, bytes)
+    if (known && result === 0 && request.getAsyncId() === UNUSED)
+      Request = request.constructor as new () => WriteRequest
+    return result
   }
 }
 

@@ -1,6 +1,7 @@
-import type { Socket } from 'node:net'
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { PassThrough } from 'node:stream'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type Handle, handleOf, writeDirect } from '../../src/transports/direct-write.ts'
 
 /** What Node's handles are like, as far as we use them, with a kernel by script. */
@@ -42,6 +43,109 @@ function shown(): { tcp: TCP; handle: Handle } {
   tcp.requests.length = 0
   return { tcp, handle: handleOf(socket)! }
 }
+
+/** Both ends of a TCP connection of this Node. */
+async function pair(): Promise<{ socket: Socket; peer: Socket }> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const peer = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  const [socket] = (await once(server, 'connection')) as [Socket]
+  onTestFinished(() => {
+    for (const each of [socket, peer, server]) each.unref()
+    socket.destroy()
+    peer.destroy()
+    server.close()
+  })
+  return { socket, peer }
+}
+
+/** The module as it is before it has seen a write. */
+async function fresh(): Promise<typeof import('../../src/transports/direct-write.ts')> {
+  vi.resetModules()
+  return await import('../../src/transports/direct-write.ts')
+}
+
+const written = (socket: Socket, data: Uint8Array | string) =>
+  new Promise<void>((resolve, reject) => {
+    socket.write(data, error => (error ? reject(error) : resolve()))
+  })
+
+// Where this fails, Node has changed what lies below its sockets: the hub goes on through the stream, and each message costs more.
+describe(`the internals of Node ${process.versions.node}`, () => {
+  it('a socket is written to below its stream as soon as the stream has written once', async () => {
+    const direct = await fresh()
+    const { socket, peer } = await pair()
+    expect(direct.handleOf(socket)).toBeUndefined()
+    // A string takes another way into the handle, which has no write that takes bytes.
+    await written(socket, new Uint8Array([1]))
+    const handle = direct.handleOf(socket)
+    expect(handle).toBeDefined()
+    expect(direct.writeDirect(handle!, new Uint8Array([2, 3]), never)).toBe('ok')
+    let heard = Buffer.alloc(0)
+    for await (const chunk of peer) {
+      heard = Buffer.concat([heard, chunk as Buffer])
+      if (heard.byteLength >= 3) break
+    }
+    expect([...heard]).toEqual([1, 2, 3])
+  })
+
+  it('a write that the kernel cannot take waits, says so, and is done when the peer has read', async () => {
+    const direct = await fresh()
+    const { socket, peer } = await pair()
+    expect(direct.handleOf(socket)).toBeUndefined()
+    await written(socket, new Uint8Array([0]))
+    const handle = direct.handleOf(socket)!
+    const large = new Uint8Array(16 * 1024 * 1024)
+    const done = new Promise<number>(resolve => {
+      expect(direct.writeDirect(handle, large, resolve)).toBe('full')
+    })
+    expect(handle.writeQueueSize).toBeGreaterThan(0)
+    // The request that waits is not used again: Node would end the process.
+    expect(direct.writeDirect(handle, new Uint8Array([9]), () => {})).toBe('full')
+    let received = 0
+    let last = 0
+    peer.on('data', (chunk: Buffer) => {
+      received += chunk.byteLength
+      last = chunk.at(-1)!
+    })
+    expect(await done).toBe(0)
+    await vi.waitUntil(() => received === 1 + large.byteLength + 1)
+    expect(last).toBe(9)
+  })
+})
+
+describe('another Node', () => {
+  /** What the stream's first write does on it. */
+  async function firstWrite(request: object, answer: number, used: boolean): Promise<unknown> {
+    const direct = await fresh()
+    const tcp = new TCP()
+    tcp.writeBuffer = wrap => {
+      if (used) wrap.owner = 7
+      return answer
+    }
+    // As on a handle of Node, the method is its class's.
+    const handle = Object.create(tcp) as TCP
+    Object.defineProperty(handle, 'constructor', { value: TCP })
+    const socket = { _handle: handle } as unknown as Socket
+    expect(direct.handleOf(socket)).toBeUndefined()
+    expect(handle.writeBuffer(request as WriteWrap, bytes)).toBe(answer)
+    return direct.handleOf(socket)
+  }
+
+  it('of the known kind is learned', async () => {
+    expect(await firstWrite(new WriteWrap(), 0, false)).toBeDefined()
+  })
+
+  it.each([
+    ['whose requests have another name', new (class Write extends WriteWrap {})(), 0, false],
+    ['whose requests have no id', new (class WriteWrap {})(), 0, false],
+    ['whose requests are in use before a write', Object.assign(new WriteWrap(), { owner: 3 }), 0, false],
+    ['whose requests stay in use after a write that is done', new WriteWrap(), 0, true],
+    ['whose write fails', new WriteWrap(), -32, false],
+  ])('%s keeps its streams', async (_, request, answer, used) => {
+    expect(await firstWrite(request, answer, used)).toBeUndefined()
+  })
+})
 
 describe('writing below the stream', () => {
   it('is not known how before a stream has written', () => {
