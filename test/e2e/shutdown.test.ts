@@ -105,7 +105,8 @@ describe('SIGTERM', () => {
     process.kill('SIGTERM')
     const { code, stderr } = await process.finished
     expect(code).toBe(1)
-    expect(performance.now() - begun).toBeLessThan(1000)
+    // The first signal alone gives the stalled client 8 s.
+    expect(performance.now() - begun).toBeLessThan(5000)
     expect(logged(stderr, 'ended at once by a second signal')).toMatchObject([{ signal: 'SIGTERM' }])
     expect(logged(stderr, 'shut down')).toEqual([])
     dead.destroy()

@@ -102,7 +102,8 @@ describe.skipIf(withoutRedis)('a server whose store is Redis', () => {
       await askJson(`${server.url}/api/clients`, { url: receiver.url.href })
       const begun = performance.now()
       await stop(server)
-      expect(performance.now() - begun).toBeLessThan(1500)
+      // A store that is waited for would hold it for as long as Redis is paused.
+      expect(performance.now() - begun).toBeLessThan(6000)
     } finally {
       redis.resume()
     }

