@@ -4,7 +4,8 @@ import type { TransportPeer } from '../../src/testing/transport-contract.ts'
 
 /** Collects what a peer of any protocol reads, and lets a test wait for it. */
 class Inbox {
-  #parts: Buffer[] = []
+  /** Grows by doubling: a test waits for each of hundreds of messages and looks at all that came. */
+  #data = Buffer.alloc(64 * 1024)
   #bytes = 0
   #waiting: { bytes: number; resolve: (data: Buffer) => void; reject: (error: Error) => void }[] = []
   lost = 0
@@ -19,16 +20,18 @@ class Inbox {
   }
 
   add(part: Buffer): void {
-    this.#parts.push(part)
+    if (this.#bytes + part.byteLength > this.#data.byteLength) {
+      const larger = Buffer.alloc(2 * (this.#bytes + part.byteLength))
+      larger.set(this.received())
+      this.#data = larger
+    }
+    this.#data.set(part, this.#bytes)
     this.#bytes += part.byteLength
     for (const waiter of this.#waiting.filter(({ bytes }) => bytes <= this.#bytes)) waiter.resolve(this.received())
     this.#waiting = this.#waiting.filter(({ bytes }) => bytes > this.#bytes)
   }
 
-  received = (): Buffer => {
-    this.#parts = [Buffer.concat(this.#parts)]
-    return this.#parts[0]!
-  }
+  received = (): Buffer => this.#data.subarray(0, this.#bytes)
 
   receive = (bytes: number): Promise<Buffer> =>
     this.#bytes >= bytes
