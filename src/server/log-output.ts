@@ -1,5 +1,3 @@
-import { pino } from 'pino'
-
 /** Most characters of lines that wait for a reader of the log. */
 const MAX_WAITING = 1024 * 1024
 
@@ -54,11 +52,14 @@ export class LogOutput {
 
 let ofStderr: LogOutput | undefined
 
-/** The one of this process: several servers may log to the same stderr. */
-export function stderrLog(): LogOutput {
+/**
+ * The one of this process: several servers may log to the same stderr. `logTo` makes a logger of it. This file does not import pino: the
+ * plugin counts dropped lines too, and must load where pino is not installed.
+ */
+export function stderrLog(logTo: (output: LogOutput) => { warn(about: object, text: string): void }): LogOutput {
   if (ofStderr === undefined) {
     const output = new LogOutput(process.stderr, lines => {
-      pino(output).warn({ lines }, 'log lines were dropped because stderr was not read')
+      logTo(output).warn({ lines }, 'log lines were dropped because stderr was not read')
     })
     process.on('exit', () => output.flushSync())
     ofStderr = output

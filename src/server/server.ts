@@ -69,7 +69,10 @@ interface Parts {
 
 /** `cut`, once aborted, ends what closing the app waits for. Throws CONFIG_INVALID. */
 async function createApp(config: Config, options: ServerOptions, cut: AbortSignal): Promise<Parts> {
-  const logger: FastifyBaseLogger = pino({ level: config.logLevel }, stderrLog())
+  const logger: FastifyBaseLogger = pino(
+    { level: config.logLevel },
+    stderrLog(output => pino(output)),
+  )
   const own = await openServerHub(config, options.topics, cut, logger)
   // The plugin makes what counts rejections, and no request comes before it.
   const app: FastifyInstance = createFastify(config, logger, () => app.hubContext.rejections)
