@@ -49,7 +49,8 @@ async function subscribe(topic: string, flags: SubscribeFlags): Promise<void> {
   const leave = new AbortController()
   const open = async (lastId = ''): Promise<Readable> => {
     const headers = {
-      accept: single ? 'text/event-stream' : '*/*',
+      // With JSON beside it, an error comes as its status and not in the form for EventSource.
+      accept: single ? 'text/event-stream, application/json' : '*/*',
       ...(lastId !== '' && { 'last-event-id': lastId }),
     }
     const answer = await answerOf(url, flags, { signal: leave.signal, headers })

@@ -114,9 +114,11 @@ export class Topic {
     return (this.#rates?.messages?.full(now) ?? true) && (this.#rates?.bytes?.full(now) ?? true)
   }
 
-  /** Is it a place in this life of the topic? */
+  /** Is it a place in this life of the topic? Without an epoch, 0 is the beginning of any: the position of a topic that nobody has used. */
   has({ epoch, seq }: Position): boolean {
-    return epoch === this.epoch && Number.isSafeInteger(seq) && seq >= 0 && seq <= this.seq
+    return (
+      (epoch === this.epoch || (epoch === '' && seq === 0)) && Number.isSafeInteger(seq) && seq >= 0 && seq <= this.seq
+    )
   }
 
   /** What came after a position, as far as it is kept for those who resume. */

@@ -2,6 +2,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { ZodError } from 'zod'
 import { type ErrorCode, HubError } from '../core/errors.ts'
 import type { RefusalReason } from '../core/sessions.ts'
+import { answerEventSource } from './event-source.ts'
 
 /** What each code is in HTTP. */
 export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
@@ -115,6 +116,7 @@ export function errorHandler(
         ? new HubError(known.code, `body: it is larger than the ${limit} bytes that it may have`)
         : known
     rejected(told, request)
+    if (answerEventSource(told, status, request, reply)) return
     if (status === 503 || status === 429) reply.header('retry-after', retryAfter(known))
     if (status === 401) reply.header('www-authenticate', challenge(known))
     if (status === 426) reply.header('upgrade', 'websocket').header('connection', 'upgrade')

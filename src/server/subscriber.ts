@@ -55,7 +55,7 @@ export interface SubscriberRequest {
 }
 
 /** A position that no topic has: whoever asks for it is told that what it missed is unknown. */
-const NOWHERE: Position = { epoch: '', seq: 0 }
+const NOWHERE: Position = { epoch: '-', seq: 0 }
 
 /** Reads a subscriber's request. `path`: the topic in the URL; without one, the topics are in the query. */
 export function readSubscriber(request: FastifyRequest, path?: string): SubscriberRequest {

@@ -141,7 +141,7 @@ const readers: Readonly<Record<string, Reader>> = {
     'rpc',
     z.object({ method: optional(z.string()), data: z.unknown().optional() }),
     (id, { method, data }) => {
-      if (method !== 'ack') return refuse('rpc', id, ERRORS.methodNotFound, 'there is one method of rpc: ack')
+      if (method !== 'ack') return refuse('rpc', id, ERRORS.notAvailable, 'the only method of rpc is ack')
       const { success, data: said, error } = ack.safeParse(data)
       return success ? { method: 'ack', id, ...said } : refuse('rpc', id, ERRORS.badRequest, describe(error, 'data'))
     },

@@ -81,6 +81,8 @@ async function presenceStats(
 ): Reply {
   const topic = topicOf(channel)
   if (!(await permitted(context, owner, 'presence', topic))) return undefined
-  const { clients, users } = context.hub.presenceStats(topic)
-  return resultReply(id, 'presence_stats', { num_clients: clients, num_users: users })
+  const present = context.hub.presence(topic)
+  // In this protocol all clients without a user are one user, whose id is empty.
+  const users = new Set(present.map(({ user = '' }) => user))
+  return resultReply(id, 'presence_stats', { num_clients: present.length, num_users: users.size })
 }

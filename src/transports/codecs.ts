@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import type { Codec, Gap, Message } from '../core/message.ts'
 import { decodeUtf8, isText } from '../wire/content-type.ts'
-import { httpChunk, multipartPart } from '../wire/http-framing.ts'
+import { httpChunk, multipartNext, multipartPart } from '../wire/http-framing.ts'
 import { sseEvent } from '../wire/sse-event.ts'
 import { WS_BINARY, WS_TEXT, wsFrame } from '../wire/ws-frame.ts'
 
@@ -50,6 +50,18 @@ export const multipartCodec: Codec = {
 
 function part({ payload, contentType }: Data): Uint8Array {
   return buffer(multipartPart(BOUNDARY, contentType, payload))
+}
+
+/** The same for a browser's `<img>`, which shows the picture at once. */
+const multipartImageCodec: Codec = {
+  name: 'multipart-image',
+  encode: message => shownPart(message),
+  direct: message => shownPart(message),
+  concat,
+}
+
+function shownPart({ payload, contentType }: Data): Uint8Array {
+  return buffer(multipartNext(BOUNDARY, contentType, payload))
 }
 
 export type SseNaming = 'single' | 'named'
@@ -112,6 +124,7 @@ function pair(codec: Codec): Pair {
 export const httpCodecs = {
   raw: pair(rawCodec),
   multipart: pair(multipartCodec),
+  multipartImage: pair(multipartImageCodec),
   sse: {
     single: { text: pair(sseCodec('single', 'text')), base64: pair(sseCodec('single', 'base64')) },
     named: { text: pair(sseCodec('named', 'text')), base64: pair(sseCodec('named', 'base64')) },

@@ -158,19 +158,27 @@ export const httpStream: Transport<ServerResponse> = {
   },
 }
 
-/** Each message replaces the one before: `<img src="/topics/camera">` is a live picture. */
-export const multipart: Transport<ServerResponse> = {
-  name: 'multipart',
-  open(response, opening) {
-    const stream = openStream(response, opening, {
-      protocol: 'multipart',
-      codecs: httpCodecs.multipart,
-      headers: { 'content-type': `multipart/x-mixed-replace; boundary=${BOUNDARY}` },
-      first: multipartStart(BOUNDARY),
-    })
-    return watchStream(response, stream, opening)
-  },
+function multipartOf(codecs: StreamHead['codecs'], firstHead: boolean): Transport<ServerResponse> {
+  return {
+    name: 'multipart',
+    open(response, opening) {
+      const { contentType = 'image/jpeg' } = firstHead ? describeTopic(opening) : {}
+      const stream = openStream(response, opening, {
+        protocol: 'multipart',
+        codecs,
+        headers: { 'content-type': `multipart/x-mixed-replace; boundary=${BOUNDARY}` },
+        first: multipartStart(BOUNDARY, firstHead ? contentType : undefined),
+      })
+      return watchStream(response, stream, opening)
+    },
+  }
 }
+
+/** Each message replaces the one before: a live picture. */
+export const multipart: Transport<ServerResponse> = multipartOf(httpCodecs.multipart, false)
+
+/** The same for `<img src="/topics/camera">`: Chromium shows each picture at once, also one that no other follows. */
+export const multipartImage: Transport<ServerResponse> = multipartOf(httpCodecs.multipartImage, true)
 
 function describeTopic({ hub, topics }: Opening) {
   const name = topics[0]?.name ?? ''

@@ -12,7 +12,7 @@ export { CallbackClients, type CallbackOpening, type CallbackOptions } from './c
 export type { BreakerRules } from './circuit-breaker.ts'
 export { type ClientProtocolOptions, clientProtocol, clientSubprotocol } from './client-protocol.ts'
 export type { Attempt, AttemptTrace, Envelope, Outcome } from './envelope.ts'
-export { httpStream, multipart, openStream, type StreamHead } from './http-stream.ts'
+export { httpStream, multipart, multipartImage, openStream, type StreamHead } from './http-stream.ts'
 export type { Resolver } from './name-resolver.ts'
 export { NodeSocket, type NodeSocketOptions } from './node-socket.ts'
 export {

@@ -15,8 +15,12 @@ import {
   type Transport,
 } from './transport.ts'
 
-/** How long a browser waits before it connects again, in ms. */
-const RETRY_MS = 2000
+/** How long a browser waits before it connects again, in ms: between this and twice as long, so that not all come back at once. */
+const RETRY_MS = 1500
+/** The same for a client that shall not come back: EventSource has no other way to be told. A day. */
+const NEVER_MS = 24 * 60 * 60 * 1000
+/** Why a stream ends for good: coming back by itself would undo what was decided. */
+const FINAL: ReadonlySet<CloseReason> = new Set(['replaced', 'ended', 'denied'])
 
 /** Reads an id that we gave (`epoch-seq`) back into a position; undefined where it is none of ours. */
 export const parseEventId: (id: string) => Position | undefined = parsePosition
@@ -24,10 +28,24 @@ export const parseEventId: (id: string) => Position | undefined = parsePosition
 const PING = sseComment('ping')
 const CHUNKED_PING = httpChunk(PING)
 
-/** The time to come back in replaces the one of the beginning: EventSource keeps to it by itself. */
+function spread(ms: number): number {
+  return Math.ceil(ms * (1 + Math.random()))
+}
+
+/** The end of a stream: when EventSource comes back, which it does by itself, and an event that says why. */
+export function sseClose(why: object, retryMs = RETRY_MS): Uint8Array {
+  const reconnectMs = spread(retryMs)
+  return Buffer.concat([
+    sseRetry(reconnectMs),
+    sseEvent({ event: 'close', data: JSON.stringify({ ...why, reconnectMs }) }),
+  ])
+}
+
+/** `reconnectMs`: as the hub has spread it already. */
 function farewell(reason: CloseReason, reconnectMs: number | undefined): Uint8Array {
+  if (reconnectMs === undefined && !FINAL.has(reason)) return sseClose({ reason })
   const close = sseEvent({ event: 'close', data: JSON.stringify({ reason, reconnectMs }) })
-  return reconnectMs === undefined ? close : Buffer.concat([sseRetry(reconnectMs), close])
+  return Buffer.concat([sseRetry(reconnectMs ?? NEVER_MS), close])
 }
 
 function keepOpen(response: ServerResponse, { client, connection }: OpenStream, heartbeat: Heartbeat): void {
@@ -67,7 +85,7 @@ export function sse(naming: SseNaming, encoding: SseEncoding): Transport<ServerR
           'content-type': 'text/event-stream; charset=utf-8',
           ...(heartbeat && { 'hubline-ping': `${heartbeat.everyMs}` }),
         },
-        first: sseRetry(RETRY_MS),
+        first: sseRetry(spread(RETRY_MS)),
         begun: beginningOf(naming, opening),
         last: farewell,
       })

@@ -15,15 +15,29 @@ export function httpChunk(bytes: Uint8Array): Uint8Array {
   return chunk
 }
 
-/** What a multipart stream begins with. */
-export function multipartStart(boundary: string): Uint8Array {
-  return encoder.encode(`--${boundary}\r\n`)
+/** What a multipart stream begins with. With a content type: the head of the first part as well (see `multipartNext`). */
+export function multipartStart(boundary: string, contentType?: string): Uint8Array {
+  return encoder.encode(contentType === undefined ? `--${boundary}\r\n` : nextHead(boundary, contentType))
+}
+
+function nextHead(boundary: string, contentType: string): string {
+  return `--${boundary}\r\nContent-Type: ${contentType}\r\n\r\n`
 }
 
 /**
- * One part (RFC 2046, section 5.1), up to and with the next boundary: browsers show a picture when they see its end, so a boundary
- * that came only with the next one would show every picture one too late.
+ * The body of a part and the head of the next one. Chromium shows a picture of multipart/x-mixed-replace when the next part has a head, so a
+ * head that came with the next picture would show every picture one too late. Such a part has no Content-Length, since the next picture is
+ * not known yet.
  */
+export function multipartNext(boundary: string, contentType: string, bytes: Uint8Array): Uint8Array {
+  const tail = encoder.encode(`\r\n${nextHead(boundary, contentType)}`)
+  const part = new Uint8Array(bytes.byteLength + tail.byteLength)
+  part.set(bytes)
+  part.set(tail, bytes.byteLength)
+  return part
+}
+
+/** One part (RFC 2046, section 5.1), up to and with the next boundary, so that a reader sees its end at once. */
 export function multipartPart(boundary: string, contentType: string, bytes: Uint8Array): Uint8Array {
   const head = encoder.encode(`Content-Type: ${contentType}\r\nContent-Length: ${bytes.byteLength}\r\n\r\n`)
   const tail = encoder.encode(`\r\n--${boundary}\r\n`)

@@ -266,7 +266,7 @@ describe('history and presence', () => {
     await other.ready()
     await expect.poll(() => moves).toEqual(['+bob'])
     expect(Object.keys((await ada.presence('room')).clients).toSorted()).toEqual(['ada', 'bob'])
-    expect(await ada.presenceStats('room')).toEqual({ numClients: 2, numUsers: 0 })
+    expect(await ada.presenceStats('room')).toEqual({ numClients: 2, numUsers: 1 })
     bob.disconnect()
     await expect.poll(() => moves).toEqual(['+bob', '-bob'])
     await expect(ada.presence('quiet')).rejects.toMatchObject({ code: 108 })

@@ -189,7 +189,7 @@ describe('at least once', () => {
     expect(seen.slice(6)).toEqual(again)
     expect(await centrifuge.rpc('ack', { topic: 'jobs', offset: 4 })).toEqual({ data: { confirmed: 2 } })
     expect(server.hub.getSubscription('c', 'jobs')).toMatchObject({ unconfirmed: 0, delivered: 4, pending: 0 })
-    await expect(centrifuge.rpc('other', {})).rejects.toMatchObject({ code: 104 })
+    await expect(centrifuge.rpc('other', {})).rejects.toMatchObject({ code: 108 })
   })
 
   it('what is sent to the client alone is a message event', async () => {

@@ -218,7 +218,7 @@ describe('presence', () => {
     }
     expect(await peer.call({ id: 2, presence: { channel: 'a' } })).toMatchObject({ error: { code: 106 } })
     expect(await peer.call({ id: 3, presence_stats: { channel: 'a' } })).toMatchObject({
-      presence_stats: { num_clients: 1001, num_users: 0 },
+      presence_stats: { num_clients: 1001, num_users: 1 },
     })
   })
 

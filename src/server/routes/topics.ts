@@ -6,7 +6,7 @@ import type { Position, TopicName } from '../../core/ids.ts'
 import { notToName } from '../../core/refusals.ts'
 import type { Action, Session } from '../../core/sessions.ts'
 import { describePublicly } from '../../topics/describe.ts'
-import { httpStream, multipart } from '../../transports/http-stream.ts'
+import { httpStream, multipart, multipartImage } from '../../transports/http-stream.ts'
 import { sse } from '../../transports/sse.ts'
 import type { InboundLimit, Opening } from '../../transports/transport.ts'
 import { CLOSE_CODES, webSocketTopic } from '../../transports/websocket.ts'
@@ -61,7 +61,8 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
       if (accept.includes('text/event-stream')) return open(request, reply, sse('single', subscriber.encoding))
       const type = typeOf(subscriber.topics[0])
       const picture = type === undefined ? accept.startsWith('image/') : isImage(type)
-      return open(request, reply, picture ? multipart : httpStream)
+      const shown = request.headers['sec-fetch-dest'] === 'image'
+      return open(request, reply, picture ? (shown ? multipartImage : multipart) : httpStream)
     },
     wsHandler: (webSocket, request) => openSocket(webSocket, request),
   })
