@@ -2,6 +2,13 @@ import type { FastifyInstance } from 'fastify'
 import { HubError } from '../core/errors.ts'
 import { MAX_JSON_DEPTH, MAX_JSON_VALUES, measureJson } from '../wire/json.ts'
 
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The text of a body of JSON: what it says of a message goes on as it stands. */
+    jsonText: string
+  }
+}
+
 /** A body of so many characters takes its own turn of the event loop to be parsed. */
 const LARGE = 64 * 1024
 
@@ -16,8 +23,10 @@ const REFUSALS = {
  */
 export function takeJsonOnly(app: FastifyInstance): void {
   const parse = app.getDefaultJsonParser('error', 'error')
+  app.decorateRequest('jsonText', '')
   app.removeAllContentTypeParsers()
   app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
+    request.jsonText = body
     if (body === '') {
       done(null)
       return

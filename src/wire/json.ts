@@ -47,6 +47,17 @@ export function rawMember(json: string, name: string): string | undefined {
   return found
 }
 
+/** The texts of an array's elements as they stand. `json` must be the text of a valid array. */
+export function* rawItems(json: string): Generator<string> {
+  let at = skipSpace(json, skipSpace(json, 0) + 1)
+  while (json.charCodeAt(at) !== ARRAY_END) {
+    const to = endOfValue(json, at)
+    yield json.slice(at, to)
+    at = skipSpace(json, to)
+    if (json.charCodeAt(at) === COMMA) at = skipSpace(json, at + 1)
+  }
+}
+
 /** What is wrong with a text that is to be parsed, be it JSON or not. It is found without reading further than need be. */
 export function measureJson(text: string): 'deep' | 'many' | undefined {
   let depth = 0

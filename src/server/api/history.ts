@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { parseTopicName } from '../../core/ids.ts'
 import type { Message } from '../../core/message.ts'
+import { stringifyRaw } from '../../wire/raw-json.ts'
 import type { HubContext } from '../context.ts'
 import { answerHead } from '../stream-head.ts'
 import { readPosition } from './clients.ts'
@@ -63,12 +64,13 @@ export function historyRoutes(api: Api, { hub, closing }: HubContext): void {
       },
     },
     errors: ['TOPIC_INVALID', 'TOPIC_UNKNOWN'],
-    handler: ({ params: { topic }, query: { since, limit = DEFAULT_LIMIT, reverse } }) => {
+    handler: ({ params: { topic }, query: { since, limit = DEFAULT_LIMIT, reverse }, reply }) => {
       const after = since === undefined ? undefined : readPosition(since)
       const { position, messages, recovered } = hub.history(topic, { after, limit: limit + 1, reverse })
       const fitting = messages.slice(0, Math.min(limit, fits(messages)))
       const more = fitting.length < messages.length
-      return { topic: parseTopicName(topic), position, recovered, more, messages: fitting.map(shown) }
+      reply.type('application/json; charset=utf-8')
+      return stringifyRaw({ topic: parseTopicName(topic), position, recovered, more, messages: fitting.map(shown) })
     },
   })
 

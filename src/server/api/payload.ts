@@ -1,16 +1,10 @@
 import { decodeUtf8, isJson, isText } from '../../wire/content-type.ts'
+import { parseJson } from '../../wire/json.ts'
+import { RawJson } from '../../wire/raw-json.ts'
 
-/** As its content type says, as far as its bytes agree. */
+/** As its content type says, as far as its bytes agree. For `stringifyRaw`: JSON keeps the publisher's text. */
 export function payloadOf(contentType: string, payload: Uint8Array) {
   const text = isText(contentType) ? decodeUtf8(payload) : null
   if (text === null) return { base64: Buffer.from(payload).toString('base64') }
-  if (!isJson(contentType)) return { text }
-  try {
-    const data: unknown = JSON.parse(text)
-    // What is nested some thousand times can be read, and not written.
-    JSON.stringify(data)
-    return { data }
-  } catch {
-    return { text }
-  }
+  return isJson(contentType) && parseJson(text) !== undefined ? { data: new RawJson(text) } : { text }
 }

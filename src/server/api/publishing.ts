@@ -5,12 +5,13 @@ import { HubError } from '../../core/errors.ts'
 import { parseTopicName } from '../../core/ids.ts'
 import { mismatch } from '../../core/refusals.ts'
 import type { Hub } from '../../hub.ts'
+import { rawItems, rawMember } from '../../wire/json.ts'
 import type { HubContext } from '../context.ts'
 import { correlate } from '../correlation.ts'
 import { errorBody, HTTP_STATUS, toHubError } from '../errors.ts'
 import { callerOf } from './idempotency.ts'
 import type { Api } from './route.ts'
-import { content, count, failure, SAY_WHAT, saysWhatOnce } from './schemas.ts'
+import { content, count, defaultType, failure, SAY_WHAT, saysWhatOnce } from './schemas.ts'
 import { Turn } from './turn.ts'
 
 const MAX_PUBLICATIONS = 1000
@@ -83,7 +84,8 @@ export function publishingRoutes(api: Api, context: HubContext): void {
       'SHUTTING_DOWN',
     ],
     handler: async ({ body, request, reply }) => {
-      const { checked, faults } = await checkAll(hub, body.publications)
+      const texts = rawItems(rawMember(request.jsonText, 'publications')!)
+      const { checked, faults } = await checkAll(hub, body.publications, texts)
       const [first] = faults
       if (first !== undefined) return refuse(reply, first, faults)
       const correlationId = correlate(request, reply)
@@ -131,13 +133,15 @@ interface Fault {
 async function checkAll(
   hub: Hub,
   publications: readonly Publication[],
+  texts: Iterator<string>,
 ): Promise<{ checked: Checked[]; faults: Fault[] }> {
   const faults: Fault[] = []
   const checked: Checked[] = []
   const turn = new Turn()
   for (const [index, publication] of publications.entries()) {
+    const { value: text } = texts.next()
     try {
-      const each = check(hub, publication)
+      const each = check(hub, publication, text)
       checked.push(each)
       await turn.after(each.data.byteLength)
     } catch (error) {
@@ -147,13 +151,13 @@ async function checkAll(
   return { checked, faults }
 }
 
-/** Everything that can be known of a message before it is published. */
-function check(hub: Hub, { topic: name, key, data, text, base64, ...rest }: Publication): Checked {
+/** Everything that can be known of a message before it is published. `json`: the text of the publication, whose `data` goes on as it stands. */
+function check(hub: Hub, { topic: name, key, text, base64, ...rest }: Publication, json: string): Checked {
   const topic = parseTopicName(name)
   const spec = hub.resolveTopic(topic)
   const { maxMessageBytes, contentType: known } = spec
   const said = rest.contentType ?? known
-  const bytes = base64 !== undefined ? Buffer.from(base64, 'base64') : Buffer.from(text ?? jsonOf(data))
+  const bytes = base64 !== undefined ? Buffer.from(base64, 'base64') : Buffer.from(text ?? rawMember(json, 'data')!)
   if (bytes.byteLength > maxMessageBytes) {
     const size = `${bytes.byteLength} bytes are more than the ${maxMessageBytes} that ${topic} takes in one message`
     throw new HubError('MESSAGE_TOO_LARGE', `data: ${size}`)
@@ -162,18 +166,4 @@ function check(hub: Hub, { topic: name, key, data, text, base64, ...rest }: Publ
   const wrong = mismatch(spec, bytes, contentType)
   if (wrong) throw wrong
   return { topic, data: bytes, contentType, key }
-}
-
-/** What is nested some thousand times can be read, and not written. */
-function jsonOf(data: unknown): string {
-  try {
-    return JSON.stringify(data)
-  } catch {
-    throw new HubError('INVALID_MESSAGE', 'data: it cannot be written as JSON: it is nested too deeply')
-  }
-}
-
-function defaultType({ text, base64 }: Pick<Publication, 'text' | 'base64'>): string {
-  if (base64 !== undefined) return 'application/octet-stream'
-  return text === undefined ? 'application/json' : 'text/plain; charset=utf-8'
 }

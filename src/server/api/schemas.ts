@@ -165,6 +165,12 @@ export const content = {
     .meta({ description: 'Default: application/json, text/plain; charset=utf-8, application/octet-stream.' }),
 }
 
+/** The content type of a message whose sender says none. */
+export function defaultType({ text, base64 }: { readonly text?: unknown; readonly base64?: unknown }): string {
+  if (base64 !== undefined) return 'application/octet-stream'
+  return text === undefined ? 'application/json' : 'text/plain; charset=utf-8'
+}
+
 /** For `refine`: exactly one of the three is there. */
 export function saysWhatOnce(body: object): boolean {
   return ['data', 'text', 'base64'].filter(key => Object.hasOwn(body, key)).length === 1

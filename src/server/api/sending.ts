@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest 
 import { z } from 'zod'
 import { HubError } from '../../core/errors.ts'
 import type { BroadcastOptions, BroadcastResult, ClientOutcome } from '../../sending/broadcast.ts'
+import { rawMember } from '../../wire/json.ts'
 import type { HubContext } from '../context.ts'
 import { correlate } from '../correlation.ts'
 import { errorBody, HTTP_STATUS } from '../errors.ts'
@@ -158,9 +159,9 @@ export async function sendToMany(
 ) {
   const { concurrency, timeoutMs, confirm } = message
   const id = messageId(message.id, request) ?? randomUUID()
-  const result = await send(messageOf(message), {
+  const result = await send(messageOf(message, request), {
     ...{ id, concurrency, timeoutMs, confirm },
-    contentType: message.contentType ?? ('data' in message ? 'application/json' : undefined),
+    contentType: message.contentType ?? defaultType(message),
     correlationId: correlate(request, reply),
     signal: goneSignal(reply),
   })
@@ -169,10 +170,9 @@ export async function sendToMany(
   return { ...(error && errorBody(error)), id, ...summary(result) }
 }
 
-/** `data` is the hub's to write as JSON, for not all JSON that can be read can be written. But a string it would take for text. */
-function messageOf({ data, text, base64 }: Message): unknown {
-  if (base64 !== undefined) return Buffer.from(base64, 'base64')
-  return text ?? (typeof data === 'string' ? JSON.stringify(data) : data)
+/** `data` goes on as it stands in the body. */
+function messageOf({ text, base64 }: Message, { jsonText }: FastifyRequest): Uint8Array {
+  return base64 === undefined ? Buffer.from(text ?? rawMember(jsonText, 'data')!) : Buffer.from(base64, 'base64')
 }
 
 /** The key against duplicates has a header of its own, as elsewhere. */

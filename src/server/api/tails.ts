@@ -3,6 +3,7 @@ import { HubError } from '../../core/errors.ts'
 import type { Message } from '../../core/message.ts'
 import type { Sighting } from '../../core/watcher.ts'
 import type { Hub } from '../../hub.ts'
+import { stringifyRaw } from '../../wire/raw-json.ts'
 import { payloadOf } from './payload.ts'
 
 /** Viewers of all clients together: each costs its client's path a little. */
@@ -106,7 +107,7 @@ class Viewer implements Disposable {
   }
 
   write(event: string, data: object): void {
-    this.#response.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)
+    this.#response.write(`event: ${event}\ndata: ${stringifyRaw(data)}\n\n`)
   }
 
   #flush(): void {
