@@ -14,6 +14,7 @@ import {
   broadcastResult,
   clientPath,
   content,
+  defaultType,
   ms,
   queryBoolean,
   queryNumber,
