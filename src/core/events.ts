@@ -1,5 +1,5 @@
 import { EventEmitter } from 'eventemitter3'
-import type { Circuit, CloseReason } from './connection.ts'
+import type { Circuit, Client, CloseReason } from './connection.ts'
 import type { ClientId, TopicName } from './ids.ts'
 import type { Gap } from './message.ts'
 import type { TopicPattern } from './patterns.ts'
@@ -7,16 +7,18 @@ import type { Session } from './sessions.ts'
 
 /**
  * What happened, for hooks. Emitted when the state is already changed, never while a set is walked, so a handler may call
- * anything on the hub. Never once per message.
+ * anything on the hub. Every listener sees all events in the order in which they happened. An id may belong to another client by the
+ * time a listener runs: `client` says which one the event is about, and `client.closed` whether that one has ended since.
+ * Never once per message.
  */
 export interface HubEvents {
-  register: [client: { id: ClientId; protocol: string; user: string | undefined; restore: unknown }]
-  unregister: [client: { id: ClientId; protocol: string; reason: CloseReason }]
+  register: [client: { id: ClientId; client: Client; protocol: string; user: string | undefined; restore: unknown }]
+  unregister: [client: { id: ClientId; client: Client; protocol: string; reason: CloseReason }]
   /** `pattern`: the client did not name the topic, but this. */
-  subscribe: [subscription: { id: ClientId; topic: TopicName; pattern?: TopicPattern }]
+  subscribe: [subscription: { id: ClientId; client: Client; topic: TopicName; pattern?: TopicPattern }]
   /** A subscription that was there already has another wish. */
   wish: [subscription: { id: ClientId; topic: TopicName }]
-  unsubscribe: [subscription: { id: ClientId; topic: TopicName }]
+  unsubscribe: [subscription: { id: ClientId; client: Client; topic: TopicName }]
   /** A client has a standing order more, or one less; what it matches is told with `subscribe` and `unsubscribe`. */
   subscribePattern: [order: { id: ClientId; pattern: TopicPattern }]
   unsubscribePattern: [order: { id: ClientId; pattern: TopicPattern }]
@@ -29,7 +31,7 @@ export interface HubEvents {
   /** A message to a client that is a URL was given up. */
   undelivered: [failure: RequestFailure]
   /** The circuit breaker of a client that is a URL. */
-  circuit: [change: { id: ClientId; circuit: Circuit; why: string | undefined }]
+  circuit: [change: { id: ClientId; client: Client; circuit: Circuit; why: string | undefined }]
   /** A handler, a policy or a broker threw. Unheard, it goes nowhere: give the hub a listener. */
   fault: [fault: { error: unknown; where: string }]
 }
@@ -48,8 +50,36 @@ export interface RequestFailure {
 
 /** A typed emitter of which no listener can hurt the hub or another listener. */
 export class Events extends EventEmitter<HubEvents> {
-  /** A listener that throws, or returns a promise that rejects, is told as a fault; the others still run. */
+  /** Emitted and not yet delivered, oldest first. */
+  #queue: (() => void)[] = []
+  /** Changes that are under way; events wait while there are any. Delivering counts as one. */
+  #holds = 0
+
+  /**
+   * An event that a listener causes is delivered after the current one, so that all listeners see the same order. A listener that throws,
+   * or returns a promise that rejects, is told as a fault; the others still run.
+   */
   override emit<E extends keyof HubEvents>(event: E, ...args: HubEvents[E]): boolean {
+    this.#queue.push(() => this.#deliver(event, args))
+    if (this.#holds === 0) this.together(() => {})
+    return this.listenerCount(event) > 0
+  }
+
+  /** Delivers what `change` emits once it is done, so that no listener comes between the events of one change. Answers what it answers. */
+  together<T>(change: () => T): T {
+    this.#holds++
+    try {
+      return change()
+    } finally {
+      if (this.#holds === 1) {
+        for (const deliver of this.#queue) deliver()
+        this.#queue = []
+      }
+      this.#holds--
+    }
+  }
+
+  #deliver<E extends keyof HubEvents>(event: E, args: HubEvents[E]): void {
     const failed = (error: unknown): void => {
       if (event !== 'fault') this.emit('fault', { error, where: `listener of '${event}'` })
     }
@@ -62,7 +92,6 @@ export class Events extends EventEmitter<HubEvents> {
         failed(error)
       }
     }
-    return listeners.length > 0
   }
 
   /** Not `super.once`: its mark on the listener is lost above. */

@@ -129,18 +129,25 @@ export class ConnectionManager {
     this.#checkRoom(clientId, options)
     const outbox = new Outbox(clientId, connection, this.#budget, this.#delivery.stalls, this.#delivery.fault)
     const older = this.#clients.get(clientId)
-    if (older) {
+    if (older === undefined) return this.#add(outbox, options)
+    // Handlers of the end of the older client run when the id has its new owner: none of them can take it.
+    return this.events.together(() => {
       this.#remove(older, 'replaced')
-      // A handler of its end may have done anything meanwhile: shut down, taken the room, or registered the id again.
+      // The older connection's `close` may have called the hub.
       this.#checkOpen()
       this.#checkRoom(clientId, { ...options, ifExists: 'refuse' })
-    }
+      return this.#add(outbox, options)
+    })
+  }
+
+  #add(outbox: Outbox, options: RegisterOptions): Client {
     const client = new Registration(outbox, options, this.#options.scheduler.now(), this.#back)
-    this.#clients.set(clientId, client)
+    this.#clients.set(outbox.id, client)
     this.#users.add(client)
     this.#counters.opened(outbox.protocol)
     const { restore } = options
-    this.events.emit('register', { id: clientId, protocol: outbox.protocol, user: client.session.user, restore })
+    const { user } = client.session
+    this.events.emit('register', { id: outbox.id, client, protocol: outbox.protocol, user, restore })
     return client
   }
 
@@ -206,6 +213,11 @@ export class ConnectionManager {
     // A handler of one's end may have given the id of another to somebody else.
     for (const client of clients) if (this.#clients.get(client.id) === client) this.unregisterClient(client.id, reason)
     return clients.length
+  }
+
+  /** The handle of the client that has the id now. Undefined: no such client. */
+  handleOf(id: string): Client | undefined {
+    return this.#clients.get(id as ClientId)
   }
 
   /** Undefined: no such client. */
@@ -610,15 +622,21 @@ export class ConnectionManager {
     client.outbox.condemned = true
     this.#clients.delete(client.id)
     this.#users.remove(client)
-    this.#delivery.sweeper.forget(client.outbox)
-    client.outbox.discard(reason)
-    const { protocol } = client.outbox
+    this.events.together(() => this.#end(client, reason, reconnectMs))
+  }
+
+  #end(client: Registration, reason: CloseReason, reconnectMs: number | undefined): void {
+    const { id, outbox } = client
+    const { protocol } = outbox
+    // First: what is called below may register the id again.
+    for (const topic of outbox.links.keys()) this.events.emit('unsubscribe', { id, client, topic })
+    this.events.emit('unregister', { id, client, protocol, reason })
+    this.#delivery.sweeper.forget(outbox)
+    outbox.discard(reason)
     this.#counters.ended(protocol, reason)
-    const topics = this.#membership.leaveAll(client)
-    client.outbox.watcher?.({ kind: 'closed', reason })
-    client.outbox.ask('close', connection => connection.close(reason, reconnectMs))
-    for (const topic of topics) this.#membership.tellLeft(client.id, topic)
-    this.events.emit('unregister', { id: client.id, protocol, reason })
+    this.#membership.leaveAll(client)
+    outbox.watcher?.({ kind: 'closed', reason })
+    outbox.ask('close', connection => connection.close(reason, reconnectMs))
   }
 
   /** An error in code that is not the hub's, outside of a call that it could be thrown to, is a fault. */

@@ -137,16 +137,23 @@ export class Membership {
   /** Off the books before anybody is told: what a handler publishes to the name makes a new topic, and misses none of these clients. */
   #end(topic: Topic): void {
     this.#delivery.seal(topic)
-    const left = [...topic.links]
-    for (const link of left) this.unlink(this.#owner.clients.get(link.clientId)!, link)
-    topic.forgetHistory()
-    this.topics.delete(topic.name)
-    for (const { clientId } of left) this.tellLeft(clientId, topic.name)
+    this.#events.together(() => {
+      for (const link of [...topic.links]) {
+        const client = this.#owner.clients.get(link.clientId)!
+        this.unlink(client, link)
+        this.#tellLeft(client, topic.name)
+      }
+      topic.forgetHistory()
+      this.topics.delete(topic.name)
+    })
   }
 
-  /** Unless a handler has been quicker: who is on the next topic of the name, or has the client's id now, was told to be there. */
-  tellLeft(id: ClientId, topic: TopicName): void {
-    if (!this.#owner.clients.get(id)?.outbox.links.has(topic)) this.#events.emit('unsubscribe', { id, topic })
+  #tellJoined(client: Registration, topic: TopicName, pattern?: TopicPattern): void {
+    this.#events.emit('subscribe', { id: client.id, client, topic, ...(pattern !== undefined && { pattern }) })
+  }
+
+  #tellLeft(client: Registration, topic: TopicName): void {
+    this.#events.emit('unsubscribe', { id: client.id, client, topic })
   }
 
   /** Only patterns hold on to it, they have everything, and for long nothing came. The next message will find them again. */
@@ -195,7 +202,7 @@ export class Membership {
     this.#delivery.seal(link.topic)
     if (client === undefined || link.closed) return
     this.unlink(client, link)
-    this.#events.emit('unsubscribe', { id: client.id, topic: link.topicName })
+    this.#tellLeft(client, link.topicName)
   }
 
   // ---- by name
@@ -217,7 +224,8 @@ export class Membership {
       if (taken) this.#takeOver(client, existing)
       existing.wish = options.policy
       this.#adopt(existing, client)
-      this.#events.emit(taken ? 'subscribe' : 'wish', { id: client.id, topic: name })
+      if (taken) this.#tellJoined(client, name)
+      else this.#events.emit('wish', { id: client.id, topic: name })
       return { topic: name, position: topic.position, recovered: false }
     }
     if (!existing && topic.full) {
@@ -233,7 +241,7 @@ export class Membership {
     const subscription = { topic: name, position: { epoch: topic.epoch, seq: link.base }, recovered }
     // Before the event, whose handlers may publish so much that it is flushed.
     this.#begin(client, link, () => options.begun?.(subscription))
-    this.#events.emit('subscribe', { id: client.id, topic: name })
+    this.#tellJoined(client, name)
     return subscription
   }
 
@@ -256,12 +264,14 @@ export class Membership {
     const order = takesWildcards(link.topic.spec) ? this.#orderFor(client, name) : undefined
     if (order === undefined) {
       this.unlink(client, link)
-      this.#events.emit('unsubscribe', { id: client.id, topic: name })
+      this.#tellLeft(client, name)
       return true
     }
     this.#hand(client, link, order)
-    this.#events.emit('unsubscribe', { id: client.id, topic: name })
-    this.#events.emit('subscribe', { id: client.id, topic: name, pattern: order.pattern })
+    this.#events.together(() => {
+      this.#tellLeft(client, name)
+      this.#tellJoined(client, name, order.pattern)
+    })
     return true
   }
 
@@ -273,14 +283,12 @@ export class Membership {
     if (topic.links.length === 0) this.#owner.call('broker leave', () => this.#options.broker.leave(topic.name))
   }
 
-  /** Everything of a client that ends. Answers what it was on. */
-  leaveAll(client: Registration): TopicName[] {
+  /** Everything of a client that ends. */
+  leaveAll(client: Registration): void {
     const { links } = client.outbox
     for (const order of client.patterns?.values() ?? []) this.#patterns.remove(order)
     client.patterns = undefined
-    const topics = [...links.keys()]
     for (const link of [...links.values()]) this.unlink(client, link)
-    return topics
   }
 
   // ---- by pattern
@@ -340,7 +348,7 @@ export class Membership {
     order.topics++
     client.matched++
     this.#join(link, client, after)
-    this.#events.emit('subscribe', { id: client.id, topic: topic.name, pattern })
+    this.#tellJoined(client, topic.name, pattern)
   }
 
   /** Whoever has more than it may is closed: it must not miss anything silently. */

@@ -1,26 +1,28 @@
-/** What is under way, by client; nothing is kept of a client for whom nothing is. */
+import type { Client } from '../core/connection.ts'
+
+/** What is under way, by client and not by id: an id may pass on to another client. Nothing is kept of a client for whom nothing is. */
 export class ByClient<T> {
-  readonly #all = new Map<string, Set<T>>()
+  readonly #all = new Map<Client, Set<T>>()
 
-  add(clientId: string, one: T): void {
-    const ones = this.#all.get(clientId)
+  add(client: Client, one: T): void {
+    const ones = this.#all.get(client)
     if (ones) ones.add(one)
-    else this.#all.set(clientId, new Set([one]))
+    else this.#all.set(client, new Set([one]))
   }
 
-  delete(clientId: string, one: T): void {
-    const ones = this.#all.get(clientId)
+  delete(client: Client, one: T): void {
+    const ones = this.#all.get(client)
     ones?.delete(one)
-    if (ones?.size === 0) this.#all.delete(clientId)
+    if (ones?.size === 0) this.#all.delete(client)
   }
 
-  has(clientId: string): boolean {
-    return this.#all.has(clientId)
+  has(client: Client): boolean {
+    return this.#all.has(client)
   }
 
   /** Whoever is told may end, and so leave. */
-  of(clientId: string): Iterable<T> {
-    return this.#all.get(clientId) ?? []
+  of(client: Client): Iterable<T> {
+    return this.#all.get(client) ?? []
   }
 
   get all(): T[] {

@@ -1,8 +1,9 @@
+import type { Client } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import { departed } from '../core/outbox-items.ts'
 import type { Direct } from '../core/parcel.ts'
-import { circuitOpen } from '../core/refusals.ts'
+import { circuitOpen, notConnected } from '../core/refusals.ts'
 import type { Scheduler } from '../core/scheduler.ts'
 import { Aborts } from './aborts.ts'
 import { ByClient } from './by-client.ts'
@@ -32,14 +33,14 @@ export class Sender {
     this.#scheduler = scheduler
     this.#operation = operation
     this.#maxBytes = maxBytes
-    hub.events.on('circuit', ({ id, circuit }) => {
-      if (circuit === 'open') this.#failAll(id, circuitOpen(id))
+    hub.events.on('circuit', ({ id, client, circuit }) => {
+      if (circuit === 'open') this.#failAll(client, circuitOpen(id))
     })
     // What its transport had not taken has failed by now; what it had taken will not be confirmed any more.
-    hub.events.on('unregister', ({ id, reason }) => {
+    hub.events.on('unregister', ({ id, client, reason }) => {
       // Most have nothing under way, and an error is dear: it keeps its stack.
-      if (this.#pending.has(id)) this.#failAll(id, departed(id, reason))
-      for (const answer of this.#questions.of(id)) answer(false)
+      if (this.#pending.has(client)) this.#failAll(client, departed(id, reason))
+      for (const answer of this.#questions.of(client)) answer(false)
     })
   }
 
@@ -53,27 +54,30 @@ export class Sender {
   begin(clientId: string, outgoing: Outgoing): { result: Promise<SendResult>; slow: boolean } {
     const { direct, timeoutMs, confirm, signal } = outgoing
     this.#operation.begin()
+    const client = this.#hub.handleOf(clientId)
     const pending = new PendingSend(this.#scheduler, { id: direct.message.id, timeoutMs }, (ended, ms, error) => {
       this.ended++
-      this.#pending.delete(clientId, ended)
+      if (client) this.#pending.delete(client, ended)
       if (signal) this.#aborts.delete(signal, ended)
       this.#operation.end(ms, error?.code)
     })
     if (this.#over) pending.fail(this.#over)
     else if (signal) this.#aborts.add(signal, pending)
     let slow = false
-    if (!pending.over) slow = this.#post(clientId, direct, confirm, pending)
+    if (!pending.over && client === undefined) pending.fail(notConnected(clientId))
+    else if (!pending.over) slow = this.#post(client!, direct, confirm, pending)
     return { result: pending.result, slow }
   }
 
-  #post(clientId: string, direct: Direct, confirm: boolean, pending: PendingSend): boolean {
+  #post(client: Client, direct: Direct, confirm: boolean, pending: PendingSend): boolean {
+    const { id: clientId } = client
     try {
       const posted = this.#hub.post(clientId, direct, error => {
         if (error) pending.fail(error)
         else pending.taken(posted.confirms)
       })
       pending.posted(posted, 1)
-      this.#pending.add(clientId, pending)
+      this.#pending.add(client, pending)
       if (confirm && !posted.confirms) this.#confirm(clientId, posted, pending)
       return posted.confirms
     } catch (error) {
@@ -99,9 +103,10 @@ export class Sender {
   ): Promise<boolean> {
     return new Promise((resolve, reject) => {
       checkWaiting(timeoutMs, signal)
+      const client = this.#hub.handleOf(clientId)
       const end = (): void => {
         timer[Symbol.dispose]()
-        this.#questions.delete(clientId, answer)
+        if (client) this.#questions.delete(client, answer)
         if (signal) this.#aborts.delete(signal, question)
       }
       const answer = (active: boolean): void => {
@@ -115,7 +120,7 @@ export class Sender {
         },
       }
       const timer = this.#scheduler.after(timeoutMs, () => answer(false))
-      this.#questions.add(clientId, answer)
+      if (client) this.#questions.add(client, answer)
       if (signal) this.#aborts.add(signal, question)
       if (!signal?.aborted) this.#ask(clientId, answer)
     })
@@ -131,7 +136,8 @@ export class Sender {
 
   /** Is something under way to this client? */
   owes(clientId: string): boolean {
-    return this.#pending.has(clientId)
+    const client = this.#hub.handleOf(clientId)
+    return client !== undefined && this.#pending.has(client)
   }
 
   /** Ends all that is under way, and what a broadcast has yet to begin. Answers how many were under way. */
@@ -142,7 +148,7 @@ export class Sender {
     return all.length
   }
 
-  #failAll(id: string, error: HubError): void {
-    for (const pending of this.#pending.of(id)) pending.fail(error)
+  #failAll(client: Client, error: HubError): void {
+    for (const pending of this.#pending.of(client)) pending.fail(error)
   }
 }

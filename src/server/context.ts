@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { WebSocket } from 'ws'
+import type { Client } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
 import { Gate } from '../core/gate.ts'
 import type { ClientId, TopicName } from '../core/ids.ts'
@@ -93,7 +94,9 @@ export class HubContext {
   readonly #ending: ShutdownOptions
   #report: ShutdownReport | undefined
   readonly #closing = new AbortController()
+  /** Of the requests that open a client of this id, the oldest first. */
   readonly #logs = new Map<string, readonly FastifyBaseLogger[]>()
+  readonly #logOf = new WeakMap<Client, FastifyBaseLogger>()
 
   constructor(options: ContextOptions) {
     const { hub } = options
@@ -121,11 +124,14 @@ export class HubContext {
     this.#ownSockets = options.ownSockets
     // Each live source listens to it while it runs.
     setMaxListeners(0, this.#closing.signal)
-    hub.events.on('register', ({ id, protocol }) => {
-      this.#logs.get(id)?.at(-1)?.info({ client: id, protocol }, 'client connected')
+    hub.events.on('register', ({ id, client, protocol }) => {
+      const log = this.#logs.get(id)?.at(-1)
+      if (log === undefined) return
+      this.#logOf.set(client, log)
+      log.info({ client: id, protocol }, 'client connected')
     })
-    hub.events.on('unregister', ({ id, protocol, reason }) => {
-      const [log] = this.#logs.get(id) ?? []
+    hub.events.on('unregister', ({ id, client, protocol, reason }) => {
+      const log = this.#logOf.get(client)
       if (log === undefined) return
       log.info({ client: id, protocol, reason }, 'client disconnected')
       this.forget(id, log)
@@ -195,7 +201,7 @@ export class HubContext {
 
   /**
    * Opens a client so that every line about it carries the id of the request that opened it. Two of one id may overlap, when the newer
-   * replaces the older: the lines then go to the older first.
+   * replaces the older.
    */
   opening<T>({ log, headers }: FastifyRequest, id: string, open: () => T): T {
     this.userAgents.expect(id, headers['user-agent'])

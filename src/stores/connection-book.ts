@@ -1,3 +1,4 @@
+import type { Client } from '../core/connection.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import type { PolicyDescription } from '../core/policy.ts'
 import type { ClientInfo } from '../core/stats.ts'
@@ -36,6 +37,7 @@ const EXTEND_EVERY = 8
 
 /** A client whose record is kept. */
 interface Kept {
+  readonly client: Client
   readonly restore: unknown
   readonly connectedAt: number
   lastSendAt: number | undefined
@@ -68,11 +70,11 @@ export class ConnectionBook {
     this.#options = options
     this.#writer = new RecordWriter(store, options.onFault)
     const { events } = hub
-    events.on('register', ({ id, restore }) => {
+    events.on('register', ({ id, client, restore }) => {
       if (restore === undefined && !options.sockets) return
       const connectedAt = (restore !== undefined && this.#recovered.get(id)) || options.now()
       this.#recovered.delete(id)
-      this.#kept.set(id, { restore, connectedAt, lastSendAt: undefined })
+      this.#kept.set(id, { client, restore, connectedAt, lastSendAt: undefined })
       this.#put(id)
     })
     events.on('subscribe', ({ id }) => this.#put(id))
@@ -114,8 +116,9 @@ export class ConnectionBook {
 
   #put(id: string): void {
     const kept = this.#kept.get(id)
-    const client = kept && this.#find(id)
-    if (client !== undefined) this.#writer.put(this.#record(client, kept!))
+    // Its end is still to be told, and the id may be another client's.
+    if (kept === undefined || kept.client.closed) return
+    this.#writer.put(this.#record(this.#hub.getClient(id), kept))
   }
 
   #record(client: ClientInfo, { restore, connectedAt, lastSendAt }: Kept): ConnectionRecord {
@@ -172,11 +175,4 @@ export class ConnectionBook {
     }
   }
 
-  #find(id: string): ClientInfo | undefined {
-    try {
-      return this.#hub.getClient(id)
-    } catch {
-      return undefined
-    }
-  }
 }

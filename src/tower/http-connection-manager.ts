@@ -2,6 +2,7 @@ import type { MessagePort } from 'node:worker_threads'
 import type { RouteResult } from '../core/broker.ts'
 import type { Client, CloseReason } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
+import type { HubEvents } from '../core/events.ts'
 import type { Codec } from '../core/message.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import type { Scheduler } from '../core/scheduler.ts'
@@ -86,14 +87,14 @@ export class HTTPConnectionManager implements AsyncDisposable {
   readonly #options: TowerOptions
   readonly #policy: DeliveryPolicy
   readonly #retries: Retries
-  /** Which socket an id stands for, and back; the hub knows all else. */
-  readonly #sockets = new Map<string, object>()
+  /** The socket of each listener, by client and not by id, and back; the hub knows all else. */
+  readonly #sockets = new Map<Client, object>()
   readonly #ids = new WeakMap<object, string>()
   readonly #ports = new Set<MessagePort>()
   readonly #sent = { broadcasts: 0, bytes: 0 }
   #closed = false
   readonly #removed: Partial<Record<CloseReason, number>> = {}
-  readonly #onUnregister = ({ id, reason }: { id: string; reason: CloseReason }): void => this.#forget(id, reason)
+  readonly #onUnregister = ({ client, reason }: HubEvents['unregister'][0]): void => this.#forget(client, reason)
 
   /** Throws CONFIG_INVALID for a timeout that is none, TOPIC_INVALID. */
   constructor(options: TowerOptions = {}) {
@@ -129,7 +130,8 @@ export class HTTPConnectionManager implements AsyncDisposable {
 
   /** Takes a listener off and closes its socket, after what was broadcast before as far as it takes it. False: there is none [H4]. */
   removeClient(clientId: string): boolean {
-    return this.#sockets.has(clientId) && this.hub.unregisterClient(clientId, 'denied')
+    const client = this.hub.handleOf(clientId)
+    return client !== undefined && this.#sockets.has(client) && this.hub.unregisterClient(clientId, 'denied')
   }
 
   /**
@@ -182,7 +184,7 @@ export class HTTPConnectionManager implements AsyncDisposable {
   /** Refuses new work, ends all listeners and ports, and the hub if it is the tower's own. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true
-    for (const id of [...this.#sockets.keys()]) this.hub.unregisterClient(id, 'shutdown')
+    for (const client of [...this.#sockets.keys()]) client.close('shutdown')
     for (const port of this.#ports) port.close()
     this.hub.events.off('unregister', this.#onUnregister)
     if (this.#options.hub === undefined) await this.hub.close()
@@ -207,7 +209,7 @@ export class HTTPConnectionManager implements AsyncDisposable {
       if (client === undefined || client.closed) this.#ids.delete(socket)
     }
     if (client.closed) return true
-    this.#sockets.set(clientId, socket)
+    this.#sockets.set(client, socket)
     listener.begin(() => client.close('peer'))
     return true
   }
@@ -216,13 +218,13 @@ export class HTTPConnectionManager implements AsyncDisposable {
     if (this.#closed) throw new HubError('SHUTTING_DOWN', 'the tower is closed')
   }
 
-  #forget(id: string, reason: CloseReason): void {
-    const socket = this.#sockets.get(id)
+  #forget(client: Client, reason: CloseReason): void {
+    const socket = this.#sockets.get(client)
     if (socket === undefined) return
-    this.#sockets.delete(id)
+    this.#sockets.delete(client)
     this.#ids.delete(socket)
     this.#removed[reason] = (this.#removed[reason] ?? 0) + 1
-    this.#options.onRemove?.(id, reason)
+    this.#options.onRemove?.(client.id, reason)
   }
 }
 

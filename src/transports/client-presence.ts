@@ -1,3 +1,4 @@
+import type { Client } from '../core/connection.ts'
 import type { ClientId, TopicName } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import { push } from '../wire/client-protocol.ts'
@@ -11,7 +12,7 @@ const MAX_CLIENT_BYTES = 32 * 1024
 interface Watched {
   readonly watchers: Set<TopicsOwner>
   /** Who is there: when somebody goes, the hub has forgotten who that was. */
-  readonly members: Map<ClientId, object>
+  readonly members: Map<Client, object>
   /** What is to be told in this turn. */
   lines: string[]
   length: number
@@ -40,7 +41,9 @@ export class JoinsAndLeaves {
     let watched = this.#topics.get(topic)
     if (watched === undefined) {
       const present = this.#hub.presence(topic)
-      const members = new Map(present.map(({ client, user, info }) => [client, infoOf(client, user, info)]))
+      const members = new Map(
+        present.map(({ client, user, info }) => [this.#hub.handleOf(client)!, infoOf(client, user, info)]),
+      )
       watched = { watchers: new Set(), members, lines: [], length: 0 }
       this.#topics.set(topic, watched)
     }
@@ -53,20 +56,22 @@ export class JoinsAndLeaves {
     if (watched?.watchers.size === 0) this.#topics.delete(topic)
   }
 
-  joined(topic: TopicName, client: ClientId): void {
+  joined(topic: TopicName, client: Client): void {
     const watched = this.#topics.get(topic)
     // Who was there by a pattern and is there by name now has not come.
-    if (watched === undefined || watched.members.has(client)) return
-    const session = this.#hub.sessionOf(client)
-    const info = infoOf(client, session?.user, session?.info)
+    if (watched === undefined || watched.members.has(client) || client.closed) return
+    const session = this.#hub.sessionOf(client.id)
+    const info = infoOf(client.id, session?.user, session?.info)
     watched.members.set(client, info)
     this.#tell(topic, watched, push(topic, 'join', { info }))
   }
 
-  left(topic: TopicName, client: ClientId): void {
+  left(topic: TopicName, client: Client): void {
     const watched = this.#topics.get(topic)
     const info = watched?.members.get(client)
-    if (watched === undefined || info === undefined || this.#hub.getSubscription(client, topic)) return
+    if (watched === undefined || info === undefined) return
+    // It is there again, or for another reason: `joined` need not be told.
+    if (!client.closed && this.#hub.getSubscription(client.id, topic)) return
     watched.members.delete(client)
     this.#tell(topic, watched, push(topic, 'leave', { info }))
   }

@@ -44,13 +44,13 @@ export function clientProtocol(options: ClientProtocolOptions): Transport<WebSoc
   const grants = new Grants(({ id }, topic) => byId.get(id)?.topics?.expired(topic))
   const gate = gateOf(hub, sessions)
   const context = { hub, sessions, gate, parsePolicy, connectTimeoutMs, maxCommands, byId, presence, grants, rejected }
-  hub.events.on('subscribe', ({ id, topic }) => {
+  hub.events.on('subscribe', ({ id, client, topic }) => {
     byId.get(id)?.topics?.subscribed(topic)
-    presence.joined(topic, id)
+    presence.joined(topic, client)
   })
-  hub.events.on('unsubscribe', ({ id, topic }) => {
+  hub.events.on('unsubscribe', ({ id, client, topic }) => {
     byId.get(id)?.topics?.unsubscribed(topic)
-    presence.left(topic, id)
+    presence.left(topic, client)
   })
   hub.events.on('unsubscribePattern', ({ id, pattern }) => byId.get(id)?.topics?.patternEnded(pattern))
   hub.events.on('unregister', ({ id }) => byId.get(id)?.end())

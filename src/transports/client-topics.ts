@@ -16,11 +16,10 @@ type CommandOf<M extends Command['method']> = Extract<Command, { method: M }>
 export class ClientTopics {
   readonly #context: TopicsContext
   readonly #owner: TopicsOwner
-  /** Being subscribed or unsubscribed by a command of the client: the hub's event about it is no news to the client. */
+  /** The next event about it comes of a command of the client, which is answered: it is no news. */
   #subscribing: TopicName | undefined
-  #unsubscribing: TopicName | undefined
-  /** The same of a pattern. */
-  #leaving: TopicPattern | undefined
+  /** What the client is told when the hub's event says that it has left, where it is not the usual: undefined is nothing. */
+  readonly #farewells = new Map<TopicName | TopicPattern, object | undefined>()
   /** Those of which it is told who comes and goes. */
   readonly #watched = new Set<TopicName>()
 
@@ -143,22 +142,21 @@ export class ClientTopics {
     return resultReply(id, 'unsubscribe', {})
   }
 
-  #unsubscribe(topic: TopicName): boolean {
-    this.#unsubscribing = topic
-    try {
-      return this.#context.hub.unsubscribe(this.#owner.id, topic)
-    } finally {
-      this.#unsubscribing = undefined
-    }
+  /** The event may come later than this returns: where a handler of another event calls. */
+  #unsubscribe(topic: TopicName, farewell?: object): void {
+    this.#farewells.set(topic, farewell)
+    if (!this.#context.hub.unsubscribe(this.#owner.id, topic)) this.#farewells.delete(topic)
   }
 
   #unsubscribePattern(pattern: TopicPattern): void {
-    this.#leaving = pattern
-    try {
-      this.#context.hub.unsubscribePattern(this.#owner.id, pattern)
-    } finally {
-      this.#leaving = undefined
-    }
+    this.#farewells.set(pattern, undefined)
+    if (!this.#context.hub.unsubscribePattern(this.#owner.id, pattern)) this.#farewells.delete(pattern)
+  }
+
+  #tellLeft(name: TopicName | TopicPattern): void {
+    const farewell = this.#farewells.has(name) ? this.#farewells.get(name) : UNSUBSCRIBES.server
+    this.#farewells.delete(name)
+    if (farewell !== undefined) this.#owner.reply(push(name, 'unsubscribe', farewell))
   }
 
   /** Replies once the broker has accepted it. */
@@ -183,24 +181,25 @@ export class ClientTopics {
 
   /** The hub subscribed the client to it, now or without being asked. */
   subscribed(topic: TopicName): void {
-    if (topic === this.#subscribing) return
-    this.#owner.reply(push(topic, 'subscribe', serverSubscription(this.#context, this.#owner.id, topic)))
+    const answered = topic === this.#subscribing
+    if (answered) this.#subscribing = undefined
+    else this.#owner.reply(push(topic, 'subscribe', serverSubscription(this.#context, this.#owner.id, topic)))
   }
 
   unsubscribed(topic: TopicName): void {
     this.#context.grants.forget(this.#owner, topic)
     if (this.#watched.delete(topic)) this.#context.presence.unwatch(topic, this.#owner)
-    if (topic !== this.#unsubscribing) this.#owner.reply(push(topic, 'unsubscribe', UNSUBSCRIBES.server))
+    this.#tellLeft(topic)
   }
 
   /** Its topics have been told one by one. */
   patternEnded(pattern: TopicPattern): void {
-    if (pattern !== this.#leaving) this.#owner.reply(push(pattern, 'unsubscribe', UNSUBSCRIBES.server))
+    this.#tellLeft(pattern)
   }
 
   /** The token of a subscription is over. The SDKs subscribe again, with a new one. */
   expired(topic: TopicName): void {
-    if (this.#unsubscribe(topic)) this.#owner.reply(push(topic, 'unsubscribe', UNSUBSCRIBES.expired))
+    this.#unsubscribe(topic, UNSUBSCRIBES.expired)
   }
 
   /**
@@ -209,9 +208,8 @@ export class ClientTopics {
    */
   lost(topic: TopicName): void {
     const contentType = this.#context.hub.getTopic(topic)?.contentType
-    if (contentType === undefined || isJson(contentType) || !this.#unsubscribe(topic)) return
-    const reason = notCarried(topic, contentType)
-    this.#owner.reply(push(topic, 'unsubscribe', { ...UNSUBSCRIBES.unsupported, reason }))
+    if (contentType === undefined || isJson(contentType)) return
+    this.#unsubscribe(topic, { ...UNSUBSCRIBES.unsupported, reason: notCarried(topic, contentType) })
   }
 }
 

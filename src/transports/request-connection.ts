@@ -259,7 +259,8 @@ export class RequestConnection implements Bound {
     const client = this.#client
     if (client === undefined) return
     if (circuit === 'open') this.#coolDown()
-    this.#options.events.emit('circuit', { id: client.id, circuit, why: circuit === 'open' ? this.#why : undefined })
+    const why = circuit === 'open' ? this.#why : undefined
+    this.#options.events.emit('circuit', { id: client.id, client, circuit, why })
   }
 
   /** Becomes half-open with the clock: while it is open nothing is taken, so a client without topics would have nothing to try it with. */

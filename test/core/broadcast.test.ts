@@ -502,13 +502,13 @@ describe('a client whose circuit is open', () => {
     world.scheduler.settle()
     one.circuit = 'open'
     const id = one.client!.id
-    world.hub.events.emit('circuit', { id, circuit: 'open', why: '503' })
+    world.hub.events.emit('circuit', { id, client: world.hub.handleOf(id)!, circuit: 'open', why: '503' })
     const next = world.send('one')
     await listen()
     expect([sent.error!.code, next.error!.code]).toEqual(['CIRCUIT_OPEN', 'CIRCUIT_OPEN'])
     expect(one.parcels).toHaveLength(1)
     expect(unconcerned.ends).toBe(0)
-    world.hub.events.emit('circuit', { id: other.client!.id, circuit: 'half-open', why: undefined })
+    world.hub.events.emit('circuit', { id: other.client!.id, client: other.client!, circuit: 'half-open', why: undefined })
     other.open[0]!.settle()
     one.circuit = 'half-open'
     const probe = world.send('one')

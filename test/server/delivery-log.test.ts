@@ -1,6 +1,6 @@
 import { pino } from 'pino'
 import { beforeEach, expect, it } from 'vitest'
-import type { CloseReason } from '../../src/core/connection.ts'
+import type { Client, CloseReason } from '../../src/core/connection.ts'
 import { Events } from '../../src/core/events.ts'
 import type { ClientId } from '../../src/core/ids.ts'
 import { logDeliveries } from '../../src/server/delivery-log.ts'
@@ -18,6 +18,7 @@ beforeEach(() => {
   end = logDeliveries(events, scheduler, log)
 })
 
+const client = {} as Client
 const failure = (client: string, n = 1) => ({
   id: client as ClientId,
   messageId: `epoch-${n}`,
@@ -30,8 +31,8 @@ const failure = (client: string, n = 1) => ({
 it('tells of each attempt, each loss and each breaker with what joins them', () => {
   events.emit('retry', { ...failure('shop'), waitMs: 81.7 })
   events.emit('undelivered', { ...failure('shop'), attempts: 4 })
-  events.emit('circuit', { id: 'shop' as ClientId, circuit: 'open', why: 'status 503' })
-  events.emit('circuit', { id: 'shop' as ClientId, circuit: 'half-open', why: undefined })
+  events.emit('circuit', { id: 'shop' as ClientId, client, circuit: 'open', why: 'status 503' })
+  events.emit('circuit', { id: 'shop' as ClientId, client, circuit: 'half-open', why: undefined })
   const about = { client: 'shop', messageId: 'epoch-1', topic: 'orders', correlationId: 'order-7', why: 'status 503' }
   expect(lines).toEqual([
     { level: 30, ...about, attempts: 2, waitMs: 82, msg: 'delivery failed, tried again' },
@@ -60,7 +61,7 @@ it('writes five lines of a kind about a client in ten seconds, and how many it l
 })
 
 it('writes 200 lines of a kind about all clients in ten seconds', () => {
-  for (let n = 0; n < 1000; n++) events.emit('circuit', { id: `c${n}` as ClientId, circuit: 'open', why: 'x' })
+  for (let n = 0; n < 1000; n++) events.emit('circuit', { id: `c${n}` as ClientId, client, circuit: 'open', why: 'x' })
   expect(lines).toHaveLength(200)
   scheduler.advance(10_000)
   expect(lines.at(-1)).toMatchObject({ circuit: 800 })
@@ -83,7 +84,7 @@ it('tells at its end what it has not told', () => {
 
 it('tells of a client that is a URL and was removed, and of no other end', () => {
   const ended = (protocol: string, reason: CloseReason): void => {
-    events.emit('unregister', { id: 'shop' as ClientId, protocol, reason })
+    events.emit('unregister', { id: 'shop' as ClientId, client, protocol, reason })
   }
   ended('callback', 'peer')
   ended('api-gateway', 'slow')

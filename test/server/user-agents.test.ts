@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest'
+import type { Client } from '../../src/core/connection.ts'
 import { Events } from '../../src/core/events.ts'
 import { MAX_CLIENT_ID_LENGTH } from '../../src/core/ids.ts'
 import { UserAgents } from '../../src/server/user-agents.ts'
@@ -10,7 +11,7 @@ it('keeps nothing under an id that no client can have, for a request may bring o
     const id = 'x'.repeat(length) as never
     userAgents.expect(id, 'curl')
     // Nobody registers the longer one: it would tell that it was kept.
-    events.emit('register', { id, protocol: 'fake', user: undefined, restore: undefined })
+    events.emit('register', { id, client: {} as Client, protocol: 'fake', user: undefined, restore: undefined })
     expect(userAgents.of(id)).toBe(length > MAX_CLIENT_ID_LENGTH ? undefined : 'curl')
   }
 })

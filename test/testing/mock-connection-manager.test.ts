@@ -1,4 +1,5 @@
 import { describe, expect, expectTypeOf, it, vi } from 'vitest'
+import type { Client } from '../../src/core/connection.ts'
 import { HubError } from '../../src/core/errors.ts'
 import { createHub, Hub } from '../../src/hub.ts'
 import type { HubApi } from '../../src/sending/hub-api.ts'
@@ -338,7 +339,7 @@ describe('the script', () => {
     expect([await mock.isActive('ada'), (await mock.send('ada', 'tea')).ms]).toEqual([false, 0])
     expect(mock.unsubscribe('ada', 'news')).toBe(true)
     expect(mock.publish('news', bytes)).toMatchObject({ position: { seq: 1 } })
-    mock.events.emit('unregister', { id: mock.getClient('ada').id, protocol: 'mock', reason: 'peer' })
+    mock.events.emit('unregister', { id: mock.getClient('ada').id, client: {} as Client, protocol: 'mock', reason: 'peer' })
     expect(heard).toHaveBeenCalledOnce()
   })
 })

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import type { Client } from '../../core/connection.ts'
 import type { PresenceInfo } from '../../core/contract.ts'
 import { HubError } from '../../core/errors.ts'
 import type { TopicName } from '../../core/ids.ts'
@@ -13,7 +14,7 @@ const KEEP_ALIVE_MS = 15_000
 /** A topic that somebody follows. */
 interface Followed {
   /** Who is there: of whoever has gone nobody else knows any more who it was. */
-  readonly present: Map<string, PresenceInfo>
+  readonly present: Map<Client, PresenceInfo>
   readonly readers: Set<ServerResponse>
 }
 
@@ -26,8 +27,8 @@ export class PresenceStreams {
   /** @param closing once aborted, nobody follows any more: the hub shuts down */
   constructor(hub: Hub, closing: AbortSignal) {
     this.#hub = hub
-    hub.events.on('subscribe', ({ id, topic }) => this.#came(topic, id))
-    hub.events.on('unsubscribe', ({ id, topic }) => this.#went(topic, id))
+    hub.events.on('subscribe', ({ client, topic }) => this.#came(topic, client))
+    hub.events.on('unsubscribe', ({ client, topic }) => this.#went(topic, client))
     closing.addEventListener('abort', () => {
       for (const { readers } of this.#followed.values()) for (const reader of readers) end(reader, 'shutdown')
     })
@@ -44,7 +45,7 @@ export class PresenceStreams {
       throw new HubError('LIMIT_EXCEEDED', `limit: there may be at most ${MAX_READERS} readers of presence at a time`)
     }
     const followed = this.#followed.get(topic) ?? {
-      present: new Map(clients.map(each => [each.client, each])),
+      present: new Map(clients.map(each => [this.#hub.handleOf(each.client)!, each])),
       readers: new Set(),
     }
     this.#followed.set(topic, followed)
@@ -63,21 +64,21 @@ export class PresenceStreams {
     write(response, 'state', { clients })
   }
 
-  #came(topic: TopicName, id: string): void {
+  #came(topic: TopicName, client: Client): void {
     const followed = this.#followed.get(topic)
-    const session = followed && this.#hub.sessionOf(id)
-    if (followed === undefined || session === undefined || followed.present.has(id)) return
-    const info: PresenceInfo = { client: id as PresenceInfo['client'], user: session.user, info: session.info }
-    followed.present.set(id, info)
+    if (followed === undefined || client.closed || followed.present.has(client)) return
+    const session = this.#hub.sessionOf(client.id)
+    const info: PresenceInfo = { client: client.id, user: session?.user, info: session?.info }
+    followed.present.set(client, info)
     this.#tell(topic, followed, 'join', info)
   }
 
-  #went(topic: TopicName, id: string): void {
+  #went(topic: TopicName, client: Client): void {
     const followed = this.#followed.get(topic)
-    const info = followed?.present.get(id)
+    const info = followed?.present.get(client)
     // It may have left by name and stay by a pattern: then it is told again that it came.
     if (followed === undefined || info === undefined) return
-    followed.present.delete(id)
+    followed.present.delete(client)
     this.#tell(topic, followed, 'leave', info)
   }
 
