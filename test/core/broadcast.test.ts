@@ -508,7 +508,12 @@ describe('a client whose circuit is open', () => {
     expect([sent.error!.code, next.error!.code]).toEqual(['CIRCUIT_OPEN', 'CIRCUIT_OPEN'])
     expect(one.parcels).toHaveLength(1)
     expect(unconcerned.ends).toBe(0)
-    world.hub.events.emit('circuit', { id: other.client!.id, client: other.client!, circuit: 'half-open', why: undefined })
+    world.hub.events.emit('circuit', {
+      id: other.client!.id,
+      client: other.client!,
+      circuit: 'half-open',
+      why: undefined,
+    })
     other.open[0]!.settle()
     one.circuit = 'half-open'
     const probe = world.send('one')

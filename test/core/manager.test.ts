@@ -146,15 +146,26 @@ describe('the message path', () => {
 })
 
 describe('an id that is taken again while its older client ends', () => {
-  it('belongs to whoever was quicker, and the other is told', () => {
+  it('passes on in one step: a handler of the older client’s end finds the newer one registered', () => {
     const { hub, connect } = setUp()
     const first = connect('one')
     let nested: FakeConnection | undefined
     hub.events.once('unregister', () => {
       nested = connect('one')
     })
-    expect(codeOf(() => connect('one'))).toBe('CLIENT_EXISTS')
-    expect([first.closedFor, nested?.closedFor]).toEqual(['replaced', undefined])
+    const second = connect('one')
+    expect([first.closedFor, second.closedFor, nested?.closedFor]).toEqual(['replaced', 'replaced', undefined])
+    expect([...hub.getActiveClients()]).toHaveLength(1)
+  })
+
+  it('belongs to whom the older connection registers in its close, and the other is told', () => {
+    const { hub } = setUp()
+    const older = new FakeConnection()
+    const nested = new FakeConnection()
+    hub.registerClient('one', older)
+    older.close = () => void hub.registerClient('one', nested)
+    expect(codeOf(() => hub.registerClient('one', new FakeConnection()))).toBe('CLIENT_EXISTS')
+    expect(nested.closedFor).toBe(undefined)
     expect([...hub.getActiveClients()]).toHaveLength(1)
   })
 })

@@ -339,7 +339,12 @@ describe('the script', () => {
     expect([await mock.isActive('ada'), (await mock.send('ada', 'tea')).ms]).toEqual([false, 0])
     expect(mock.unsubscribe('ada', 'news')).toBe(true)
     expect(mock.publish('news', bytes)).toMatchObject({ position: { seq: 1 } })
-    mock.events.emit('unregister', { id: mock.getClient('ada').id, client: {} as Client, protocol: 'mock', reason: 'peer' })
+    mock.events.emit('unregister', {
+      id: mock.getClient('ada').id,
+      client: {} as Client,
+      protocol: 'mock',
+      reason: 'peer',
+    })
     expect(heard).toHaveBeenCalledOnce()
   })
 })

@@ -7,6 +7,7 @@ import { buffered } from '../../src/policies/buffered.ts'
 import { latest } from '../../src/policies/latest.ts'
 import { reliable } from '../../src/policies/reliable.ts'
 import { clientSubprotocol } from '../../src/transports/client-protocol.ts'
+import { firstListener } from '../listeners.ts'
 import { type ClientServer, type ClientServerOptions, ManualHeartbeat, Peer, startClientServer } from './client-peer.ts'
 
 const running: ClientServer[] = []
@@ -611,6 +612,17 @@ describe('subscriptions', () => {
     await using peer = await Peer.connect(server.url)
     expect(await peer.call({ id: 2, subscribe: { channel: 'a' } })).toMatchObject({ id: 2, subscribe: { offset: 0 } })
     expect(await peer.next()).toMatchObject({ push: { channel: 'a', unsubscribe: { code: 2000 } } })
+  })
+
+  it('that a handler makes again in the place of one that ended are told in that order', async () => {
+    const server = await serve()
+    const { hub } = server
+    firstListener(hub, 'unsubscribe', ({ client, id, topic }) => void (client.closed || hub.subscribe(id, topic)))
+    await using peer = await Peer.connect(`${server.url}?client=c`)
+    hub.subscribe('c', 'a')
+    await peer.take(1)
+    hub.unsubscribe('c', 'a')
+    expect((await peer.take(2)).map(({ push }) => Object.keys(push)[1])).toEqual(['unsubscribe', 'subscribe'])
   })
 
   it('of a client that was replaced meanwhile are not made for the newcomer', async () => {

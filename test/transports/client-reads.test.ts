@@ -5,6 +5,8 @@ import { covers, parsePattern, type TopicPattern } from '../../src/core/patterns
 import type { Session, SessionManager } from '../../src/core/sessions.ts'
 import { openTopics } from '../../src/open-topics.ts'
 import { buffered } from '../../src/policies/buffered.ts'
+import { FakeConnection } from '../../src/testing/fake-connection.ts'
+import { firstListener } from '../listeners.ts'
 import { type ClientServer, type ClientServerOptions, ManualHeartbeat, Peer, startClientServer } from './client-peer.ts'
 
 const running: ClientServer[] = []
@@ -211,7 +213,6 @@ describe('presence', () => {
   it('of more than a thousand is refused: 106; how many there are is not', async () => {
     const server = await serve({ hubOptions: presenceOn })
     await using peer = await Peer.connect(server.url)
-    const { FakeConnection } = await import('../../src/testing/fake-connection.ts')
     for (let i = 0; i <= 1000; i++) {
       server.hub.registerClient(`f${i}`, new FakeConnection())
       server.hub.subscribe(`f${i}`, 'a')
@@ -220,6 +221,23 @@ describe('presence', () => {
     expect(await peer.call({ id: 3, presence_stats: { channel: 'a' } })).toMatchObject({
       presence_stats: { num_clients: 1001, num_users: 1 },
     })
+  })
+
+  it('of an id that a handler registers again as another user is the newer one', async () => {
+    const server = await serve({ hubOptions: presenceOn })
+    const { hub } = server
+    const join = (user: string) => {
+      hub.registerClient('ada', new FakeConnection(), { session: { user } })
+      hub.subscribe('ada', 'a')
+    }
+    join('old')
+    const older = hub.handleOf('ada')
+    await using peer = await Peer.connect(server.url)
+    await peer.call({ id: 2, subscribe: { channel: 'a', join_leave: true } })
+    firstListener(hub, 'unsubscribe', ({ client }) => void (client === older && join('new')))
+    hub.unregisterClient('ada')
+    const push = (name: string, user: string) => ({ push: { channel: 'a', [name]: { info: { client: 'ada', user } } } })
+    expect(await peer.take(2)).toEqual([push('leave', 'old'), push('join', 'new')])
   })
 
   it('joins and leaves are for those who asked, of others, with who it was', async () => {
@@ -266,7 +284,6 @@ describe('presence', () => {
       await nextTurn()
     }
     const waiting = server.hub.getClient('behind').queuedBytes
-    const { FakeConnection } = await import('../../src/testing/fake-connection.ts')
     for (let i = 0; i < 3000; i++) {
       server.hub.registerClient(`f${i}`, new FakeConnection())
       server.hub.subscribe(`f${i}`, 'a')

@@ -1,4 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { FakeConnection } from '../../../src/testing/fake-connection.ts'
+import { firstListener } from '../../listeners.ts'
 import { listen } from '../http.ts'
 import { startTestServer, type TestServer } from '../test-server.ts'
 
@@ -62,6 +64,25 @@ describe('GET /api/topics/{topic}/presence?follow=true', () => {
       ['join', { client: 'eve' }],
       ['leave', { client: 'bob' }],
       ['leave', { client: 'ada' }],
+    ])
+  })
+
+  it('tells of a client that a handler registers again under the same id as another one', async () => {
+    const { hub } = server
+    const join = (user: string) => {
+      hub.registerClient('ada', new FakeConnection(), { session: { user } })
+      hub.subscribe('ada', 'rooms/one')
+    }
+    join('old')
+    const older = hub.handleOf('ada')
+    const stream = await follow('rooms/one')
+    await until(() => stream.events().length === 1)
+    firstListener(hub, 'unsubscribe', ({ client }) => void (client === older && join('new')))
+    hub.unregisterClient('ada')
+    await until(() => stream.events().length === 3)
+    expect(stream.events().slice(1)).toEqual([
+      ['leave', { client: 'ada', user: 'old' }],
+      ['join', { client: 'ada', user: 'new' }],
     ])
   })
 
