@@ -4,6 +4,7 @@ import Fastify from 'fastify'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createHub } from '../../src/hub.ts'
 import { hubline } from '../../src/server/fastify.ts'
+import { runs } from '../property-runs.ts'
 import { startTestServer, type TestServer } from '../server/test-server.ts'
 import { AMBIGUOUS, CHUNKED, get, HIDDEN, HOST, post, toApi } from './ambiguous.ts'
 import { converse, open } from './connection.ts'
@@ -221,7 +222,7 @@ describe('names of topics', () => {
         expect(statuses).toHaveLength(1)
         expect([202, 400]).toContain(statuses[0])
       }),
-      { numRuns: 300 },
+      runs(300),
     )
     for (const { name } of server.hub.getTopics()) expect(name).toMatch(/^[A-Za-z0-9_.:-]+(\/[A-Za-z0-9_.:-]+)*$/)
   })

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { runs } from '../property-runs.ts'
 import { ask } from '../server/http.ts'
 import { startTestServer, type TestServer } from '../server/test-server.ts'
 import { Peer } from '../transports/client-peer.ts'
@@ -149,7 +150,7 @@ describe('commands of the client protocol', () => {
         peer.webSocket.terminate()
         expect(code === undefined || (code >= 3000 && code < 3600)).toBe(true)
       }),
-      { numRuns: 200 },
+      runs(200),
     )
     expect(faults).toEqual([])
   })

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { payloadOf, stamp } from '../../bench/load/marker.mjs'
 import { MarkerReader } from '../../bench/load/marker-reader.mjs'
 import { Tally } from '../../bench/load/tally.mjs'
+import { runs } from '../property-runs.ts'
 
 const PAYLOAD = 64
 
@@ -51,7 +52,7 @@ describe('the load generator counts', () => {
           })
         },
       ),
-      { numRuns: 2000 },
+      runs(2000),
     )
   })
 

@@ -15,6 +15,7 @@ import { fromWorker, HTTPConnectionManager, type SendSocket, type TowerOptions }
 import { Retries, SendConnection } from '../../src/tower/send-connection.ts'
 import { rawCodec } from '../../src/transports/codecs.ts'
 import { missingTcpProbe, tcpProbe } from '../../src/transports/tcp-probe.ts'
+import { runs } from '../property-runs.ts'
 
 const MIB = 1024 * 1024
 
@@ -230,7 +231,7 @@ describe('[H1] [H5] [H10] the list of clients changes atomically', () => {
           if (last === Number.POSITIVE_INFINITY) expect(got.length).toBe(serial - first + 1)
         }
       }),
-      { numRuns: 300 },
+      runs(300),
     )
   })
 
@@ -673,7 +674,7 @@ describe('[H11] what send returns', () => {
         expect(socket.bytes).toBe(sent)
         expect([...tower.clients()][0]).toMatchObject({ queuedBytes: 0, writable: true })
       }),
-      { numRuns: 200 },
+      runs(200),
     )
   })
 

@@ -6,6 +6,7 @@ import { openTopics } from '../../src/open-topics.ts'
 import { bestEffort } from '../../src/policies/best-effort.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
+import { runs } from '../property-runs.ts'
 
 const text = ({ payload }: { payload: Uint8Array }) => Buffer.from(payload).toString()
 
@@ -299,7 +300,7 @@ describe('the seam of what is kept and what is live', () => {
         world.clock.advance(15)
         world.checkLive(true)
       }),
-      { numRuns: Number(process.env.HUBLINE_PROPERTY_RUNS ?? 500) },
+      runs(500),
     )
   })
 
@@ -329,7 +330,7 @@ describe('the seam of what is kept and what is live', () => {
           )
         }
       }),
-      { numRuns: 300 },
+      runs(300),
     )
   })
 })

@@ -14,6 +14,7 @@ import { priority } from '../../src/policies/priority.ts'
 import { rateLimit } from '../../src/policies/rate-limit.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
+import { runs } from '../property-runs.ts'
 
 const POLICIES: readonly DeliveryPolicy[] = [
   bestEffort,
@@ -292,7 +293,7 @@ describe('order and accounting, whatever happens (I1, I2, I4, I6)', () => {
           expect(world.hub.getConnectionStats().keptBytes).toBe(0)
         },
       ),
-      { numRuns: Number(process.env.HUBLINE_PROPERTY_RUNS ?? 500) },
+      runs(500),
     )
   })
 })

@@ -5,6 +5,7 @@ import { parseTopicName } from '../../src/core/ids.ts'
 import { Ledger } from '../../src/core/ledger.ts'
 import { Log } from '../../src/core/log.ts'
 import type { Message } from '../../src/core/message.ts'
+import { runs } from '../property-runs.ts'
 
 const topic = parseTopicName('t')
 const message = (seq: number, bytes: number): Message => ({
@@ -67,6 +68,6 @@ it('the log answers what a plain array would, however it was filled and trimmed'
         if (model.length > 0) expect(log.floor(most, room)).toBe(first ? first.seq - 1 : seq)
       },
     ),
-    { numRuns: 300 },
+    runs(300),
   )
 })

@@ -5,6 +5,7 @@ import { HubError } from '../../src/core/errors.ts'
 import { parseTopicName } from '../../src/core/ids.ts'
 import { matcherOf, PatternIndex, type PatternOrder } from '../../src/core/pattern-index.ts'
 import { bySpecificity, covers, isPattern, MAX_PATTERN_DEPTH, matches, parsePattern } from '../../src/core/patterns.ts'
+import { runs } from '../property-runs.ts'
 
 const words = fc.constantFrom('a', 'b', 'ab')
 const topics = fc.array(words, { minLength: 1, maxLength: 4 }).map(parts => parseTopicName(parts.join('/')))
@@ -28,7 +29,7 @@ describe('patterns', () => {
         expect(matches(pattern, topic)).toBe(says(pattern, topic))
         expect(matcherOf(pattern)(topic)).toBe(says(pattern, topic))
       }),
-      { numRuns: 2000 },
+      runs(2000),
     )
   })
 
@@ -51,7 +52,7 @@ describe('patterns', () => {
         const every = all.filter(topic => says(narrow, topic)).every(topic => says(wide, topic))
         expect(covers(wide, narrow)).toBe(every)
       }),
-      { numRuns: 200 },
+      runs(200),
     )
   })
 
@@ -106,7 +107,7 @@ describe('the index of patterns', () => {
         expect(index.size).toBe(0)
         for (const topic of asked) expect(index.matching(topic)).toEqual([])
       }),
-      { numRuns: 500 },
+      runs(500),
     )
   })
 

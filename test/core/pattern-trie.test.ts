@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { parseTopicName, type TopicName } from '../../src/core/ids.ts'
 import { PatternTrie } from '../../src/core/pattern-trie.ts'
 import { bySpecificity, matches, parsePattern, type TopicPattern } from '../../src/core/patterns.ts'
+import { runs } from '../property-runs.ts'
 import { pattern, topic } from '../topics/arbitraries.ts'
 
 /** What the trie must answer, looked for one by one. */
@@ -42,7 +43,7 @@ describe('a trie of patterns', () => {
           }
         },
       ),
-      { numRuns: 300 },
+      runs(300),
     )
   })
 

@@ -8,6 +8,7 @@ import { DEFAULT_HISTORY, type Priority } from '../../src/core/topics.ts'
 import { createHub } from '../../src/hub.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
+import { runs } from '../property-runs.ts'
 
 const TOPICS = ['a', 'a/b', 'a/c', 'b/c', 'a/b/c']
 const PATTERNS = ['*', '**', 'a/*', '*/c', 'a/**', 'a/b', '*/*', '*/b/*']
@@ -245,7 +246,7 @@ function checkMembers(world: World, model: Model): void {
   }
 }
 
-const runs = { numRuns: Number(process.env.HUBLINE_PROPERTY_RUNS ?? 500) }
+const RUNS = runs(500)
 
 describe('names and patterns of topics (I2, I6)', () => {
   it('each client gets each message of what it named or a pattern of its matches, once and in order', () => {
@@ -262,7 +263,7 @@ describe('names and patterns of topics (I2, I6)', () => {
         for (const index of CLIENTS.keys()) world.checkNamed(index)
         world.checkNothingLeft()
       }),
-      runs,
+      RUNS,
     )
   })
 
@@ -309,7 +310,7 @@ describe('names and patterns of topics (I2, I6)', () => {
         world.checkReceived()
         world.checkNothingLeft()
       }),
-      runs,
+      RUNS,
     )
   })
 })

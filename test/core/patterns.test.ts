@@ -11,6 +11,7 @@ import {
   parsePattern,
   type TopicPattern,
 } from '../../src/core/patterns.ts'
+import { runs } from '../property-runs.ts'
 import { pattern, topic } from '../topics/arbitraries.ts'
 
 describe('patterns', () => {
@@ -87,7 +88,7 @@ describe('patterns', () => {
       fc.property(pattern, pattern, topic, (wide, narrow, name) => {
         if (covers(wide, narrow) && matches(narrow, name)) expect(matches(wide, name)).toBe(true)
       }),
-      { numRuns: 2000 },
+      runs(2000),
     )
   })
 
@@ -96,7 +97,7 @@ describe('patterns', () => {
       fc.property(pattern, pattern, (wide, narrow) => {
         expect(covers(wide, narrow)).toBe(samples(narrow).every(name => naive(wide).test(name)))
       }),
-      { numRuns: 2000 },
+      runs(2000),
     )
   })
 
@@ -117,7 +118,7 @@ describe('patterns', () => {
       fc.property(pattern, pattern, (wide, narrow) => {
         if (wide !== narrow && covers(wide, narrow)) expect(bySpecificity(narrow, wide)).toBeLessThan(0)
       }),
-      { numRuns: 2000 },
+      runs(2000),
     )
   })
 })

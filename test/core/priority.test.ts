@@ -13,6 +13,7 @@ import { rateLimit } from '../../src/policies/rate-limit.ts'
 import { reliable } from '../../src/policies/reliable.ts'
 import { FakeConnection, type FakeConnectionOptions } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
+import { runs } from '../property-runs.ts'
 
 /** Frames are payloads, so that a byte of one is a byte of the other. */
 const plain: Codec = {
@@ -400,7 +401,7 @@ describe('lanes (I1, and what a lower one may not do)', () => {
           for (const step of steps) world.play(step)
           world.finish()
         }),
-        { numRuns: Number(process.env.HUBLINE_PROPERTY_RUNS ?? 200) },
+        runs(200),
       )
     },
   )

@@ -14,6 +14,7 @@ import { rateLimit } from '../../src/policies/rate-limit.ts'
 import { reliable } from '../../src/policies/reliable.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
+import { runs } from '../property-runs.ts'
 import { Witness } from './witness.ts'
 
 const POLICIES: readonly DeliveryPolicy[] = [
@@ -261,7 +262,7 @@ describe('links that wait for confirmations, whatever happens (I1, I6)', () => {
           expect(world.posts.map(({ told }) => told)).toEqual(world.posts.map(() => 1))
         },
       ),
-      { numRuns: Number(process.env.HUBLINE_PROPERTY_RUNS ?? 500) },
+      runs(500),
     )
   })
 })

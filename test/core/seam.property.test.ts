@@ -11,6 +11,7 @@ import { latest } from '../../src/policies/latest.ts'
 import { rateLimit } from '../../src/policies/rate-limit.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
+import { runs } from '../property-runs.ts'
 
 /** Reliability C4 and C5: between what is replayed and what is live, each message is there once, or its loss is told. */
 
@@ -172,7 +173,7 @@ describe('the seam between what is replayed and what is live', () => {
         world.finish()
         for (const reader of world.readers) check(world, reader)
       }),
-      { numRuns: 200 },
+      runs(200),
     )
   })
 

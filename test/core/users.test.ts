@@ -6,6 +6,7 @@ import type { Session } from '../../src/core/sessions.ts'
 import { createHub, type Hub } from '../../src/hub.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
+import { runs } from '../property-runs.ts'
 
 const scheduler = () => new ManualScheduler()
 
@@ -314,7 +315,7 @@ describe('both ways of the users index', () => {
         expect(world.hub.getConnectionStats()).toMatchObject({ users: 0, clients: 0, subscriptions: 0, topics: 0 })
         expect(world.faults).toEqual([])
       }),
-      { numRuns: Number(process.env.HUBLINE_PROPERTY_RUNS ?? 500) },
+      runs(500),
     )
   })
 

@@ -11,6 +11,7 @@ import { mergeLayers, readLayers } from '../../src/server/config.ts'
 import { configSchema } from '../../src/server/config-schema.ts'
 import { configuredRules } from '../../src/server/server-hub.ts'
 import { topicRules } from '../../src/topics/registry.ts'
+import { runs } from '../property-runs.ts'
 import { pattern, topic } from '../topics/arbitraries.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'hubline-check-'))
@@ -210,7 +211,7 @@ describe('warnings', () => {
           }
         },
       ),
-      { numRuns: 400 },
+      runs(400),
     )
   })
 })

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { bySpecificity, matches, type TopicPattern } from '../../src/core/patterns.ts'
 import { latest } from '../../src/policies/latest.ts'
 import { MAX_RULES, topicRules } from '../../src/topics/registry.ts'
+import { runs } from '../property-runs.ts'
 import { pattern, topic } from './arbitraries.ts'
 
 const code = (act: () => unknown): string => {
@@ -28,7 +29,7 @@ describe('rules of topics', () => {
         expect(rules.resolve(name).rule).toBe(expected[0] ?? 'default')
         expect(rules.resolve(name).metadata).toEqual(expected[0] && { from: expected[0] })
       }),
-      { numRuns: 500 },
+      runs(500),
     )
   })
 
