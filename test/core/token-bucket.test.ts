@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { TokenBucket } from '../../src/core/token-bucket.ts'
+import { runs } from '../property-runs.ts'
 
 describe('a token bucket', () => {
   it('gives a second at once, and then so much a second', () => {
@@ -57,6 +58,7 @@ describe('a token bucket', () => {
           expect(given).toBeLessThanOrEqual(rate + (now * rate) / 1000 + 1e-6)
         }
       }),
+      runs(100),
     )
   })
 })

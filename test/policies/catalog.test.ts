@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { HubError } from '../../src/core/errors.ts'
 import { POLICY_NAMES, parsePolicy, policySchema } from '../../src/policies/catalog.ts'
+import { runs } from '../property-runs.ts'
 
 /** The sentence with which a description is refused. */
 function refusal(input: unknown): string {
@@ -80,6 +81,7 @@ describe('a policy of its description', () => {
         expect(parsePolicy(described).describe()).toEqual(described)
         expect(parsePolicy(JSON.parse(JSON.stringify(described))).describe()).toEqual(described)
       }),
+      runs(100),
     )
   })
 
@@ -134,6 +136,7 @@ describe('a wrong description', () => {
       fc.property(fc.jsonValue({ maxDepth: 3 }), input => {
         if (typeof input !== 'string') expect(refusal(input)).toMatch(/^policy/)
       }),
+      runs(100),
     )
   })
 

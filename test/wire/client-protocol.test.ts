@@ -11,6 +11,7 @@ import {
   UNSUBSCRIBES,
 } from '../../src/wire/client-protocol.ts'
 import { MAX_JSON_DEPTH, parseJson, rawMember } from '../../src/wire/json.ts'
+import { runs } from '../property-runs.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 const text = (data: Uint8Array | null) => (data === null ? null : new TextDecoder().decode(data))
@@ -93,6 +94,7 @@ describe('a raw member', () => {
         expect(JSON.parse(json)).toBeDefined()
         expect(rawMember(json, 'data')).toBe(raw)
       }),
+      runs(100),
     )
   })
 

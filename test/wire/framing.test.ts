@@ -6,6 +6,7 @@ import { LineSplitter } from '../../src/wire/lines.ts'
 import { sseEvent } from '../../src/wire/sse-event.ts'
 import { SseReader } from '../../src/wire/sse-reader.ts'
 import { WS_BINARY, WS_TEXT, wsFrame } from '../../src/wire/ws-frame.ts'
+import { runs } from '../property-runs.ts'
 
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
 
@@ -27,6 +28,7 @@ describe('lines', () => {
         const read = pieces(bytes, cuts).flatMap(piece => [...splitter.push(piece)])
         expect([...read, ...splitter.end()].map(text)).toEqual(lines)
       }),
+      runs(100),
     )
   })
 
@@ -57,6 +59,7 @@ describe('server-sent events', () => {
         }))
         expect(read).toEqual(expected)
       }),
+      runs(100),
     )
   })
 })
