@@ -95,7 +95,7 @@ export class ConnectionManager {
       relieve: () =>
         this.#budget.relieve({
           topics: this.#membership.topics.values(),
-          clients: this.#clients.values(),
+          clients: this.#lastToGo(),
           end: client => this.#remove(client, 'slow'),
         }),
       handed: ms => options.onHanded?.(ms),
@@ -292,7 +292,9 @@ export class ConnectionManager {
    */
   subscribePattern(id: string, pattern: string, options: SubscribeOptions = {}): PatternSubscription {
     this.#checkOpen()
-    return this.#membership.subscribePattern(this.#client(id), parsePattern(pattern), options)
+    const client = this.#client(id)
+    const parsed = parsePattern(pattern)
+    return this.events.together(() => this.#membership.subscribePattern(client, parsed, options))
   }
 
   /** False: the client or the order is not there. */
@@ -351,7 +353,12 @@ export class ConnectionManager {
     const topic = this.#membership.topics.get(name)
     if (topic !== undefined) return topic.history(options)
     this.#membership.spec(name)
-    return { position: { epoch: '', seq: 0 }, messages: [], recovered: false }
+    return this.#membership.positions.history(name, options)
+  }
+
+  /** Where the topic is, or was when it was forgotten. Undefined: no position of it is known. Throws TOPIC_INVALID. */
+  positionOf(topicName: string): Position | undefined {
+    return this.#membership.position(parseTopicName(topicName))
   }
 
   // ---- data
@@ -508,8 +515,9 @@ export class ConnectionManager {
 
   getConnectionStats(): ConnectionStats {
     const uptime = this.#options.scheduler.now() - this.#started
-    const held = { users: this.#users.size, patterns: this.#membership.patterns }
-    return connectionStats(this.#clients, this.#membership.topics, held, this.#counters, this.#budget.used, uptime)
+    const { patterns, positions, topics } = this.#membership
+    const held = { users: this.#users.size, patterns, positions }
+    return connectionStats(this.#clients, topics, held, this.#counters, this.#budget.used, uptime)
   }
 
   *getTopics(): Iterable<TopicInfo> {
@@ -637,6 +645,12 @@ export class ConnectionManager {
     this.#membership.leaveAll(client)
     outbox.watcher?.({ kind: 'closed', reason })
     outbox.ask('close', connection => connection.close(reason, reconnectMs))
+  }
+
+  /** Clients in need of memory: asked for when the histories were not enough, and then positions go before any client does. */
+  *#lastToGo(): Iterable<Registration> {
+    this.#membership.positions.clear()
+    yield* this.#clients.values()
   }
 
   /** An error in code that is not the hub's, outside of a call that it could be thrown to, is a fault. */

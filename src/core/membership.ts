@@ -11,6 +11,7 @@ import { Link } from './link.ts'
 import { matcherOf, PatternIndex, type PatternOrder } from './pattern-index.ts'
 import { matches, type TopicPattern } from './patterns.ts'
 import type { DeliveryPolicy } from './policy.ts'
+import { Positions } from './positions.ts'
 import { checkAllowed, notConnected, tooMany } from './refusals.ts'
 import type { HubCounters } from './snapshot.ts'
 import { termsOf } from './terms.ts'
@@ -42,6 +43,8 @@ interface Owner {
  */
 export class Membership {
   readonly topics = new Map<TopicName, Topic>()
+  /** Of topics that nobody uses any more. */
+  readonly positions: Positions
   readonly #policies = new Map<TopicName, DeliveryPolicy>()
   readonly #patterns = new PatternIndex()
   readonly #options: ManagerOptions
@@ -59,6 +62,7 @@ export class Membership {
     this.#delivery = delivery
     this.#events = events
     this.#owner = owner
+    this.positions = new Positions(owner.budget)
   }
 
   get patterns(): number {
@@ -78,14 +82,18 @@ export class Membership {
     const made = this.topics.get(name)
     if (made) return made
     if (this.topics.size >= maxTopics) throw this.#tooMany('maxTopics', 'topics')
-    const epoch = `${this.#options.epoch}${(this.#epochs++).toString(36)}`
+    const start = this.positions.take(name) ?? { epoch: this.#newEpoch(), seq: 0 }
     const policy = this.#policies.get(name) ?? spec.policy ?? this.#options.policy
-    const topic = new Topic(spec, epoch, policy, this.#owner.counters, this.#owner.budget)
+    const topic = new Topic(spec, start, policy, this.#owner.counters, this.#owner.budget)
     topic.policyOrigin = this.#originOf(topic)
     this.topics.set(name, topic)
     if (takesWildcards(spec)) this.#attract(topic)
     // A handler of what that told may have ended it, and nothing may be published to what is in nobody's books.
     return this.topics.get(name) ?? this.topic(name)
+  }
+
+  #newEpoch(): string {
+    return `${this.#options.epoch}${(this.#epochs++).toString(36)}`
   }
 
   #tooMany(limit: keyof HubLimits, what: string): HubError {
@@ -108,9 +116,15 @@ export class Membership {
     return this.topics.get(name)?.spec ?? this.#options.topics.resolve(name)
   }
 
+  /** Where the topic is, or was when it was forgotten. */
+  position(name: TopicName): Position | undefined {
+    return this.topics.get(name)?.position ?? this.positions.get(name)
+  }
+
   /** Lets messages past their age go, and topics that nobody uses: so many topics in a turn, and the others in the next ones. */
   tidy(): void {
     if (this.#untidied !== undefined) return
+    this.positions.expire(this.#options.scheduler.now())
     this.#untidied = this.topics.values()
     this.#tidySome()
   }
@@ -145,6 +159,8 @@ export class Membership {
       }
       topic.forgetHistory()
       this.topics.delete(topic.name)
+      const { maxTopics } = this.#owner.limits
+      this.positions.remember(topic.name, topic.position, this.#options.scheduler.now(), maxTopics)
     })
   }
 
@@ -299,6 +315,7 @@ export class Membership {
     if (known) return { pattern, topics: known.topics }
     if ((client.patterns?.size ?? 0) >= most) throw this.#tooMany('maxPatternsPerClient', 'patterns of one client')
     const isMatch = matcherOf(pattern)
+    this.#revive(pattern, options.after)
     const found: Topic[] = []
     for (const [name, topic] of this.topics) {
       if (!isMatch(name) || client.outbox.links.has(name)) continue
@@ -313,6 +330,14 @@ export class Membership {
     this.#events.emit('subscribePattern', { id: client.id, pattern })
     for (const topic of found) this.#obey(order, topic, options.after)
     return { pattern, topics: order.topics }
+  }
+
+  /** Has the topic again that a position is of, if the pattern matches it and something came after it: its loss is to be told. */
+  #revive(pattern: TopicPattern, after: SubscribeOptions['after']): void {
+    if (after === undefined || after === 'oldest') return
+    const name = this.positions.nameOf(after.epoch)
+    if (name === undefined || !matches(pattern, name) || this.positions.get(name)!.seq <= after.seq) return
+    if (this.#resolved(name) !== undefined && this.topics.size < this.#owner.limits.maxTopics) this.topic(name)
   }
 
   unsubscribePattern(client: Registration, pattern: TopicPattern): boolean {

@@ -4,6 +4,7 @@ import type { HubError } from './errors.ts'
 import type { Fault } from './guarded-codec.ts'
 import type { Link } from './link.ts'
 import type { DeliveryPolicy } from './policy.ts'
+import type { Positions } from './positions.ts'
 import {
   type Bound,
   type ClientInfo,
@@ -46,12 +47,13 @@ export class HubCounters extends Counters {
 export function connectionStats(
   clients: ReadonlyMap<string, Registration>,
   topics: ReadonlyMap<string, Topic>,
-  { users, patterns }: Pick<ConnectionStats, 'users' | 'patterns'>,
+  { users, patterns, positions }: Pick<ConnectionStats, 'users' | 'patterns'> & { readonly positions: Pick<Positions, 'size' | 'bytes'> },
   counters: HubCounters,
   keptBytes: number,
   uptimeMs: number,
 ): ConnectionStats {
-  const sum = { subscriptions: 0, behind: 0, pending: 0, unconfirmed: 0, queuedBytes: 0, retainedBytes: 0 }
+  const retainedBytes = positions.bytes
+  const sum = { subscriptions: 0, behind: 0, pending: 0, unconfirmed: 0, queuedBytes: 0, retainedBytes }
   const circuits = { closed: 0, open: 0, 'half-open': 0 }
   for (const client of clients.values()) {
     const { circuit } = client
@@ -69,7 +71,7 @@ export function connectionStats(
   const dropped = drops.reduce((total, { count }) => total + count, 0)
   return {
     ...sum,
-    ...{ clients: clients.size, topics: topics.size, users, patterns, keptBytes, uptimeMs },
+    ...{ clients: clients.size, topics: topics.size, positions: positions.size, users, patterns, keptBytes, uptimeMs },
     ...{ clientsTotal, published, publishedBytes, delivered, dropped, drops },
     circuits,
     ...{ closes: { ...closes }, refused: { ...counters.refused }, clientsByProtocol: { ...clientsByProtocol } },

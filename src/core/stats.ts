@@ -173,6 +173,8 @@ export interface ConnectionStats {
   readonly users: number
   readonly patterns: number
   readonly topics: number
+  /** Topics that nobody uses any more, of which the last position is remembered. */
+  readonly positions: number
   readonly subscriptions: number
   /** Links that are behind now. */
   readonly behind: number
@@ -187,7 +189,10 @@ export interface ConnectionStats {
   readonly circuits: Readonly<Record<Circuit, number>>
   /** In-process bytes that wait for single clients, for each client on its own. */
   readonly queuedBytes: number
-  /** Payload bytes of the messages that topics keep, for those who resume or for clients that are behind. Each message counts once. */
+  /**
+   * Payload bytes of the messages that topics keep, for those who resume or for clients that are behind, each message once; and the
+   * remembered positions.
+   */
   readonly retainedBytes: number
   /**
    * What counts against `maxRetainedBytes`: what the process holds for topics and clients. A payload or a frame counts once, however many

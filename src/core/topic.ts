@@ -59,13 +59,16 @@ export class Topic {
   #slice: WeakRef<Batch> | undefined
   #bounds: LogBounds
 
-  constructor(spec: TopicSpec, epoch: string, policy: DeliveryPolicy, whole: Counters, budget: Budget) {
+  /** @param start of a new topic, or where one of the name was when it was forgotten */
+  constructor(spec: TopicSpec, start: Position, policy: DeliveryPolicy, whole: Counters, budget: Budget) {
     this.counters = new Counters(whole)
     this.ledger = new Ledger(budget)
     this.log = new Log(this.ledger)
     this.name = spec.name
     this.spec = spec
-    this.epoch = epoch
+    this.epoch = start.epoch
+    this.seq = start.seq
+    this.sealed = start.seq
     this.policy = policy
     this.contentType = spec.contentType
     this.#bounds = spec.history

@@ -67,6 +67,7 @@ function clientMetrics(registry: Registry, stats: () => ConnectionStats): void {
   gauge('hubline_users', 'Users with at least one client', () => stats().users)
   gauge('hubline_patterns', 'Patterns that clients are subscribed to', () => stats().patterns)
   gauge('hubline_topics', 'Topics in use', () => stats().topics)
+  gauge('hubline_positions', 'Positions of topics that nobody uses any more', () => stats().positions)
   gauge('hubline_subscriptions', 'Clients on topics', () => stats().subscriptions)
   gauge('hubline_subscriptions_behind', 'Subscriptions that are behind', () => stats().behind)
   gauge('hubline_pending_messages', 'Messages that wait, once per subscription', () => stats().pending)

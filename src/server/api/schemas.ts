@@ -99,6 +99,7 @@ export const connectionStats = z.object({
   clientsTotal: count,
   users: count,
   patterns: count,
+  positions: count,
   topics: count,
   subscriptions: count,
   behind: count,

@@ -126,7 +126,7 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
 
   function afterOf(subscriber: SubscriberRequest, topic: TopicName): Position | 'oldest' | undefined {
     const resumes = subscriber.lastEvent !== undefined || subscriber.since.size > 0
-    return resumes ? startOf(subscriber, topic, hub.getTopic(topic)?.position.epoch) : undefined
+    return resumes ? startOf(subscriber, topic, hub.positionOf(topic)?.epoch) : undefined
   }
 
   function openSocket(webSocket: WebSocket, request: FastifyRequest): void {
