@@ -27,6 +27,8 @@ export class Acks implements Unconfirmed {
   since = 0
   tries = 0
   stuck = false
+  /** A gap alone is not told before this time. */
+  tellAt = 0
   /** The last message that was ever sent, or is being sent: nobody can confirm more. */
   last: Seq
   /** The last message that was confirmed. */

@@ -1,5 +1,6 @@
 import type { Circuit, Client, CloseReason } from './connection.ts'
 import type { ClientId, Seq } from './ids.ts'
+import type { Gap } from './message.ts'
 import type { Outbox } from './outbox.ts'
 import type { PatternOrder } from './pattern-index.ts'
 import type { TopicPattern } from './patterns.ts'
@@ -12,6 +13,7 @@ export interface BackEdge {
   send(client: Registration, frame: Uint8Array): boolean
   confirmed(client: Registration, topic: string, seq: Seq): number
   failed(client: Registration, topic: string, seq: Seq): boolean
+  untold(client: Registration, gap: Gap): void
   close(client: Registration, reason: CloseReason): void
 }
 
@@ -88,6 +90,10 @@ export class Registration implements Client {
 
   failed(topic: string, seq: Seq): boolean {
     return this.#back.failed(this, topic, seq)
+  }
+
+  untold(gap: Gap): void {
+    this.#back.untold(this, gap)
   }
 
   close(reason: CloseReason): void {

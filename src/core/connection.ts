@@ -1,5 +1,5 @@
 import type { ClientId, Seq } from './ids.ts'
-import type { Codec } from './message.ts'
+import type { Codec, Gap } from './message.ts'
 import type { Parcel } from './parcel.ts'
 
 /**
@@ -76,6 +76,11 @@ export interface Client extends Disposable {
    * topic was taken after it as well, so the connection must forget those. false: it is lost, and counted; go on. Never from inside `write`.
    */
   failed(topic: string, seq: Seq): boolean
+  /**
+   * The receiver did not take this notice of a loss. It is told again, together with what is lost meanwhile: before the next message of the
+   * topic, or 30 s later. Never from inside `write`.
+   */
+  untold(gap: Gap): void
   /** The peer has gone, or must go: ends this registration, not one that took over the same id since. */
   close(reason: CloseReason): void
 }

@@ -410,7 +410,7 @@ export class Delivery {
     for (const link of outbox.links.values()) {
       if (lane !== undefined && link.topic.lane !== lane) continue
       if (link.behind || link.holding) this.#pull(link, now)
-      else if (link.gapCount !== 0) this.tellGap(link)
+      else if (link.tells(now)) this.tellGap(link)
       if (!outbox.more) continue
       outbox.links.delete(link.topic.name)
       outbox.links.set(link.topic.name, link)

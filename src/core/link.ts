@@ -11,6 +11,9 @@ import { MAX_KEYS, MAX_NEWEST_BYTES, type Topic } from './topic.ts'
 import type { Priority } from './topics.ts'
 import { WireClock } from './wire-clock.ts'
 
+/** A notice that the receiver did not take is told again after so long, unless a message follows sooner, in ms. */
+const RETELL_MS = 30_000
+
 /**
  * One client on one topic. Live: it gets each batch as it is sealed. Behind: it costs the fan-out nothing and reads the
  * topic's log (or its newest values, or its own `held` list) after its cursor when there is room again.
@@ -264,6 +267,18 @@ export class Link implements PolicyLink {
     this.gapFrom = Math.min(this.gapFrom, from)
     this.gapTo = Math.max(this.gapTo, to)
     this.gapCount = count === null || this.gapCount === null ? null : this.gapCount + count
+  }
+
+  /** The receiver did not take this notice, which is older than the gap that it becomes part of again. */
+  retell({ from, to, count, reason }: Gap, now: number): void {
+    this.noteGap(from, to, count, reason)
+    this.gapReason = reason
+    if (this.acks !== undefined) this.acks.tellAt = now + RETELL_MS
+  }
+
+  /** Is there a gap to tell, though no message follows? */
+  tells(now: number): boolean {
+    return this.gapCount !== 0 && now >= (this.acks?.tellAt ?? 0)
   }
 
   takeGap(): Gap {

@@ -74,6 +74,10 @@ export class ConnectionManager {
     confirmed: (client, topic, seq) => this.#confirmed(client, topic, seq, false),
     failed: ({ outbox }, topic, seq) =>
       outbox.links.get(topic as TopicName)?.fail(seq, this.#options.scheduler.now()) ?? false,
+    untold: ({ outbox }, gap) => {
+      outbox.links.get(gap.topic)?.retell(gap, this.#options.scheduler.now())
+      this.#delivery.sweeper.watch(outbox)
+    },
     close: (client, reason) => {
       if (this.#clients.get(client.id) === client) this.unregisterClient(client.id, reason)
     },
@@ -292,9 +296,7 @@ export class ConnectionManager {
    */
   subscribePattern(id: string, pattern: string, options: SubscribeOptions = {}): PatternSubscription {
     this.#checkOpen()
-    const client = this.#client(id)
-    const parsed = parsePattern(pattern)
-    return this.events.together(() => this.#membership.subscribePattern(client, parsed, options))
+    return this.#membership.subscribePattern(this.#client(id), parsePattern(pattern), options)
   }
 
   /** False: the client or the order is not there. */

@@ -185,6 +185,8 @@ export class Membership {
       if (this.topics.get(topic.name) !== topic) continue
       if (spec === undefined) {
         this.#end(topic)
+        // One that is known again is another topic.
+        this.positions.take(topic.name)
         continue
       }
       topic.spec = spec
@@ -310,12 +312,14 @@ export class Membership {
   // ---- by pattern
 
   subscribePattern(client: Registration, pattern: TopicPattern, options: SubscribeOptions): PatternSubscription {
+    this.#revive(pattern, options.after)
+    // The topic is told to whoever has a pattern for it: a handler may have ended the client.
+    if (this.#owner.clients.get(client.id) !== client) throw notConnected(client.id)
     const { maxPatternsPerClient: most, maxTopicsPerPattern } = this.#owner.limits
     const known = client.patterns?.get(pattern)
     if (known) return { pattern, topics: known.topics }
     if ((client.patterns?.size ?? 0) >= most) throw this.#tooMany('maxPatternsPerClient', 'patterns of one client')
     const isMatch = matcherOf(pattern)
-    this.#revive(pattern, options.after)
     const found: Topic[] = []
     for (const [name, topic] of this.topics) {
       if (!isMatch(name) || client.outbox.links.has(name)) continue

@@ -47,7 +47,11 @@ export class HubCounters extends Counters {
 export function connectionStats(
   clients: ReadonlyMap<string, Registration>,
   topics: ReadonlyMap<string, Topic>,
-  { users, patterns, positions }: Pick<ConnectionStats, 'users' | 'patterns'> & { readonly positions: Pick<Positions, 'size' | 'bytes'> },
+  {
+    users,
+    patterns,
+    positions,
+  }: Pick<ConnectionStats, 'users' | 'patterns'> & { readonly positions: Pick<Positions, 'size' | 'bytes'> },
   counters: HubCounters,
   keptBytes: number,
   uptimeMs: number,

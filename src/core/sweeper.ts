@@ -94,15 +94,17 @@ export class Sweeper {
   #look(outbox: Outbox, now: number): void {
     outbox.sample(now)
     let measured = false
+    let tells = false
     for (const link of outbox.links.values()) {
       if (link.behind) this.#delivery.bound(link)
       if (link.wakeAt <= now) this.#wake(link, now)
       measured ||= link.terms.measure === 'wire'
+      tells ||= link.tells(now)
     }
     // The last link that asked for it has left, or has another policy.
     if (!measured) outbox.wire = undefined
     if (outbox.behind > 0 && outbox.links.size > 1) this.#shed(outbox)
-    if (outbox.writable && outbox.untold > 0) this.#delivery.wake(outbox)
+    if (outbox.writable && tells) this.#delivery.wake(outbox)
   }
 
   /** A policy that throws is a fault of its author; it must not end the timer, and with it the process. */

@@ -64,7 +64,14 @@ export class MockAnswers {
   }
 
   stats(): ReturnType<HubApi['getConnectionStats']> {
-    return connectionStats(new Map(), new Map(), { users: 0, patterns: 0, positions: { size: 0, bytes: 0 } }, new HubCounters(), 0, 0)
+    return connectionStats(
+      new Map(),
+      new Map(),
+      { users: 0, patterns: 0, positions: { size: 0, bytes: 0 } },
+      new HubCounters(),
+      0,
+      0,
+    )
   }
 
   metrics(): ReturnType<HubApi['getMetrics']> {

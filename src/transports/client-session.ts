@@ -1,6 +1,7 @@
 import type { RawData, WebSocket } from 'ws'
 import type { Client, CloseReason } from '../core/connection.ts'
 import { type ClientId, parseClientId } from '../core/ids.ts'
+import type { Gap } from '../core/message.ts'
 import { notToName } from '../core/refusals.ts'
 import type { Session } from '../core/sessions.ts'
 import { commandLines, DISCONNECTS, type Disconnect, ERRORS, errorReply, resultReply } from '../wire/client-protocol.ts'
@@ -37,17 +38,14 @@ type Connect = Extract<Command, { method: 'connect' }>
 export class ClientSession implements Client {
   readonly id: ClientId
   readonly #context: SessionContext
-  /** Until it is a client. */
   #opening: Opening | undefined
   readonly #webSocket: WebSocket
   readonly #connection: NodeSocket
   /** What a close for `protocol` says, where that is known more exactly. */
   #misdeed: Disconnect | undefined
-  /** Until it says connect. */
   #stale: NodeJS.Timeout | undefined
   readonly #queue: CommandQueue
   #connecting = false
-  /** Bytes of what it was told so far. */
   #replied = 0
   #client: Client | undefined
   #topics: ClientTopics | undefined
@@ -88,6 +86,10 @@ export class ClientSession implements Client {
 
   failed(topic: string, seq: number): boolean {
     return this.#client?.failed(topic, seq) ?? false
+  }
+
+  untold(gap: Gap): void {
+    this.#client?.untold(gap)
   }
 
   close(reason: CloseReason): void {
@@ -263,7 +265,6 @@ export class ClientSession implements Client {
 
   // ---- outbound
 
-  /** Of no use where it has to wait. */
   hint(frame: Uint8Array): void {
     if (this.#connection.writable) this.send(frame)
   }

@@ -62,6 +62,11 @@ export const envelopeCodec: Codec = {
   concat: (frames, bytes) => Buffer.concat(frames, bytes),
 }
 
+/** The notice in an envelope that `envelopeCodec.gap` made. */
+export function gapOf({ payload }: Envelope): Gap {
+  return JSON.parse(decoder.decode(payload)) as Gap
+}
+
 /** Epochs are unique, so this is too, over all topics. */
 export function messageId(epoch: string, seq: number): string {
   return `${epoch}-${seq}`

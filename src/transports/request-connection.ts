@@ -7,10 +7,9 @@ import { circuitOpen } from '../core/refusals.ts'
 import type { Scheduler } from '../core/scheduler.ts'
 import { backoffMs, type RetryRules } from './backoff.ts'
 import { type BreakerRules, CircuitBreaker } from './circuit-breaker.ts'
-import { type Attempt, type Envelope, envelopeCodec, envelopes, type Outcome } from './envelope.ts'
+import { type Attempt, type Envelope, envelopeCodec, envelopes, gapOf, type Outcome } from './envelope.ts'
 import type { Bound } from './transport.ts'
 
-/** What a connection of requests counts. See Operation. */
 export interface RequestMeter {
   begin(): void
   end(ms: number, error?: HubError['code']): void
@@ -19,7 +18,6 @@ export interface RequestMeter {
 
 export interface RequestConnectionOptions {
   readonly protocol: string
-  /** The receiver, for people to read. */
   readonly address: string
   readonly attempt: Attempt
   readonly retry: RetryRules
@@ -63,7 +61,6 @@ export class RequestConnection implements Bound {
   #running = false
   /** Of the attempts: why the breaker opened. */
   #why: string | undefined
-  /** Until the breaker has cooled down. */
   #cooling: Disposable | undefined
   /** Ends the wait or the attempt that is under way. */
   #interrupt: AbortController | undefined
@@ -162,8 +159,10 @@ export class RequestConnection implements Bound {
     else this.#tell(item.envelope, error)
   }
 
-  /** A topic's message has arrived, or has been given up. */
-  #tell({ kind, topic, seq }: Envelope, error: HubError | undefined): void {
+  /** A topic's message, or the notice of a loss, has arrived or has been given up. */
+  #tell(envelope: Envelope, error: HubError | undefined): void {
+    const { kind, topic, seq } = envelope
+    if (kind === 'gap' && error !== undefined) this.#client?.untold(gapOf(envelope))
     if (kind !== 'message') return
     if (error === undefined) this.#client?.confirmed(topic!, seq!)
     else if (this.#client?.failed(topic!, seq!)) {

@@ -15,6 +15,7 @@ import { rateLimit } from '../../src/policies/rate-limit.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
 import { runs } from '../property-runs.ts'
+import { expectPositionsAlone } from '../positions-alone.ts'
 
 const POLICIES: readonly DeliveryPolicy[] = [
   bestEffort,
@@ -290,7 +291,7 @@ describe('order and accounting, whatever happens (I1, I2, I4, I6)', () => {
           world.hub.events.removeAllListeners()
           for (const id of CLIENTS) world.hub.unregisterClient(id)
           world.scheduler.advance(120_000)
-          expect(world.hub.getConnectionStats().keptBytes).toBe(0)
+          expectPositionsAlone(world.hub)
         },
       ),
       runs(500),

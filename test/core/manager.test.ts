@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { HubError } from '../../src/core/errors.ts'
 import type { Message } from '../../src/core/message.ts'
 import type { DeliveryPolicy } from '../../src/core/policy.ts'
+import { POSITION_MS } from '../../src/core/positions.ts'
 import { createHub, type HubOptions } from '../../src/hub.ts'
 import { openTopics } from '../../src/open-topics.ts'
 import { bestEffort } from '../../src/policies/best-effort.ts'
@@ -841,10 +842,12 @@ describe('resuming after a position', () => {
     expect(hub.getTopic('a')).toBeNull()
   })
 
-  it('starts a new epoch when a topic was forgotten, so that an old position cannot fit by chance', () => {
+  it('starts a new epoch when its position was forgotten, so that an old position cannot fit by chance', () => {
     const { publish, scheduler } = setUp()
     const before = publish('a').position
     scheduler.advance(120_000)
+    expect(publish('a').position).toEqual({ epoch: before.epoch, seq: 2 })
+    scheduler.advance(120_000 + POSITION_MS)
     const after = publish('a').position
     expect(after.seq).toBe(1)
     expect(after.epoch).not.toBe(before.epoch)

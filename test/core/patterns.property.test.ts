@@ -9,6 +9,7 @@ import { createHub } from '../../src/hub.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
 import { runs } from '../property-runs.ts'
+import { expectPositionsAlone } from '../positions-alone.ts'
 
 const TOPICS = ['a', 'a/b', 'a/c', 'b/c', 'a/b/c']
 const PATTERNS = ['*', '**', 'a/*', '*/c', 'a/**', 'a/b', '*/*', '*/b/*']
@@ -152,8 +153,9 @@ class World {
     this.hub.events.removeAllListeners()
     for (const [id] of CLIENTS) this.hub.unregisterClient(id)
     this.clock.advance(130_000)
-    const nothing = { topics: 0, subscriptions: 0, patterns: 0, clients: 0, keptBytes: 0, pending: 0 }
+    const nothing = { topics: 0, subscriptions: 0, patterns: 0, clients: 0, pending: 0 }
     expect(this.hub.getConnectionStats()).toMatchObject(nothing)
+    expectPositionsAlone(this.hub)
     expect(this.clock.timers).toBe(1)
     expect(this.faults).toEqual([])
   }

@@ -4,7 +4,6 @@ import type { Position, TopicName } from '../../src/core/ids.ts'
 import type { HubLimits } from '../../src/core/limits.ts'
 import { POSITION_MS } from '../../src/core/positions.ts'
 import { createHub, type Hub } from '../../src/hub.ts'
-import { openTopics } from '../../src/open-topics.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
 import { runs } from '../property-runs.ts'
@@ -118,22 +117,6 @@ describe('a position outlives the history of its topic', () => {
     away()
     scheduler.advance(POSITION_MS - 60_000)
     expect(hub.positionOf('a')?.seq).toBe(2)
-  })
-
-  it('a rule that is taken away and comes back goes on with the same life', () => {
-    let known = true
-    const open = openTopics()
-    const resolve = (name: string) => {
-      if (known) return open.resolve(name)
-      throw new Error('unknown')
-    }
-    hub = createHub({ scheduler, topics: { resolve } })
-    publish('a', 2)
-    const position = hub.positionOf('a')!
-    known = false
-    hub.refreshTopics()
-    known = true
-    expect(join('a', position).recovered).toBe(true)
   })
 })
 

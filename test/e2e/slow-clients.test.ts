@@ -219,7 +219,9 @@ describe.skipIf(!wire)('a stalled client, by the wire', () => {
     expect(new Set([...ended.values()].map(({ reason }) => reason))).toEqual(new Set(['slow']))
     expect(most).toBeLessThanOrEqual(200 * 1.1 * MIB)
     const stats = server.hub.getConnectionStats()
-    expect(stats).toMatchObject({ clients: 0, subscriptions: 0, queuedBytes: 0, keptBytes: 0, pending: 0 })
+    expect(stats).toMatchObject({ clients: 0, subscriptions: 0, queuedBytes: 0, pending: 0 })
+    // The position of the topic, if it is over already.
+    expect(stats.keptBytes).toBeLessThan(1000)
     await until(() => tcpStates(port).every(state => state !== FIN_WAIT_1))
     const metrics = await (await fetch(`${server.url}/metrics`)).text()
     expect(metrics).toContain('hubline_disconnects_total{reason="slow"} 200')
