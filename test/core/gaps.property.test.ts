@@ -13,6 +13,7 @@ import { FakeConnection, fakeCodec } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
 import { clientCodec } from '../../src/transports/client-codec.ts'
 import { httpCodecs } from '../../src/transports/codecs.ts'
+import type { Outcome } from '../../src/transports/envelope.ts'
 import { SseReader } from '../../src/wire/sse-reader.ts'
 import { runs } from '../property-runs.ts'
 import { FAILS, OK, REFUSES, ScriptedReceiver } from '../transports/scripted-receiver.ts'
@@ -108,6 +109,37 @@ const PROTOCOLS: Record<string, { codec: Codec; read: (bytes: Buffer) => Heard[]
   },
 }
 
+type Step = typeof step extends fc.Arbitrary<infer T> ? T : never
+
+function play(
+  steps: readonly Step[],
+  publish: (key: string) => void,
+  scheduler: ManualScheduler,
+  read: () => void,
+): void {
+  for (const each of steps) {
+    if (each.do === 'publish') for (let n = 0; n < each.count; n++) publish(`${each.key}`)
+    else if (each.do === 'wait') scheduler.advance(each.ms)
+    else read()
+    scheduler.settle()
+  }
+}
+
+async function playOn(url: ScriptedReceiver, steps: readonly Step[], publish: (key: string) => void): Promise<void> {
+  for (const each of steps) {
+    if (each.do === 'publish') for (let n = 0; n < each.count; n++) publish(`${each.key}`)
+    await url.run(each.do === 'wait' ? each.ms % 1000 : 1)
+  }
+}
+
+/** What the receiver of requests took: those that the script answered with ok. */
+function heardBy({ made }: ScriptedReceiver, answers: readonly Outcome[], scripted: number): Heard[] {
+  const taken = made.filter((_, n) => n >= scripted || (answers[n] ?? OK).kind === 'ok')
+  return taken.map(({ envelope: { kind, seq, payload } }) =>
+    kind === 'message' ? seq! : (JSON.parse(Buffer.from(payload).toString()) as Gap),
+  )
+}
+
 describe.each(Object.entries(PROTOCOLS))('%s', (_name, { codec, read }) => {
   it('tells what was lost: exactly, or as a span that covers it, also after the end of a life', () => {
     fc.assert(
@@ -143,15 +175,10 @@ describe.each(Object.entries(PROTOCOLS))('%s', (_name, { codec, read }) => {
             client.drained()
             scheduler.settle()
           }
-          for (const each of steps) {
-            if (each.do === 'publish') for (let n = 0; n < each.count; n++) publish(`${each.key}`)
-            else if (each.do === 'wait') scheduler.advance(each.ms)
-            else {
-              drain()
-              full = true
-            }
-            scheduler.settle()
-          }
+          play(steps, publish, scheduler, () => {
+            drain()
+            full = true
+          })
           for (let n = 0; n < 3; n++) {
             drain()
             scheduler.advance(2000)
@@ -176,7 +203,6 @@ describe('requests', () => {
         async (policy, elsewhere, answers, steps) => {
           const url = new ScriptedReceiver({ topics: [], retry: { retries: 1 }, breaker: { failures: 1000 } })
           url.open()
-          const heard: Heard[] = []
           url.answers = [...answers]
           const publish = (key: string) => url.hub.routeData(TOPIC, Buffer.from('1'), { key })
           publish('k')
@@ -184,24 +210,13 @@ describe('requests', () => {
           const after = elsewhere ? { epoch: 'other', seq: 3 } : undefined
           url.hub.subscribe('url', TOPIC, { policy, after })
           const base = elsewhere ? 0 : 1
-          for (const each of steps) {
-            if (each.do === 'publish') for (let n = 0; n < each.count; n++) publish(`${each.key}`)
-            await url.run(each.do === 'wait' ? each.ms % 1000 : 1)
-          }
+          await playOn(url, steps, publish)
           await url.run(5000)
           // The receiver is well again. A notice comes without a message, in a while.
           const scripted = url.made.length
           url.answers = []
           await url.run(40_000)
-          for (const { envelope, outcome } of url.made.map((each, n) => ({
-            ...each,
-            outcome: n < scripted ? (answers[n] ?? OK) : OK,
-          }))) {
-            if (outcome.kind !== 'ok') continue
-            if (envelope.kind === 'message') heard.push(envelope.seq!)
-            else heard.push(JSON.parse(Buffer.from(envelope.payload).toString()))
-          }
-          expectAccountedFor(heard, base, url.hub.positionOf(TOPIC)!.seq)
+          expectAccountedFor(heardBy(url, answers, scripted), base, url.hub.positionOf(TOPIC)!.seq)
           await url.hub.close()
         },
       ),

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { Position, TopicName } from '../../src/core/ids.ts'
 import type { HubLimits } from '../../src/core/limits.ts'
+import type { Gap } from '../../src/core/message.ts'
 import { POSITION_MS } from '../../src/core/positions.ts'
 import { createHub, type Hub } from '../../src/hub.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
@@ -175,76 +176,81 @@ describe('whoever comes back', () => {
     { weight: 3, arbitrary: fc.record({ do: fc.constant('go' as const), topic: fc.nat(2) }) },
     {
       weight: 3,
-      arbitrary: fc.record({ do: fc.constant('wait' as const), ms: fc.constantFrom(1000, 62_000, 130_000, POSITION_MS) }),
+      arbitrary: fc.record({
+        do: fc.constant('wait' as const),
+        ms: fc.constantFrom(1000, 62_000, 130_000, POSITION_MS),
+      }),
     },
   )
 
   /** A reader of one topic: where it is, by all that it was told. */
-  interface Reader {
+  class Reader {
+    readonly topic: TopicName
     position: Position | undefined
-    /** Of another life of the topic: what it missed is unknown. */
-    elsewhere: boolean
-    here: ReturnType<typeof join> | undefined
-    /** When it came: how much of what it received was told before. */
-    read: number
+    /** Its position is of another life of the topic: what it missed is unknown. */
+    #elsewhere = false
+    #here: ReturnType<typeof join> | undefined
+    #read = 0
+
+    constructor(topic: number) {
+      this.topic = `t/${topic}` as TopicName
+    }
+
+    come(pattern: boolean): void {
+      if (this.#here) return
+      this.#elsewhere = this.position !== undefined && this.position.epoch !== hub.positionOf(this.topic)?.epoch
+      // Who has no position yet begins now.
+      this.#here = join(pattern && this.position ? 't/*' : this.topic, this.position)
+      this.#read = 0
+      this.position ??= hub.positionOf(this.topic)
+    }
+
+    go(): void {
+      this.follow()
+      this.#here?.leave()
+      this.#here = undefined
+    }
+
+    follow(): void {
+      if (this.#here === undefined) return
+      const { received } = this.#here.connection
+      for (const each of received.slice(this.#read)) {
+        if (each.kind === 'gap' && each.gap.topic === this.topic) this.#missed(each.gap)
+        if (each.kind === 'message' && each.topic === this.topic) this.#got(each)
+      }
+      this.#read = received.length
+      const { seq } = hub.positionOf(this.topic) ?? { seq: 0 }
+      if (!this.#elsewhere && seq > 0) expect(this.position?.seq).toBe(seq)
+    }
+
+    #missed({ from, to, count }: Gap): void {
+      expect(this.#here!.recovered).toBe(false)
+      if (this.#elsewhere) expect([from, count]).toEqual([1, null])
+      else expect([from, count]).toEqual([this.position!.seq + 1, to - from + 1])
+      this.position = { epoch: hub.positionOf(this.topic)!.epoch, seq: to }
+      this.#elsewhere = false
+    }
+
+    #got({ epoch, seq }: Position): void {
+      const { position } = this
+      // A pattern's client may be there longer than a quiet topic's life.
+      if (position !== undefined && !this.#elsewhere) expect(seq).toBe(epoch === position.epoch ? position.seq + 1 : 1)
+      this.position = { epoch, seq }
+      this.#elsewhere = false
+    }
   }
 
   it('has each message, or was told of its loss: all of it exactly, but after the end of a life', () => {
     const play = (steps: readonly (typeof step extends fc.Arbitrary<infer T> ? T : never)[]): void => {
       start({ maxTopics: 6 })
-      const readers: Reader[] = [0, 1, 2].map(() => ({ position: undefined, elsewhere: false, here: undefined, read: 0 }))
-      const name = (topic: number) => `t/${topic}` as TopicName
-      const follow = (topic: number): void => {
-        const reader = readers[topic]!
-        const { received } = reader.here!.connection
-        let lost = 0
-        for (const each of received.slice(reader.read)) {
-          if (each.kind === 'gap') {
-            if (each.gap.topic !== name(topic)) continue
-            const { from, to, count } = each.gap
-            if (reader.elsewhere) expect([from, count]).toEqual([1, null])
-            else expect([from, count]).toEqual([reader.position!.seq + 1, to - from + 1])
-            lost += count ?? 1
-            reader.position = { epoch: hub.positionOf(name(topic))!.epoch, seq: to }
-            reader.elsewhere = false
-          }
-          if (each.kind !== 'message' || each.topic !== name(topic)) continue
-          if (reader.position !== undefined && !reader.elsewhere) {
-            // A pattern's client may be there longer than a quiet topic's life.
-            const ended = each.epoch !== reader.position.epoch
-            expect(each.seq).toBe(ended ? 1 : reader.position.seq + 1)
-          }
-          reader.position = { epoch: each.epoch, seq: each.seq }
-          reader.elsewhere = false
-        }
-        reader.read = received.length
-        if (reader.here!.recovered) expect(lost).toBe(0)
-      }
+      const readers = [0, 1, 2].map(topic => new Reader(topic))
       for (const each of steps) {
-        if (each.do === 'publish') publish(name(each.topic), each.count)
-        else if (each.do === 'wait') scheduler.advance(each.ms)
-        else if (each.do === 'go') {
-          const reader = readers[each.topic]!
-          if (reader.here) follow(each.topic)
-          reader.here?.leave()
-          reader.here = undefined
-        } else {
-          const reader = readers[each.topic]!
-          if (reader.here) continue
-          // Who has no position yet begins now.
-          const now = hub.positionOf(name(each.topic))?.epoch
-          reader.elsewhere = reader.position !== undefined && reader.position.epoch !== now
-          reader.here = join(each.pattern && reader.position ? 't/*' : name(each.topic), reader.position)
-          reader.read = 0
-          reader.position ??= hub.positionOf(name(each.topic))
-        }
+        if (each.do === 'wait') scheduler.advance(each.ms)
+        else if (each.do === 'publish') publish(readers[each.topic]!.topic, each.count)
+        else if (each.do === 'go') readers[each.topic]!.go()
+        else readers[each.topic]!.come(each.pattern)
         scheduler.settle()
-        for (const topic of [0, 1, 2]) if (readers[topic]!.here) follow(topic)
-        for (const topic of [0, 1, 2]) {
-          const reader = readers[topic]!
-          const { seq } = hub.positionOf(name(topic)) ?? { seq: 0 }
-          if (reader.here && !reader.elsewhere && seq > 0) expect(reader.position?.seq).toBe(seq)
-        }
+        for (const reader of readers) reader.follow()
       }
     }
     fc.assert(
