@@ -181,7 +181,7 @@ export class Membership {
   /** The registry has other rules: every topic in use takes its new spec; who may not be on it any more is off it. */
   refresh(): void {
     for (const topic of [...this.topics.values()]) {
-      const spec = this.#resolved(topic)
+      const spec = this.#resolved(topic.name, topic.spec)
       if (this.topics.get(topic.name) !== topic) continue
       if (spec === undefined) {
         this.#end(topic)
@@ -204,14 +204,14 @@ export class Membership {
     }
   }
 
-  /** Undefined: there is no such topic any more. A registry that fails has not said so: the topic stays as it is. */
-  #resolved({ name, spec }: Topic): TopicSpec | undefined {
+  /** Undefined: there is no such topic. A registry that fails has not said so: then `known` stands. */
+  #resolved(name: TopicName, known?: TopicSpec): TopicSpec | undefined {
     try {
       return this.#options.topics.resolve(name)
     } catch (error) {
       if (error instanceof HubError) return undefined
       this.#delivery.fault('topic registry', error)
-      return spec
+      return known
     }
   }
 

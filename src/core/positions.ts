@@ -76,8 +76,9 @@ export class Positions {
   /** See Topic.history: nothing is kept any more. */
   history(name: TopicName, { after }: HistoryOptions): History {
     const position = this.get(name)
-    if (position === undefined) return { position: { epoch: '', seq: 0 }, messages: [], recovered: false }
-    const found = after === undefined || after.epoch === position.epoch
+    const fromNothing = after?.epoch === '' && after.seq === 0
+    if (position === undefined) return { position: { epoch: '', seq: 0 }, messages: [], recovered: fromNothing }
+    const found = after === undefined || fromNothing || after.epoch === position.epoch
     return { position, messages: [], recovered: found && (after?.seq ?? 0) === position.seq }
   }
 

@@ -25,7 +25,8 @@ class Sink {
 }
 
 const scheduler = new ManualScheduler()
-const hub = createHub({ scheduler })
+// Positions of topics that ended are remembered, as many as there may be topics.
+const hub = createHub({ scheduler, limits: { maxTopics: 5000 } })
 
 /** A user on a topic of its own, on one that all share, and by a pattern that nobody else has; every other one leaves by itself. */
 function cycle(/** @type {number} */ number) {

@@ -14,8 +14,8 @@ import { priority } from '../../src/policies/priority.ts'
 import { rateLimit } from '../../src/policies/rate-limit.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
-import { runs } from '../property-runs.ts'
 import { expectPositionsAlone } from '../positions-alone.ts'
+import { runs } from '../property-runs.ts'
 
 const POLICIES: readonly DeliveryPolicy[] = [
   bestEffort,

@@ -8,8 +8,8 @@ import { DEFAULT_HISTORY, type Priority } from '../../src/core/topics.ts'
 import { createHub } from '../../src/hub.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
-import { runs } from '../property-runs.ts'
 import { expectPositionsAlone } from '../positions-alone.ts'
+import { runs } from '../property-runs.ts'
 
 const TOPICS = ['a', 'a/b', 'a/c', 'b/c', 'a/b/c']
 const PATTERNS = ['*', '**', 'a/*', '*/c', 'a/**', 'a/b', '*/*', '*/b/*']

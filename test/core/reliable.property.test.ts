@@ -14,9 +14,9 @@ import { rateLimit } from '../../src/policies/rate-limit.ts'
 import { reliable } from '../../src/policies/reliable.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
+import { expectPositionsAlone } from '../positions-alone.ts'
 import { runs } from '../property-runs.ts'
 import { Witness } from './witness.ts'
-import { expectPositionsAlone } from '../positions-alone.ts'
 
 const POLICIES: readonly DeliveryPolicy[] = [
   reliable({ ackMs: 100 }),

@@ -11,6 +11,7 @@ import { rateLimit } from '../../src/policies/rate-limit.ts'
 import { FakeConnection as Fake, type FakeConnectionOptions } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
 import { type Pace, PacedReader } from '../../src/testing/pace.ts'
+import { expectPositionsAlone } from '../positions-alone.ts'
 
 const KIB = 1024
 const MIB = 1024 * KIB
@@ -767,6 +768,8 @@ describe('bytes that the hub keeps in all', () => {
     expect(hub.getConnectionStats().keptBytes).toBeGreaterThan(0)
     for (const { id } of [...hub.getActiveClients()]) hub.unregisterClient(id, 'lost')
     scheduler.advance(120_000)
+    expectPositionsAlone(hub)
+    scheduler.advance(3_600_000)
     expect(hub.getConnectionStats().keptBytes).toBe(0)
     // The books agree: so much is free again that nobody has to go.
     const last = connect('last', { window: 0 }, ['u'])
