@@ -58,7 +58,7 @@ async function sends(peers, confirm) {
   const server = createServer()
   const webSockets = new WebSocketServer({ server, perMessageDeflate: false })
   webSockets.on('connection', (webSocket, { socket, url }) => {
-    const opening = { hub, clientId: url.slice(1), topics: [{ name: 'busy', options: { policy: bestEffort } }] }
+    const opening = { hub, clientId: url.slice(1), topics: [{ name: 'busy', options: { policy: bestEffort() } }] }
     webSocketTopic.open({ webSocket, socket }, opening)
   })
   await once(server.listen(0, '127.0.0.1'), 'listening')
@@ -120,7 +120,7 @@ class Sink {
  * given policy. Of CPU, not of time: other work on the machine does not count.
  */
 async function costOfDelivery(policy) {
-  const hub = createHub({ policy: bestEffort })
+  const hub = createHub({ policy: bestEffort() })
   const { codec } = new Sink()
   for (let i = 0; i < SUBSCRIBERS; i++) {
     hub.registerClient(`c${i}`, Object.assign(new Sink(), { codec }))
@@ -146,7 +146,7 @@ async function costOfDelivery(policy) {
 
 async function payingForReliable() {
   const runs = [
-    { name: 'best-effort', policy: bestEffort, costs: [] },
+    { name: 'best-effort', policy: bestEffort(), costs: [] },
     { name: 'reliable', policy: reliable(), costs: [] },
   ]
   for (let round = 0; round < COST_ROUNDS; round++) {

@@ -39,7 +39,7 @@ function timed(count, step) {
 
 /** A hub with so many users, all on one topic, and what each operation took. */
 async function measure(users) {
-  const hub = createHub({ policy: bestEffort, limits: LIMITS })
+  const hub = createHub({ policy: bestEffort(), limits: LIMITS })
   const session = Array.from({ length: users + SAMPLES }, (_, user) => ({ user: `user-${user}` }))
   const connect = (user, device) => hub.registerClient(id(user, device), new Sink(), { session: session[user] })
   for (let user = 0; user < users; user++) {
@@ -80,7 +80,7 @@ async function memory(users) {
     const { heapUsed, external } = process.memoryUsage()
     return heapUsed + external
   }
-  const hub = createHub({ policy: bestEffort, limits: LIMITS })
+  const hub = createHub({ policy: bestEffort(), limits: LIMITS })
   // Classes and the topic are there before.
   hub.registerClient('first', new Sink())
   hub.subscribe('first', 'news')

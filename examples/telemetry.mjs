@@ -9,7 +9,7 @@ import { FakeConnection } from 'hubline/testing'
 const SENSORS = 100
 const ROUNDS = 20
 
-const hub = createHub({ policy: latest })
+const hub = createHub({ policy: latest() })
 const fast = new FakeConnection()
 const slow = new FakeConnection({ window: 2000 })
 for (const [id, connection] of Object.entries({ fast, slow })) {

@@ -1,10 +1,14 @@
 import type { DeliveryPolicy } from '../core/policy.ts'
 
-/** What the client cannot take at once, it never gets. Costs nothing to keep. */
-export const bestEffort: DeliveryPolicy<undefined> = Object.freeze({
+const POLICY: DeliveryPolicy<undefined> = Object.freeze({
   name: 'best-effort',
   backlog: { kind: 'none' },
   open: () => undefined,
   admit: link => (link.writable ? 'send' : 'drop'),
   describe: () => ({ name: 'best-effort' }),
 } satisfies DeliveryPolicy<undefined>)
+
+/** A message that the client cannot take at once is dropped. Keeps nothing, so every call returns the same object. */
+export function bestEffort(): DeliveryPolicy<undefined> {
+  return POLICY
+}

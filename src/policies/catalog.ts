@@ -90,10 +90,10 @@ function parse(input: unknown, path: string): DeliveryPolicy {
   switch (name as PolicyName) {
     case 'best-effort':
       check('best-effort', input, path)
-      return bestEffort
+      return bestEffort()
     case 'latest':
       check('latest', input, path)
-      return latest
+      return latest()
     case 'buffered':
       return buffered(defined(check('buffered', input, path)))
     case 'drop-slow':

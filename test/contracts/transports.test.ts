@@ -37,7 +37,7 @@ for (const [kind, { contentType, payload, connect }] of Object.entries(kinds)) {
       hub: server.hub,
       contentType,
       payload,
-      policies: { patient: buffered({ bytes: 32 * 1024 * 1024 }), bestEffort },
+      policies: { patient: buffered({ bytes: 32 * 1024 * 1024 }), bestEffort: bestEffort() },
       connect: (topic: string, id: string) => connect(`${server.url}/topics/${topic}?client=${id}`, topic),
     })
     for (const { name, run } of transportContract(harness)) it(name, run)
@@ -49,7 +49,7 @@ describe('transport contract: client protocol', () => {
     hub: server.hub,
     contentType: 'application/json',
     payload: json,
-    policies: { patient: buffered({ bytes: 32 * 1024 * 1024 }), bestEffort },
+    policies: { patient: buffered({ bytes: 32 * 1024 * 1024 }), bestEffort: bestEffort() },
     connect: (topic: string, id: string) =>
       clientProtocolPeer(`${server.url}/connection/websocket?client=${id}`, topic),
   })

@@ -181,7 +181,7 @@ describe('confirmed is delivered', () => {
   })
 
   it('where nothing waits for it, it settles nothing and says so; the future is invalid there too', () => {
-    const { join, publish, ack, account } = setUp(bestEffort)
+    const { join, publish, ack, account } = setUp(bestEffort())
     join()
     publish(3)
     expect(ack(3)).toBe(0)
@@ -222,7 +222,7 @@ describe('confirmed is delivered', () => {
   })
 
   it('two topics of one client, of which one waits', () => {
-    const { hub, join, publish, ack, account, atRest } = setUp(bestEffort)
+    const { hub, join, publish, ack, account, atRest } = setUp(bestEffort())
     hub.setDeliveryPolicy('t', reliable({ ackMs: 1000 }))
     join()
     hub.subscribe('one', 'u')
@@ -672,11 +672,11 @@ describe('the end of a link with unconfirmed messages', () => {
 
 describe('a policy that changes', () => {
   it('from reliable: what was sent counts as delivered, and nothing of it is sent again', () => {
-    const { hub, join, publish, account, advance, atRest, check } = setUp(bestEffort)
+    const { hub, join, publish, account, advance, atRest, check } = setUp(bestEffort())
     hub.setDeliveryPolicy('t', reliable({ ackMs: 1000 }))
     const one = join()
     publish(3)
-    hub.setDeliveryPolicy('t', bestEffort)
+    hub.setDeliveryPolicy('t', bestEffort())
     check()
     expect(account()).toEqual([3, 0, 0, 0])
     advance(5000)
@@ -685,7 +685,7 @@ describe('a policy that changes', () => {
   })
 
   it('to reliable: what was sent before is done, what comes is waited for', () => {
-    const { hub, join, publish, ack, account, atRest } = setUp(bestEffort)
+    const { hub, join, publish, ack, account, atRest } = setUp(bestEffort())
     join()
     publish(3)
     hub.setDeliveryPolicy('t', reliable())
@@ -700,7 +700,7 @@ describe('a policy that changes', () => {
   })
 
   it('to reliable, what was sent before is not in its window', () => {
-    const { hub, join, large, publish, account } = setUp(bestEffort)
+    const { hub, join, large, publish, account } = setUp(bestEffort())
     join()
     large(3)
     hub.setDeliveryPolicy('t', reliable({ bytes: 10, window: 2 }))
@@ -729,7 +729,7 @@ describe('a policy that changes', () => {
       scheduler.settle()
     }
     expect(confirmable()).toBe(5)
-    hub.setDeliveryPolicy('t', bestEffort)
+    hub.setDeliveryPolicy('t', bestEffort())
     hub.routeData('t', new Uint8Array(1))
     // A subscription seals.
     join('two')
@@ -743,7 +743,7 @@ describe('a policy that changes', () => {
   })
 
   it('to reliable inside of the very write: the message is waited for, and can be confirmed', () => {
-    const { hub, join, publish, account, ack, atRest } = setUp(bestEffort)
+    const { hub, join, publish, account, ack, atRest } = setUp(bestEffort())
     const one = join()
     const write = one.write.bind(one)
     one.write = (frame, more) => {
@@ -757,7 +757,7 @@ describe('a policy that changes', () => {
   })
 
   it('to and from reliable while messages are in the outbox', () => {
-    const { hub, scheduler, join, account, check } = setUp(bestEffort)
+    const { hub, scheduler, join, account, check } = setUp(bestEffort())
     join()
     const queue = (): void => {
       hub.routeData('t', new Uint8Array(1))
@@ -773,14 +773,14 @@ describe('a policy that changes', () => {
     check()
     expect(account()).toEqual([0, 0, 1, 1])
     queue()
-    hub.setDeliveryPolicy('t', bestEffort)
+    hub.setDeliveryPolicy('t', bestEffort())
     check()
     scheduler.settle()
     expect(account()).toEqual([2, 0, 0, 0])
   })
 
   const successors: [string, DeliveryPolicy][] = [
-    ['best-effort', bestEffort],
+    ['best-effort', bestEffort()],
     ['buffered', buffered()],
     ['drop-oldest', buffered({ messages: 50, overflow: 'drop-oldest' })],
     ['drop-newest', buffered({ messages: 50, overflow: 'drop-newest' })],
@@ -855,7 +855,7 @@ describe('a policy that changes', () => {
     advance(10)
     one.read()
     advance(1000)
-    hub.setDeliveryPolicy('t', latest)
+    hub.setDeliveryPolicy('t', latest())
     check()
     for (let i = 0; i < 10; i++) {
       one.read()
@@ -896,11 +896,11 @@ describe('a policy that changes', () => {
 
 describe('a connection that confirms, under a policy that does not ask', () => {
   const policies: [string, DeliveryPolicy][] = [
-    ['best-effort', bestEffort],
+    ['best-effort', bestEffort()],
     ['buffered', buffered()],
     ['drop-slow', dropSlow()],
-    ['latest', latest],
-    ['a rate limit', rateLimit({ messages: 1000 }, bestEffort)],
+    ['latest', latest()],
+    ['a rate limit', rateLimit({ messages: 1000 }, bestEffort())],
   ]
   it.each(policies)('%s: taken is not delivered; confirmed is', (_, policy) => {
     const { join, publish, account, advance, atRest } = setUp(policy)
@@ -936,7 +936,7 @@ describe('a connection that confirms, under a policy that does not ask', () => {
   })
 
   it('of what it never had it can say nothing', () => {
-    const { join, publish, account, check } = setUp(bestEffort)
+    const { join, publish, account, check } = setUp(bestEffort())
     const one = join('one', { confirms: true })
     publish(2)
     for (const seq of [0, 3, Number.NaN]) expect(one.client!.failed('t', seq)).toBe(false)

@@ -152,7 +152,7 @@ export class FanOut {
     const { topics, clients, shared = false, stalled = 0, codecs = 1, sizes, repeat = 1, ticks } = scenario
     // Stalled clients shall stay: none of them is due within a scenario.
     const policies = {
-      'best-effort': bestEffort,
+      'best-effort': bestEffort(),
       buffered: buffered(),
       'drop-slow': dropSlow({ timeoutMs: 3_600_000 }),
     }

@@ -212,7 +212,7 @@ describe('the seam of what is kept and what is live', () => {
       this.leave()
       this.#connection = new FakeConnection()
       this.#connection.client = hub.registerClient('c', this.#connection)
-      if (pattern) hub.subscribePattern('c', '**', { policy: bestEffort })
+      if (pattern) hub.subscribePattern('c', '**', { policy: bestEffort() })
       const kept = hub.history(name, { after })
       const { recovered, position } = hub.subscribe('c', name, { after })
       const found = after !== undefined && after.epoch === position.epoch

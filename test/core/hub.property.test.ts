@@ -18,21 +18,21 @@ import { expectPositionsAlone } from '../positions-alone.ts'
 import { runs } from '../property-runs.ts'
 
 const POLICIES: readonly DeliveryPolicy[] = [
-  bestEffort,
-  latest,
+  bestEffort(),
+  latest(),
   buffered(),
   buffered({ bytes: 40, overflow: 'drop-oldest' }),
   buffered({ messages: 3, overflow: 'drop-newest' }),
   buffered({ bytes: 60, overflow: 'close' }),
   dropSlow({ timeoutMs: 100 }),
   dropSlow({ timeoutMs: 100, measure: 'wire', floorRate: 1000 }),
-  rateLimit({ messages: 20, burst: 0.1 }, bestEffort),
-  rateLimit({ messages: 50, burst: 0.2 }, latest),
+  rateLimit({ messages: 20, burst: 0.1 }, bestEffort()),
+  rateLimit({ messages: 50, burst: 0.2 }, latest()),
   rateLimit({ messages: 30, burst: 0.1 }, buffered({ messages: 4, overflow: 'drop-newest' })),
   rateLimit({ messages: 50, burst: 0.2 }, buffered({ messages: 5, overflow: 'drop-oldest' })),
   priority({ socketBytes: 60 }),
-  priority({ socketBytes: 60 }, bestEffort),
-  priority({ socketBytes: 200 }, latest),
+  priority({ socketBytes: 60 }, bestEffort()),
+  priority({ socketBytes: 200 }, latest()),
   priority({ socketBytes: 60 }, buffered({ messages: 3, overflow: 'drop-newest' })),
 ]
 const TOPICS = ['a', 'b', 'c/d']

@@ -201,7 +201,7 @@ describe('membership (I2)', () => {
     const { scheduler, hub, connect, publish } = setUp()
     const one = connect('one')
     hub.subscribe('one', 'a')
-    hub.subscribe('one', '/a', { policy: bestEffort })
+    hub.subscribe('one', '/a', { policy: bestEffort() })
     publish('a')
     scheduler.settle()
     expect(one.seqs()).toEqual([1])
@@ -249,7 +249,7 @@ describe('membership (I2)', () => {
 describe('what happens inside a walk (I4)', () => {
   /** A policy that throws is told as a fault while the fan-out walks: the most awkward place to call the hub from. */
   const broken: DeliveryPolicy = {
-    ...bestEffort,
+    ...bestEffort(),
     name: 'broken',
     admit: () => {
       throw new Error('bug')
@@ -283,7 +283,7 @@ describe('what happens inside a walk (I4)', () => {
     const ids = ['c0', 'c1', 'c2', 'c3', 'c4', 'c5', 'c6']
     const connections = ids.map(id => connect(id))
     const rude: DeliveryPolicy = {
-      ...bestEffort,
+      ...bestEffort(),
       admit() {
         for (const id of ['c0', 'c1', 'c2', 'c4']) hub.unsubscribe(id, 'a')
         return 'drop'
@@ -348,7 +348,7 @@ describe('what happens inside a walk (I4)', () => {
     }
     const one = new FakeConnection({ window: 0, codec: { ...fakeCodec, gap } })
     one.client = hub.registerClient('one', one)
-    hub.subscribe('one', 'a', { policy: bestEffort })
+    hub.subscribe('one', 'a', { policy: bestEffort() })
     for (let i = 0; i < 3; i++) {
       publish('a')
       scheduler.settle()
@@ -501,7 +501,7 @@ describe('policies', () => {
   }
 
   it('best-effort drops what comes while the client is behind, and tells it before the next message', () => {
-    const { one, publish, scheduler } = slowOn(bestEffort)
+    const { one, publish, scheduler } = slowOn(bestEffort())
     publish('a')
     publish('a')
     scheduler.settle()
@@ -516,7 +516,7 @@ describe('policies', () => {
   })
 
   it('tells a gap even if nothing follows', () => {
-    const { one, publish, scheduler } = slowOn(bestEffort)
+    const { one, publish, scheduler } = slowOn(bestEffort())
     publish('a')
     scheduler.settle()
     one.read()
@@ -525,7 +525,7 @@ describe('policies', () => {
   })
 
   it('latest gives the newest of each key in order, and counts the others as conflated', () => {
-    const { one, publish, scheduler, hub } = slowOn(latest)
+    const { one, publish, scheduler, hub } = slowOn(latest())
     for (const [text, key] of [['a1', 'a'], ['b1', 'b'], ['a2', 'a'], ['none1'], ['a3', 'a'], ['none2']] as const)
       publish('a', text, key)
     scheduler.settle()
@@ -537,7 +537,7 @@ describe('policies', () => {
   })
 
   it('latest keeps a bounded amount, however many keys there are', () => {
-    const { one, hub, publish, scheduler } = slowOn(latest)
+    const { one, hub, publish, scheduler } = slowOn(latest())
     for (let i = 0; i < 100; i++) publish('a', 'z'.repeat(64 * 1024), `key ${i}`)
     scheduler.settle()
     expect(hub.getConnectionStats().queuedBytes + hub.getConnectionStats().retainedBytes).toBeLessThan(
@@ -552,7 +552,7 @@ describe('policies', () => {
   })
 
   it('latest gives a fast client everything at once', () => {
-    const { connect, hub, publish, scheduler } = slowOn(latest)
+    const { connect, hub, publish, scheduler } = slowOn(latest())
     const fast = connect('fast')
     hub.subscribe('fast', 'a')
     for (let i = 0; i < 5; i++) publish('a', `${i}`, 'same')
@@ -660,8 +660,8 @@ describe('policies', () => {
 
   it('rate-limit sends so many a second and leaves the rest to the inner policy', () => {
     for (const [inner, expected] of [
-      [bestEffort, 'rate'],
-      [latest, 'conflated'],
+      [bestEffort(), 'rate'],
+      [latest(), 'conflated'],
     ] as const) {
       const { scheduler, hub, connect, publish } = setUp()
       const one = connect('one')
@@ -681,10 +681,10 @@ describe('policies', () => {
     publish('a')
     publish('a')
     scheduler.settle()
-    hub.setDeliveryPolicy('a', bestEffort)
+    hub.setDeliveryPolicy('a', bestEffort())
     publish('a')
     scheduler.settle()
-    hub.setClientPolicy('one', latest)
+    hub.setClientPolicy('one', latest())
     for (let i = 0; i < 10; i++) {
       one.read()
       scheduler.advance(30)
@@ -698,11 +698,11 @@ describe('policies', () => {
   it('the wish wins over the class, the class over the topic, within what the topic allows', () => {
     const { hub, connect } = setUp({ topics: openTopics({}, { strict: { allowedPolicies: ['latest'] } }) })
     connect('one')
-    hub.setDeliveryPolicy('a', latest)
+    hub.setDeliveryPolicy('a', latest())
     hub.subscribe('one', 'a')
     const name = () => hub.getSubscription('one', 'a')?.policy.name
     expect(name()).toBe('latest')
-    hub.setClientPolicy('one', bestEffort)
+    hub.setClientPolicy('one', bestEffort())
     expect(name()).toBe('best-effort')
     hub.subscribe('one', 'a', { policy: buffered() })
     expect(name()).toBe('buffered')
@@ -716,9 +716,9 @@ describe('policies', () => {
       messages: 10000,
       overflow: 'close',
     })
-    expect(codeOf(() => hub.subscribe('one', 'strict', { policy: bestEffort }))).toBe('POLICY_DENIED')
-    hub.subscribe('one', 'strict', { policy: latest })
-    expect(codeOf(() => hub.setClientPolicy('one', bestEffort))).toBe('POLICY_DENIED')
+    expect(codeOf(() => hub.subscribe('one', 'strict', { policy: bestEffort() }))).toBe('POLICY_DENIED')
+    hub.subscribe('one', 'strict', { policy: latest() })
+    expect(codeOf(() => hub.setClientPolicy('one', bestEffort()))).toBe('POLICY_DENIED')
   })
 
   it('a decorated policy is allowed where both of its parts are', () => {
@@ -728,11 +728,11 @@ describe('policies', () => {
     )
     const { hub, connect } = setUp({ topics })
     connect('one')
-    hub.subscribe('one', 'a', { policy: rateLimit({ messages: 1 }, latest) })
-    expect(codeOf(() => hub.subscribe('one', 'a', { policy: rateLimit({ messages: 1 }, bestEffort) }))).toBe(
+    hub.subscribe('one', 'a', { policy: rateLimit({ messages: 1 }, latest()) })
+    expect(codeOf(() => hub.subscribe('one', 'a', { policy: rateLimit({ messages: 1 }, bestEffort()) }))).toBe(
       'POLICY_DENIED',
     )
-    expect(codeOf(() => hub.subscribe('one', 'b', { policy: rateLimit({ messages: 1 }, latest) }))).toBe(
+    expect(codeOf(() => hub.subscribe('one', 'b', { policy: rateLimit({ messages: 1 }, latest()) }))).toBe(
       'POLICY_DENIED',
     )
   })
@@ -743,7 +743,7 @@ describe('policies', () => {
     const faults: string[] = []
     hub.events.on('fault', ({ where }) => faults.push(where))
     const broken: DeliveryPolicy = {
-      ...bestEffort,
+      ...bestEffort(),
       name: 'broken',
       admit: () => {
         throw new Error('bug')
@@ -889,7 +889,7 @@ describe('bad input', () => {
     hub.subscribe('one', 'a')
     expect(codeOf(() => hub.subscribe('one', 'b'))).toBe('LIMIT_EXCEEDED')
     expect(codeOf(() => hub.subscribe('nobody', 'a'))).toBe('CONNECTION_NOT_FOUND')
-    expect(codeOf(() => hub.setClientPolicy('nobody', latest))).toBe('CONNECTION_NOT_FOUND')
+    expect(codeOf(() => hub.setClientPolicy('nobody', latest()))).toBe('CONNECTION_NOT_FOUND')
     expect(codeOf(() => hub.routeData('a', 'text' as never))).toBe('INVALID_MESSAGE')
     expect(codeOf(() => hub.routeData('a', new Uint8Array(1024 * 1024 + 1)))).toBe('MESSAGE_TOO_LARGE')
     hub.routeData('b', new Uint8Array(1))

@@ -90,7 +90,7 @@ describe('a pattern', () => {
     publish('a/1')
     hub.subscribePattern('ann', 'a/*')
     events = []
-    expect(hub.subscribePattern('ann', '/a/*', { policy: latest })).toEqual({ pattern: 'a/*', topics: 1 })
+    expect(hub.subscribePattern('ann', '/a/*', { policy: latest() })).toEqual({ pattern: 'a/*', topics: 1 })
     expect(events).toEqual([])
     expect(hub.getSubscription('ann', 'a/1')!.policy.name).toBe('buffered')
   })
@@ -98,7 +98,7 @@ describe('a pattern', () => {
   it('overlaps another without sending anything twice, and what one gives up the other keeps', () => {
     const ann = connect('ann')
     hub.subscribePattern('ann', 'a/*')
-    hub.subscribePattern('ann', '**', { policy: bestEffort })
+    hub.subscribePattern('ann', '**', { policy: bestEffort() })
     publish('a/1')
     publish('b')
     clock.settle()
@@ -134,9 +134,9 @@ describe('a pattern', () => {
 
   it('what the client names itself is its own, and goes back to the pattern without a message lost or twice', () => {
     const ann = connect('ann')
-    hub.subscribePattern('ann', 'a/*', { policy: bestEffort })
+    hub.subscribePattern('ann', 'a/*', { policy: bestEffort() })
     publish('a/1', '1')
-    expect(hub.subscribe('ann', 'a/1', { policy: latest })).toMatchObject({ recovered: false, position: { seq: 1 } })
+    expect(hub.subscribe('ann', 'a/1', { policy: latest() })).toMatchObject({ recovered: false, position: { seq: 1 } })
     expect(on('ann')).toEqual(['a/1 named'])
     expect(hub.getSubscription('ann', 'a/1')).toMatchObject({ policy: { name: 'latest' }, decidedBy: 'wish' })
     publish('a/1', '2')
@@ -156,7 +156,7 @@ describe('a pattern', () => {
   it('is not what a topic whose policies are few is read under, where it wishes for another', () => {
     rules['a/1'] = { allowedPolicies: ['buffered'] }
     connect('ann')
-    hub.subscribePattern('ann', 'a/*', { policy: latest })
+    hub.subscribePattern('ann', 'a/*', { policy: latest() })
     publish('a/1')
     publish('a/2')
     expect(hub.getSubscription('ann', 'a/1')).toMatchObject({ policy: { name: 'buffered' }, wish: undefined })
@@ -231,7 +231,7 @@ describe('limits of patterns', () => {
     refuses(() => hub.subscribe('ann', 'z'), 'LIMIT_EXCEEDED')
     // Naming what a pattern has brought is naming as well.
     refuses(() => hub.subscribe('ann', 'a/2'), 'LIMIT_EXCEEDED')
-    hub.subscribe('ann', 'a/1', { policy: latest })
+    hub.subscribe('ann', 'a/1', { policy: latest() })
     hub.unsubscribe('ann', 'a/1')
     hub.subscribe('ann', 'a/2')
     expect(hub.subscribePattern('ann', 'a/*').topics).toBe(3)
@@ -336,9 +336,9 @@ describe('other rules', () => {
   it('change the policy of who has no wish, and take a wish that is not allowed any more', () => {
     connect('ann')
     connect('bob')
-    hub.subscribe('ann', 'a', { policy: latest })
+    hub.subscribe('ann', 'a', { policy: latest() })
     hub.subscribe('bob', 'a')
-    rules.a = { policy: bestEffort, allowedPolicies: ['best-effort'], rule: 'a*' }
+    rules.a = { policy: bestEffort(), allowedPolicies: ['best-effort'], rule: 'a*' }
     hub.refreshTopics()
     expect(hub.getSubscription('ann', 'a')).toMatchObject({ policy: { name: 'best-effort' }, decidedBy: 'rule' })
     expect(hub.explainPolicy('bob', 'a')).toMatchObject({
@@ -444,7 +444,7 @@ describe('a topic that only patterns hold on to', () => {
   it('is kept for whoever named it, or has not got everything, or must still be told of a loss', () => {
     rules = { 'a/1': { history: { messages: 0, bytes: 0, ageMs: 0 } } }
     const slow = connect('slow', {}, { window: 10 })
-    hub.subscribePattern('slow', 'a/*', { policy: bestEffort })
+    hub.subscribePattern('slow', 'a/*', { policy: bestEffort() })
     publish('a/1', 'taken')
     clock.settle()
     publish('a/1', 'lost')

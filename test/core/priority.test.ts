@@ -211,7 +211,7 @@ describe('beside other links', () => {
 
   it('best-effort has nowhere to wait: what there is no room for is lost, one by one, and told', () => {
     const wire = connect([])
-    hub.subscribe('c', 'normal', { policy: priority({ socketBytes: SOCKET }, bestEffort) })
+    hub.subscribe('c', 'normal', { policy: priority({ socketBytes: SOCKET }, bestEffort()) })
     for (let i = 0; i < 25; i++) publish('normal', 100)
     clock.settle()
     expect(wire.written).toHaveLength(10)
@@ -224,7 +224,7 @@ describe('beside other links', () => {
 
   it('what is urgent, or has nowhere to wait, does not wait for the next tick', () => {
     const wire = connect(['bulk', 'high'])
-    hub.subscribe('c', 'normal', { policy: bestEffort })
+    hub.subscribe('c', 'normal', { policy: bestEffort() })
     each('bulk', 100, 20)
     for (const topic of ['high', 'normal']) publish(topic, 100)
     clock.turn()
@@ -244,7 +244,7 @@ describe('beside other links', () => {
 
   it('latest gets the newest as soon as there is room', () => {
     const wire = connect([])
-    hub.subscribe('c', 'normal', { policy: priority({ socketBytes: SOCKET }, latest) })
+    hub.subscribe('c', 'normal', { policy: priority({ socketBytes: SOCKET }, latest()) })
     each('normal', 100, 30)
     wire.read()
     clock.advance(25)
@@ -321,7 +321,7 @@ describe('lanes (I1, and what a lower one may not do)', () => {
     buffered: () => buffered(),
     'drop-oldest': () => buffered({ messages: 4, overflow: 'drop-oldest' }),
     'drop-newest': () => buffered({ messages: 4, overflow: 'drop-newest' }),
-    latest: () => latest,
+    latest: () => latest(),
   }
 
   interface Published {

@@ -16,11 +16,11 @@ import { runs } from '../property-runs.ts'
 /** Reliability C4 and C5: between what is replayed and what is live, each message is there once, or its loss is told. */
 
 const POLICIES = [
-  bestEffort,
+  bestEffort(),
   buffered(),
   buffered({ messages: 3, overflow: 'drop-oldest' }),
   buffered({ messages: 3, overflow: 'drop-newest' }),
-  latest,
+  latest(),
   rateLimit({ messages: 20, burst: 0.2 }, buffered({ messages: 5, overflow: 'drop-oldest' })),
 ]
 

@@ -414,7 +414,7 @@ describe('slow by what the peer’s host has not confirmed', () => {
     expect(scheduler.timers).toBe(before)
     publish(10)
     scheduler.advance(50)
-    hub.setDeliveryPolicy('t', bestEffort)
+    hub.setDeliveryPolicy('t', bestEffort())
     one.read()
     scheduler.advance(200)
     expect(scheduler.timers).toBe(before)
@@ -636,10 +636,10 @@ describe('a client that is given what it missed and does not read', () => {
   }
 
   it.each([
-    ['latest', latest, { delivered: 2, dropped: 58 }],
+    ['latest', latest(), { delivered: 2, dropped: 58 }],
     ['drop-oldest', buffered({ messages: 5, overflow: 'drop-oldest' }), { delivered: 25, dropped: 35 }],
     ['drop-newest', buffered({ messages: 5, overflow: 'drop-newest' }), { delivered: 25, dropped: 35 }],
-    ['best-effort', bestEffort, { delivered: 20, dropped: 40 }],
+    ['best-effort', bestEffort(), { delivered: 20, dropped: 40 }],
   ] as const)('under %s it loses what that policy says', (_name, policy, expected) => {
     const { one, link, scheduler } = resumed(policy)
     for (let i = 0; i < 10; i++) {
@@ -721,7 +721,7 @@ describe('bytes that the hub keeps in all', () => {
     connect('own', { window: 0 }, [])
     connect('newest', { window: 0 }, [])
     hub.subscribe('own', 'a', { policy: buffered({ overflow: 'drop-newest' }) })
-    hub.subscribe('newest', 'b', { policy: latest })
+    hub.subscribe('newest', 'b', { policy: latest() })
     for (const topic of ['a', 'b']) publish(KIB, topic)
     scheduler.settle()
     expect(hub.getConnectionStats().keptBytes).toBe(2 * KIB)

@@ -125,7 +125,7 @@ describe('a watcher of one client', () => {
 
   it('is told of losses, and of the end', () => {
     connect('ann', { window: 10 })
-    hub.subscribe('ann', 'a', { policy: bestEffort })
+    hub.subscribe('ann', 'a', { policy: bestEffort() })
     watch('ann')
     publish('a', '1')
     clock.settle()

@@ -16,8 +16,8 @@ const BYTES = 64 * 1024
 const MIB = 1024 * 1024
 
 const policies: Record<string, DeliveryPolicy> = {
-  'best-effort': bestEffort,
-  latest,
+  'best-effort': bestEffort(),
+  latest: latest(),
   'buffered, close': buffered(),
   'buffered, drop-oldest': buffered({ overflow: 'drop-oldest' }),
   'buffered, drop-newest': buffered({ overflow: 'drop-newest' }),

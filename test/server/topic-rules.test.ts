@@ -106,7 +106,7 @@ describe('/api/topic-rules', () => {
   it('says of a rule from code what JSON cannot have', async () => {
     const other = await startTestServer(
       {},
-      { topics: { a: { policy: latest, check: () => undefined, preamble: new Uint8Array([1, 2]) } } },
+      { topics: { a: { policy: latest(), check: () => undefined, preamble: new Uint8Array([1, 2]) } } },
     )
     const answer = await fetch(`${other.url}/api/topic-rules/a`)
     expect(((await answer.json()) as { rule: unknown }).rule).toEqual({

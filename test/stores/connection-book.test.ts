@@ -108,7 +108,7 @@ describe('a new hub with the same store', () => {
     first.callbacks.register({
       id: 'shop',
       url: URL_,
-      topics: [{ name: 'news/*', policy: bestEffort }, { name: 'sport' }],
+      topics: [{ name: 'news/*', policy: bestEffort() }, { name: 'sport' }],
     })
     first.hub.subscribePattern('shop', 'films/**')
     first.hub.subscribePattern('shop', 'gone/*')
@@ -134,7 +134,7 @@ describe('a new hub with the same store', () => {
     const first = start(store)
     const topics = [{ name: 'news', policy: reliable({ ackMs: 5000 }) }, { name: 'sport' }, { name: 'weather' }]
     first.callbacks.register({ id: 'shop', url: URL_, secret: SECRET, session: { user: 'ada' }, topics })
-    first.hub.subscribe('shop', 'films', { policy: bestEffort })
+    first.hub.subscribe('shop', 'films', { policy: bestEffort() })
     first.hub.unsubscribe('shop', 'weather')
     first.callbacks.register({ id: 'bare', url: 'http://127.0.0.1:9/' })
     await first.end()
@@ -168,7 +168,7 @@ describe('a new hub with the same store', () => {
   it('has the wish of a subscription that changed while it was there', async () => {
     const store = storeThen()
     const first = start(store)
-    first.callbacks.register({ id: 'shop', url: URL_, topics: [{ name: 'news', policy: bestEffort }] })
+    first.callbacks.register({ id: 'shop', url: URL_, topics: [{ name: 'news', policy: bestEffort() }] })
     first.hub.subscribe('shop', 'news', { policy: reliable() })
     await first.end()
     const second = start(store)

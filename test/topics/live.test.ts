@@ -32,7 +32,7 @@ describe('rules that change while topics are in use', () => {
   it('hold for them at once, and end at once', () => {
     const { rules, hub, publish } = setUp({ rules: { 'a/**': {} } })
     hub.subscribe('one', 'a/b')
-    rules.set('a/*', { policy: latest, maxMessageBytes: 1 })
+    rules.set('a/*', { policy: latest(), maxMessageBytes: 1 })
     expect([hub.getDeliveryPolicy('a/b').name, code(() => publish('a/b'))]).toEqual(['latest', 'MESSAGE_TOO_LARGE'])
     rules.delete('a/*')
     expect([hub.getDeliveryPolicy('a/b').name, publish('a/b').matched]).toEqual(['buffered', 1])

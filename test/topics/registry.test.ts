@@ -37,7 +37,7 @@ describe('rules of topics', () => {
     const rules = topicRules({
       defaults: { history: { messages: 9, bytes: 900, ageMs: 9000 }, lingerMs: 3, maxMessageBytes: 50 },
       rules: {
-        '**': { policy: latest, presence: true, history: { messages: 1 } },
+        '**': { policy: latest(), presence: true, history: { messages: 1 } },
         'video/*': { history: { bytes: 5, ageMs: undefined }, lingerMs: undefined, maxMessageBytes: 7 },
       },
     })
@@ -48,7 +48,7 @@ describe('rules of topics', () => {
       lingerMs: 3,
       maxMessageBytes: 7,
     })
-    expect(rules.resolve('x')).toMatchObject({ rule: '**', policy: latest, presence: true, maxMessageBytes: 50 })
+    expect(rules.resolve('x')).toMatchObject({ rule: '**', policy: latest(), presence: true, maxMessageBytes: 50 })
   })
 
   it('refuses topics that no rule names, where it is told to', () => {

@@ -556,7 +556,7 @@ describe('subscriptions', () => {
 
   it('may wish for a policy', async () => {
     const parsePolicy = (input: unknown) => {
-      if (input === 'latest') return latest
+      if (input === 'latest') return latest()
       throw new HubError('POLICY_INVALID', 'policy: no')
     }
     const server = await serve({ parsePolicy })

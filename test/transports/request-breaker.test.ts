@@ -279,7 +279,7 @@ describe('sends and an open circuit', () => {
   })
 
   it('while a best-effort topic waits for the probe, what is published meanwhile is lost and told', async () => {
-    const url = failing({ breaker: { failures: 1 }, topics: [{ name: 'news', policy: bestEffort }] })
+    const url = failing({ breaker: { failures: 1 }, topics: [{ name: 'news', policy: bestEffort() }] })
     url.publish('a')
     await url.run(100)
     for (const text of ['b', 'c']) url.publish(text)

@@ -32,7 +32,7 @@ async function publish(url: ScriptedReceiver, ...all: string[]): Promise<void> {
 
 describe('while a request is under way', () => {
   it('best-effort drops, and the receiver is told what', async () => {
-    const url = open(bestEffort)
+    const url = open(bestEffort())
     url.otherwise = SLOWLY
     await publish(url, 'a', 'b', 'c')
     expect(subscription(url)).toMatchObject({ published: 3, delivered: 0, dropped: 2, pending: 1, unconfirmed: 1 })
@@ -117,7 +117,7 @@ describe('while a request is under way', () => {
   })
 
   it('latest gives the newest of each key when there is room again', async () => {
-    const url = open(latest)
+    const url = open(latest())
     url.otherwise = SLOWLY
     await publish(url, 'a')
     for (const [text, key] of [

@@ -20,12 +20,12 @@ const SOURCE_WINDOW_MS = 3000
 
 /** One client for each answer that the hub has to a slow reader. */
 export const policies: readonly DeliveryPolicy[] = [
-  bestEffort,
-  latest,
+  bestEffort(),
+  latest(),
   buffered(),
   buffered({ bytes: 64 * 1024, overflow: 'drop-oldest' }),
   dropSlow({ timeoutMs: 250 }),
-  rateLimit({ messages: 5 }, latest),
+  rateLimit({ messages: 5 }, latest()),
 ]
 
 /** What is published of the simulation. Speeds are in bytes a second. */

@@ -17,9 +17,9 @@ const AUDIO_BACKLOG_SECONDS = 4
 
 /** What is known of the demo's topics before anything is published: for `openTopics(defaults, demoTopics)`. */
 export const demoTopics: Readonly<Record<string, TopicRule>> = {
-  [TELEMETRY_TOPIC]: { contentType: 'application/json', policy: latest, history: newestOnly },
-  [CAMERA_TOPIC]: { contentType: 'image/png', policy: latest, history: newestOnly },
-  [SIMULATED_TOPIC]: { contentType: 'application/json', policy: latest, history: newestOnly },
+  [TELEMETRY_TOPIC]: { contentType: 'application/json', policy: latest(), history: newestOnly },
+  [CAMERA_TOPIC]: { contentType: 'image/png', policy: latest(), history: newestOnly },
+  [SIMULATED_TOPIC]: { contentType: 'application/json', policy: latest(), history: newestOnly },
   [AUDIO_TOPIC]: {
     contentType: 'audio/wav',
     policy: buffered({ bytes: AUDIO_BACKLOG_SECONDS * BYTES_PER_SECOND, overflow: 'drop-oldest' }),

@@ -56,7 +56,7 @@ describe('a simulated client', () => {
   }
 
   test('that is fast enough gets everything at once, under every policy but a rate', () => {
-    for (const policy of [bestEffort, latest, buffered(), dropSlow()]) {
+    for (const policy of [bestEffort(), latest(), buffered(), dropSlow()]) {
       scheduler = new ManualScheduler()
       hub = createHub({ scheduler, topics: openTopics({}, demoTopics) })
       const client = start(policy)
@@ -76,7 +76,7 @@ describe('a simulated client', () => {
   })
 
   test('best-effort: what comes while it is busy is lost and told, and what it reads stays fresh', () => {
-    const client = start(bestEffort)
+    const client = start(bestEffort())
     speed = SOURCE_RATE / 4
     const seen = watch(client, 20)
     const last = seen.at(-1)!
@@ -89,7 +89,7 @@ describe('a simulated client', () => {
   })
 
   test('latest: skips to the newest, never more than one message waits', () => {
-    const client = start(latest)
+    const client = start(latest())
     speed = SOURCE_RATE / 4
     const seen = watch(client, 20)
     const last = seen.at(-1)!
@@ -145,7 +145,7 @@ describe('a simulated client', () => {
   })
 
   test('rate-limit over latest: five a second however fast it reads, each of them fresh', () => {
-    const client = start(rateLimit({ messages: 5 }, latest))
+    const client = start(rateLimit({ messages: 5 }, latest()))
     const last = watch(client, 20).at(-1)!
     expect(last.receivedPerSecond).toBeCloseTo(5, 0)
     expect(last.gaps.messages.conflated).toBeGreaterThan(80)
@@ -154,7 +154,7 @@ describe('a simulated client', () => {
   })
 
   test('that reads nothing at all looks ever older, not fresh, and costs a window and one message', () => {
-    const client = start(latest)
+    const client = start(latest())
     watch(client, 1)
     speed = 0
     const seen = watch(client, 10)
@@ -182,7 +182,7 @@ describe('a simulated client', () => {
   })
 
   test('does not come back to a hub that is closed', async () => {
-    const client = start(latest)
+    const client = start(latest())
     scheduler.advance(500)
     await hub.close()
     for (let i = 0; i < 300; i++) client.advance(scheduler.now() + i * 20, 1000)
@@ -191,7 +191,7 @@ describe('a simulated client', () => {
 
   test('tries again later where the hub is full', () => {
     hub = createHub({ scheduler, topics: openTopics({}, demoTopics), limits: { maxClients: 0 } })
-    const client = start(latest)
+    const client = start(latest())
     expect(figures(client)).toMatchObject({ state: 'disconnected', disconnects: 0 })
     scheduler.advance(5000)
     expect(figures(client)).toMatchObject({ state: 'disconnected', received: 0 })
