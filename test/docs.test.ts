@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import type { z } from 'zod'
+import { HTTP_STATUS } from '../src/core/errors.ts'
 import { DropTally } from '../src/core/stats.ts'
 import { POLICY_NAMES, parsePolicy } from '../src/policies/catalog.ts'
 import { configSchema } from '../src/server/config-schema.ts'
 import { readEnvironment } from '../src/server/environment.ts'
-import { HTTP_STATUS } from '../src/server/errors.ts'
 import { CLOSE_CODES } from '../src/transports/websocket.ts'
 import { DISCONNECTS, ERRORS } from '../src/wire/client-protocol.ts'
 

@@ -1,50 +1,54 @@
 import type { RefusalReason } from './sessions.ts'
 
-/** Every way in which the hub says no. Stable: a code is never renamed, only added. Table in docs/errors.md. */
-export type ErrorCode =
-  | 'TOPIC_INVALID'
-  | 'TOPIC_UNKNOWN'
-  | 'CLIENT_ID_INVALID'
-  | 'CLIENT_EXISTS'
-  | 'CONNECTION_NOT_FOUND'
-  | 'CONNECTION_STALE'
-  | 'CALLBACK_URL_INVALID'
-  | 'LIMIT_EXCEEDED'
-  | 'MESSAGE_TOO_LARGE'
-  | 'INVALID_MESSAGE'
-  | 'POLICY_INVALID'
-  | 'POLICY_DENIED'
-  | 'NOT_SUBSCRIBED'
-  | 'POSITION_INVALID'
-  | 'PERMISSION_DENIED'
-  | 'UNAUTHENTICATED'
-  | 'AUTH_UNAVAILABLE'
-  | 'ORIGIN_DENIED'
-  | 'HOST_DENIED'
-  | 'RATE_LIMITED'
-  | 'QUOTA_EXCEEDED'
-  | 'SCHEMA_MISMATCH'
-  | 'PRESENCE_OFF'
-  | 'IDEMPOTENCY_CONFLICT'
-  | 'UNSUPPORTED_PAYLOAD'
-  | 'REQUEST_INVALID'
-  | 'REQUEST_TIMEOUT'
-  | 'HEADERS_TOO_MANY'
-  | 'UPGRADE_INVALID'
-  | 'UPGRADE_REQUIRED'
-  | 'NOT_FOUND'
-  | 'METHOD_NOT_ALLOWED'
-  | 'CONFIG_INVALID'
-  | 'PORT_IN_USE'
-  | 'BIND_REFUSED'
-  | 'SEND_FAILED'
-  | 'SEND_TIMEOUT'
-  | 'SEND_ABORTED'
-  | 'CIRCUIT_OPEN'
-  | 'BROADCAST_PARTIAL_FAILURE'
-  | 'STORE_UNAVAILABLE'
-  | 'SHUTTING_DOWN'
-  | 'INTERNAL'
+/** The codes of all errors, each with its HTTP status. Stable: a code is never renamed, only added. Table in docs/errors.md. */
+export const HTTP_STATUS = Object.freeze({
+  TOPIC_INVALID: 400,
+  TOPIC_UNKNOWN: 404,
+  CLIENT_ID_INVALID: 400,
+  CLIENT_EXISTS: 409,
+  CONNECTION_NOT_FOUND: 404,
+  CONNECTION_STALE: 410,
+  CALLBACK_URL_INVALID: 400,
+  LIMIT_EXCEEDED: 503,
+  MESSAGE_TOO_LARGE: 413,
+  INVALID_MESSAGE: 400,
+  POLICY_INVALID: 400,
+  POLICY_DENIED: 403,
+  NOT_SUBSCRIBED: 404,
+  POSITION_INVALID: 409,
+  PERMISSION_DENIED: 403,
+  UNAUTHENTICATED: 401,
+  AUTH_UNAVAILABLE: 503,
+  ORIGIN_DENIED: 403,
+  HOST_DENIED: 421,
+  RATE_LIMITED: 429,
+  QUOTA_EXCEEDED: 429,
+  SCHEMA_MISMATCH: 422,
+  PRESENCE_OFF: 403,
+  IDEMPOTENCY_CONFLICT: 409,
+  UNSUPPORTED_PAYLOAD: 415,
+  REQUEST_INVALID: 400,
+  REQUEST_TIMEOUT: 408,
+  HEADERS_TOO_MANY: 431,
+  UPGRADE_INVALID: 400,
+  UPGRADE_REQUIRED: 426,
+  NOT_FOUND: 404,
+  METHOD_NOT_ALLOWED: 405,
+  CONFIG_INVALID: 500,
+  PORT_IN_USE: 500,
+  BIND_REFUSED: 500,
+  SEND_FAILED: 502,
+  SEND_TIMEOUT: 504,
+  SEND_ABORTED: 503,
+  CIRCUIT_OPEN: 503,
+  BROADCAST_PARTIAL_FAILURE: 207,
+  STORE_UNAVAILABLE: 503,
+  SHUTTING_DOWN: 503,
+  INTERNAL: 500,
+} satisfies Record<string, number>)
+
+/** Every way in which the hub says no. */
+export type ErrorCode = keyof typeof HTTP_STATUS
 
 /**
  * The one error class of the hub. `message` is one sentence for people: it names the field and the limit and says
@@ -67,6 +71,11 @@ export class HubError extends Error {
     this.failures = options?.failures
     this.reason = options?.reason
     this.retryMs = options?.retryMs
+  }
+
+  /** The HTTP status of its code, from 207 to 504, for servers of your own. */
+  get status(): number {
+    return HTTP_STATUS[this.code]
   }
 }
 

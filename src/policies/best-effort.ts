@@ -1,3 +1,4 @@
+import { readOptions } from '../core/options.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 
 const POLICY: DeliveryPolicy<undefined> = Object.freeze({
@@ -8,7 +9,8 @@ const POLICY: DeliveryPolicy<undefined> = Object.freeze({
   describe: () => ({ name: 'best-effort' }),
 } satisfies DeliveryPolicy<undefined>)
 
-/** A message that the client cannot take at once is dropped. Keeps nothing, so every call returns the same object. */
-export function bestEffort(): DeliveryPolicy<undefined> {
+/** A message that the client cannot take at once is dropped. Keeps nothing, so every call returns the same object. Takes no options. */
+export function bestEffort(options: Readonly<Record<string, never>> = {}): DeliveryPolicy<undefined> {
+  readOptions(options, {}, 'bestEffort: ', 'POLICY_INVALID')
   return POLICY
 }

@@ -1,3 +1,4 @@
+import { integer, oneOf, type Rules, readOptions } from '../core/options.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 
 export interface BufferedOptions {
@@ -12,8 +13,18 @@ export interface BufferedOptions {
 export const DEFAULT_BUFFER_BYTES = 1024 * 1024
 export const DEFAULT_BUFFER_MESSAGES = 10_000
 
-/** Everything in order, as long as no more than so much waits. */
-export function buffered(options: BufferedOptions = {}): DeliveryPolicy<undefined> {
+/** The most that may be allowed to wait for one client, in bytes. */
+export const MAX_BUFFER_BYTES = 256 * 1024 * 1024
+
+export const BUFFERED_OPTIONS: Rules<BufferedOptions> = {
+  bytes: integer(1, MAX_BUFFER_BYTES),
+  messages: integer(1, 1_000_000),
+  overflow: oneOf('drop-oldest', 'drop-newest', 'close'),
+}
+
+/** Everything in order, as long as no more than so much waits. Throws POLICY_INVALID. */
+export function buffered(given: BufferedOptions = {}): DeliveryPolicy<undefined> {
+  const options = readOptions(given, BUFFERED_OPTIONS, 'buffered: ', 'POLICY_INVALID')
   const { bytes = DEFAULT_BUFFER_BYTES, messages = DEFAULT_BUFFER_MESSAGES, overflow = 'close' } = options
   return Object.freeze({
     name: 'buffered',

@@ -1,5 +1,6 @@
+import { integer, number, oneOf, type Rules, readOptions } from '../core/options.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
-import { DEFAULT_BUFFER_BYTES, DEFAULT_BUFFER_MESSAGES } from './buffered.ts'
+import { DEFAULT_BUFFER_BYTES, DEFAULT_BUFFER_MESSAGES, MAX_BUFFER_BYTES } from './buffered.ts'
 
 export interface DropSlowOptions {
   /** How long the oldest message may wait for the client, in ms. Default 250. */
@@ -16,13 +17,23 @@ export interface DropSlowOptions {
 }
 
 export const DEFAULT_FLOOR_RATE = 1024 * 1024
+const finiteRate = number(1, 1_000_000_000_000)
+
+export const DROP_SLOW_OPTIONS: Rules<DropSlowOptions> = {
+  timeoutMs: integer(1, 3_600_000),
+  bytes: integer(1, MAX_BUFFER_BYTES),
+  floorRate: (value, field) => (value === Number.POSITIVE_INFINITY ? undefined : finiteRate(value, field)),
+  measure: oneOf('queue', 'wire'),
+}
+
 interface State {
   /** The last look found it late. One look is not enough: what it has taken meanwhile may not be known yet. */
   late: boolean
 }
 
-/** Everything in order, and a client for which a message has waited longer than the timeout is closed as slow [H3][H6][H9]. */
-export function dropSlow(options: DropSlowOptions = {}): DeliveryPolicy<State> {
+/** Everything in order, and a client for which a message has waited longer than the timeout is closed as slow [H3][H6][H9]. Throws POLICY_INVALID. */
+export function dropSlow(given: DropSlowOptions = {}): DeliveryPolicy<State> {
+  const options = readOptions(given, DROP_SLOW_OPTIONS, 'dropSlow: ', 'POLICY_INVALID')
   const { timeoutMs = 250, bytes = DEFAULT_BUFFER_BYTES, floorRate = DEFAULT_FLOOR_RATE, measure = 'queue' } = options
   return Object.freeze({
     name: 'drop-slow',

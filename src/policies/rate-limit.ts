@@ -1,5 +1,8 @@
 import type { Batch } from '../core/batch.ts'
+import { HubError } from '../core/errors.ts'
+import { positive, type Rules, readOptions } from '../core/options.ts'
 import type { DeliveryPolicy, Verdict, Waking } from '../core/policy.ts'
+import { checkPolicy } from '../core/policy-check.ts'
 
 export interface RateLimitOptions {
   /** Messages a second. One of messages and bytes, or both. */
@@ -10,6 +13,10 @@ export interface RateLimitOptions {
   readonly burst?: number
 }
 
+const rate = positive(1_000_000_000)
+
+export const RATE_LIMIT_OPTIONS: Rules<RateLimitOptions> = { messages: rate, bytes: rate, burst: positive(3600) }
+
 interface State {
   inner: unknown
   messages: number
@@ -19,9 +26,14 @@ interface State {
 
 /**
  * Sends at most so many messages or bytes a second, and leaves to the inner policy what happens to the rest: over a
- * best-effort policy it is dropped (reason `rate`), over any other it waits as that one says.
+ * best-effort policy it is dropped (reason `rate`), over any other it waits as that one says. Throws POLICY_INVALID.
  */
-export function rateLimit(options: RateLimitOptions, inner: DeliveryPolicy): DeliveryPolicy<State> {
+export function rateLimit(given: RateLimitOptions, inner: DeliveryPolicy): DeliveryPolicy<State> {
+  const options = readOptions(given, RATE_LIMIT_OPTIONS, 'rateLimit: ', 'POLICY_INVALID')
+  if (options.messages === undefined && options.bytes === undefined) {
+    throw new HubError('POLICY_INVALID', 'rateLimit: give messages, bytes or both: how many a second')
+  }
+  checkPolicy(inner, 'rateLimit: inner')
   // Not Infinity: Infinity times no time at all is NaN.
   const { messages = Number.MAX_SAFE_INTEGER, bytes = Number.MAX_SAFE_INTEGER, burst = 1 } = options
   const most = { messages: Math.max(1, messages * burst), bytes: Math.max(1, bytes * burst) }

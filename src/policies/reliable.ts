@@ -1,6 +1,7 @@
 import type { Unconfirmed } from '../core/acks.ts'
+import { integer, oneOf, type Rules, readOptions } from '../core/options.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
-import { DEFAULT_BUFFER_BYTES, DEFAULT_BUFFER_MESSAGES } from './buffered.ts'
+import { DEFAULT_BUFFER_BYTES, DEFAULT_BUFFER_MESSAGES, MAX_BUFFER_BYTES } from './buffered.ts'
 
 export interface ReliableOptions {
   /** Messages that may be sent and not confirmed. Default 256. */
@@ -21,8 +22,19 @@ export const MAX_ACK_MS = 300_000
 /** How long after a connection has given a message up it is sent again for the first time, in ms. */
 const RETURN_MS = 1000
 
-/** At least once: what the receiver does not confirm is sent again, in order and under the same position. */
-export function reliable(options: ReliableOptions = {}): DeliveryPolicy<undefined> {
+export const RELIABLE_OPTIONS: Rules<ReliableOptions> = {
+  window: integer(1, 100_000),
+  ackMs: integer(100, MAX_ACK_MS),
+  tries: integer(0, 100),
+  giveUp: oneOf('close', 'skip'),
+  bytes: integer(1, MAX_BUFFER_BYTES),
+}
+
+/**
+ * At least once: what the receiver does not confirm is sent again, in order and under the same position. Throws POLICY_INVALID.
+ */
+export function reliable(given: ReliableOptions = {}): DeliveryPolicy<undefined> {
+  const options = readOptions(given, RELIABLE_OPTIONS, 'reliable: ', 'POLICY_INVALID')
   const { window = 256, ackMs = 30_000, tries = 5, giveUp = 'close', bytes = DEFAULT_BUFFER_BYTES } = options
 
   /**

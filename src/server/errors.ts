@@ -4,53 +4,6 @@ import { type ErrorCode, HubError } from '../core/errors.ts'
 import type { RefusalReason } from '../core/sessions.ts'
 import { answerEventSource } from './event-source.ts'
 
-/** What each code is in HTTP. */
-export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
-  TOPIC_INVALID: 400,
-  TOPIC_UNKNOWN: 404,
-  CLIENT_ID_INVALID: 400,
-  CLIENT_EXISTS: 409,
-  CONNECTION_NOT_FOUND: 404,
-  CONNECTION_STALE: 410,
-  CALLBACK_URL_INVALID: 400,
-  LIMIT_EXCEEDED: 503,
-  MESSAGE_TOO_LARGE: 413,
-  INVALID_MESSAGE: 400,
-  POLICY_INVALID: 400,
-  POLICY_DENIED: 403,
-  NOT_SUBSCRIBED: 404,
-  POSITION_INVALID: 409,
-  PERMISSION_DENIED: 403,
-  UNAUTHENTICATED: 401,
-  AUTH_UNAVAILABLE: 503,
-  ORIGIN_DENIED: 403,
-  HOST_DENIED: 421,
-  RATE_LIMITED: 429,
-  QUOTA_EXCEEDED: 429,
-  SCHEMA_MISMATCH: 422,
-  PRESENCE_OFF: 403,
-  IDEMPOTENCY_CONFLICT: 409,
-  UNSUPPORTED_PAYLOAD: 415,
-  REQUEST_INVALID: 400,
-  REQUEST_TIMEOUT: 408,
-  HEADERS_TOO_MANY: 431,
-  UPGRADE_INVALID: 400,
-  UPGRADE_REQUIRED: 426,
-  NOT_FOUND: 404,
-  METHOD_NOT_ALLOWED: 405,
-  CONFIG_INVALID: 500,
-  PORT_IN_USE: 500,
-  BIND_REFUSED: 500,
-  SEND_FAILED: 502,
-  SEND_TIMEOUT: 504,
-  SEND_ABORTED: 503,
-  CIRCUIT_OPEN: 503,
-  BROADCAST_PARTIAL_FAILURE: 207,
-  STORE_UNAVAILABLE: 503,
-  SHUTTING_DOWN: 503,
-  INTERNAL: 500,
-}
-
 /** The body of every error: one code to test for, one sentence to read. */
 export interface ErrorBody {
   readonly error: { readonly code: ErrorCode; readonly reason?: RefusalReason; readonly message: string }
@@ -109,7 +62,7 @@ export function errorHandler(
   return (error: unknown, request: FastifyRequest, reply: FastifyReply): void => {
     const known = mediaTypeFault(error, request) ?? toHubError(error)
     const limit = (error as FastifyError).code === TOO_LARGE ? request.routeOptions.bodyLimit : maxMessageBytes
-    const status = HTTP_STATUS[known.code]
+    const { status } = known
     if (status >= 500 && known.code === 'INTERNAL') request.log.error({ err: error }, 'request failed')
     const told =
       known.code === 'MESSAGE_TOO_LARGE' && !known.message.includes(String(limit))

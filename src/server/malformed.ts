@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { type ErrorCode, HubError } from '../core/errors.ts'
-import { errorBody, HTTP_STATUS } from './errors.ts'
+import { errorBody } from './errors.ts'
 
 /** Of Node: what has happened, and what we say of it. All else is no HTTP. */
 const REFUSALS: Readonly<Record<string, readonly [code: ErrorCode, message: string]>> = {
@@ -26,7 +26,7 @@ function inAnswer(socket: Socket): boolean {
 }
 
 function answer(error: HubError): string {
-  const status = HTTP_STATUS[error.code]
+  const { status } = error
   const body = JSON.stringify(errorBody(error))
   const lines = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,

@@ -21,9 +21,9 @@ import { Witness } from './witness.ts'
 const POLICIES: readonly DeliveryPolicy[] = [
   reliable({ ackMs: 100 }),
   reliable({ ackMs: 100, window: 2 }),
-  reliable({ ackMs: 60, bytes: 40, tries: 2 }),
-  reliable({ ackMs: 60, window: 3, tries: 1, giveUp: 'skip' }),
-  reliable({ ackMs: 50, tries: 0, giveUp: 'skip' }),
+  reliable({ ackMs: 100, bytes: 40, tries: 2 }),
+  reliable({ ackMs: 100, window: 3, tries: 1, giveUp: 'skip' }),
+  reliable({ ackMs: 100, tries: 0, giveUp: 'skip' }),
   rateLimit({ messages: 40, burst: 0.1 }, reliable({ ackMs: 100, window: 3 })),
   bestEffort(),
   latest(),

@@ -102,11 +102,14 @@ describe('a wrong description', () => {
   const mistakes: [unknown, string][] = [
     ['drop-slw', 'policy: unknown name "drop-slw": did you mean "drop-slow"?'],
     [{ name: 'toString' }, 'policy: unknown name "toString": did you mean "priority"?'],
-    [{ name: 'drop-slow', timeout: 5 }, 'policy: drop-slow has no option "timeout": did you mean "timeoutMs"?'],
-    [{ name: 'latest', bytes: 5 }, 'policy: latest has no option "bytes": it takes none'],
-    [{ name: 'drop-slow', timeoutMs: 0 }, 'policy.timeoutMs: Too small: expected number to be >=1'],
-    [{ name: 'drop-slow', timeoutMs: 3_600_001 }, 'policy.timeoutMs: Too big: expected number to be <=3600000'],
-    [{ name: 'buffered', bytes: MAX_BYTES + 1 }, `policy.bytes: Too big: expected number to be <=${MAX_BYTES}`],
+    [{ name: 'drop-slow', timeout: 5 }, 'policy: unknown option "timeout": did you mean "timeoutMs"?'],
+    [{ name: 'latest', bytes: 5 }, 'policy: unknown option "bytes": it takes none'],
+    [{ name: 'drop-slow', timeoutMs: 0 }, 'policy.timeoutMs must be an integer from 1 to 3600000, got 0'],
+    [{ name: 'drop-slow', timeoutMs: 3_600_001 }, 'policy.timeoutMs must be an integer from 1 to 3600000, got 3600001'],
+    [
+      { name: 'buffered', bytes: MAX_BYTES + 1 },
+      `policy.bytes must be an integer from 1 to ${MAX_BYTES}, got ${MAX_BYTES + 1}`,
+    ],
     [{ name: 'rate-limit', inner: 'latest' }, 'policy.messages: say how many messages or bytes a second'],
     [{ name: 'rate-limit', bytes: 1 }, 'policy.inner: say what is limited, such as "latest"'],
     [
@@ -115,16 +118,19 @@ describe('a wrong description', () => {
     ],
     [{ name: 'rate-limit', bytes: 1, inner: 'latst' }, 'policy.inner: unknown name "latst": did you mean "latest"?'],
     ['relaible', 'policy: unknown name "relaible": did you mean "reliable"?'],
-    [{ name: 'reliable', windows: 5 }, 'policy: reliable has no option "windows": did you mean "window"?'],
-    [{ name: 'reliable', window: 0 }, 'policy.window: Too small: expected number to be >=1'],
-    [{ name: 'reliable', window: 100_001 }, 'policy.window: Too big: expected number to be <=100000'],
-    [{ name: 'reliable', ackMs: 99 }, 'policy.ackMs: Too small: expected number to be >=100'],
-    [{ name: 'reliable', ackMs: 300_001 }, 'policy.ackMs: Too big: expected number to be <=300000'],
-    [{ name: 'reliable', tries: -1 }, 'policy.tries: Too small: expected number to be >=0'],
-    [{ name: 'reliable', tries: 101 }, 'policy.tries: Too big: expected number to be <=100'],
-    [{ name: 'reliable', giveUp: 'drop' }, 'policy.giveUp: Invalid option: expected one of "close"|"skip"'],
-    [{ name: 'reliable', bytes: 0 }, 'policy.bytes: Too small: expected number to be >=1'],
-    [JSON.parse('{"name":"latest","__proto__":{}}'), 'policy: unknown option "__proto__"'],
+    [{ name: 'reliable', windows: 5 }, 'policy: unknown option "windows": did you mean "window"?'],
+    [{ name: 'reliable', window: 0 }, 'policy.window must be an integer from 1 to 100000, got 0'],
+    [{ name: 'reliable', window: 100_001 }, 'policy.window must be an integer from 1 to 100000, got 100001'],
+    [{ name: 'reliable', ackMs: 99 }, 'policy.ackMs must be an integer from 100 to 300000, got 99'],
+    [{ name: 'reliable', ackMs: 300_001 }, 'policy.ackMs must be an integer from 100 to 300000, got 300001'],
+    [{ name: 'reliable', tries: -1 }, 'policy.tries must be an integer from 0 to 100, got -1'],
+    [{ name: 'reliable', tries: 101 }, 'policy.tries must be an integer from 0 to 100, got 101'],
+    [
+      { name: 'reliable', giveUp: 'drop' },
+      'policy.giveUp must be one of "close", "skip", got "drop"',
+    ],
+    [{ name: 'reliable', bytes: 0 }, `policy.bytes must be an integer from 1 to ${MAX_BYTES}, got 0`],
+    [JSON.parse('{"name":"latest","__proto__":{}}'), 'policy: unknown option "__proto__": it takes none'],
   ]
   for (const [input, sentence] of mistakes) {
     it(`${JSON.stringify(input)} is told what to mend`, () => expect(refusal(input)).toBe(sentence))
@@ -153,7 +159,7 @@ describe('a wrong description', () => {
     const issueOf = (here: unknown) => schema.safeParse({ here }).error?.issues[0]
     expect(issueOf({ name: 'rate-limit', bytes: 1, inner: { name: 'drop-slow', timeoutMs: 0 } })).toMatchObject({
       path: ['here', 'inner', 'timeoutMs'],
-      message: 'Too small: expected number to be >=1',
+      message: 'must be an integer from 1 to 3600000, got 0',
     })
     expect(issueOf('latst')).toMatchObject({ path: ['here'], message: 'unknown name "latst": did you mean "latest"?' })
     expect(schema.safeParse({ here: 'latest' }).data).toEqual({ here: 'latest' })

@@ -1,6 +1,5 @@
 import { z } from 'zod'
-import type { ErrorCode } from '../../core/errors.ts'
-import { HTTP_STATUS } from '../errors.ts'
+import { type ErrorCode, HTTP_STATUS } from '../../core/errors.ts'
 import { type AnyApiRoute, type ApiAnswer, accessOf } from './route.ts'
 
 type Json = Record<string, unknown>

@@ -8,7 +8,7 @@ import type { Hub } from '../../hub.ts'
 import { rawItems, rawMember } from '../../wire/json.ts'
 import type { HubContext } from '../context.ts'
 import { correlate } from '../correlation.ts'
-import { errorBody, HTTP_STATUS, toHubError } from '../errors.ts'
+import { errorBody, toHubError } from '../errors.ts'
 import { callerOf } from './idempotency.ts'
 import type { Api } from './route.ts'
 import { content, count, defaultType, failure, SAY_WHAT, saysWhatOnce } from './schemas.ts'
@@ -109,7 +109,7 @@ export function publishingRoutes(api: Api, context: HubContext): void {
 /** The first that is wrong, and by their index all that are. */
 function refuse(reply: FastifyReply, { index, error }: Fault, faults: readonly Fault[]): object {
   const told = new HubError(error.code, `publications.${index}: ${error.message}; nothing was published`)
-  reply.code(HTTP_STATUS[error.code])
+  reply.code(error.status)
   return {
     ...errorBody(told),
     faults: faults.slice(0, MAX_FAULTS).map(({ index, error }) => ({ index, ...errorBody(error) })),

@@ -6,7 +6,7 @@ import type { BroadcastOptions, BroadcastResult, ClientOutcome } from '../../sen
 import { rawMember } from '../../wire/json.ts'
 import type { HubContext } from '../context.ts'
 import { correlate } from '../correlation.ts'
-import { errorBody, HTTP_STATUS } from '../errors.ts'
+import { errorBody } from '../errors.ts'
 import { goneSignal } from '../gone.ts'
 import { contentTypeOf, saidType } from '../publisher.ts'
 import type { Api } from './route.ts'
@@ -167,7 +167,7 @@ export async function sendToMany(
     signal: goneSignal(reply),
   })
   const { error } = result
-  reply.code(error ? HTTP_STATUS[error.code] : 200)
+  reply.code(error?.status ?? 200)
   return { ...(error && errorBody(error)), id, ...summary(result) }
 }
 

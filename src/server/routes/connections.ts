@@ -3,7 +3,7 @@ import { type ErrorCode, HubError } from '../../core/errors.ts'
 import { TokenBucket } from '../../core/token-bucket.ts'
 import type { HubContext } from '../context.ts'
 import { correlate } from '../correlation.ts'
-import { HTTP_STATUS, toHubError } from '../errors.ts'
+import { toHubError } from '../errors.ts'
 import { goneSignal } from '../gone.ts'
 import { contentTypeOf } from '../publisher.ts'
 
@@ -91,7 +91,7 @@ export async function connectionRoutes(app: FastifyInstance, context: HubContext
 /** As the SDKs read it: the name of the exception in a header, its sentence in the body. */
 function fail(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const known = toHubError(error)
-  const [status, name] = EXCEPTIONS[known.code] ?? [HTTP_STATUS[known.code], nameOf(HTTP_STATUS[known.code])]
+  const [status, name] = EXCEPTIONS[known.code] ?? [known.status, nameOf(known.status)]
   if (known.code === 'INTERNAL') request.log.error({ err: error }, 'request failed')
   if (status === 429 || status === 503) reply.header('retry-after', '1')
   // Fastify would end the connection over a body that is too large: the reset that follows may overtake the answer. Node reads on.

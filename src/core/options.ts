@@ -1,0 +1,140 @@
+import { closest } from 'fastest-levenshtein'
+import { type ErrorCode, HubError } from './errors.ts'
+
+/**
+ * Says what a value must be, as the words behind "must be"; undefined: it is that. `field` is for rules that throw an error of their own.
+ */
+export type Rule = (value: unknown, field: string) => string | undefined
+
+/** One rule for each option that there is. */
+export type Rules<T> = { readonly [Name in keyof Required<T>]: Rule }
+
+/** How much of a value an error repeats, in characters. */
+const MAX_SHOWN = 60
+
+/**
+ * Checks the options of one call. Returns a plain copy of the options that are given, so nothing is read twice. `prefix` begins the name of
+ * every field: a call (`createHub: `) or a path (`policy.`). Throws a HubError of this code for an unknown key, with the nearest known one,
+ * and for a value that breaks its rule.
+ */
+export function readOptions<T extends object>(
+  given: T,
+  rules: Rules<T>,
+  prefix: string,
+  code: ErrorCode = 'REQUEST_INVALID',
+): T {
+  const where = prefix.replace(/[.: ]+$/, '')
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+    throw new HubError(code, `${where}: options must be an object, got ${shown(given)}`)
+  }
+  const known = Object.keys(rules)
+  const unknown = Object.keys(given).find(key => !Object.hasOwn(rules, key))
+  if (unknown !== undefined) throw new HubError(code, `${where}: ${unknownOption(unknown, known)}`)
+  const read: Record<string, unknown> = {}
+  for (const key of known) {
+    const field = prefix + key
+    const value = fieldOf(given, key, field, code)
+    if (value === undefined) continue
+    checkValue(value, rules[key as keyof T], field, code)
+    read[key] = value
+  }
+  return read as T
+}
+
+/** Throws a HubError of this code where a value breaks its rule. */
+export function checkValue(value: unknown, rule: Rule, field: string, code: ErrorCode = 'REQUEST_INVALID'): void {
+  let wanted: string | undefined
+  try {
+    wanted = rule(value, field)
+  } catch (error) {
+    throw error instanceof HubError ? error : unreadable(field, code, error)
+  }
+  if (wanted !== undefined) throw new HubError(code, `${field} must be ${wanted}, got ${shown(value)}`)
+}
+
+/** The sentence about a key that nobody knows. */
+export function unknownOption(key: string, known: readonly string[]): string {
+  const hint = known.length === 0 ? 'it takes none' : `did you mean ${quoted(nearest(key, known))}?`
+  return `unknown option ${quoted(key)}: ${hint}`
+}
+
+/** The known name that is most like what was typed. */
+export function nearest(typed: string, known: readonly string[]): string {
+  return closest(typed.slice(0, MAX_SHOWN), [...known])
+}
+
+/** One field of an object. Its getter may be the caller's and throw: then a HubError of this code. */
+export function fieldOf(given: object, key: string, field: string, code: ErrorCode): unknown {
+  try {
+    return (given as Record<string, unknown>)[key]
+  } catch (error) {
+    throw unreadable(field, code, error)
+  }
+}
+
+function unreadable(field: string, code: ErrorCode, cause: unknown): HubError {
+  return new HubError(code, `${field} cannot be read: its getter throws`, { cause })
+}
+
+/** A value as an error repeats it. Calls nothing of the value's own. */
+export function shown(value: unknown): string {
+  if (typeof value === 'string') return quoted(value)
+  if (typeof value === 'function') return 'a function'
+  if (typeof value === 'symbol') return 'a symbol'
+  if (typeof value !== 'object' || value === null) return String(value)
+  return Array.isArray(value) ? 'an array' : 'an object'
+}
+
+function quoted(text: string): string {
+  return JSON.stringify(text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}...` : text)
+}
+
+// ---- rules
+
+export const anything: Rule = () => undefined
+export const text: Rule = value => (typeof value === 'string' ? undefined : 'a string')
+export const flag: Rule = value => (typeof value === 'boolean' ? undefined : 'true or false')
+export const callable: Rule = value => (typeof value === 'function' ? undefined : 'a function')
+
+export const texts: Rule = value =>
+  Array.isArray(value) && value.every(each => typeof each === 'string') ? undefined : 'an array of strings'
+
+export function integer(from: number, to: number = Number.MAX_SAFE_INTEGER): Rule {
+  const words = range('an integer', from, to)
+  return value => (Number.isSafeInteger(value) && within(value, from, to) ? undefined : words)
+}
+
+export function number(from: number, to: number = Number.MAX_VALUE): Rule {
+  const words = range('a number', from, to)
+  return value => (within(value, from, to) ? undefined : words)
+}
+
+/** A number over 0. */
+export function positive(to: number = Number.MAX_VALUE): Rule {
+  const words = to === Number.MAX_VALUE ? 'a number over 0' : `a number over 0 and at most ${to}`
+  return value => (value !== 0 && within(value, 0, to) ? undefined : words)
+}
+
+export function oneOf(...values: readonly string[]): Rule {
+  const words = `one of ${values.map(quoted).join(', ')}`
+  return value => (values.includes(value as string) ? undefined : words)
+}
+
+/** An object with these methods. */
+export function having(what: string, ...methods: readonly string[]): Rule {
+  const words = `${what} with the methods ${methods.join(', ')}`
+  return value => {
+    const object =
+      typeof value === 'object' || typeof value === 'function' ? (value as Record<string, unknown> | null) : null
+    return object !== null && methods.every(name => typeof object[name] === 'function') ? undefined : words
+  }
+}
+
+function within(value: unknown, from: number, to: number): boolean {
+  return typeof value === 'number' && value >= from && value <= to
+}
+
+function range(what: string, from: number, to: number): string {
+  if (to === Number.MAX_SAFE_INTEGER || to === Number.MAX_VALUE) return `${what} of at least ${from}`
+  return `${what} from ${from} to ${to}`
+}
