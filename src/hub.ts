@@ -5,20 +5,29 @@ import { type ClientFilter, NO_OPTIONS, type RouteOptions } from './core/contrac
 import { HubError } from './core/errors.ts'
 import type { HubLimits } from './core/limits.ts'
 import { ConnectionManager } from './core/manager.ts'
+import { anything, having, integer, type Rules, readOptions } from './core/options.ts'
 import type { DeliveryPolicy } from './core/policy.ts'
+import { policyRule } from './core/policy-check.ts'
 import type { Scheduler } from './core/scheduler.ts'
 import { DEFAULT_MAX_MESSAGE_BYTES, type TopicRegistry } from './core/topics.ts'
+import { checkUser } from './core/users.ts'
 import { eventLoop } from './event-loop.ts'
 import { openTopics } from './open-topics.ts'
 import { buffered } from './policies/buffered.ts'
-import { type BroadcastOptions, type BroadcastResult, broadcast, checkUser, readTargets } from './sending/broadcast.ts'
+import {
+  BROADCAST_OPTIONS,
+  type BroadcastOptions,
+  type BroadcastResult,
+  broadcast,
+  readTargets,
+} from './sending/broadcast.ts'
 import type { HubApi } from './sending/hub-api.ts'
 import { type HubMetrics, hubMetrics, type OperationName } from './sending/metrics.ts'
 import { Operation } from './sending/operation.ts'
-import { checkSignal, type SendOptions } from './sending/outgoing.ts'
+import type { SendOptions } from './sending/outgoing.ts'
 import type { SendResult } from './sending/pending-send.ts'
 import { Sender } from './sending/sender.ts'
-import { type ShutdownOptions, type ShutdownReport, shutdown } from './sending/shutdown.ts'
+import { SHUTDOWN_OPTIONS, type ShutdownOptions, type ShutdownReport, shutdown } from './sending/shutdown.ts'
 import { type SendSpan, startTracing, type Tracing, type TracingOptions } from './tracing/tracing.ts'
 
 export interface HubOptions {
@@ -42,6 +51,18 @@ export interface HubOptions {
 
 const DEFAULT_CONCURRENCY = 10
 
+const HUB_OPTIONS: Rules<HubOptions> = {
+  broker: having('a broker', 'start', 'publish', 'join', 'leave', 'close'),
+  topics: having('a registry of topics', 'resolve'),
+  policy: policyRule,
+  // By name in the manager.
+  limits: anything,
+  maxMessageBytes: integer(0),
+  // Its options are read when it starts.
+  tracing: anything,
+  scheduler: having('a scheduler', 'now', 'defer', 'after', 'every'),
+}
+
 /**
  * The connection manager, and what is not its business: sends to single clients that know how they ended, metrics, spans, and a shutdown
  * that loses nothing it need not lose.
@@ -57,7 +78,9 @@ export class Hub extends ConnectionManager implements HubApi {
   /** Ends the waiting of the shutdown. */
   readonly #cut = new AbortController()
 
-  constructor(options: HubOptions = {}) {
+  /** Throws CONFIG_INVALID, POLICY_INVALID. */
+  constructor(given: HubOptions = {}) {
+    const options = readOptions(given, HUB_OPTIONS, 'createHub: ', 'CONFIG_INVALID')
     const scheduler = options.scheduler ?? eventLoop
     const route = new Operation()
     super({
@@ -117,7 +140,8 @@ export class Hub extends ConnectionManager implements HubApi {
   }
 
   /**
-   * Sends to many clients, once to each, by their ids or by what they have in common. Goes on after failures: resolves with what came of it
+   * Sends to many clients, once to each, by their ids or by a filter: `{ topic }`, `{ user }`, `{ protocol }`, or `{ all: true }` for
+   * everybody. Goes on after failures: resolves with what came of it
    * at each, and as `error` with BROADCAST_PARTIAL_FAILURE, which carries the failures. Rejects only where nothing was sent: with INVALID_MESSAGE,
    * MESSAGE_TOO_LARGE, REQUEST_INVALID, TOPIC_INVALID, SHUTTING_DOWN.
    */
@@ -139,7 +163,7 @@ export class Hub extends ConnectionManager implements HubApi {
 
   /**
    * To all clients of a user, as `broadcast` to the filter `{ user }`. Nobody online: nothing was sent, and that is no error. Rejects with
-   * REQUEST_INVALID where the user is no string: a filter without one would mean everybody.
+   * REQUEST_INVALID where the user is no string.
    */
   async sendToUser(user: string, message: unknown, options: BroadcastOptions = {}): Promise<BroadcastResult> {
     checkUser(user)
@@ -162,22 +186,23 @@ export class Hub extends ConnectionManager implements HubApi {
   /**
    * Refuses new work with SHUTTING_DOWN, waits for what is under way, empties the queues, closes every client, and ends within the deadline
    * with a report of what was left. Whoever calls it again waits for the same end, and the signal of each ends the waiting of all. Rejects
-   * with REQUEST_INVALID where the signal is none: then nothing has begun.
+   * with REQUEST_INVALID where an option is wrong: then nothing has begun.
    */
   shutdown(options: ShutdownOptions = {}): Promise<ShutdownReport> {
     const { operations, scheduler } = this
-    const { signal } = options
+    let read: ShutdownOptions
     try {
-      checkSignal(signal)
+      read = readOptions(options, SHUTDOWN_OPTIONS, 'shutdown')
     } catch (error) {
       return Promise.reject(error)
     }
+    const { signal } = read
     const cut = this.#cut
     const end = (): void => cut.abort()
     if (signal?.aborted) end()
     else signal?.addEventListener('abort', end)
     const ending = { hub: this, sender: this.#sender, operations, scheduler, random: Math.random }
-    this.#shutdown ??= shutdown(ending, { ...options, signal: cut.signal })
+    this.#shutdown ??= shutdown(ending, { ...read, signal: cut.signal })
     const forget = (): void => signal?.removeEventListener('abort', end)
     this.#shutdown.then(forget, forget)
     return this.#shutdown
@@ -190,14 +215,11 @@ export class Hub extends ConnectionManager implements HubApi {
     span: SendSpan | undefined,
   ): Promise<BroadcastResult> {
     const operation = this.operations.broadcast
-    const { concurrency = DEFAULT_CONCURRENCY } = options
-    const { outgoing, ids } = this.#checked(operation, () => {
-      if (!Number.isInteger(concurrency) || concurrency < 1) {
-        throw new HubError('REQUEST_INVALID', `concurrency: it is a whole number from 1, not ${concurrency}`)
-      }
+    const { outgoing, ids, concurrency } = this.#checked(operation, () => {
+      const { concurrency = DEFAULT_CONCURRENCY, ...rest } = readOptions(options, BROADCAST_OPTIONS, 'broadcast')
       const read = readTargets(targets)
       const ids = Array.isArray(read) ? read : this.selectClients(read)
-      return { outgoing: this.#sender.prepare(message, options), ids }
+      return { outgoing: this.#sender.prepare(message, rest), ids, concurrency }
     })
     span?.carries(outgoing.direct.message, ids.length)
     const startedAt = this.scheduler.now()
@@ -226,7 +248,10 @@ export class Hub extends ConnectionManager implements HubApi {
   }
 }
 
-/** A hub without a server: give it connections, or put transports on top (`hubline/transports`, `hubline/fastify`). */
+/**
+ * A hub without a server: give it connections, or put transports on top (`hubline/transports`, `hubline/fastify`). Throws CONFIG_INVALID
+ * for an option that is unknown or wrong, POLICY_INVALID.
+ */
 export function createHub(options: HubOptions = {}): Hub {
   return new Hub(options)
 }

@@ -12,20 +12,23 @@ export type WriteResult = 'ok' | 'full' | 'gone'
  * ended: a backend or whoever runs the hub ended it, without blame. denied: it may not. expired, revoked: its session is over, in time or
  * before. flooding: it sends more than it may. The others are what happened.
  */
-export type CloseReason =
-  | 'peer'
-  | 'slow'
-  | 'lost'
-  | 'idle'
-  | 'replaced'
-  | 'ended'
-  | 'denied'
-  | 'expired'
-  | 'revoked'
-  | 'flooding'
-  | 'protocol'
-  | 'overloaded'
-  | 'shutdown'
+export type CloseReason = (typeof CLOSE_REASONS)[number]
+
+export const CLOSE_REASONS = [
+  'peer',
+  'slow',
+  'lost',
+  'idle',
+  'replaced',
+  'ended',
+  'denied',
+  'expired',
+  'revoked',
+  'flooding',
+  'protocol',
+  'overloaded',
+  'shutdown',
+] as const
 
 /** closed: everything goes through. open: nothing does, for it has failed too often. half-open: one goes, to see. */
 export type Circuit = 'closed' | 'open' | 'half-open'

@@ -99,13 +99,18 @@ export interface RouteOptions {
 /** One for all publications without options. */
 export const NO_OPTIONS: RouteOptions = Object.freeze({})
 
-/** Who is meant. What is not named does not matter; nothing at all means everybody. */
+/**
+ * Clients by what they have in common: those that match every key given. It names topic, user or protocol, or asks for everybody with `all`;
+ * anything else throws REQUEST_INVALID, and so does a key that is present and undefined.
+ */
 export interface ClientFilter {
-  readonly topic?: string | undefined
-  readonly user?: string | undefined
-  readonly protocol?: string | undefined
-  /** Ids that are not meant. */
-  readonly except?: readonly string[] | undefined
+  readonly topic?: string
+  readonly user?: string
+  readonly protocol?: string
+  /** true: every client. Not together with the three above. */
+  readonly all?: true
+  /** Ids to leave out. */
+  readonly except?: readonly string[]
 }
 
 /** What `post` answers: a message on its way to one client. */

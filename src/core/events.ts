@@ -1,7 +1,9 @@
 import { EventEmitter } from 'eventemitter3'
 import type { Circuit, Client, CloseReason } from './connection.ts'
+import { HubError } from './errors.ts'
 import type { ClientId, TopicName } from './ids.ts'
 import type { Gap } from './message.ts'
+import { nearest, shown } from './options.ts'
 import type { TopicPattern } from './patterns.ts'
 import type { Session } from './sessions.ts'
 
@@ -46,6 +48,35 @@ export interface RequestFailure {
   /** Attempts so far. */
   readonly attempts: number
   readonly why: string
+}
+
+/** The names of all events, once each: a type has none at run time. */
+const NAMES: Readonly<Record<keyof HubEvents, true>> = {
+  register: true,
+  unregister: true,
+  subscribe: true,
+  wish: true,
+  unsubscribe: true,
+  subscribePattern: true,
+  unsubscribePattern: true,
+  session: true,
+  gap: true,
+  retry: true,
+  undelivered: true,
+  circuit: true,
+  fault: true,
+}
+
+/** Throws REQUEST_INVALID: nobody would ever call the listener. */
+function checkListener(event: unknown, listener: unknown): void {
+  if (typeof event !== 'string' || !Object.hasOwn(NAMES, event)) {
+    const names = Object.keys(NAMES)
+    const hint =
+      typeof event === 'string' ? `did you mean "${nearest(event, names)}"?` : `there are ${names.join(', ')}`
+    throw new HubError('REQUEST_INVALID', `events: unknown event ${shown(event)}: ${hint}`)
+  }
+  if (typeof listener === 'function') return
+  throw new HubError('REQUEST_INVALID', `events: the listener of "${event}" must be a function, got ${shown(listener)}`)
 }
 
 /** A typed emitter of which no listener can hurt the hub or another listener. */
@@ -94,8 +125,19 @@ export class Events extends EventEmitter<HubEvents> {
     }
   }
 
+  /** Throws REQUEST_INVALID for an event that there is not. */
+  override on<E extends keyof HubEvents>(event: E, listener: (...args: HubEvents[E]) => void): this {
+    checkListener(event, listener)
+    return super.on(event, listener as never)
+  }
+
+  override addListener<E extends keyof HubEvents>(event: E, listener: (...args: HubEvents[E]) => void): this {
+    return this.on(event, listener)
+  }
+
   /** Not `super.once`: its mark on the listener is lost above. */
   override once<E extends keyof HubEvents>(event: E, listener: (...args: HubEvents[E]) => void): this {
+    checkListener(event, listener)
     const first = (...args: HubEvents[E]): void => {
       this.off(event, first as never)
       listener(...args)

@@ -1,4 +1,5 @@
 import { HubError } from './errors.ts'
+import { type Rule, shown } from './options.ts'
 
 declare const brand: unique symbol
 type Brand<T, Name> = T & { readonly [brand]: Name }
@@ -16,6 +17,12 @@ export interface Position {
   readonly seq: Seq
 }
 
+/** Of an option that is a position. */
+export const positionRule: Rule = value => {
+  const { epoch, seq } = (value ?? {}) as Partial<Position>
+  return typeof epoch === 'string' && typeof seq === 'number' && seq >= 0 ? undefined : 'a position { epoch, seq }'
+}
+
 export const MAX_TOPIC_LENGTH = 255
 export const MAX_CLIENT_ID_LENGTH = 128
 const TOPIC = /^[A-Za-z0-9_.:/-]+$/
@@ -27,13 +34,15 @@ export const TOPIC_RULE = `a topic name is 1 to ${MAX_TOPIC_LENGTH} characters o
 
 /** Checks a topic name and drops one leading slash: `/video/main` and `video/main` are the same topic. Throws TOPIC_INVALID. */
 export function parseTopicName(input: string): TopicName {
+  if (typeof input !== 'string') throw topicError(input)
   const name = input.startsWith('/') ? input.slice(1) : input
   if (name.length > MAX_TOPIC_LENGTH || !TOPIC.test(name) || BAD_SEGMENT.test(name)) throw topicError(name)
   return name as TopicName
 }
 
-function topicError(name: string): HubError {
-  const what = name.length > MAX_TOPIC_LENGTH ? `${name.length} characters` : JSON.stringify(name)
+function topicError(name: unknown): HubError {
+  const tooLong = typeof name === 'string' && name.length > MAX_TOPIC_LENGTH
+  const what = tooLong ? `${name.length} characters` : typeof name === 'string' ? JSON.stringify(name) : shown(name)
   return new HubError('TOPIC_INVALID', `topic: ${what} is not a topic name: ${TOPIC_RULE}`)
 }
 

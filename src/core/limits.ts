@@ -1,4 +1,5 @@
-import { HubError } from './errors.ts'
+import { type ErrorCode, HubError } from './errors.ts'
+import { integer, type Rules, readOptions } from './options.ts'
 
 export interface HubLimits {
   readonly maxClients: number
@@ -29,12 +30,14 @@ export const DEFAULT_LIMITS: HubLimits = Object.freeze({
   maxRetainedBytes: 256 * MIB,
 })
 
-/** Throws REQUEST_INVALID where one of them is no limit. */
-export function checkLimits(limits: Partial<HubLimits>): void {
-  for (const [name, value] of Object.entries(limits)) {
-    if (!Object.hasOwn(DEFAULT_LIMITS, name)) throw new HubError('REQUEST_INVALID', `limits: there is no limit ${name}`)
-    if (!Number.isSafeInteger(value) || value < 0) {
-      throw new HubError('REQUEST_INVALID', `limits.${name}: it is a whole number from 0, not ${value}`)
-    }
-  }
+const limit = integer(0)
+const RULES = Object.fromEntries(Object.keys(DEFAULT_LIMITS).map(name => [name, limit])) as Rules<HubLimits>
+
+/** Throws where one of them is no limit. One that is undefined is none either: it would look like "no limit". */
+export function readLimits(limits: Partial<HubLimits>, code: ErrorCode): Partial<HubLimits> {
+  const read = readOptions<Partial<HubLimits>>(limits, RULES, 'limits.', code)
+  const missing = Object.keys(limits).find(name => !Object.hasOwn(read, name))
+  if (missing !== undefined)
+    throw new HubError(code, `limits.${missing} must be an integer of at least 0, got undefined`)
+  return read
 }

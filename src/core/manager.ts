@@ -1,3 +1,12 @@
+import {
+  checkConnection,
+  checkReason,
+  checkSession,
+  readFilter,
+  readHistory,
+  readRegister,
+  readSubscribe,
+} from './arguments.ts'
 import type { Publication, RouteResult } from './broker.ts'
 import { Budget } from './budget.ts'
 import { type BackEdge, Registration } from './client.ts'
@@ -20,13 +29,15 @@ import { Delivery } from './delivery.ts'
 import { HubError } from './errors.ts'
 import { Events } from './events.ts'
 import { type ClientId, type Position, parseClientId, parseTopicName, type TopicName } from './ids.ts'
-import { checkLimits, DEFAULT_LIMITS, type HubLimits } from './limits.ts'
+import { DEFAULT_LIMITS, type HubLimits, readLimits } from './limits.ts'
 import { Membership } from './membership.ts'
 import type { Message } from './message.ts'
+import { callable, checkValue } from './options.ts'
 import { Outbox } from './outbox.ts'
 import { type Direct, Parcel } from './parcel.ts'
 import { parsePattern } from './patterns.ts'
 import type { DeliveryPolicy } from './policy.ts'
+import { checkPolicy } from './policy-check.ts'
 import {
   circuitOpen,
   mismatch,
@@ -44,7 +55,7 @@ import type { Session } from './sessions.ts'
 import { clientInfo, connectionStats, explainPolicy, HubCounters, subscriptionInfo, topicInfo } from './snapshot.ts'
 import type { ClientInfo, ConnectionStats, PolicyExplanation, SubscriptionInfo, TopicInfo } from './stats.ts'
 import type { TopicSpec } from './topics.ts'
-import { Users } from './users.ts'
+import { checkUser, Users } from './users.ts'
 import type { ClientWatcher } from './watcher.ts'
 
 /** How often topics are looked through for messages past their age, in ms. */
@@ -87,9 +98,7 @@ export class ConnectionManager {
 
   constructor(options: ManagerOptions) {
     this.#options = options
-    const { limits = {} } = options
-    checkLimits(limits)
-    this.#limits = { ...DEFAULT_LIMITS, ...limits }
+    this.#limits = { ...DEFAULT_LIMITS, ...readLimits(options.limits ?? {}, 'CONFIG_INVALID') }
     this.#budget = new Budget(() => this.#limits.maxRetainedBytes)
     this.#delivery = new Delivery(options.scheduler, this.events, () => this.#limits.maxQueuedBytesPerClient, {
       reap: (outbox, reason) => {
@@ -125,11 +134,13 @@ export class ConnectionManager {
   /**
    * Registers an open connection. The transport keeps the returned handle and speaks through it; whoever disposes of it says that
    * the peer has gone. Throws CLIENT_ID_INVALID, CLIENT_EXISTS, PERMISSION_DENIED (the id is another user's), LIMIT_EXCEEDED, QUOTA_EXCEEDED,
-   * SHUTTING_DOWN, and then the client that had the id has it still.
+   * REQUEST_INVALID, SHUTTING_DOWN, and then the client that had the id has it still.
    */
-  registerClient(id: string, connection: Connection, options: RegisterOptions = {}): Client {
+  registerClient(id: string, connection: Connection, given: RegisterOptions = {}): Client {
     this.#checkOpen()
     const clientId = parseClientId(id)
+    checkConnection(connection)
+    const options = readRegister(given)
     this.#checkRoom(clientId, options)
     const outbox = new Outbox(clientId, connection, this.#budget, this.#delivery.stalls, this.#delivery.fault)
     const older = this.#clients.get(clientId)
@@ -183,6 +194,7 @@ export class ConnectionManager {
 
   /** Ends a client: what was published before is flushed as far as its connection takes it, every subscription is gone on return. */
   unregisterClient(id: string, reason: CloseReason = 'peer', reconnectMs?: number): boolean {
+    checkReason(reason)
     const client = this.#clients.get(id as ClientId)
     if (client === undefined) return false
     if (reason !== 'slow' && reason !== 'lost' && reason !== 'peer') {
@@ -196,13 +208,15 @@ export class ConnectionManager {
 
   // ---- users
 
-  /** Has this user at least one client? */
+  /** Has this user at least one client? Throws REQUEST_INVALID where the user is no string. */
   isOnline(user: string): boolean {
+    checkUser(user)
     return this.#users.has(user)
   }
 
-  /** The ids of the user's clients. */
+  /** The ids of the user's clients. Throws as `isOnline`. */
   connectionsOf(user: string): ClientId[] {
+    checkUser(user)
     return this.#users.of(user).map(({ id }) => id)
   }
 
@@ -211,8 +225,10 @@ export class ConnectionManager {
     return this.#users.names()
   }
 
-  /** Ends all clients that the user has now. Answers how many there were. */
+  /** Ends all clients that the user has now. Answers how many there were. Throws as `isOnline`. */
   disconnectUser(user: string, reason: CloseReason = 'ended'): number {
+    checkUser(user)
+    checkReason(reason)
     const clients = this.#users.of(user)
     // A handler of one's end may have given the id of another to somebody else.
     for (const client of clients) if (this.#clients.get(client.id) === client) this.unregisterClient(client.id, reason)
@@ -232,6 +248,7 @@ export class ConnectionManager {
   /** A newer session of the same user. Throws CONNECTION_NOT_FOUND, PERMISSION_DENIED. */
   setSession(id: string, session: Session): void {
     const client = this.#client(id)
+    checkSession(session)
     if (client.session.user !== session.user) {
       throw new HubError('PERMISSION_DENIED', `session: it is not of the user that ${client.id} is connected as`)
     }
@@ -244,8 +261,9 @@ export class ConnectionManager {
     for (const client of this.#clients.values()) yield clientInfo(client, now)
   }
 
-  /** Ids of the clients that are on the topic, are of the user and speak the protocol, as far as these are named. Throws TOPIC_INVALID. */
-  selectClients({ topic, user, protocol, except }: ClientFilter = {}): ClientId[] {
+  /** Ids of the clients that match a filter. Throws REQUEST_INVALID where it names nobody, TOPIC_INVALID. */
+  selectClients(filter: ClientFilter): ClientId[] {
+    const { topic, user, protocol, except } = readFilter(filter)
     const clients = this.#candidates(topic, user)
     const out = new Set<string>(except)
     return clients
@@ -274,11 +292,12 @@ export class ConnectionManager {
 
   /**
    * From now on the client gets what is published to the topic; a second subscription changes nothing but the policy wish.
-   * Throws TOPIC_INVALID, TOPIC_UNKNOWN, CONNECTION_NOT_FOUND, LIMIT_EXCEEDED, POLICY_DENIED, SHUTTING_DOWN.
+   * Throws TOPIC_INVALID, TOPIC_UNKNOWN, CONNECTION_NOT_FOUND, LIMIT_EXCEEDED, POLICY_DENIED, POLICY_INVALID, REQUEST_INVALID,
+   * SHUTTING_DOWN.
    */
   subscribe(id: string, topicName: string, options: SubscribeOptions = {}): Subscription {
     this.#checkOpen()
-    return this.#membership.subscribe(this.#client(id), parseTopicName(topicName), options)
+    return this.#membership.subscribe(this.#client(id), parseTopicName(topicName), readSubscribe(options, 'subscribe'))
   }
 
   /** False: the client or the subscription is not there. What was published before is still delivered. */
@@ -292,11 +311,12 @@ export class ConnectionManager {
    * A standing order: the client is subscribed to each topic that matches the pattern (docs/topics.md) and lets patterns match it, those
    * that come into being included, before their first message. It gets each message once, whatever overlaps. `after` resumes the topic that
    * the position is of; the others tell a gap of unknown size. An order that is there already stays as it is.
-   * Throws TOPIC_INVALID, CONNECTION_NOT_FOUND, LIMIT_EXCEEDED, SHUTTING_DOWN.
+   * Throws TOPIC_INVALID, CONNECTION_NOT_FOUND, LIMIT_EXCEEDED, POLICY_INVALID, REQUEST_INVALID, SHUTTING_DOWN.
    */
   subscribePattern(id: string, pattern: string, options: SubscribeOptions = {}): PatternSubscription {
     this.#checkOpen()
-    return this.#membership.subscribePattern(this.#client(id), parsePattern(pattern), options)
+    const read = readSubscribe(options, 'subscribePattern')
+    return this.#membership.subscribePattern(this.#client(id), parsePattern(pattern), read)
   }
 
   /** False: the client or the order is not there. */
@@ -345,13 +365,10 @@ export class ConnectionManager {
     return this.#clientsOn(name)
   }
 
-  /** What the topic keeps for those who resume. Throws TOPIC_INVALID, TOPIC_UNKNOWN, REQUEST_INVALID (the limit is none). */
-  history(topicName: string, options: HistoryOptions = {}): History {
+  /** What the topic keeps for those who resume. Throws TOPIC_INVALID, TOPIC_UNKNOWN, REQUEST_INVALID. */
+  history(topicName: string, given: HistoryOptions = {}): History {
     const name = parseTopicName(topicName)
-    const { limit = 0 } = options
-    if (!Number.isSafeInteger(limit) || limit < 0) {
-      throw new HubError('REQUEST_INVALID', `limit: it is a whole number from 0, not ${limit}`)
-    }
+    const options = readHistory(given)
     const topic = this.#membership.topics.get(name)
     if (topic !== undefined) return topic.history(options)
     this.#membership.spec(name)
@@ -446,7 +463,7 @@ export class ConnectionManager {
     const link = this.#link(client, name)
     const { epoch, sealed } = link.topic
     const seq = link.acks?.last ?? sealed
-    if (position.epoch !== epoch || !(position.seq <= seq)) {
+    if (position?.epoch !== epoch || !(position.seq <= seq)) {
       const last = `${epoch}-${seq}`
       throw new HubError('POSITION_INVALID', `position: the last of ${name} that ${client.id} was sent is ${last}`)
     }
@@ -455,8 +472,9 @@ export class ConnectionManager {
 
   // ---- policies
 
-  /** For everyone on the topic who has no wish or class of their own, at once and without a reconnect. Null: back to the default. */
+  /** For everyone on the topic who has no wish or class of their own, at once and without a reconnect. Null: back to the default. Throws POLICY_INVALID, TOPIC_INVALID. */
   setDeliveryPolicy(topicName: string, policy: DeliveryPolicy | null): void {
+    if (policy !== null) checkPolicy(policy)
     this.#membership.setPolicy(parseTopicName(topicName), policy)
   }
 
@@ -464,8 +482,9 @@ export class ConnectionManager {
     return this.#membership.policy(parseTopicName(topicName))
   }
 
-  /** The client's class: it wins over the topic's policy on all its subscriptions. Null: none. Throws CONNECTION_NOT_FOUND. */
+  /** The client's class: it wins over the topic's policy on all its subscriptions. Null: none. Throws CONNECTION_NOT_FOUND, POLICY_INVALID. */
   setClientPolicy(id: string, policy: DeliveryPolicy | null): void {
+    if (policy !== null) checkPolicy(policy)
     this.#membership.setClass(this.#client(id), policy)
   }
 
@@ -484,8 +503,7 @@ export class ConnectionManager {
 
   /** In force at once for what is new; nobody who is connected is ended for it. Throws REQUEST_INVALID, and has changed nothing. */
   setLimits(limits: Partial<HubLimits>): void {
-    checkLimits(limits)
-    this.#limits = { ...this.#limits, ...limits }
+    this.#limits = { ...this.#limits, ...readLimits(limits, 'REQUEST_INVALID') }
   }
 
   /** The registry's rules have changed: topics in use take their new ones; who may not be on a topic any more is unsubscribed. */
@@ -495,6 +513,7 @@ export class ConnectionManager {
 
   /** Tells what is done for one client, until it is disposed of; one at a time. Throws CONNECTION_NOT_FOUND, CLIENT_EXISTS. */
   watch(id: string, watcher: ClientWatcher): Disposable {
+    checkValue(watcher, callable, 'watcher')
     const { outbox } = this.#client(id)
     if (outbox.watcher !== undefined) throw taken(outbox.id, 'watched already')
     const told: ClientWatcher = sighting => {

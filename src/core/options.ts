@@ -13,23 +13,24 @@ export type Rules<T> = { readonly [Name in keyof Required<T>]: Rule }
 const MAX_SHOWN = 60
 
 /**
- * Checks the options of one call. Returns a plain copy of the options that are given, so nothing is read twice. `prefix` begins the name of
- * every field: a call (`createHub: `) or a path (`policy.`). Throws a HubError of this code for an unknown key, with the nearest known one,
+ * Checks the options of one call. Returns a plain copy of the options that are given, so nothing is read twice. `where` is what
+ * the sentence about an unknown key begins with; where it ends with a dot or a colon and a space, every field begins with it as well. Throws a HubError of this code for an unknown key, with the nearest known one,
  * and for a value that breaks its rule.
  */
 export function readOptions<T extends object>(
   given: T,
   rules: Rules<T>,
-  prefix: string,
+  where: string,
   code: ErrorCode = 'REQUEST_INVALID',
 ): T {
-  const where = prefix.replace(/[.: ]+$/, '')
+  const place = where.replace(/[.: ]+$/, '')
+  const prefix = place === where ? '' : where
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
-    throw new HubError(code, `${where}: options must be an object, got ${shown(given)}`)
+    throw new HubError(code, `${place}: options must be an object, got ${shown(given)}`)
   }
   const known = Object.keys(rules)
   const unknown = Object.keys(given).find(key => !Object.hasOwn(rules, key))
-  if (unknown !== undefined) throw new HubError(code, `${where}: ${unknownOption(unknown, known)}`)
+  if (unknown !== undefined) throw new HubError(code, `${place}: ${unknownOption(unknown, known)}`)
   const read: Record<string, unknown> = {}
   for (const key of known) {
     const field = prefix + key
@@ -95,6 +96,12 @@ export const anything: Rule = () => undefined
 export const text: Rule = value => (typeof value === 'string' ? undefined : 'a string')
 export const flag: Rule = value => (typeof value === 'boolean' ? undefined : 'true or false')
 export const callable: Rule = value => (typeof value === 'function' ? undefined : 'a function')
+
+/** An object of named values: no list, no Map. */
+export const object: Rule = value => {
+  const isObject = typeof value === 'object' && value !== null && !(Symbol.iterator in value)
+  return isObject ? undefined : 'an object'
+}
 
 export const texts: Rule = value =>
   Array.isArray(value) && value.every(each => typeof each === 'string') ? undefined : 'an array of strings'

@@ -1,5 +1,6 @@
 import { HubError } from './errors.ts'
 import { parseTopicName, TOPIC_RULE, type TopicName } from './ids.ts'
+import { shown } from './options.ts'
 
 declare const brand: unique symbol
 
@@ -20,6 +21,7 @@ export function isPattern(name: string): boolean {
 
 /** Checks a pattern and drops one leading slash. A topic's name is a pattern that matches itself. Throws TOPIC_INVALID. */
 export function parsePattern(input: string): TopicPattern {
+  if (typeof input !== 'string') throw patternError(input)
   const pattern = input.startsWith('/') ? input.slice(1) : input
   const segments = pattern.split('/')
   const bare = segments.map((segment, at) => {
@@ -36,9 +38,9 @@ export function parsePattern(input: string): TopicPattern {
   return pattern as TopicPattern
 }
 
-function patternError(pattern: string): HubError {
-  const shown = JSON.stringify(pattern.slice(0, 300))
-  return new HubError('TOPIC_INVALID', `topic: ${shown} is no pattern: ${PATTERN_RULE}; ${TOPIC_RULE}`)
+function patternError(pattern: unknown): HubError {
+  const what = typeof pattern === 'string' ? JSON.stringify(pattern.slice(0, 300)) : shown(pattern)
+  return new HubError('TOPIC_INVALID', `topic: ${what} is no pattern: ${PATTERN_RULE}; ${TOPIC_RULE}`)
 }
 
 /** One look at each segment, no backtracking. */

@@ -1,4 +1,13 @@
 import type { Registration } from './client.ts'
+import { HubError } from './errors.ts'
+import { shown } from './options.ts'
+
+/** Throws REQUEST_INVALID: clients without a user are no user, and a user that is undefined is a mistake. */
+export function checkUser(user: unknown): void {
+  if (typeof user === 'string') return
+  const why = `user must be a string, got ${shown(user)}; clients without a user are reached by their ids`
+  throw new HubError('REQUEST_INVALID', why)
+}
 
 /**
  * Who is connected as which user. The way back is `client.session.user`; the two are changed together, by the manager alone. A user has few

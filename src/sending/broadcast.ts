@@ -1,7 +1,9 @@
+import { readFilter } from '../core/arguments.ts'
 import type { ClientFilter } from '../core/contract.ts'
 import { HubError } from '../core/errors.ts'
+import { integer, type Rules, shown } from '../core/options.ts'
 import type { Scheduler } from '../core/scheduler.ts'
-import type { Outgoing, SendOptions } from './outgoing.ts'
+import { type Outgoing, SEND_OPTIONS, type SendOptions } from './outgoing.ts'
 import type { SendResult } from './pending-send.ts'
 import type { Sender } from './sender.ts'
 
@@ -9,6 +11,8 @@ export interface BroadcastOptions extends SendOptions {
   /** Requests to clients that are URLs that may be under way at once. Default 10. */
   readonly concurrency?: number | undefined
 }
+
+export const BROADCAST_OPTIONS: Rules<BroadcastOptions> = { ...SEND_OPTIONS, concurrency: integer(1) }
 
 /** What came of the message at one client. */
 export type ClientOutcome =
@@ -91,18 +95,21 @@ export function summarize(results: readonly ClientOutcome[]): BroadcastResult {
   return { results, sent: results.length - failed, failed, error }
 }
 
-/** Throws REQUEST_INVALID: a filter without a user would mean everybody. */
-export function checkUser(user: unknown): void {
-  if (typeof user === 'string') return
-  const why = `user: it is a string, not ${typeof user}; clients without a user are reached by their ids`
-  throw new HubError('REQUEST_INVALID', why)
-}
-
-/** Reads a list of ids, each once; what the clients have in common stays as it is. Throws REQUEST_INVALID. */
+/** Reads a list of ids, each once, or a filter. Throws REQUEST_INVALID. */
 export function readTargets(targets: Iterable<string> | ClientFilter): string[] | ClientFilter {
   // One id is a list of letters to JavaScript.
   if (typeof targets !== 'object' || targets === null) {
-    throw new HubError('REQUEST_INVALID', 'targets: give a list of client ids, or what the clients have in common')
+    const forms = 'an array of client ids, or a filter such as { topic }, { user } or { all: true }'
+    throw new HubError('REQUEST_INVALID', `targets must be ${forms}, got ${shown(targets)}`)
   }
-  return Symbol.iterator in targets ? [...new Set(targets)] : targets
+  if (!(Symbol.iterator in targets)) return readFilter(targets)
+  let listed: string[]
+  try {
+    listed = [...new Set(targets)]
+  } catch (cause) {
+    throw new HubError('REQUEST_INVALID', 'targets cannot be read: their iterator throws', { cause })
+  }
+  const odd = listed.findIndex(id => typeof id !== 'string')
+  if (odd === -1) return listed
+  throw new HubError('REQUEST_INVALID', `targets must be client ids, which are strings, got ${shown(listed[odd])}`)
 }

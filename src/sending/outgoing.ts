@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { HubError } from '../core/errors.ts'
+import { flag, positive, type Rule, type Rules, readOptions } from '../core/options.ts'
 import { Direct } from '../core/parcel.ts'
 import { serialize } from './serialize.ts'
 
@@ -34,43 +35,44 @@ export interface Outgoing {
 }
 
 /** Checks and serialises, before anything is sent. Throws INVALID_MESSAGE, MESSAGE_TOO_LARGE, REQUEST_INVALID. */
-export function prepareOutgoing(message: unknown, options: SendOptions, maxBytes: number): Outgoing {
-  const { timeoutMs = DEFAULT_TIMEOUT_MS, confirm = false, signal } = options
-  checkWaiting(timeoutMs, signal)
-  const { payload, contentType } = serialize(message, checkHeader('contentType', options.contentType, CONTENT_TYPE))
+export function prepareOutgoing(message: unknown, given: SendOptions, maxBytes: number): Outgoing {
+  const options = readOptions(given, SEND_OPTIONS, 'send')
+  const { timeoutMs = DEFAULT_TIMEOUT_MS, confirm = false, signal, id = randomUUID(), correlationId } = options
+  const { payload, contentType } = serialize(message, options.contentType)
   if (payload.byteLength > maxBytes) {
     throw new HubError(
       'MESSAGE_TOO_LARGE',
       `message: ${payload.byteLength} bytes are more than the ${maxBytes} that one message may have`,
     )
   }
-  const id = checkHeader('id', options.id, KEY) ?? randomUUID()
-  const correlationId = checkHeader('correlationId', options.correlationId, KEY)
   const direct = new Direct({ id, payload, contentType, correlationId })
   return { direct, timeoutMs, confirm, signal }
 }
 
-/** Throws REQUEST_INVALID. */
-export function checkWaiting(timeoutMs: number, signal: AbortSignal | undefined): void {
-  if (typeof timeoutMs !== 'number' || !(timeoutMs > 0 && timeoutMs <= MAX_TIMEOUT_MS)) {
-    throw new HubError(
-      'REQUEST_INVALID',
-      `timeoutMs: it is a number over 0 and at most ${MAX_TIMEOUT_MS}, not ${timeoutMs}`,
-    )
-  }
-  checkSignal(signal)
+/** Of an option that is a signal. */
+export const signalRule: Rule = value => (value instanceof AbortSignal ? undefined : 'an AbortSignal')
+
+const timeoutRule = positive(MAX_TIMEOUT_MS)
+const keyRule = header(KEY, 'printable ASCII characters without spaces')
+
+export const SEND_OPTIONS: Rules<SendOptions> = {
+  contentType: header(CONTENT_TYPE, 'printable ASCII characters'),
+  id: keyRule,
+  correlationId: keyRule,
+  confirm: flag,
+  timeoutMs: timeoutRule,
+  signal: signalRule,
 }
 
-/** Throws REQUEST_INVALID. */
-export function checkSignal(signal: AbortSignal | undefined): void {
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw new HubError('REQUEST_INVALID', 'signal: it is an AbortSignal, or absent')
-  }
+export const IS_ACTIVE_OPTIONS: Rules<Pick<SendOptions, 'timeoutMs' | 'signal'>> = {
+  timeoutMs: timeoutRule,
+  signal: signalRule,
 }
 
-function checkHeader(field: string, value: string | undefined, form: RegExp): string | undefined {
-  const fits = typeof value === 'string' && value.length <= MAX_HEADER_LENGTH && form.test(value)
-  if (value === undefined || fits) return value
-  const characters = form === KEY ? 'printable ASCII characters without spaces' : 'printable ASCII characters'
-  throw new HubError('REQUEST_INVALID', `${field}: it is 1 to ${MAX_HEADER_LENGTH} ${characters}`)
+/** It becomes a header. */
+function header(form: RegExp, characters: string): Rule {
+  return value => {
+    const fits = typeof value === 'string' && value.length <= MAX_HEADER_LENGTH && form.test(value)
+    return fits ? undefined : `1 to ${MAX_HEADER_LENGTH} ${characters}`
+  }
 }

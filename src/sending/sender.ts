@@ -1,6 +1,7 @@
 import type { Client } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
 import type { ConnectionManager } from '../core/manager.ts'
+import { readOptions } from '../core/options.ts'
 import { departed } from '../core/outbox-items.ts'
 import type { Direct } from '../core/parcel.ts'
 import { circuitOpen, notConnected } from '../core/refusals.ts'
@@ -8,7 +9,7 @@ import type { Scheduler } from '../core/scheduler.ts'
 import { Aborts } from './aborts.ts'
 import { ByClient } from './by-client.ts'
 import type { Operation } from './operation.ts'
-import { checkWaiting, type Outgoing, prepareOutgoing, type SendOptions } from './outgoing.ts'
+import { IS_ACTIVE_OPTIONS, type Outgoing, prepareOutgoing, type SendOptions } from './outgoing.ts'
 import { PendingSend, type SendResult } from './pending-send.ts'
 
 const PING_TIMEOUT_MS = 5000
@@ -97,12 +98,9 @@ export class Sender {
   }
 
   /** See Hub.isActive. */
-  isActive(
-    clientId: string,
-    { timeoutMs = PING_TIMEOUT_MS, signal }: Pick<SendOptions, 'timeoutMs' | 'signal'>,
-  ): Promise<boolean> {
+  isActive(clientId: string, options: Pick<SendOptions, 'timeoutMs' | 'signal'>): Promise<boolean> {
     return new Promise((resolve, reject) => {
-      checkWaiting(timeoutMs, signal)
+      const { timeoutMs = PING_TIMEOUT_MS, signal } = readOptions(options, IS_ACTIVE_OPTIONS, 'isActive')
       const client = this.#hub.handleOf(clientId)
       const end = (): void => {
         timer[Symbol.dispose]()

@@ -1,8 +1,10 @@
 import { HubError } from '../core/errors.ts'
 import type { ConnectionManager } from '../core/manager.ts'
+import { number, type Rules } from '../core/options.ts'
 import type { Scheduler } from '../core/scheduler.ts'
 import type { OperationName } from './metrics.ts'
 import type { Operation } from './operation.ts'
+import { signalRule } from './outgoing.ts'
 import type { Sender } from './sender.ts'
 
 export interface ShutdownOptions {
@@ -16,6 +18,16 @@ export interface ShutdownOptions {
   readonly spreadMs?: number | undefined
   /** Each client is told, where its protocol can, to come back after a random time of at most this, in ms. Default 5,000. */
   readonly reconnectMs?: number | undefined
+}
+
+const ms = number(0)
+
+export const SHUTDOWN_OPTIONS: Rules<ShutdownOptions> = {
+  signal: signalRule,
+  deadlineMs: ms,
+  drainMs: ms,
+  spreadMs: ms,
+  reconnectMs: ms,
 }
 
 export interface ShutdownReport {
@@ -102,7 +114,7 @@ async function closeSpread(
   reconnectMs: number,
   signal: AbortSignal | undefined,
 ): Promise<number> {
-  const ids = hub.selectClients()
+  const ids = hub.selectClients({ all: true })
   const startedAt = scheduler.now()
   const window = until - startedAt
   let next = 0

@@ -1,7 +1,16 @@
+import { readFilter } from '../core/arguments.ts'
 import { type ErrorCode, HubError } from '../core/errors.ts'
 import { Events } from '../core/events.ts'
 import type { ClientId } from '../core/ids.ts'
-import { type ClientOutcome, checkUser, readTargets, summarize } from '../sending/broadcast.ts'
+import { readOptions } from '../core/options.ts'
+import { checkUser } from '../core/users.ts'
+import {
+  BROADCAST_OPTIONS,
+  type BroadcastOptions,
+  type ClientOutcome,
+  readTargets,
+  summarize,
+} from '../sending/broadcast.ts'
 import type { HubApi } from '../sending/hub-api.ts'
 import type { SendOptions } from '../sending/outgoing.ts'
 import { MockAnswers } from './mock-answers.ts'
@@ -96,11 +105,11 @@ export class MockConnectionManager implements HubApi {
     const read = readTargets(targets)
     const asked: Arguments<'broadcast'> = options === undefined ? [read, message] : [read, message, options]
     this.#record('broadcast', asked)
-    const { id } = this.#unscripted.send(message, options)
+    const { id } = this.#unscripted.send(message, sendOptions(options))
     const scripted = await this.#scripted('broadcast', asked)
     if (scripted !== undefined) return scripted
     const ids = Array.isArray(read) ? read : (this.#scripted('selectClients', [read]) ?? [])
-    return this.#toAll(ids, message, { ...options, id })
+    return this.#toAll(ids, message, { ...sendOptions(options), id })
   }
 
   /** To whom `connectionsOf` is scripted to answer; unscripted to nobody, as of a user who is not online. */
@@ -108,10 +117,10 @@ export class MockConnectionManager implements HubApi {
     const [user, message, options] = args
     checkUser(user)
     this.#record('sendToUser', args)
-    const { id } = this.#unscripted.send(message, options)
+    const { id } = this.#unscripted.send(message, sendOptions(options))
     const scripted = await this.#scripted('sendToUser', args)
     if (scripted !== undefined) return scripted
-    return this.#toAll(this.#scripted('connectionsOf', [user]) ?? [], message, { ...options, id })
+    return this.#toAll(this.#scripted('connectionsOf', [user]) ?? [], message, { ...sendOptions(options), id })
   }
 
   async isActive(...args: Arguments<'isActive'>): Result<'isActive'> {
@@ -159,14 +168,17 @@ export class MockConnectionManager implements HubApi {
   }
 
   isOnline(...args: Arguments<'isOnline'>): Result<'isOnline'> {
+    checkUser(args[0])
     return this.#ask('isOnline', args) ?? true
   }
 
   connectionsOf(...args: Arguments<'connectionsOf'>): Result<'connectionsOf'> {
+    checkUser(args[0])
     return this.#ask('connectionsOf', args) ?? []
   }
 
   disconnectUser(...args: Arguments<'disconnectUser'>): Result<'disconnectUser'> {
+    checkUser(args[0])
     return this.#ask('disconnectUser', args) ?? 1
   }
 
@@ -185,6 +197,7 @@ export class MockConnectionManager implements HubApi {
   }
 
   selectClients(...args: Arguments<'selectClients'>): Result<'selectClients'> {
+    readFilter(args[0])
     return this.#ask('selectClients', args) ?? []
   }
 
@@ -247,6 +260,12 @@ export class MockConnectionManager implements HubApi {
     const answer = once.length > 0 ? once.shift() : this.#always.get(method)
     return (typeof answer === 'function' ? answer(...args) : answer) as Scripted<Result<M>>
   }
+}
+
+/** Of a broadcast: without what is only a broadcast's. Throws REQUEST_INVALID. */
+function sendOptions(options: BroadcastOptions = {}): SendOptions {
+  const { concurrency: _, ...rest } = readOptions(options, BROADCAST_OPTIONS, 'broadcast')
+  return rest
 }
 
 function failing(method: HubMethod, code: ErrorCode, message = `${method}: the test has it fail`): () => never {

@@ -1,10 +1,11 @@
 import { HubError } from '../core/errors.ts'
 import { parseTopicName, type TopicName } from '../core/ids.ts'
+import { object, oneOf, type Rules, readOptions } from '../core/options.ts'
 import { PatternTrie } from '../core/pattern-trie.ts'
 import { isPattern, parsePattern, type TopicPattern } from '../core/patterns.ts'
 import { tooMany } from '../core/refusals.ts'
 import type { TopicDefaults, TopicRegistry, TopicSpec } from '../core/topics.ts'
-import { type NamelessSpec, specOf, type TopicRule } from './rule.ts'
+import { type NamelessSpec, readDefaults, readRule, specOf, type TopicRule } from './rule.ts'
 
 export const MAX_RULES = 10_000
 
@@ -16,6 +17,8 @@ export interface TopicRulesOptions {
   /** Topics that no rule names. allow (default): they are as the defaults say. refuse: there are none, TOPIC_UNKNOWN. */
   readonly unknownTopics?: 'allow' | 'refuse' | undefined
 }
+
+const OPTIONS: Rules<TopicRulesOptions> = { defaults: object, rules: object, unknownTopics: oneOf('allow', 'refuse') }
 
 interface Entry {
   readonly pattern: TopicPattern
@@ -37,10 +40,11 @@ export class TopicRules implements TopicRegistry {
   readonly #listeners = new Set<(pattern: TopicPattern) => void>()
 
   /** Throws as `set` does. */
-  constructor({ defaults = {}, rules = {}, unknownTopics = 'allow' }: TopicRulesOptions = {}) {
+  constructor(options: TopicRulesOptions = {}) {
+    const { defaults = {}, rules = {}, unknownTopics = 'allow' } = readOptions(options, OPTIONS, 'topicRules: ')
     this.unknownTopics = unknownTopics
-    this.#defaults = defaults
-    this.#fallback = specOf({}, defaults, 'default')
+    this.#defaults = readDefaults(defaults)
+    this.#fallback = specOf({}, this.#defaults, 'default')
     for (const [pattern, rule] of Object.entries(rules)) this.set(pattern, rule)
   }
 
@@ -55,11 +59,12 @@ export class TopicRules implements TopicRegistry {
   }
 
   /**
-   * Makes a rule, or puts another in its place; answers the pattern without a leading slash. Throws TOPIC_INVALID, REQUEST_INVALID where a
-   * schema does not compile, LIMIT_EXCEEDED beyond MAX_RULES; then nothing has changed.
+   * Makes a rule, or puts another in its place; answers the pattern without a leading slash. Throws TOPIC_INVALID, POLICY_INVALID,
+   * REQUEST_INVALID where an option is unknown or wrong or a schema does not compile, LIMIT_EXCEEDED beyond MAX_RULES; then nothing has changed.
    */
-  set(input: string, rule: TopicRule): TopicPattern {
+  set(input: string, given: TopicRule): TopicPattern {
     const pattern = parsePattern(input)
+    const rule = readRule(given, pattern)
     if (!this.#entries.has(pattern) && this.#entries.size >= MAX_RULES) throw tooMany('rules of topics', MAX_RULES)
     const entry = { pattern, rule, spec: specOf(rule, this.#defaults, pattern) }
     this.#entries.set(pattern, entry)

@@ -1,7 +1,29 @@
 import { HubError } from '../core/errors.ts'
 import type { LogBounds } from '../core/log.ts'
+import {
+  anything,
+  callable,
+  flag,
+  integer,
+  number,
+  object,
+  oneOf,
+  positive,
+  type Rule,
+  type Rules,
+  readOptions,
+  text,
+  texts,
+} from '../core/options.ts'
 import type { TopicPattern } from '../core/patterns.ts'
-import { DEFAULT_HISTORY, DEFAULT_MAX_MESSAGE_BYTES, type TopicDefaults, type TopicSpec } from '../core/topics.ts'
+import { policyRule } from '../core/policy-check.ts'
+import {
+  DEFAULT_HISTORY,
+  DEFAULT_MAX_MESSAGE_BYTES,
+  type PublishRate,
+  type TopicDefaults,
+  type TopicSpec,
+} from '../core/topics.ts'
 import { isJson } from '../wire/content-type.ts'
 import { checkOf, isStandardSchema, type TopicSchema } from './schema.ts'
 
@@ -17,6 +39,62 @@ export interface TopicRule extends Omit<TopicDefaults, 'rule' | 'history' | 'max
 }
 
 const JSON_TYPE = 'application/json'
+const limit = integer(0)
+const access = oneOf('anyone', 'users', 'nobody')
+const perSecond = positive()
+const PUBLISH_RATE: Rules<PublishRate> = { messages: perSecond, bytes: perSecond }
+const HISTORY: Rules<LogBounds> = { messages: limit, bytes: limit, ageMs: number(0, Number.POSITIVE_INFINITY) }
+
+const RULE: Rules<TopicRule> = {
+  policy: policyRule,
+  allowedPolicies: texts,
+  contentType: value =>
+    typeof value === 'string' && /^[\x20-\x7e]{1,255}$/.test(value) ? undefined : 'printable ASCII, such as text/plain',
+  history: nested(HISTORY),
+  maxMessageBytes: limit,
+  lingerMs: number(0),
+  preamble: value => (value instanceof Uint8Array ? undefined : 'a Uint8Array or Buffer'),
+  maxSubscribers: limit,
+  publishRate: nested(PUBLISH_RATE),
+  priority: oneOf('high', 'normal', 'bulk'),
+  presence: flag,
+  subscribe: access,
+  publish: access,
+  wildcards: flag,
+  check: callable,
+  // Compiling it says what is wrong with it.
+  schema: anything,
+  metadata: object,
+}
+const DEFAULTS: Rules<TopicDefaults> = { ...RULE, rule: text }
+
+/** Without one of these a topic is open to more: one that is undefined by mistake must not open it. */
+const RESTRICTIONS = [
+  ...(['subscribe', 'publish', 'allowedPolicies', 'maxSubscribers', 'publishRate', 'maxMessageBytes'] as const),
+  ...(['check', 'schema'] as const),
+]
+
+/** Throws POLICY_INVALID, and REQUEST_INVALID for an option that is unknown, wrong, or a restriction that is undefined. */
+export function readRule(rule: TopicRule, pattern: TopicPattern): TopicRule {
+  const read = readOptions(rule, RULE, `rule ${pattern}: `)
+  const missing = RESTRICTIONS.find(name => Object.hasOwn(rule, name) && read[name] === undefined)
+  if (missing === undefined) return read
+  throw new HubError(
+    'REQUEST_INVALID',
+    `rule ${pattern}: ${missing} must not be undefined; leave it out for the default`,
+  )
+}
+
+export function readDefaults(defaults: TopicDefaults): TopicDefaults {
+  return readOptions(defaults, DEFAULTS, 'topicRules: defaults.')
+}
+
+function nested<T extends object>(rules: Rules<T>): Rule {
+  return (value, field) => {
+    readOptions(value as T, rules, `${field}.`)
+    return undefined
+  }
+}
 
 /** All of a topic but its name. */
 export type NamelessSpec = Omit<TopicSpec, 'name'>

@@ -4,6 +4,7 @@ import type { RouteOptions } from '../core/contract.ts'
 import { HubError } from '../core/errors.ts'
 import type { RequestFailure } from '../core/events.ts'
 import { parseTopicName } from '../core/ids.ts'
+import { callable, checkValue, flag, having, oneOf, type Rules, readOptions } from '../core/options.ts'
 import type { DirectMessage } from '../core/parcel.ts'
 import { type Attempt, type Envelope, messageId } from '../transports/envelope.ts'
 import {
@@ -36,6 +37,12 @@ export interface SendSpan {
   /** @param clients of a broadcast: how many it goes to */
   carries(message: DirectMessage, clients?: number): void
   end(error?: unknown): void
+}
+
+const OPTIONS: Rules<TracingOptions> = {
+  publish: oneOf('in-trace', 'always', 'never'),
+  topicTemplate: callable,
+  tracerProvider: having('a tracer provider', 'getTracer'),
 }
 
 type Routed = RouteResult | undefined
@@ -215,8 +222,10 @@ export function startTracing(
   load = loadOpenTelemetry,
 ): Tracing | undefined {
   if (options === false || (options === undefined && !isProviderRegistered())) return undefined
+  const read = typeof options === 'object' ? readOptions(options, OPTIONS, 'tracing.', 'CONFIG_INVALID') : {}
+  if (options !== undefined && typeof options !== 'object') checkValue(options, flag, 'tracing', 'CONFIG_INVALID')
   const api = load()
-  if (api !== undefined) return new Tracing(api, typeof options === 'object' ? options : {})
+  if (api !== undefined) return new Tracing(api, read)
   if (options === undefined) return undefined
   throw new HubError('CONFIG_INVALID', 'tracing: it needs a package: npm install @opentelemetry/api')
 }

@@ -161,6 +161,7 @@ describe('confirmed is delivered', () => {
     for (const other of [`${epoch}x`, '', undefined as never]) {
       expect(codeOf(() => hub.acknowledge('one', 't', { epoch: other, seq: 1 }))).toBe('POSITION_INVALID')
     }
+    expect(codeOf(() => hub.acknowledge('one', 't', undefined as never))).toBe('POSITION_INVALID')
     expect(() => hub.acknowledge('one', 't', { epoch, seq: 4 })).toThrow(
       `position: the last of t that one was sent is ${epoch}-3`,
     )

@@ -63,13 +63,13 @@ describe('limits at run time', () => {
   })
 
   it.each([
-    [{ maxClients: -1 }, 'limits.maxClients: it is a whole number from 0, not -1'],
-    [{ maxTopics: 1.5 }, 'limits.maxTopics: it is a whole number from 0, not 1.5'],
-    [{ maxTopicsPerPattern: Number.NaN }, 'limits.maxTopicsPerPattern: it is a whole number from 0, not NaN'],
-    [{ maxClients: '5' }, 'limits.maxClients: it is a whole number from 0, not 5'],
-    [{ maxClients: undefined }, 'limits.maxClients: it is a whole number from 0, not undefined'],
-    [{ maxClient: 5 }, 'limits: there is no limit maxClient'],
-    [{ toString: 5 }, 'limits: there is no limit toString'],
+    [{ maxClients: -1 }, 'limits.maxClients must be an integer of at least 0, got -1'],
+    [{ maxTopics: 1.5 }, 'limits.maxTopics must be an integer of at least 0, got 1.5'],
+    [{ maxTopicsPerPattern: Number.NaN }, 'limits.maxTopicsPerPattern must be an integer of at least 0, got NaN'],
+    [{ maxClients: '5' }, 'limits.maxClients must be an integer of at least 0, got "5"'],
+    [{ maxClients: undefined }, 'limits.maxClients must be an integer of at least 0, got undefined'],
+    [{ maxClient: 5 }, 'limits: unknown option "maxClient": did you mean "maxClients"?'],
+    [{ toString: 5 }, 'limits: unknown option "toString": did you mean "maxTopics"?'],
   ])('%j are none, and change nothing', (wrong, why) => {
     const limits = { maxPatternsPerClient: 3, ...wrong } as Partial<HubLimits>
     expect(() => hub.setLimits(limits)).toThrow(expect.objectContaining({ code: 'REQUEST_INVALID', message: why }))

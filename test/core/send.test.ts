@@ -929,7 +929,7 @@ describe('a message that cannot be sent', () => {
     scheduler.settle()
     await listen()
     expect(sent).toMatchObject({ ends: 1, error: { code: 'REQUEST_INVALID' } })
-    expect(sent.error!.message).toMatch(new RegExp(`^${field}: `))
+    expect(sent.error!.message).toMatch(new RegExp(`^${field} must be `))
     expect(one.received).toEqual([])
     expect(hub.getMetrics().operations.send).toMatchObject({ count: 1, active: 0, errors: { REQUEST_INVALID: 1 } })
   })

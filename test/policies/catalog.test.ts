@@ -125,10 +125,7 @@ describe('a wrong description', () => {
     [{ name: 'reliable', ackMs: 300_001 }, 'policy.ackMs must be an integer from 100 to 300000, got 300001'],
     [{ name: 'reliable', tries: -1 }, 'policy.tries must be an integer from 0 to 100, got -1'],
     [{ name: 'reliable', tries: 101 }, 'policy.tries must be an integer from 0 to 100, got 101'],
-    [
-      { name: 'reliable', giveUp: 'drop' },
-      'policy.giveUp must be one of "close", "skip", got "drop"',
-    ],
+    [{ name: 'reliable', giveUp: 'drop' }, 'policy.giveUp must be one of "close", "skip", got "drop"'],
     [{ name: 'reliable', bytes: 0 }, `policy.bytes must be an integer from 1 to ${MAX_BYTES}, got 0`],
     [JSON.parse('{"name":"latest","__proto__":{}}'), 'policy: unknown option "__proto__": it takes none'],
   ]

@@ -256,7 +256,7 @@ describe('the hub’s own clients of this kind against /@connections', () => {
     const { webSocket } = await open('ada')
     await register({ id: 'far', connectionId: 'ada', topics: ['news'] })
     webSocket.terminate()
-    await until(() => server.hub.selectClients().length === 0)
+    await until(() => server.hub.selectClients({ all: true }).length === 0)
     const sent = await ask(`${far.url}/api/clients/far/send`, { method: 'POST', body: 'x' })
     expect([sent.status, sent.body.error.code]).toEqual([410, 'CONNECTION_STALE'])
     expect((await ask(`${far.url}/api/clients/far`)).status).toBe(404)

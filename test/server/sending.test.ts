@@ -227,7 +227,7 @@ describe('POST /api/broadcast', () => {
       sent: 1,
     })
     expect((await broadcast({ filter: { protocol: 'websocket' }, text: 'to all' })).body).toMatchObject({ sent: 3 })
-    expect((await broadcast({ filter: {}, text: 'to everybody' })).body).toMatchObject({ sent: 3 })
+    expect((await broadcast({ filter: { all: true }, text: 'to everybody' })).body).toMatchObject({ sent: 3 })
     expect((await broadcast({ filter: { user: 'nobody' }, text: 'x' })).body).toMatchObject({ sent: 0, results: [] })
     await until(() => c.heard.length === 2)
     expect([a.heard, b.heard, c.heard]).toEqual([
@@ -264,7 +264,7 @@ describe('POST /api/broadcast', () => {
   const ids = (count: number) => Array.from({ length: count }, (_, i) => `client-${i}`)
   it.each<[string, unknown, RegExp]>([
     ['nobody', { text: 'x' }, /clients/],
-    ['two ways to say who', { clients: [], filter: {}, text: 'x' }, /clients/],
+    ['two ways to say who', { clients: [], filter: { all: true }, text: 'x' }, /clients/],
     ['nothing to send', { clients: ['a'] }, /data/],
     ['two things to send', { clients: ['a'], text: 'x', data: null }, /data/],
     ['an id that is none', { clients: [5], text: 'x' }, /clients\.0/],
@@ -290,7 +290,7 @@ describe('POST /api/broadcast', () => {
       connection.client = server.hub.registerClient(`fake-${i}`, connection)
     }
     await receive('refuses', response => response.writeHead(400).end())
-    const { status, body } = await broadcast({ filter: {}, text: 'x' })
+    const { status, body } = await broadcast({ filter: { all: true }, text: 'x' })
     expect([status, body.sent, body.failed, body.results]).toEqual([
       207,
       10_001,
@@ -329,7 +329,7 @@ describe('POST /api/broadcast', () => {
       ])
     }
     const most = await askJson(`${small.url}/api/broadcast`, {
-      filter: {},
+      filter: { all: true },
       base64: Buffer.alloc(1000).toString('base64'),
     })
     expect(most.status).toBe(200)

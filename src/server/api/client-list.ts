@@ -1,3 +1,4 @@
+import type { ClientFilter } from '../../core/contract.ts'
 import { HubError } from '../../core/errors.ts'
 import type { ConnectionManager } from '../../core/manager.ts'
 import type { ClientInfo } from '../../core/stats.ts'
@@ -31,11 +32,13 @@ const MEASURES: Readonly<Record<Exclude<Sort, 'id'>, (client: ClientInfo) => num
 
 /** Throws TOPIC_INVALID, REQUEST_INVALID. */
 export function listClients(hub: ConnectionManager, options: ListOptions): ClientPage {
-  const { behind, limit, after = '', sort, ...filter } = options
+  const { behind, limit, after = '', sort, ...named } = options
   if (sort !== 'id' && after !== '') {
     throw new HubError('REQUEST_INVALID', `after: there are no pages by ${sort}; leave out sort`)
   }
-  const ids = hub.selectClients(filter).filter(id => behind === undefined || isBehind(hub.getClient(id)) === behind)
+  const ids = hub
+    .selectClients(filterOf(named))
+    .filter(id => behind === undefined || isBehind(hub.getClient(id)) === behind)
   if (sort !== 'id') {
     const measure = MEASURES[sort]
     const found = ids.map(id => ({ id, amount: measure(hub.getClient(id)) }))
@@ -49,6 +52,12 @@ export function listClients(hub: ConnectionManager, options: ListOptions): Clien
     total: ids.length,
     ...(rest.length > limit && { next: page.at(-1)! }),
   }
+}
+
+/** A query names what it wants; one that names nothing lists all. */
+function filterOf(named: { readonly [Name in 'topic' | 'user' | 'protocol']?: string | undefined }): ClientFilter {
+  const said = Object.entries(named).filter(([, value]) => value !== undefined)
+  return said.length === 0 ? { all: true } : Object.fromEntries(said)
 }
 
 function isBehind({ subscriptions }: ClientInfo): boolean {

@@ -55,18 +55,19 @@ const broadcastBody = z
       .optional(),
     filter: z
       .strictObject({
-        topic: z.string().optional(),
-        user: z.string().optional(),
-        protocol: z.string().optional(),
-        except: z.array(z.string()).max(MAX_CLIENTS, `it names at most ${MAX_CLIENTS} clients`).optional(),
+        topic: z.string().exactOptional(),
+        user: z.string().exactOptional(),
+        protocol: z.string().exactOptional(),
+        all: z.literal(true).exactOptional(),
+        except: z.array(z.string()).max(MAX_CLIENTS, `it names at most ${MAX_CLIENTS} clients`).exactOptional(),
       })
       .optional()
-      .meta({ description: 'What they have in common; {} is everybody.' }),
+      .meta({ description: 'What they have in common; `all` is everybody.' }),
     ...sendingOptions,
   })
   .refine(body => (body.clients === undefined) !== (body.filter === undefined), {
     path: ['clients'],
-    error: 'say who: clients, a list of ids, or filter ({} is everybody)',
+    error: 'say who: clients, a list of ids, or filter ({"all":true} is everybody)',
   })
   .refine(saysWhatOnce, SAY_WHAT)
 

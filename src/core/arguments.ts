@@ -1,0 +1,110 @@
+import { CLOSE_REASONS, type CloseReason, type Connection } from './connection.ts'
+import type { ClientFilter, HistoryOptions, RegisterOptions, SubscribeOptions } from './contract.ts'
+import { HubError } from './errors.ts'
+import { positionRule } from './ids.ts'
+import {
+  anything,
+  callable,
+  checkValue,
+  flag,
+  having,
+  integer,
+  oneOf,
+  type Rule,
+  type Rules,
+  readOptions,
+  text,
+  texts,
+} from './options.ts'
+import { policyRule } from './policy-check.ts'
+import type { Session } from './sessions.ts'
+
+const codec = having('a codec', 'encode', 'concat')
+const connection: Rule = (value, field) => {
+  const wrong = having('a connection', 'write', 'close')(value, field)
+  if (wrong !== undefined) return wrong
+  const { protocol, codec: own } = value as Connection
+  if (typeof protocol !== 'string') return 'a connection whose protocol is a string'
+  return codec(own, field) && 'a connection whose codec has the methods encode, concat'
+}
+
+const session: Rule = value => {
+  const { user } = (value ?? {}) as Session
+  const isSession = typeof value === 'object' && value !== null && (user === undefined || typeof user === 'string')
+  return isSession ? undefined : 'a session: an object whose user is a string or absent'
+}
+
+const REGISTER: Rules<RegisterOptions> = {
+  protocols: texts,
+  session,
+  address: text,
+  ifExists: oneOf('replace', 'seize', 'refuse'),
+  restore: anything,
+}
+
+const SUBSCRIBE: Rules<SubscribeOptions> = {
+  policy: policyRule,
+  after: (value, field) =>
+    value === 'oldest' ? undefined : positionRule(value, field) && '"oldest" or a position { epoch, seq }',
+  begun: callable,
+}
+
+const HISTORY: Rules<HistoryOptions> = { after: positionRule, limit: integer(0), reverse: flag }
+
+const FILTER: Rules<ClientFilter> = {
+  topic: text,
+  user: text,
+  protocol: text,
+  all: value => (value === true ? undefined : 'true'),
+  except: texts,
+}
+
+const reason = oneOf(...CLOSE_REASONS)
+
+/** Throws REQUEST_INVALID, as all of these do. */
+export function checkConnection(given: Connection): void {
+  checkValue(given, connection, 'connection')
+}
+
+export function readRegister(options: RegisterOptions): RegisterOptions {
+  return readOptions(options, REGISTER, 'registerClient')
+}
+
+/** @param call which begins the names of the fields. Throws POLICY_INVALID as well. */
+export function readSubscribe(options: SubscribeOptions, call: string): SubscribeOptions {
+  return readOptions(options, SUBSCRIBE, call)
+}
+
+export function readHistory(options: HistoryOptions): HistoryOptions {
+  return readOptions(options, HISTORY, 'history')
+}
+
+export function checkReason(given: CloseReason): void {
+  checkValue(given, reason, 'reason')
+}
+
+export function checkSession(given: Session): void {
+  checkValue(given, session, 'session')
+}
+
+/** A filter that names nobody, or a key that is undefined by mistake, must not mean everybody. */
+export function readFilter(filter: ClientFilter): ClientFilter {
+  const read = readOptions(filter, FILTER, 'filter.')
+  const missing = Object.keys(filter).find(key => !Object.hasOwn(read, key))
+  if (missing !== undefined) {
+    throw new HubError(
+      'REQUEST_INVALID',
+      `filter.${missing} must not be undefined; leave it out, or ask for { all: true }`,
+    )
+  }
+  const { all, except: _, ...named } = read
+  const names = Object.keys(named)
+  if (all === undefined && names.length === 0) {
+    throw new HubError(
+      'REQUEST_INVALID',
+      'filter: name topic, user or protocol, or ask for everybody with { all: true }',
+    )
+  }
+  if (all === undefined || names.length === 0) return read
+  throw new HubError('REQUEST_INVALID', `filter.all cannot be combined with ${names.join(', ')}; give one or the other`)
+}
