@@ -20,7 +20,7 @@ export interface Position {
 /** Of an option that is a position. */
 export const positionRule: Rule = value => {
   const { epoch, seq } = (value ?? {}) as Partial<Position>
-  return typeof epoch === 'string' && typeof seq === 'number' && seq >= 0 ? undefined : 'a position { epoch, seq }'
+  return typeof epoch === 'string' && typeof seq === 'number' ? undefined : 'a position { epoch, seq }'
 }
 
 export const MAX_TOPIC_LENGTH = 255

@@ -48,8 +48,10 @@ export interface ContextOptions {
   readonly apiKeys?: KeyRing | undefined
   readonly tickets?: Tickets | undefined
   readonly revocations?: Revocations | undefined
-  /** The operators' surface is on an app of its own, which only they can reach: it is open where there are no keys. */
+  /** The operators' surface is on an app of its own, which needs no sessions: without keys it answers loopback peers. */
   readonly operatorsApart: boolean
+  /** Without keys the operators' surface answers everybody, and not only peers on loopback. */
+  readonly open: boolean
   /** /metrics tells of the process, and not only of the hub. */
   readonly processMetrics: boolean
   readonly pingMs: number
@@ -117,8 +119,9 @@ export class HubContext {
     this.rejections = options.rejections
     this.degraded = options.degraded
     this.processMetrics = options.processMetrics
-    const open = this.apiKeys.size === 0 && (options.operatorsApart || sessions === openSessions)
-    this.guard = new AdminGuard(open ? undefined : this.apiKeys, sessions, options.edge)
+    const keyless = this.apiKeys.size === 0 && (options.operatorsApart || sessions === openSessions)
+    const without = options.open ? 'everybody' : 'loopback'
+    this.guard = new AdminGuard(keyless ? without : this.apiKeys, sessions, options.edge)
     this.idempotency = new Idempotency(hub.scheduler)
     this.userAgents = new UserAgents(hub.events)
     this.#ownSockets = options.ownSockets

@@ -5,6 +5,7 @@ import websocket from '@fastify/websocket'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { HubError } from '../core/errors.ts'
+import { checkValue, type Rules, readOptions } from '../core/options.ts'
 import { openSessions, type SessionManager } from '../core/sessions.ts'
 import { DEFAULT_MAX_MESSAGE_BYTES } from '../core/topics.ts'
 import type { Hub } from '../hub.ts'
@@ -25,6 +26,7 @@ import { corsOptions, SECURITY_HEADERS } from './edge/headers.ts'
 import { limitLogins } from './edge/logins.ts'
 import { ignoreUpgradeOffers } from './edge/upgrade-offers.ts'
 import { errorHandler } from './errors.ts'
+import { readPluginOptions } from './plugin-options.ts'
 import { Receivers } from './receivers.ts'
 import { Rejections } from './rejections.ts'
 import { socketFailed } from './release.ts'
@@ -45,9 +47,14 @@ export interface HublinePluginOptions {
   /** Default: everybody may do everything. */
   readonly sessions?: SessionManager
   /**
-   * Who may call /api, /metrics and /@connections. Default: everybody, where there are no `sessions` either; else nobody.
+   * Who may call /api, /metrics and /@connections. Default: peers on loopback alone, where there are no `sessions` either; else nobody.
    */
   readonly apiKeys?: KeyRing
+  /**
+   * true: without `apiKeys` these routes answer everybody who can reach them. false: loopback alone, and no warning says so. Default: loopback
+   * alone, with a warning at start.
+   */
+  readonly open?: boolean | undefined
   /** false: these are not here, but on another app, which `hublineOperators` is registered with. Default true. */
   readonly operators?: boolean | undefined
   /** What of the session chain has routes: /api/tickets, /api/revocations. */
@@ -102,9 +109,11 @@ const WS_LIMITS = {
 /**
  * Puts a hub's whole surface into a Fastify app: topics on every protocol, the client protocol, /api, /metrics, /health.
  * Closing the app closes the hub. Brings @fastify/websocket along, for the app's own routes as well, unless it is there already.
- * Errors of its own routes look as documented; the app's error handling stays the app's.
+ * Errors of its own routes look as documented; the app's error handling stays the app's. Rejects with CONFIG_INVALID for an option that is
+ * unknown or wrong.
  */
-async function plugin(app: FastifyInstance, options: HublinePluginOptions): Promise<void> {
+async function plugin(app: FastifyInstance, given: HublinePluginOptions): Promise<void> {
+  const options = readPluginOptions(given)
   const { hub, pingMs = 25_000, maxMessageBytes = DEFAULT_MAX_MESSAGE_BYTES } = options
   const needsSockets = !app.hasDecorator('websocketServer')
   const ownSockets = needsSockets || app.hasDecorator('hublineSockets')
@@ -122,10 +131,12 @@ async function plugin(app: FastifyInstance, options: HublinePluginOptions): Prom
     ...{ hub, sessions, pingMs, maxMessageBytes, ownSockets, ending },
     ...{ pongMs: options.pongMs, idleMs: options.idleMs },
     ...{ receivers, edge, requestsPerSecond, rejections, degraded, topicRules: options.topicRules },
-    ...{ operatorsApart: !withOperators, processMetrics: options.processMetrics ?? true },
+    ...{ operatorsApart: !withOperators, open: options.open ?? false, processMetrics: options.processMetrics ?? true },
     ...{ apiKeys: options.apiKeys, tickets: options.tickets, revocations: options.revocations },
   })
   ignoreUpgradeOffers(app.server)
+  const warning = options.open === false ? undefined : context.guard.warning
+  if (warning !== undefined) app.log.warn(warning)
   app.decorate('hub', hub)
   app.decorate('hubContext', context)
   hub.events.on('fault', ({ error, where }) => app.log.error({ err: error, where }, 'fault'))
@@ -180,8 +191,14 @@ const surface: FastifyPluginAsync<SurfaceOptions> = async (app, { context, withO
   methods.complete()
 }
 
+const OPERATORS_OPTIONS: Rules<{ context: HubContext }> = {
+  context: value => (value instanceof HubContext ? undefined : 'the hubContext of the app that has the hub'),
+}
+
 /** The operators' part alone, on an app of its own. */
-const operatorsAlone: FastifyPluginAsync<{ context: HubContext }> = async (app, { context }) => {
+const operatorsAlone: FastifyPluginAsync<{ context: HubContext }> = async (app, options) => {
+  const { context } = readOptions(options, OPERATORS_OPTIONS, 'hublineOperators: ', 'CONFIG_INVALID')
+  checkValue(context, OPERATORS_OPTIONS.context, 'hublineOperators: context', 'CONFIG_INVALID')
   ignoreUpgradeOffers(app.server)
   await app.register(async scope => {
     await prepare(scope, context, [])
@@ -244,6 +261,7 @@ export const hubline = fp(plugin, { name: 'hubline', fastify: '5.x' })
 
 /**
  * /api, /metrics and /@connections of a hub whose plugin was registered with `operators: false`, on another app, which only operators can reach:
- * without keys it is open. `context` is the first app's `hubContext`. Closing this app closes no hub.
+ * without keys it answers loopback peers, or everybody where the hub's plugin has `open: true`. `context` is the first app's `hubContext`.
+ * Closing this app closes no hub. Rejects with CONFIG_INVALID for an option that is unknown or wrong.
  */
 export const hublineOperators = fp(operatorsAlone, { name: 'hubline-operators', fastify: '5.x' })

@@ -47,6 +47,7 @@ export async function openServerHub(
     plugin: {
       ...{ hub, topicRules, pingMs, pongMs, idleMs, maxMessageBytes, ...sessions, ...clients.kinds },
       operators: !apart,
+      open: config.insecure,
       requestsPerSecond: config.apiGateway.requestsPerSecond,
       degraded: () => clients.degraded,
       shutdown: endingOf(config, cut),

@@ -69,11 +69,15 @@ describe('limits at run time', () => {
     [{ maxClients: '5' }, 'limits.maxClients must be an integer of at least 0, got "5"'],
     [{ maxClients: undefined }, 'limits.maxClients must be an integer of at least 0, got undefined'],
     [{ maxClient: 5 }, 'limits: unknown option "maxClient": did you mean "maxClients"?'],
-    [{ toString: 5 }, 'limits: unknown option "toString": did you mean "maxTopics"?'],
+    [{ toString: 5 }, 'limits: unknown option "toString"'],
   ])('%j are none, and change nothing', (wrong, why) => {
     const limits = { maxPatternsPerClient: 3, ...wrong } as Partial<HubLimits>
-    expect(() => hub.setLimits(limits)).toThrow(expect.objectContaining({ code: 'REQUEST_INVALID', message: why }))
-    expect(() => start({}, limits)).toThrow(why)
+    expect(() => hub.setLimits(limits)).toThrow(
+      expect.objectContaining({ code: 'REQUEST_INVALID', message: expect.stringContaining(why) }),
+    )
+    expect(() => start({}, limits)).toThrow(
+      expect.objectContaining({ code: 'CONFIG_INVALID', message: expect.stringContaining(why) }),
+    )
     expect(hub.limits).toEqual(DEFAULT_LIMITS)
   })
 })

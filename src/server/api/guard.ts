@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { HubError } from '../../core/errors.ts'
 import type { SessionManager } from '../../core/sessions.ts'
 import type { ApiKeys, KeyScope, KnownKey } from '../../sessions/api-keys.ts'
+import { isLocalPeer } from '../edge/local-peer.ts'
 
 /** Knows the keys: an ApiKeys, or what a test has in its place. Compares in constant time; never throws. */
 export type KeyRing = Pick<ApiKeys, 'size' | 'verify'>
@@ -43,14 +44,18 @@ const BEARER = /^Bearer +(\S+)$/i
 /** Three parts with points between them: a client's token (RFC 7519), which no key looks like. */
 const TOKEN = /^[\w-]+\.[\w-]+\.[\w-]*$/
 
-/** Who may call what operators and backends call. Without keys everybody may, as on a hub that listens on loopback only. */
+/**
+ * Who may call what operators and backends call: whoever has a key. Where there are no keys, peers on this machine (`loopback`), or everybody.
+ */
 export class AdminGuard {
   readonly #keys: KeyRing | undefined
+  readonly #localOnly: boolean
   readonly #sessions: SessionManager
   readonly #logins: Logins
 
-  constructor(keys: KeyRing | undefined, sessions: SessionManager, logins: Logins) {
-    this.#keys = keys
+  constructor(keys: KeyRing | 'loopback' | 'everybody', sessions: SessionManager, logins: Logins) {
+    this.#keys = typeof keys === 'string' ? undefined : keys
+    this.#localOnly = keys === 'loopback'
     this.#sessions = sessions
     this.#logins = logins
   }
@@ -66,7 +71,11 @@ export class AdminGuard {
   /** Rejects with UNAUTHENTICATED, PERMISSION_DENIED, RATE_LIMITED, AUTH_UNAVAILABLE. */
   async #admit(request: FastifyRequest): Promise<void> {
     const { access = 'admin' } = request.routeOptions.config
-    if (this.#keys === undefined || access === 'open' || access === 'session') return
+    if (access === 'open' || access === 'session') return
+    if (this.#keys === undefined) {
+      if (this.#localOnly && !isLocalPeer(request)) throw notLocal()
+      return
+    }
     const credential = credentialOf(request)
     this.#logins.checkLogins(request.ip)
     const key = this.#keys.verify(credential)
@@ -75,6 +84,13 @@ export class AdminGuard {
       throw new HubError('PERMISSION_DENIED', `key: ${key.name} has not the scope ${access} that this asks for`)
     }
     request.apiKey = key
+  }
+
+  /** For the log at start; undefined: there are keys. */
+  get warning(): string | undefined {
+    if (this.#keys !== undefined) return undefined
+    if (this.#localOnly) return `there are no API keys: ${SURFACE} answer loopback addresses only; ${HOW_TO_OPEN}`
+    return `open: true: whoever reaches this server may use ${SURFACE} without a key; to close them give apiKeys`
   }
 
   /** A client's own token is known here, and may not do this: that is another answer than to what nobody knows. */
@@ -90,6 +106,17 @@ export class AdminGuard {
     this.#logins.loginFailed(request.ip)
     return new HubError('UNAUTHENTICATED', 'key: nobody has this key', { reason: 'key' })
   }
+}
+
+const SURFACE = '/api, /metrics and /@connections'
+const HOW_TO_OPEN = 'give the plugin apiKeys (docs/security.md), or open: true where everybody may use them'
+
+function notLocal(): HubError {
+  const proxy = 'a request through a proxy counts as local only if the app trusts the proxy (trustProxy)'
+  return new HubError(
+    'PERMISSION_DENIED',
+    `key: this hub has no API keys, so ${SURFACE} answer loopback addresses only; ${HOW_TO_OPEN}; ${proxy}`,
+  )
 }
 
 /** AWS's SDKs sign with `Authorization`, so the key may stand where API Gateway has its own. Throws UNAUTHENTICATED. */

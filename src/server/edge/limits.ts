@@ -33,8 +33,11 @@ export const DEFAULT_EDGE_LIMITS: EdgeLimits = {
   failedLoginsPerSecondPerAddress: 10,
 }
 
+/** This machine, as the addresses of its own connections have it. */
+export const LOOPBACK: readonly string[] = ['127.0.0.0/8', '::1']
+
 /** Whose connections, requests and messages are not counted by address. */
-export const DEFAULT_EXEMPT: readonly string[] = ['127.0.0.0/8', '::1']
+export const DEFAULT_EXEMPT = LOOPBACK
 
 export type RateOfAddress =
   | 'handshakesPerSecondPerAddress'

@@ -1,0 +1,83 @@
+import { HubError } from '../core/errors.ts'
+import {
+  callable,
+  flag,
+  having,
+  integer,
+  number,
+  positive,
+  type Rule,
+  type Rules,
+  readOptions,
+  text,
+  texts,
+} from '../core/options.ts'
+import { SHUTDOWN_OPTIONS } from '../sending/shutdown.ts'
+import type { EdgeOptions } from './edge/edge.ts'
+import { DEFAULT_EDGE_LIMITS, type EdgeLimits } from './edge/limits.ts'
+import type { HublinePluginOptions } from './fastify.ts'
+
+/** A longer timer of Node's would fire at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+const period = positive(MAX_TIMER_MS)
+const count = number(0)
+const LIMITS = Object.fromEntries(Object.keys(DEFAULT_EDGE_LIMITS).map(name => [name, count])) as Rules<EdgeLimits>
+
+const EDGE: Rules<EdgeOptions> = {
+  hosts: texts,
+  origins: texts,
+  boundTo: text,
+  limits: nested(LIMITS),
+  exempt: texts,
+  trustedProxies: texts,
+  bodyMs: period,
+  sourceIdleMs: period,
+}
+
+const OPTIONS: Rules<HublinePluginOptions> = {
+  hub: having('a hub', 'publish', 'registerClient', 'shutdown'),
+  shutdown: nested(SHUTDOWN_OPTIONS),
+  topicRules: having('the topic rules of the hub', 'set', 'delete', 'list'),
+  sessions: having('a session manager', 'authenticate', 'authorize'),
+  apiKeys: having('API keys, as new ApiKeys([...])', 'verify'),
+  open: flag,
+  operators: flag,
+  tickets: having('tickets, as new Tickets()', 'issue', 'redeem'),
+  revocations: having('revocations, as new Revocations()', 'revokeUser', 'revokeToken'),
+  pingMs: period,
+  pongMs: period,
+  idleMs: number(0, MAX_TIMER_MS),
+  maxMessageBytes: integer(0),
+  callbacks: having('a CallbackClients', 'register', 'restore'),
+  gateways: having('an ApiGatewayClients', 'register', 'restore'),
+  requestsPerSecond: positive(),
+  edge: nested(EDGE),
+  degraded: callable,
+  processMetrics: flag,
+}
+
+/** Without one of these the hub is open to more: one that is undefined by mistake must not open it. */
+const GUARDS = ['sessions', 'apiKeys'] as const
+
+/** Throws CONFIG_INVALID. */
+export function readPluginOptions(given: HublinePluginOptions): HublinePluginOptions {
+  if (Object.hasOwn(given, 'prefix')) {
+    throw invalid('prefix has no effect on this plugin; register it in a scope: app.register(scope, { prefix })')
+  }
+  const options = readOptions(given, OPTIONS, 'hubline: ', 'CONFIG_INVALID')
+  if (options.hub === undefined) throw invalid('hub must be a hub, got undefined; make one with createHub()')
+  const missing = GUARDS.find(name => Object.hasOwn(given, name) && options[name] === undefined)
+  if (missing !== undefined) throw invalid(`${missing} must not be undefined; leave it out for a hub without logins`)
+  return options
+}
+
+function nested<T extends object>(rules: Rules<T>): Rule {
+  return (value, field) => {
+    readOptions(value as T, rules, `${field}.`, 'CONFIG_INVALID')
+    return undefined
+  }
+}
+
+function invalid(what: string): HubError {
+  return new HubError('CONFIG_INVALID', `hubline: ${what}`)
+}
