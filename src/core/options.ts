@@ -145,3 +145,11 @@ function range(what: string, from: number, to: number): string {
   if (to === Number.MAX_SAFE_INTEGER || to === Number.MAX_VALUE) return `${what} of at least ${from}`
   return `${what} from ${from} to ${to}`
 }
+
+/** An object of options of its own. Throws a HubError of this code. */
+export function nested<T extends object>(rules: Rules<T>, code: ErrorCode = 'REQUEST_INVALID'): Rule {
+  return (value, field) => {
+    readOptions(value as T, rules, `${field}.`, code)
+    return undefined
+  }
+}

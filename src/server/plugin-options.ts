@@ -4,9 +4,9 @@ import {
   flag,
   having,
   integer,
+  nested,
   number,
   positive,
-  type Rule,
   type Rules,
   readOptions,
   text,
@@ -27,7 +27,7 @@ const EDGE: Rules<EdgeOptions> = {
   hosts: texts,
   origins: texts,
   boundTo: text,
-  limits: nested(LIMITS),
+  limits: nested(LIMITS, 'CONFIG_INVALID'),
   exempt: texts,
   trustedProxies: texts,
   bodyMs: period,
@@ -36,7 +36,7 @@ const EDGE: Rules<EdgeOptions> = {
 
 const OPTIONS: Rules<HublinePluginOptions> = {
   hub: having('a hub', 'publish', 'registerClient', 'shutdown'),
-  shutdown: nested(SHUTDOWN_OPTIONS),
+  shutdown: nested(SHUTDOWN_OPTIONS, 'CONFIG_INVALID'),
   topicRules: having('the topic rules of the hub', 'set', 'delete', 'list'),
   sessions: having('a session manager', 'authenticate', 'authorize'),
   apiKeys: having('API keys, as new ApiKeys([...])', 'verify'),
@@ -51,7 +51,7 @@ const OPTIONS: Rules<HublinePluginOptions> = {
   callbacks: having('a CallbackClients', 'register', 'restore'),
   gateways: having('an ApiGatewayClients', 'register', 'restore'),
   requestsPerSecond: positive(),
-  edge: nested(EDGE),
+  edge: nested(EDGE, 'CONFIG_INVALID'),
   degraded: callable,
   processMetrics: flag,
 }
@@ -69,13 +69,6 @@ export function readPluginOptions(given: HublinePluginOptions): HublinePluginOpt
   const missing = GUARDS.find(name => Object.hasOwn(given, name) && options[name] === undefined)
   if (missing !== undefined) throw invalid(`${missing} must not be undefined; leave it out for a hub without logins`)
   return options
-}
-
-function nested<T extends object>(rules: Rules<T>): Rule {
-  return (value, field) => {
-    readOptions(value as T, rules, `${field}.`, 'CONFIG_INVALID')
-    return undefined
-  }
 }
 
 function invalid(what: string): HubError {

@@ -1,5 +1,6 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { HubError } from '../core/errors.ts'
+import { type Rules, readOptions, shown, text, texts } from '../core/options.ts'
 import { isWeak } from './weak-keys.ts'
 
 /**
@@ -25,13 +26,18 @@ export const MIN_KEY_LENGTH = 32
 const MAX_KEY_LENGTH = 1024
 export const KEY_SCOPES = ['publish', 'metrics', 'read', 'admin'] as const satisfies readonly KeyScope[]
 
+const ENTRY: Rules<ApiKeyEntry> = { name: text, sha256: text, scopes: texts }
+
 /** Keys of backends and operators. Throws CONFIG_INVALID. */
 export class ApiKeys {
   readonly #entries: readonly { readonly hash: Buffer; readonly known: KnownKey }[]
 
   constructor(entries: readonly ApiKeyEntry[] = []) {
     const hashes = new Set<string>()
-    this.#entries = entries.map(({ name, sha256, scopes }) => {
+    if (!Array.isArray(entries)) throw new HubError('CONFIG_INVALID', `apiKeys must be an array, got ${shown(entries)}`)
+    this.#entries = entries.map((entry: ApiKeyEntry, at) => {
+      const read: Partial<ApiKeyEntry> = readOptions(entry, ENTRY, `apiKeys.${at}.`, 'CONFIG_INVALID')
+      const { name = String(at), sha256 = '', scopes = [] } = read
       if (!/^[0-9a-f]{64}$/i.test(sha256))
         throw invalid(name, 'sha256: it is 64 hexadecimal digits; make key and hash with: hubline token key')
       if (scopes.length === 0 || !scopes.every(scope => KEY_SCOPES.includes(scope)))

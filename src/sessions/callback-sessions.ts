@@ -2,6 +2,7 @@ import { Agent, request } from 'undici'
 import { z } from 'zod'
 import { HubError } from '../core/errors.ts'
 import type { TopicName } from '../core/ids.ts'
+import { callable, integer, positive, type Rule, type Rules, readOptions, texts } from '../core/options.ts'
 import type { TopicPattern } from '../core/patterns.ts'
 import type { Action, Handshake, RefusalReason, Session, SessionManager } from '../core/sessions.ts'
 import { allows, parseGrants } from './grants.ts'
@@ -69,6 +70,18 @@ export function callbackSessions(options: CallbackSessionsOptions): CallbackSess
   return new Callback(options)
 }
 
+const url: Rule = value => (typeof value === 'string' || value instanceof URL ? undefined : 'a URL')
+const OPTIONS: Rules<CallbackSessionsOptions> = {
+  url,
+  connectUrl: url,
+  subscribeUrl: url,
+  publishUrl: url,
+  headers: texts,
+  timeoutMs: positive(2 ** 31 - 1),
+  maxConcurrent: integer(1),
+  now: callable,
+}
+
 class Callback implements CallbackSessions {
   readonly #urls: Readonly<Record<Event, URL | undefined>>
   readonly #headers: readonly string[]
@@ -78,7 +91,8 @@ class Callback implements CallbackSessions {
   readonly #now: () => number
   #asking = 0
 
-  constructor(options: CallbackSessionsOptions) {
+  constructor(given: CallbackSessionsOptions) {
+    const options = readOptions(given, OPTIONS, 'callback: ', 'CONFIG_INVALID')
     const { url, timeoutMs = 1000, maxConcurrent = 64, headers = FORWARDED, now = Date.now } = options
     this.#urls = {
       connect: readUrl('connectUrl', options.connectUrl ?? url),

@@ -1,10 +1,11 @@
 import { HubError } from '../core/errors.ts'
 import type { TopicName } from '../core/ids.ts'
+import { having, nested, type Rules, readOptions, text } from '../core/options.ts'
 import type { TopicPattern } from '../core/patterns.ts'
 import type { Action, Handshake, Session, SessionManager, SubscriptionGrant } from '../core/sessions.ts'
 import type { ApiKeys } from './api-keys.ts'
 import { cookieOf } from './cookie.ts'
-import { allows, type GrantPatterns, namesUser, parseGrants } from './grants.ts'
+import { allows, GRANTS, type GrantPatterns, namesUser, parseGrants } from './grants.ts'
 import { refused } from './refusals.ts'
 import type { Revocations } from './revocations.ts'
 import type { Tickets } from './tickets.ts'
@@ -23,10 +24,19 @@ export interface SessionChainOptions {
 
 /**
  * Who somebody is, by the first thing that he brings: a ticket, an API key, a token (of the connect command, the Authorization header, or a
- * cookie), nothing. What is brought and refused is refused: nobody with a wrong token is let in as nobody.
+ * cookie), nothing. Throws CONFIG_INVALID. What is brought and refused is refused: nobody with a wrong token is let in as nobody.
  */
 export function sessionChain(options: SessionChainOptions): SessionManager {
   return new SessionChain(options)
+}
+
+const OPTIONS: Rules<SessionChainOptions> = {
+  tickets: having('tickets, as new Tickets()', 'issue', 'redeem'),
+  apiKeys: having('API keys, as new ApiKeys([...])', 'verify'),
+  tokens: having('a session manager', 'authenticate', 'authorize'),
+  cookie: text,
+  anonymous: nested(GRANTS, 'CONFIG_INVALID'),
+  revocations: having('revocations, as new Revocations()', 'revoked'),
 }
 
 class SessionChain implements SessionManager {
@@ -35,7 +45,8 @@ class SessionChain implements SessionManager {
   readonly grant?: NonNullable<SessionManager['grant']>
   readonly refresh?: NonNullable<SessionManager['refresh']>
 
-  constructor(options: SessionChainOptions) {
+  constructor(given: SessionChainOptions) {
+    const options = readOptions(given, OPTIONS, 'sessionChain: ', 'CONFIG_INVALID')
     const { anonymous, tokens } = options
     this.#options = options
     if (anonymous && namesUser(anonymous)) {

@@ -1,4 +1,5 @@
 import { MAX_TOPIC_LENGTH, type TopicName } from '../core/ids.ts'
+import { type Rules, texts } from '../core/options.ts'
 import { covers, isPattern, parsePattern, type TopicPattern } from '../core/patterns.ts'
 import type { Action, Grants } from '../core/sessions.ts'
 
@@ -14,6 +15,7 @@ export interface GrantPatterns {
   readonly publish?: readonly string[] | undefined
 }
 
+export const GRANTS: Rules<GrantPatterns> = { subscribe: texts, publish: texts }
 export const NO_GRANTS: Grants = Object.freeze({ subscribe: [], publish: [] })
 
 /**

@@ -1,5 +1,6 @@
 import { createPublicKey, createSecretKey, type KeyObject } from 'node:crypto'
 import { HubError } from '../core/errors.ts'
+import { callable, number, positive, type Rules } from '../core/options.ts'
 import { type JwksOptions, KeySetByUrl } from './jwks.ts'
 import { isWeak } from './weak-keys.ts'
 
@@ -29,6 +30,14 @@ export interface JwtKeyOptions {
   readonly jwksUrl?: string | URL | undefined
   readonly algorithms: readonly JwtAlgorithm[]
   readonly jwks?: Omit<JwksOptions, 'url'> | undefined
+}
+
+const ms = number(0)
+export const JWKS: Rules<Omit<JwksOptions, 'url'>> = {
+  coolDownMs: ms,
+  timeoutMs: positive(2 ** 31 - 1),
+  maxAgeMs: ms,
+  clock: callable,
 }
 
 /** For jose's jwtVerify. A KeyObject, and not bytes: jose would import those again for each token. Throws CONFIG_INVALID. */

@@ -1,11 +1,22 @@
 import { errors, type JWTPayload, jwtVerify } from 'jose'
 import { HubError } from '../core/errors.ts'
 import type { TopicName } from '../core/ids.ts'
+import {
+  anything,
+  callable,
+  nested,
+  positive,
+  type Rule,
+  type Rules,
+  readOptions,
+  text,
+  texts,
+} from '../core/options.ts'
 import { isPattern, type TopicPattern } from '../core/patterns.ts'
 import type { Action, Grants, RefusalReason, Session, SessionManager, SubscriptionGrant } from '../core/sessions.ts'
-import { allows, type GrantPatterns, grantsByUser, NO_GRANTS } from './grants.ts'
+import { allows, GRANTS, type GrantPatterns, grantsByUser, NO_GRANTS } from './grants.ts'
 import { type ClaimRules, SKEW_MS, sessionOf, subscriptionOf } from './jwt-claims.ts'
-import { type JwtKeyOptions, verificationKey } from './jwt-keys.ts'
+import { JWKS, type JwtKeyOptions, verificationKey } from './jwt-keys.ts'
 import { refused } from './refusals.ts'
 
 /** Before anything of a token is read. */
@@ -37,6 +48,25 @@ export function jwtSessions(options: JwtOptions): SessionManager {
   return new JwtSessions(options)
 }
 
+const names: Rule = (value, field) =>
+  typeof value === 'string' ? undefined : texts(value, field) && 'a string or an array of strings'
+
+const OPTIONS: Rules<JwtOptions> = {
+  issuer: names,
+  audience: names,
+  type: text,
+  maxTokenMs: positive(),
+  defaultGrants: nested(GRANTS, 'CONFIG_INVALID'),
+  revoked: callable,
+  now: callable,
+  // What keys are good for, `verificationKey` says.
+  secret: anything,
+  publicKey: anything,
+  jwksUrl: anything,
+  algorithms: anything,
+  jwks: nested(JWKS, 'CONFIG_INVALID'),
+}
+
 class JwtSessions implements SessionManager {
   readonly #key: ReturnType<typeof verificationKey>
   readonly #expected: { algorithms: string[]; issuer: string[]; audience: string[] }
@@ -44,7 +74,8 @@ class JwtSessions implements SessionManager {
   readonly #rules: ClaimRules
   readonly #revoked: (session: Session) => boolean
 
-  constructor(options: JwtOptions) {
+  constructor(given: JwtOptions) {
+    const options = readOptions(given, OPTIONS, 'jwt: ', 'CONFIG_INVALID')
     const { maxTokenMs = DEFAULT_MAX_TOKEN_MS, type, now = Date.now, revoked = () => false } = options
     this.#key = verificationKey(options)
     this.#expected = {
@@ -53,7 +84,6 @@ class JwtSessions implements SessionManager {
       audience: required(options.audience, 'audience'),
     }
     this.#types = type === undefined ? [undefined, 'jwt', 'at+jwt'] : [plainType(type)]
-    if (!(maxTokenMs > 0)) throw new HubError('CONFIG_INVALID', 'jwt: maxTokenMs: it is a number of ms above 0')
     this.#rules = { maxTokenMs, now, defaultGrants: grantsOf(options.defaultGrants) }
     this.#revoked = revoked
   }

@@ -1,4 +1,5 @@
 import { HubError } from '../core/errors.ts'
+import { callable, integer, positive, type Rules, readOptions } from '../core/options.ts'
 import type { Session } from '../core/sessions.ts'
 import { DEFAULT_MAX_TOKEN_MS } from './jwt.ts'
 import { SKEW_MS } from './jwt-claims.ts'
@@ -12,6 +13,8 @@ export interface RevocationsOptions {
   readonly now?: (() => number) | undefined
 }
 
+const OPTIONS: Rules<RevocationsOptions> = { maxTokenMs: positive(), max: integer(0), now: callable }
+
 /**
  * Who was sent away before the time of their tokens. In this process alone, and gone with it: whoever needs more has tokens that live for
  * minutes. When it is full nothing is forgotten for it: the next revocation is refused, and an old one stays in force.
@@ -24,7 +27,10 @@ export class Revocations {
   readonly #users = new Map<string, number>()
   readonly #tokens = new Map<string, number>()
 
-  constructor({ maxTokenMs = DEFAULT_MAX_TOKEN_MS, max = 100_000, now = Date.now }: RevocationsOptions = {}) {
+  /** Throws CONFIG_INVALID. */
+  constructor(options: RevocationsOptions = {}) {
+    const read = readOptions(options, OPTIONS, 'revocations: ', 'CONFIG_INVALID')
+    const { maxTokenMs = DEFAULT_MAX_TOKEN_MS, max = 100_000, now = Date.now } = read
     // A token that has expired is taken for the time of the skew.
     this.#keptMs = maxTokenMs + 2 * SKEW_MS
     this.#max = max

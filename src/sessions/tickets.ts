@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { HubError } from '../core/errors.ts'
+import { callable, integer, number, type Rules, readOptions, texts } from '../core/options.ts'
 import { covers } from '../core/patterns.ts'
 import type { Session } from '../core/sessions.ts'
 import { parseGrants } from './grants.ts'
@@ -20,7 +21,7 @@ export interface TicketOptions {
   /** In ms; no longer than the session lasts. Default: as all tickets. */
   readonly ttlMs?: number | undefined
   /** Only these patterns may be subscribed to, and nothing published. Default: all that the session may do. */
-  readonly topics?: readonly string[] | undefined
+  readonly topics?: readonly string[]
 }
 
 export interface Ticket {
@@ -36,6 +37,9 @@ interface Entry {
 }
 
 export const MAX_TICKET_MS = 300_000
+const ttl = number(1, MAX_TICKET_MS)
+const TICKETS: Rules<TicketsOptions> = { ttlMs: ttl, max: integer(0), maxPerUser: integer(0), now: callable }
+const TICKET: Rules<TicketOptions> = { ttlMs: ttl, topics: texts }
 const FORM = /^[\w-]{43}$/
 
 /**
@@ -51,10 +55,10 @@ export class Tickets {
   readonly #perUser = new Map<string, number>()
   #sweptAt = Number.NEGATIVE_INFINITY
 
-  constructor({ ttlMs = 30_000, max = 100_000, maxPerUser = 256, now = Date.now }: TicketsOptions = {}) {
-    if (!(ttlMs >= 1 && ttlMs <= MAX_TICKET_MS)) {
-      throw new HubError('CONFIG_INVALID', `tickets: ttlMs: it is from 1 to ${MAX_TICKET_MS}`)
-    }
+  /** Throws CONFIG_INVALID. */
+  constructor(options: TicketsOptions = {}) {
+    const read = readOptions(options, TICKETS, 'tickets: ', 'CONFIG_INVALID')
+    const { ttlMs = 30_000, max = 100_000, maxPerUser = 256, now = Date.now } = read
     this.#ttlMs = ttlMs
     this.#max = max
     this.#maxPerUser = maxPerUser
@@ -66,11 +70,16 @@ export class Tickets {
   }
 
   /** Throws REQUEST_INVALID, TOPIC_INVALID, PERMISSION_DENIED (a topic that the session may not have), LIMIT_EXCEEDED, RATE_LIMITED. */
-  issue(session: Session, { ttlMs = this.#ttlMs, topics }: TicketOptions = {}): Ticket {
-    const now = this.#now()
-    if (!(ttlMs >= 1 && ttlMs <= MAX_TICKET_MS)) {
-      throw new HubError('REQUEST_INVALID', `ttlMs: it is from 1 to ${MAX_TICKET_MS}`)
+  issue(session: Session, options: TicketOptions = {}): Ticket {
+    const { ttlMs = this.#ttlMs, topics } = readOptions(options, TICKET, 'issue')
+    // One that is undefined by mistake must not be a ticket for all of them.
+    if (topics === undefined && Object.hasOwn(options, 'topics')) {
+      throw new HubError(
+        'REQUEST_INVALID',
+        'topics must not be undefined; leave it out for all that the session may do',
+      )
     }
+    const now = this.#now()
     this.#makeRoom(now, session.user)
     const narrowed = topics === undefined ? session : narrow(session, topics)
     const expiresAt = Math.min(now + ttlMs, session.expiresAt ?? Number.POSITIVE_INFINITY)

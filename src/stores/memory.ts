@@ -1,3 +1,4 @@
+import { callable, readOptions } from '../core/options.ts'
 import type { ConnectionRecord, ConnectionStore, ConnectionTouch } from './connection-store.ts'
 import { RecordIndex } from './record-index.ts'
 import { checkTimes } from './times.ts'
@@ -12,8 +13,9 @@ export interface MemoryStore extends ConnectionStore {
   readonly size: number
 }
 
-/** Remembers connections for as long as this process lives: for one node, and for tests. */
-export function memoryStore({ now = Date.now }: MemoryStoreOptions = {}): MemoryStore {
+/** Remembers connections for as long as this process lives: for one node, and for tests. Throws CONFIG_INVALID. */
+export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
+  const { now = Date.now } = readOptions(options, { now: callable }, 'memoryStore: ', 'CONFIG_INVALID')
   return new RecordMap(now)
 }
 

@@ -5,11 +5,11 @@ import {
   callable,
   flag,
   integer,
+  nested,
   number,
   object,
   oneOf,
   positive,
-  type Rule,
   type Rules,
   readOptions,
   text,
@@ -87,13 +87,6 @@ export function readRule(rule: TopicRule, pattern: TopicPattern): TopicRule {
 
 export function readDefaults(defaults: TopicDefaults): TopicDefaults {
   return readOptions(defaults, DEFAULTS, 'topicRules: defaults.')
-}
-
-function nested<T extends object>(rules: Rules<T>): Rule {
-  return (value, field) => {
-    readOptions(value as T, rules, `${field}.`)
-    return undefined
-  }
 }
 
 /** All of a topic but its name. */

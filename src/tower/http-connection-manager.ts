@@ -4,6 +4,7 @@ import type { Client, CloseReason } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
 import type { HubEvents } from '../core/events.ts'
 import type { Codec } from '../core/message.ts'
+import { anything, callable, having, integer, number, oneOf, type Rules, readOptions, text } from '../core/options.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import type { Scheduler } from '../core/scheduler.ts'
 import type { ClientInfo, DropCount } from '../core/stats.ts'
@@ -48,6 +49,23 @@ export interface TowerOptions {
   readonly onRemove?: (clientId: string, reason: CloseReason) => void
   /** Of the tower's own hub. Default: the event loop. */
   readonly scheduler?: Scheduler
+}
+
+const OPTIONS: Rules<TowerOptions> = {
+  // It has an error of its own, as the variable of the environment has.
+  timeoutMs: anything,
+  env: anything,
+  floorRate: number(1, Number.POSITIVE_INFINITY),
+  measure: oneOf('queue', 'wire'),
+  bytes: integer(1),
+  notSentLowatBytes: integer(0),
+  burstBytes: integer(0),
+  contentType: text,
+  ifExists: oneOf('replace', 'refuse'),
+  hub: having('a hub', 'registerClient', 'subscribe'),
+  topic: anything,
+  onRemove: callable,
+  scheduler: having('a scheduler', 'now', 'defer', 'after', 'every'),
 }
 
 export interface AddOptions {
@@ -96,8 +114,9 @@ export class HTTPConnectionManager implements AsyncDisposable {
   readonly #removed: Partial<Record<CloseReason, number>> = {}
   readonly #onUnregister = ({ client, reason }: HubEvents['unregister'][0]): void => this.#forget(client, reason)
 
-  /** Throws CONFIG_INVALID for a timeout that is none, TOPIC_INVALID. */
-  constructor(options: TowerOptions = {}) {
+  /** Throws CONFIG_INVALID for an option that is unknown or wrong, TOPIC_INVALID. */
+  constructor(given: TowerOptions = {}) {
+    const options = readOptions(given, OPTIONS, 'tower: ', 'CONFIG_INVALID')
     this.#options = options
     this.timeoutMs = clientTimeoutMs(options.timeoutMs, options.env ?? process.env)
     const { scheduler = eventLoop, measure = 'queue', bytes = 8 * MIB, floorRate = Number.POSITIVE_INFINITY } = options

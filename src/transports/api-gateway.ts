@@ -2,11 +2,20 @@ import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
 import type { Client, CloseReason } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
+import { anything, type Rules, readOptions, text, texts } from '../core/options.ts'
 import { outcomeOfBody, outcomeOfError, outcomeOfStatus } from './callback-outcome.ts'
 import { Egress } from './egress.ts'
 import type { Attempt, AttemptTrace, Envelope, Outcome } from './envelope.ts'
 import type { Resolver } from './name-resolver.ts'
-import { openReceiver, type RequestHub, type RequestOpening, type RequestRules } from './request-clients.ts'
+import {
+  ATTEMPT_RULES,
+  OPENING_RULES,
+  openReceiver,
+  REQUEST_RULES,
+  type RequestHub,
+  type RequestOpening,
+  type RequestRules,
+} from './request-clients.ts'
 import { TimeLimit } from './time-limit.ts'
 
 /** The part of @aws-sdk/client-apigatewaymanagementapi that is used. */
@@ -49,6 +58,15 @@ export interface ApiGatewayOpening extends RequestOpening {
   readonly connectionId: string
 }
 
+const OPTIONS: Rules<ApiGatewayOptions> = {
+  ...REQUEST_RULES,
+  ...ATTEMPT_RULES,
+  endpoints: texts,
+  region: text,
+  credentials: anything,
+}
+const OPENING: Rules<ApiGatewayOpening> = { ...OPENING_RULES, endpoint: text, connectionId: anything }
+
 interface StoredGatewayClient {
   readonly transport: 'api-gateway'
   readonly endpoint: string
@@ -76,14 +94,15 @@ export class ApiGatewayClients {
   readonly #timeoutMs: number
   readonly #apis = new Map<string, GatewayApi>()
 
-  /** Throws CALLBACK_URL_INVALID where an endpoint is not to be posted to. */
-  constructor(hub: RequestHub, sdk: GatewaySdk, options: ApiGatewayOptions) {
+  /** Throws CONFIG_INVALID, and CALLBACK_URL_INVALID where an endpoint is not to be posted to. */
+  constructor(hub: RequestHub, sdk: GatewaySdk, given: ApiGatewayOptions) {
+    const options = readOptions(given, OPTIONS, 'apiGateway: ', 'CONFIG_INVALID')
     this.#hub = hub
     this.#sdk = sdk
     this.#options = options
     this.#timeoutMs = options.timeoutMs ?? TIMEOUT_MS
     const egress = new Egress(options.allow, { resolve: options.resolve })
-    for (const endpoint of options.endpoints)
+    for (const endpoint of options.endpoints ?? [])
       this.#apis.set(endpointKey(egress.checkUrl(endpoint)), this.#api(endpoint, egress))
   }
 
@@ -102,7 +121,8 @@ export class ApiGatewayClients {
   }
 
   /** Throws REQUEST_INVALID and the HubErrors of registerClient and subscribe. */
-  register(opening: ApiGatewayOpening): Client {
+  register(given: ApiGatewayOpening): Client {
+    const opening = readOptions(given, OPENING, 'register')
     const { connectionId } = opening
     const api = this.#apis.get(URL.canParse(opening.endpoint) ? endpointKey(new URL(opening.endpoint)) : '')
     if (api === undefined) {

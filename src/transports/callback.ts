@@ -1,9 +1,18 @@
 import type { Client } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
+import { anything, type Rules, readOptions, text } from '../core/options.ts'
 import { CallbackRequests } from './callback-request.ts'
 import { Egress } from './egress.ts'
 import type { Resolver } from './name-resolver.ts'
-import { openReceiver, type RequestHub, type RequestOpening, type RequestRules } from './request-clients.ts'
+import {
+  ATTEMPT_RULES,
+  OPENING_RULES,
+  openReceiver,
+  REQUEST_RULES,
+  type RequestHub,
+  type RequestOpening,
+  type RequestRules,
+} from './request-clients.ts'
 import { newClientId } from './transport.ts'
 import { parseSecret } from './webhook-signature.ts'
 
@@ -25,6 +34,10 @@ export interface CallbackOpening extends RequestOpening {
   readonly secret?: string | undefined
 }
 
+const OPTIONS: Rules<CallbackOptions> = { ...REQUEST_RULES, ...ATTEMPT_RULES, secret: text }
+// The address and the secret have errors of their own.
+const OPENING: Rules<CallbackOpening> = { ...OPENING_RULES, url: anything, secret: anything }
+
 /** What a store keeps of such a client. */
 interface StoredCallback {
   readonly transport: 'callback'
@@ -42,8 +55,9 @@ export class CallbackClients {
   readonly #egress: Egress
   readonly #requests: CallbackRequests
 
-  /** Throws CONFIG_INVALID where an entry of `allow` is no address, REQUEST_INVALID where the secret is none. */
-  constructor(hub: RequestHub, options: CallbackOptions = {}) {
+  /** Throws CONFIG_INVALID where an option is unknown or wrong, REQUEST_INVALID where the secret is none. */
+  constructor(hub: RequestHub, given: CallbackOptions = {}) {
+    const options = readOptions(given, OPTIONS, 'callbacks: ', 'CONFIG_INVALID')
     this.#hub = hub
     this.#options = options
     if (options.secret !== undefined) parseSecret(options.secret)
@@ -55,7 +69,8 @@ export class CallbackClients {
    * Registers the URL as a client and subscribes it, or neither; posts nothing yet. Throws CALLBACK_URL_INVALID, REQUEST_INVALID, and the
    * HubErrors of registerClient and subscribe.
    */
-  register(opening: CallbackOpening): Client {
+  register(given: CallbackOpening): Client {
+    const opening = readOptions(given, OPENING, 'register')
     const url = this.#egress.checkUrl(opening.url)
     const { secret, id = newClientId() } = opening
     const restore: StoredCallback = { transport: 'callback', url: url.href, ...(secret !== undefined && { secret }) }

@@ -1,6 +1,7 @@
 import { HubError } from '../core/errors.ts'
 import type { ClientId } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
+import { callable, checkValue, having, positive, type Rules, readOptions } from '../core/options.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import { openSessions, type SessionManager } from '../core/sessions.ts'
 import { PROTOBUF } from './client-codec.ts'
@@ -28,12 +29,22 @@ export interface ClientProtocolOptions {
   readonly rejected?: (error: HubError, clientId: string) => void
 }
 
+const OPTIONS: Rules<ClientProtocolOptions> = {
+  hub: having('a hub', 'registerClient', 'subscribe'),
+  sessions: having('a session manager', 'authenticate', 'authorize'),
+  parsePolicy: callable,
+  connectTimeoutMs: positive(2 ** 31 - 1),
+}
+
 /**
  * Many topics on one WebSocket, changed at run time: the Centrifuge client protocol in its JSON form (channel = topic), whose SDKs
  * are ours. `open` returns at once; the peer becomes a client of the hub with its connect command, and is subscribed to the
  * opening's topics then. One of these per hub: it listens to the hub's events for all its clients.
  */
-export function clientProtocol(options: ClientProtocolOptions): Transport<WebSocketChannel> {
+export function clientProtocol(given: ClientProtocolOptions): Transport<WebSocketChannel> {
+  const options = readOptions(given, OPTIONS, 'clientProtocol: ', 'CONFIG_INVALID')
+  checkValue(options.hub, OPTIONS.hub, 'clientProtocol: hub', 'CONFIG_INVALID')
+  checkValue(options.parsePolicy, OPTIONS.parsePolicy, 'clientProtocol: parsePolicy', 'CONFIG_INVALID')
   const { hub, sessions = openSessions, parsePolicy, connectTimeoutMs = CONNECT_TIMEOUT_MS } = options
   const rejected = (error: unknown, id: string): void => {
     if (error instanceof HubError) options.rejected?.(error, id)

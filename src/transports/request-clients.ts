@@ -1,6 +1,8 @@
 import type { Client, CloseReason } from '../core/connection.ts'
 import type { ConnectionManager } from '../core/manager.ts'
+import { anything, callable, integer, nested, number, positive, type Rules, text, texts } from '../core/options.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
+import { policyRule } from '../core/policy-check.ts'
 import type { Scheduler } from '../core/scheduler.ts'
 import type { Session } from '../core/sessions.ts'
 import { DEFAULT_RETRY, type RetryRules } from './backoff.ts'
@@ -27,6 +29,19 @@ export interface RequestRules {
   readonly random?: (() => number) | undefined
 }
 
+const ms = number(0)
+const RETRY: Rules<RetryRules> = { retries: integer(0), baseMs: ms, capMs: ms }
+const BREAKER: Rules<BreakerRules> = { failures: integer(1), coolDownMs: ms }
+
+export const REQUEST_RULES: Rules<RequestRules> = {
+  retry: nested(RETRY, 'CONFIG_INVALID'),
+  breaker: nested(BREAKER, 'CONFIG_INVALID'),
+  random: callable,
+}
+
+/** Of an address of one attempt: where it may go, and for how long. */
+export const ATTEMPT_RULES = { allow: texts, resolve: callable, timeoutMs: positive(2 ** 31 - 1) }
+
 /** Who is registered, whatever is behind it. */
 export interface RequestOpening {
   /** Default: random. */
@@ -35,6 +50,21 @@ export interface RequestOpening {
   readonly session?: Session | undefined
   /** The id is taken. Default replace: the older client is closed. refuse: CLIENT_EXISTS. */
   readonly ifExists?: 'replace' | 'seize' | 'refuse' | undefined
+}
+
+const TOPIC: Rules<{ name: string; policy?: DeliveryPolicy }> = { name: text, policy: policyRule }
+const topic = nested(TOPIC)
+
+/** `session` and `ifExists` are read with the registration. */
+export const OPENING_RULES: Rules<RequestOpening> = {
+  id: text,
+  topics: (value, field) => {
+    if (!Array.isArray(value)) return 'an array of { name, policy }'
+    for (const [at, each] of value.entries()) topic(each, `${field}.${at}`)
+    return undefined
+  },
+  session: anything,
+  ifExists: anything,
 }
 
 /** What a client of requests is made of. */

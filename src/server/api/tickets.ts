@@ -73,7 +73,7 @@ export function ticketRoute(
       // A session without grants has a manager that decides by itself.
       if (session.grants === undefined) await permit(session, topics ?? [])
       reply.header('cache-control', 'no-store')
-      return tickets.issue(session, { topics, ttlMs })
+      return tickets.issue(session, { ttlMs, ...(topics && { topics }) })
     },
   }
 }
