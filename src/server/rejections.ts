@@ -1,7 +1,6 @@
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
-import type { HubError } from '../core/errors.ts'
+import { HTTP_STATUS, type HubError } from '../core/errors.ts'
 import type { Scheduler } from '../core/scheduler.ts'
-import { HTTP_STATUS } from './errors.ts'
 import { LineWindow, WINDOW_MS } from './line-window.ts'
 
 /** Lines of one code and reason in a window. */

@@ -34,6 +34,7 @@ const OPTIONS: Rules<ClientProtocolOptions> = {
   sessions: having('a session manager', 'authenticate', 'authorize'),
   parsePolicy: callable,
   connectTimeoutMs: positive(2 ** 31 - 1),
+  rejected: callable,
 }
 
 /**

@@ -23,7 +23,9 @@ async function embed(options: Partial<HublinePluginOptions> = {}, server: Fastif
   apps.push(app)
   await app.register(hubline, { hub: createHub(), ...options })
   await app.ready()
-  return { app, warnings: () => lines.filter(({ level }) => level === WARN).map(({ msg }) => msg) }
+  // Refusals have lines of their own.
+  const warnings = () => lines.filter(({ level, msg }) => level === WARN && msg !== 'rejected').map(({ msg }) => msg)
+  return { app, warnings }
 }
 
 type Headers = Readonly<Record<string, string>>
