@@ -75,8 +75,8 @@ export interface Beginning {
 
 /** Registers and subscribes, or neither. */
 export function join(connection: Bound, opening: Opening, { first, begun }: Beginning = {}): Client {
-  const { hub, clientId, topics } = opening
-  const client = hub.registerClient(clientId, connection, opening)
+  const { hub, clientId, topics, session, address, ifExists, restore } = opening
+  const client = hub.registerClient(clientId, connection, { session, address, ifExists, restore })
   connection.bind(client)
   const begin = begun && {
     begun(subscription: Subscription): void {

@@ -262,7 +262,8 @@ describe('the seam of what is kept and what is live', () => {
       if (known) expect(texts.length).toBeLessThanOrEqual(back)
       expect(everything.recovered).toBe(known && texts.length === back)
       expect(everything.position).toEqual(position)
-      const some = this.hub.history(name, { after, ...options })
+      const { limit, reverse } = options
+      const some = this.hub.history(name, { after, limit, reverse })
       const ordered = options.reverse ? [...texts].reverse() : texts
       expect(some.messages.map(text)).toEqual(ordered.slice(0, options.limit ?? ordered.length))
       expect(some.recovered).toBe(everything.recovered)
