@@ -38,7 +38,8 @@ function partsOf(config: SessionsConfig): ServerSessions {
   if (mode === 'open') return { ...parts, sessions: openSessions, close: async () => {} }
   const callback = mode === 'callback' ? callbackSessions(config.callback) : undefined
   const tokens = callback ?? jwtSessions({ ...jwtOptions(jwt), revoked: revocations.revoked })
-  const sessions = sessionChain({ ...parts, tokens, cookie, anonymous: anonymous.enabled ? anonymous : undefined })
+  const { enabled, ...grants } = anonymous
+  const sessions = sessionChain({ ...parts, tokens, cookie, anonymous: enabled ? grants : undefined })
   return { ...parts, sessions, close: async () => callback?.close() }
 }
 
