@@ -64,7 +64,9 @@ const whole = (options: object = {}) =>
     const hub = createHub({ topics: topicRules })
     // Wrong keys are counted, and too many of them are another answer.
     const edge = { limits: { failedLoginsPerSecondPerAddress: 0 } }
-    await app.register(hubline, { hub, topicRules, apiKeys, sessions, edge, ...options })
+    const given = Object.entries({ hub, topicRules, apiKeys, sessions, edge, ...options })
+    const said = Object.fromEntries(given.filter(([, value]) => value !== undefined))
+    await app.register(hubline, { hub, ...said })
   })
 
 /** What clients and probes call: everything else is for operators and backends. */
