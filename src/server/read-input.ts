@@ -8,8 +8,8 @@ const MAX_SHOWN = 60
 const MAX_PATH = 300
 
 /** How people call what they would have in a query. */
-const CREDENTIAL = /^unknown key "[^"]*(?:token|jwt|auth|api.?key)/i
-const LOOKS_SECRET = /token|jwt|auth|api.?key/i
+const CREDENTIAL = /^unknown key "[^"]*(?:token|jwt|auth|api.?key|secret|password)|^unknown key "key"/i
+const LOOKS_SECRET = /token|jwt|auth|api.?key|secret|password|^key$/i
 const NOT_IN_A_URL =
   'a token or key has no place in a URL; send it as "Authorization: Bearer", or have a ticket of POST /api/tickets'
 

@@ -143,8 +143,7 @@ export class ClientSession implements Client {
 
   #take(command: Command, length: number): void {
     if (command.method === 'malformed') {
-      this.#malformed(command.why)
-      return
+      return void this.#malformed(command.why)
     }
     const connect = command.method === 'connect' || (command.method === 'refused' && command.of === 'connect')
     if (connect === this.#connecting) {

@@ -47,12 +47,12 @@ function expectAccountedFor(heard: readonly Heard[], base: number, last: number)
 }
 
 const POLICIES: readonly DeliveryPolicy[] = [
-  bestEffort,
-  latest,
+  bestEffort(),
+  latest(),
   buffered({ messages: 2, overflow: 'drop-oldest' }),
   buffered({ messages: 2, overflow: 'drop-newest' }),
-  rateLimit({ messages: 20 }, latest),
-  priority({}, latest),
+  rateLimit({ messages: 20 }, latest()),
+  priority({}, latest()),
 ]
 
 const step = fc.oneof(
@@ -196,7 +196,7 @@ describe('requests', () => {
   it('tell what was lost, however often the receiver refuses the notice', async () => {
     await fc.assert(
       fc.asyncProperty(
-        fc.constantFrom<DeliveryPolicy>(buffered(), reliable({ ackMs: 100 }), latest, bestEffort),
+        fc.constantFrom<DeliveryPolicy>(buffered(), reliable({ ackMs: 100 }), latest(), bestEffort()),
         fc.boolean(),
         fc.array(fc.constantFrom(OK, REFUSES, FAILS), { maxLength: 20 }),
         fc.array(step, { maxLength: 12 }),
