@@ -35,7 +35,7 @@ function join(webSocket, socket, room, name) {
   webSocketTopic.open({ webSocket, socket }, { hub, clientId: newClientId(), topics: [{ name: room }] })
   webSocket.on('message', async text => {
     try {
-      await hub.publish(room, Buffer.from(`${name}: ${text}`), { contentType: 'text/plain' })
+      await hub.publish(room, `${name}: ${text}`, { contentType: 'text/plain' })
     } catch (error) {
       // Also what is said while the hub is shutting down.
       refuse(webSocket, error)

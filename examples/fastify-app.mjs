@@ -11,8 +11,7 @@ await app.register(hubline, { hub })
 
 const schema = { body: { type: 'object', required: ['item'] } }
 app.post('/orders', { schema }, async (request, reply) => {
-  const order = Buffer.from(JSON.stringify(request.body))
-  const { matched } = await hub.publish('orders', order, { contentType: 'application/json' })
+  const { matched } = await hub.publish('orders', request.body)
   return reply.code(201).send({ told: matched })
 })
 

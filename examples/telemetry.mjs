@@ -21,8 +21,7 @@ const reading = setInterval(() => slow.read(), 500)
 
 for (let round = 1; round <= ROUNDS; round++) {
   for (let sensor = 0; sensor < SENSORS; sensor++) {
-    const data = Buffer.from(JSON.stringify({ sensor, round }))
-    hub.publish('sensors', data, { key: `sensor ${sensor}`, contentType: 'application/json' })
+    await hub.publish('sensors', { sensor, round }, { key: `sensor ${sensor}` })
   }
   await sleep(100)
 }

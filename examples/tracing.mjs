@@ -32,7 +32,7 @@ const callbacks = new CallbackClients(hub, { allow: ['127.0.0.1'] })
 const url = `http://127.0.0.1:${kitchen.address().port}/orders`
 callbacks.register({ id: 'kitchen', url, topics: [{ name: 'tables/7' }] })
 
-hub.publish('tables/7', Buffer.from('two teas'), { contentType: 'text/plain' })
+await hub.publish('tables/7', 'two teas')
 await hub.send('kitchen', { closing: '22:00' })
 await hub.send('nobody', 'hello').catch(() => {})
 await hub.shutdown()

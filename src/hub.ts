@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { memoryBroker } from './brokers/memory.ts'
 import type { Broker } from './core/broker.ts'
-import { type ClientFilter, NO_OPTIONS, type RouteOptions } from './core/contract.ts'
+import { type ClientFilter, NO_OPTIONS, type PublishResult, type RouteOptions } from './core/contract.ts'
 import { HubError } from './core/errors.ts'
 import type { HubLimits } from './core/limits.ts'
 import { ConnectionManager } from './core/manager.ts'
@@ -14,6 +14,9 @@ import { checkUser } from './core/users.ts'
 import { eventLoop } from './event-loop.ts'
 import { openTopics } from './open-topics.ts'
 import { buffered } from './policies/buffered.ts'
+import { type Listener, listenTo, type MessageHandler } from './receiving/listener.ts'
+import { type MessageStream, openStream, type StreamOptions } from './receiving/message-stream.ts'
+import { type BeforePublish, PublishHook } from './sending/before-publish.ts'
 import {
   BROADCAST_OPTIONS,
   type BroadcastOptions,
@@ -21,12 +24,13 @@ import {
   broadcast,
   readTargets,
 } from './sending/broadcast.ts'
-import type { HubApi } from './sending/hub-api.ts'
+import type { HubApi, PublishData } from './sending/hub-api.ts'
 import { type HubMetrics, hubMetrics, type OperationName } from './sending/metrics.ts'
 import { Operation } from './sending/operation.ts'
 import type { SendOptions } from './sending/outgoing.ts'
 import type { SendResult } from './sending/pending-send.ts'
 import { Sender } from './sending/sender.ts'
+import { serializePublication } from './sending/serialize.ts'
 import { SHUTDOWN_OPTIONS, type ShutdownOptions, type ShutdownReport, shutdown } from './sending/shutdown.ts'
 import { type SendSpan, startTracing, type Tracing, type TracingOptions } from './tracing/tracing.ts'
 
@@ -45,6 +49,11 @@ export interface HubOptions {
    * where one is registered later.
    */
   readonly tracing?: boolean | TracingOptions
+  /**
+   * Sees every publication before it is routed: of the program, of HTTP, of WebSocket and of the client protocol (not of `routeData`). It may
+   * change or refuse it (BeforePublish). May be asynchronous: publications of one publisher stay in order. Default: none.
+   */
+  readonly beforePublish?: BeforePublish
   /** Default: the event loop. Tests give a manual one. */
   readonly scheduler?: Scheduler
 }
@@ -74,6 +83,7 @@ export class Hub extends ConnectionManager implements HubApi {
   /** Undefined: nothing is traced. */
   readonly tracing: Tracing | undefined
   readonly #sender: Sender
+  readonly #hook: PublishHook | undefined
   #shutdown: Promise<ShutdownReport> | undefined
   /** Ends the waiting of the shutdown. */
   readonly #cut = new AbortController()
@@ -100,22 +110,78 @@ export class Hub extends ConnectionManager implements HubApi {
       this.operations.send,
       options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES,
     )
+    const { beforePublish } = options
+    const fault = (error: unknown): void => void this.events.emit('fault', { error, where: 'beforePublish' })
+    this.#hook = beforePublish && new PublishHook(beforePublish, fault)
     const tracing = startTracing(options.tracing)
     this.tracing = tracing
     if (tracing) this.events.on('retry', failure => tracing.retried(failure))
   }
 
-  override publish(
+  /**
+   * Publishes to the subscribers of a topic, here and on other nodes. Bytes go as they are, a string as UTF-8, anything else as JSON. Without
+   * a contentType it is the topic's; else an object is application/json, and of bytes and strings it is guessed as over HTTP: JSON, other
+   * text, or application/octet-stream. Messages are routed in the order of the calls. Bytes must not be changed afterwards (I5).
+   * Rejects, and never throws, with TOPIC_INVALID, TOPIC_UNKNOWN, MESSAGE_TOO_LARGE, INVALID_MESSAGE, SCHEMA_MISMATCH, RATE_LIMITED,
+   * SHUTTING_DOWN, with what `beforePublish` refuses with, and with what the broker rejects with. `routeData` is the synchronous way.
+   */
+  async publish(topicName: string, data: PublishData, options: RouteOptions = NO_OPTIONS): Promise<PublishResult> {
+    const known = options.contentType === undefined ? this.resolveTopic(topicName).contentType : undefined
+    const { payload, contentType } = serializePublication(data, options.contentType, known)
+    return this.publishBytes(topicName, payload, { ...options, contentType })
+  }
+
+  override publishBytes(
     topicName: string,
     data: Uint8Array,
     options: RouteOptions = NO_OPTIONS,
-  ): ReturnType<ConnectionManager['publish']> {
-    // The closure of a trace is in a method of its own: here every publication would pay for it.
-    return this.tracing === undefined ? super.publish(topicName, data, options) : this.#trace(topicName, data, options)
+  ): PublishResult | Promise<PublishResult> {
+    // The closures of a hook and of a trace are in methods of their own: here every publication would pay for them.
+    if (this.#hook !== undefined) return this.#publishHooked(this.#hook, topicName, data, options)
+    return this.tracing === undefined
+      ? super.publishBytes(topicName, data, options)
+      : this.#trace(topicName, data, options)
   }
 
-  #trace(topicName: string, data: Uint8Array, options: RouteOptions): ReturnType<ConnectionManager['publish']> {
-    return this.tracing!.publish(topicName, data, options, () => super.publish(topicName, data, options))
+  #publishHooked(
+    hook: PublishHook,
+    topicName: string,
+    data: Uint8Array,
+    options: RouteOptions,
+  ): PublishResult | Promise<PublishResult> {
+    if (this.draining) throw new HubError('SHUTTING_DOWN', 'the hub is shutting down')
+    const { name, contentType: known = 'application/octet-stream' } = this.resolveTopic(topicName)
+    const { contentType = known, key, correlationId, publisher } = options
+    return hook.run({ topic: name, data, contentType, key, correlationId, publisher }, ({ topic, data, ...changed }) =>
+      this.tracing === undefined ? super.publishBytes(topic, data, changed) : this.#trace(topic, data, changed),
+    )
+  }
+
+  #trace(topicName: string, data: Uint8Array, options: RouteOptions): PublishResult | Promise<PublishResult> {
+    return this.tracing!.publish(topicName, data, options, () => super.publishBytes(topicName, data, options))
+  }
+
+  /**
+   * Receives inside the program: messages of a topic, or of all topics that match a pattern, for `for await`. The subscription begins at the
+   * call. A slow consumer gets what the delivery policy says, as every client; what it loses is told to `onGap`. The loop ends when the signal
+   * aborts and when the hub shuts down; it throws CONNECTION_STALE where the hub ends the stream, as a policy ends a slow client.
+   * Throws TOPIC_INVALID, TOPIC_UNKNOWN, POLICY_DENIED, LIMIT_EXCEEDED, REQUEST_INVALID, SHUTTING_DOWN.
+   */
+  stream(topic: string, options: StreamOptions = {}): MessageStream {
+    checkSignal(options.signal)
+    return openStream(this, topic, options)
+  }
+
+  /**
+   * The same with a handler, which is called for one message after the other: while it returns a promise, the next message waits. A handler
+   * that throws or rejects is a `fault`; it harms nobody, and the next message comes. Throws as `stream`.
+   */
+  listen(topic: string, handler: MessageHandler, options: StreamOptions = {}): Listener {
+    if (typeof handler !== 'function') {
+      throw new HubError('REQUEST_INVALID', `handler must be a function, got ${typeof handler}`)
+    }
+    const fault = (error: unknown): void => void this.events.emit('fault', { error, where: `listener on ${topic}` })
+    return listenTo(this.stream(topic, options), handler, fault)
   }
 
   /**

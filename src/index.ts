@@ -10,6 +10,8 @@ export type {
   PatternSubscription,
   PostedMessage,
   PresenceInfo,
+  Publisher,
+  PublishResult,
   RegisterOptions,
   RouteOptions,
   SubscribeOptions,
@@ -20,7 +22,7 @@ export type { Events, HubEvents, RequestFailure } from './core/events.ts'
 export { type ClientId, type Position, parseClientId, parseTopicName, type Seq, type TopicName } from './core/ids.ts'
 export { DEFAULT_LIMITS, type HubLimits } from './core/limits.ts'
 export { ConnectionManager } from './core/manager.ts'
-export type { Codec, DropReason, Gap, GapReason, Message } from './core/message.ts'
+export type { Codec, DropReason, Gap, GapReason, Message, PublishedBy } from './core/message.ts'
 export { Direct, type DirectMessage, type Parcel } from './core/parcel.ts'
 export { covers, isPattern, matches, parsePattern, type TopicPattern } from './core/patterns.ts'
 export type { Backlog, DeliveryPolicy, PolicyDescription, PolicyLink, Verdict } from './core/policy.ts'
@@ -58,8 +60,12 @@ export { latest } from './policies/latest.ts'
 export { type PriorityOptions, priority } from './policies/priority.ts'
 export { type RateLimitOptions, rateLimit } from './policies/rate-limit.ts'
 export { type ReliableOptions, reliable } from './policies/reliable.ts'
+export type { Listener, MessageHandler } from './receiving/listener.ts'
+export type { MessageStream, StreamOptions } from './receiving/message-stream.ts'
+export type { ReceivedMessage } from './receiving/received-message.ts'
+export type { BeforePublish, Draft, DraftChange } from './sending/before-publish.ts'
 export type { BroadcastOptions, BroadcastResult, ClientOutcome } from './sending/broadcast.ts'
-export type { HubApi } from './sending/hub-api.ts'
+export type { HubApi, PublishData } from './sending/hub-api.ts'
 export type { HubMetrics, OperationName } from './sending/metrics.ts'
 export type { Operation, OperationMetrics } from './sending/operation.ts'
 export type { SendOptions } from './sending/outgoing.ts'

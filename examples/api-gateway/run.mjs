@@ -44,7 +44,7 @@ const gateways = new ApiGatewayClients(far, await loadGatewaySdk(), {
 })
 gateways.register({ id: 'far-ada', endpoint, connectionId: 'ada', topics: [{ name: 'news' }] })
 const heard = once(ada, 'message')
-await far.publish('news', Buffer.from('through two hubs'), { contentType: 'text/plain' })
+await far.publish('news', 'through two hubs')
 await heard
 console.log(`  sent and confirmed: ${(await far.send('far-ada', 'to her alone')).confirmed}`)
 

@@ -1,4 +1,5 @@
 import type { Position, TopicName } from './ids.ts'
+import type { PublishedBy } from './message.ts'
 
 export interface Publication {
   readonly topic: TopicName
@@ -6,6 +7,8 @@ export interface Publication {
   readonly contentType: string
   readonly key: string | undefined
   readonly correlationId: string | undefined
+  /** As the message has it. A broker between nodes carries it along: it is plain data. */
+  readonly publisher?: PublishedBy | undefined
 }
 
 /** What routing a message came to. What happens to it at each link is decided in the tick that follows: see the stats. */
@@ -15,13 +18,15 @@ export interface RouteResult {
   readonly matched: number
   /** Those of them that are behind. */
   readonly behind: number
+  /** Those of them whose protocol cannot carry this message: they are told a gap. */
+  readonly unsupported: number
 }
 
 export type Sink = (publication: Publication) => RouteResult
 
 /**
  * Carries publications between nodes. The publisher's own message comes back through the sink like everyone's: one path, one
- * order. `publish` rejects when the publication was not accepted; undefined where the result is not known here.
+ * order. `publish` rejects when the publication was not accepted. Undefined: accepted, but its position is not known here (PublishResult).
  */
 export interface Broker {
   readonly name: string

@@ -22,6 +22,7 @@ interface Details {
   readonly session?: Session | undefined
   readonly address?: string | undefined
   readonly restore?: unknown
+  readonly internal?: boolean | undefined
 }
 
 const NOBODY: Session = Object.freeze({})
@@ -36,6 +37,8 @@ export class Registration implements Client {
   readonly #address: string | undefined
   /** It is no connection of a peer's, but one that a process opens by itself: a client that is a URL. */
   readonly restorable: boolean
+  /** Part of the program itself (RegisterOptions.internal). */
+  readonly internal: boolean
   /** On the scheduler's clock, in ms. */
   readonly connectedAt: number
   /** The client's class: wins over the topics' policies. */
@@ -55,6 +58,7 @@ export class Registration implements Client {
     this.session = details.session ?? NOBODY
     this.#address = details.address
     this.restorable = details.restore !== undefined
+    this.internal = details.internal === true
     this.connectedAt = now
     this.#back = back
   }

@@ -1,4 +1,4 @@
-import type { Broker } from './broker.ts'
+import type { Broker, RouteResult } from './broker.ts'
 import type { HubError } from './errors.ts'
 import type { ClientId, Position, TopicName } from './ids.ts'
 import type { HubLimits } from './limits.ts'
@@ -33,6 +33,11 @@ export interface RegisterOptions {
   readonly ifExists?: 'replace' | 'seize' | 'refuse' | undefined
   /** What another process needs to have this client again: for a connection store. May hold a secret. */
   readonly restore?: unknown
+  /**
+   * true: part of the program itself, such as a stream of messages inside of it. It counts as a client in limits and statistics, and topics
+   * open to nobody let it in; presence does not show it, and a filter of clients does not select it.
+   */
+  readonly internal?: boolean | undefined
 }
 
 export interface SubscribeOptions {
@@ -94,7 +99,25 @@ export interface RouteOptions {
   readonly key?: string | undefined
   /** The publisher's name for the work that this belongs to. */
   readonly correlationId?: string | undefined
+  /** Who publishes. Default: the program itself. */
+  readonly publisher?: Publisher | undefined
 }
+
+/**
+ * Who publishes. `beforePublish` sees it; subscribers see `client`, and `user` and `info` of the session, where the topic's rule says
+ * `publisher: true`. One connection or request passes the same object each time: publications of one object stay in their order.
+ */
+export interface Publisher {
+  /** The id of the client; undefined for a request without a connection, and for a backend. */
+  readonly client?: string | undefined
+  readonly session?: Session | undefined
+}
+
+/**
+ * What a publication came to. The counts are of this node's subscribers at that moment. Where a broker accepted the message and does not
+ * tell its place, `position` is `{ epoch: '', seq: 0 }`.
+ */
+export type PublishResult = RouteResult
 
 /** One for all publications without options. */
 export const NO_OPTIONS: RouteOptions = Object.freeze({})

@@ -20,6 +20,8 @@ import {
   type PatternSubscription,
   type PostedMessage,
   type PresenceInfo,
+  type Publisher,
+  type PublishResult,
   type RegisterOptions,
   type RouteOptions,
   type SubscribeOptions,
@@ -31,7 +33,7 @@ import { Events } from './events.ts'
 import { type ClientId, type Position, parseClientId, parseTopicName, type TopicName } from './ids.ts'
 import { DEFAULT_LIMITS, type HubLimits, readLimits } from './limits.ts'
 import { Membership } from './membership.ts'
-import type { Message } from './message.ts'
+import type { Message, PublishedBy } from './message.ts'
 import { callable, checkValue } from './options.ts'
 import { Outbox } from './outbox.ts'
 import { type Direct, Parcel } from './parcel.ts'
@@ -267,6 +269,7 @@ export class ConnectionManager {
     const clients = this.#candidates(topic, user)
     const out = new Set<string>(except)
     return clients
+      .filter(client => !client.internal)
       .filter(client => user === undefined || client.session.user === user)
       .filter(client => protocol === undefined || client.outbox.protocol === protocol)
       .flatMap(({ id }) => (out.has(id) ? [] : [id]))
@@ -362,7 +365,12 @@ export class ConnectionManager {
   #present(topicName: string): Registration[] {
     const name = parseTopicName(topicName)
     if (!this.#membership.spec(name).presence) throw presenceOff(name)
-    return this.#clientsOn(name)
+    return this.#clientsOn(name).filter(client => !client.internal)
+  }
+
+  /** Is it part of the program itself (RegisterOptions.internal)? Presence does not tell of it. */
+  isInternal(id: string): boolean {
+    return this.#clients.get(id as ClientId)?.internal === true
   }
 
   /** What the topic keeps for those who resume. Throws TOPIC_INVALID, TOPIC_UNKNOWN, REQUEST_INVALID. */
@@ -383,18 +391,40 @@ export class ConnectionManager {
   // ---- data
 
   /**
-   * Publishes through the broker: to subscribers here and on other nodes. The bytes belong to the hub from now on (I5).
-   * A promise only where the broker needs one. Throws TOPIC_INVALID, TOPIC_UNKNOWN, MESSAGE_TOO_LARGE, INVALID_MESSAGE, SHUTTING_DOWN.
+   * Publishes bytes through the broker: to subscribers here and on other nodes. For transports and routes; applications call Hub.publish.
+   * The bytes belong to the hub from now on (I5). A promise only where the broker needs one. Throws or rejects with TOPIC_INVALID,
+   * TOPIC_UNKNOWN, MESSAGE_TOO_LARGE, INVALID_MESSAGE, SCHEMA_MISMATCH, RATE_LIMITED, SHUTTING_DOWN, and what the broker throws.
    */
-  publish(
+  publishBytes(
     topicName: string,
     data: Uint8Array,
     options: RouteOptions = NO_OPTIONS,
-  ): RouteResult | undefined | Promise<RouteResult | undefined> {
-    return this.#options.broker.publish(this.#publication(topicName, data, options))
+  ): PublishResult | Promise<PublishResult> {
+    const publication = this.#publication(topicName, data, options)
+    const result = this.#options.broker.publish(publication)
+    // The common case first, without a look at prototypes.
+    return result !== undefined && 'position' in result ? result : this.#settleResult(result, publication)
   }
 
-  /** Routes to the subscribers of this node only, without the broker. Same checks and errors as `publish`. */
+  #settleResult(
+    result: Promise<RouteResult | undefined> | undefined,
+    publication: Publication,
+  ): PublishResult | Promise<PublishResult> {
+    if (result === undefined) return this.#placeless(publication)
+    return result.then(known => known ?? this.#placeless(publication))
+  }
+
+  /** Accepted by a broker that does not tell the message's place: only the subscribers of this node are known. */
+  #placeless({ topic: name }: Publication): PublishResult {
+    const { length: matched = 0 } = this.#membership.topics.get(name)?.links ?? []
+    const behind = matched - (this.#membership.topics.get(name)?.live ?? 0)
+    return { position: { epoch: '', seq: 0 }, matched, behind, unsupported: 0 }
+  }
+
+  /**
+   * Routes bytes to the subscribers of this node only: synchronous, without the broker, `beforePublish` and tracing. Throws as
+   * `publishBytes` does. For a hot loop that publishes to one node; without a contentType the bytes are application/octet-stream.
+   */
   routeData(topicName: string, data: Uint8Array, options: RouteOptions = NO_OPTIONS): RouteResult {
     return this.#route(this.#publication(topicName, data, options))
   }
@@ -592,9 +622,10 @@ export class ConnectionManager {
       throw this.#counters.refuse('maxMessageBytes', tooLarge(spec, data.byteLength))
     }
     const { contentType = spec.contentType ?? OCTETS, key, correlationId } = options
+    const publisher = spec.publisher === true ? publishedBy(options.publisher) : undefined
     // What few topics have is in a function of its own, so that this one stays small enough to be inlined.
     if (spec.check !== undefined || spec.publishRate !== undefined) this.#checkRule(spec, data, contentType)
-    return { topic, data, contentType, key, correlationId }
+    return { topic, data, contentType, key, correlationId, publisher }
   }
 
   #checkRule(spec: TopicSpec, data: Uint8Array, contentType: string): void {
@@ -604,7 +635,7 @@ export class ConnectionManager {
     if (retryMs > 0) throw this.#counters.refuse('publishRate', tooFast(spec.name, retryMs))
   }
 
-  #route({ topic: name, data, contentType, key, correlationId }: Publication): RouteResult {
+  #route({ topic: name, data, contentType, key, correlationId, publisher }: Publication): RouteResult {
     const topic = this.#membership.topic(name)
     const at = this.#options.scheduler.now()
     const seq = ++topic.seq
@@ -613,10 +644,12 @@ export class ConnectionManager {
     topic.contentType = contentType
     topic.routedAt = at
     const payload = isSmallSlice(data) ? new Uint8Array(data) : data
-    const message: Message = { topic: name, epoch, seq, payload, contentType, key, correlationId, at, keepers: 0 }
-    const result = { position: { epoch, seq }, matched, behind: matched - topic.live }
+    // biome-ignore format: one literal of one shape, on the hot path
+    const message: Message = { topic: name, epoch, seq, payload, contentType, key, correlationId, publisher, at, keepers: 0 }
+    const unsupported = topic.picky === undefined ? 0 : topic.picky.unsupported(message)
+    const result = { position: { epoch, seq }, matched, behind: matched - topic.live, unsupported }
     this.#counters.published++
-    this.#counters.publishedBytes += data.byteLength
+    this.#counters.publishedBytes += payload.byteLength
     this.#delivery.route(topic, message)
     return result
   }
@@ -692,4 +725,15 @@ export class ConnectionManager {
 /** A slice keeps all of its buffer in memory: what comes off a socket is often some bytes of 64 KiB. Pools of 8 KiB are left alone. */
 function isSmallSlice(data: Uint8Array): boolean {
   return data.byteOffset > 0 && data.buffer.byteLength > 4 * data.byteLength + 8192
+}
+
+/** Undefined: nothing is known of the publisher. */
+function publishedBy({ client, session }: Publisher = {}): PublishedBy | undefined {
+  const { user, info } = session ?? {}
+  if (client === undefined && user === undefined && info === undefined) return undefined
+  return {
+    ...(client !== undefined && { client }),
+    ...(user !== undefined && { user }),
+    ...(info !== undefined && { info }),
+  }
 }

@@ -87,7 +87,7 @@ export class Membership {
     const topic = new Topic(spec, start, policy, this.#owner.counters, this.#owner.budget)
     topic.policyOrigin = this.#originOf(topic)
     this.topics.set(name, topic)
-    if (takesWildcards(spec)) this.#attract(topic)
+    this.#attract(topic)
     // A handler of what that told may have ended it, and nothing may be published to what is in nobody's books.
     return this.topics.get(name) ?? this.topic(name)
   }
@@ -197,10 +197,9 @@ export class Membership {
       this.#applyPolicy(topic)
       for (const link of [...topic.links]) {
         const client = this.#owner.clients.get(link.clientId)
-        const open = client && isOpenTo(spec.subscribe, client.session)
-        if (!open || (link.order && !takesWildcards(spec))) this.#dismiss(link)
+        if (!client || !isOpen(spec, client) || (link.order && !isMatchable(spec, client))) this.#dismiss(link)
       }
-      if (takesWildcards(spec)) this.#attract(topic)
+      this.#attract(topic)
     }
   }
 
@@ -279,7 +278,7 @@ export class Membership {
     if (link === undefined || link.order !== undefined) return false
     this.#delivery.seal(link.topic)
     if (link.closed) return false
-    const order = takesWildcards(link.topic.spec) ? this.#orderFor(client, name) : undefined
+    const order = isMatchable(link.topic.spec, client) ? this.#orderFor(client, name) : undefined
     if (order === undefined) {
       this.unlink(client, link)
       this.#tellLeft(client, name)
@@ -323,7 +322,7 @@ export class Membership {
     const found: Topic[] = []
     for (const [name, topic] of this.topics) {
       if (!isMatch(name) || client.outbox.links.has(name)) continue
-      if (!takesWildcards(topic.spec) || !isOpenTo(topic.spec.subscribe, client.session)) continue
+      if (!isMatchable(topic.spec, client) || !isOpen(topic.spec, client)) continue
       if (found.push(topic) > maxTopicsPerPattern)
         throw this.#tooMany('maxTopicsPerPattern', `topics that ${pattern} matches`)
     }
@@ -369,7 +368,7 @@ export class Membership {
     const { client, pattern } = order
     const current = client.patterns?.get(pattern) === order && this.topics.get(topic.name) === topic
     if (!current || client.closed || client.outbox.links.has(topic.name)) return
-    if (topic.full || !isOpenTo(topic.spec.subscribe, client.session) || !this.#hasRoom(order)) return
+    if (topic.full || !isMatchable(topic.spec, client) || !isOpen(topic.spec, client) || !this.#hasRoom(order)) return
     this.#delivery.seal(topic)
     const allowed = topic.spec.allowedPolicies === undefined || this.#isAllowed(topic, order.wish)
     const link = new Link(client.outbox, topic, topic.seq, allowed ? order.wish : undefined)
@@ -495,4 +494,14 @@ export class Membership {
     this.#delivery.sweeper.watch(link.outbox)
     this.#delivery.wake(link.outbox)
   }
+}
+
+/** May it be on the topic? The program itself may. */
+function isOpen(spec: TopicSpec, { internal, session }: Registration): boolean {
+  return internal || isOpenTo(spec.subscribe, session)
+}
+
+/** May a pattern of this client match the topic? */
+function isMatchable(spec: TopicSpec, { internal }: Registration): boolean {
+  return internal || takesWildcards(spec)
 }

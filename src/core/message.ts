@@ -12,10 +12,21 @@ export interface Message {
   readonly key: string | undefined
   /** What the publisher calls the work that it belongs to. Not sent to sockets; requests and log lines about it carry it. */
   readonly correlationId: string | undefined
+  /** Who published it; only on topics whose rule says `publisher: true`. */
+  readonly publisher?: PublishedBy | undefined
   /** When it was routed, in ms on the scheduler's clock. */
   readonly at: number
   /** The hub's own books: how many of its lists hold the message. Its payload is counted once (Ledger). */
   keepers?: number
+}
+
+/** What subscribers are told of a publisher. Fields that nobody knows are absent; there is at least one. */
+export interface PublishedBy {
+  /** The id of the client that published; absent for a request without a connection. */
+  readonly client?: string | undefined
+  readonly user?: string | undefined
+  /** The public info of its session, as presence shows it. */
+  readonly info?: unknown
 }
 
 /** Messages that one link will never get, coalesced (I6). `count` is null where nobody can know it (epoch changed). */
@@ -55,6 +66,11 @@ export interface Codec {
   readonly name: string
   /** null: this protocol cannot carry this message; it is then counted as dropped, reason `unsupported`. */
   encode(message: Message): Uint8Array | null
+  /**
+   * Of a codec that cannot carry every message: does `encode` answer bytes for this one? Asked once per publication where a subscriber has
+   * the codec, so that the publisher learns how many cannot receive it. Absent: the codec carries every message.
+   */
+  carries?(message: Message): boolean
   /** What is for one client alone, in the same stream; absent or null: this protocol cannot carry it. */
   direct?(message: DirectMessage): Uint8Array | null
   /** The in-band notice of a loss; absent where the protocol has no room for one. */

@@ -6,6 +6,7 @@ import { Ledger } from './ledger.ts'
 import type { Link } from './link.ts'
 import { Log, type LogBounds } from './log.ts'
 import type { Message } from './message.ts'
+import { PickyCodecs } from './picky-codecs.ts'
 import type { DeliveryPolicy } from './policy.ts'
 import { Counters } from './stats.ts'
 import { TokenBucket } from './token-bucket.ts'
@@ -45,6 +46,8 @@ export class Topic {
   dirty = false
   /** While what is pending waits for company: the timer that ends it. */
   linger: Disposable | undefined
+  /** Undefined: every link can be sent every message. */
+  picky: PickyCodecs | undefined
   readonly counters: Counters
   /** What the topic and its links keep of its messages. */
   readonly ledger: Ledger
@@ -145,6 +148,7 @@ export class Topic {
     link.index = this.links.length
     this.links.push(link)
     this.promote(link)
+    this.#countPicky(link, 1)
   }
 
   /** Never while walking. */
@@ -155,6 +159,15 @@ export class Topic {
     this.#swap(this.live, this.links.length - 1)
     this.links.pop()
     link.index = -1
+    this.#countPicky(link, -1)
+  }
+
+  #countPicky({ outbox }: Link, change: 1 | -1): void {
+    const { codec } = outbox.connection
+    if (codec.carries === undefined) return
+    this.picky ??= new PickyCodecs()
+    this.picky.count(codec, change)
+    if (this.picky.none) this.picky = undefined
   }
 
   promote(link: Link): void {

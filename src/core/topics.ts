@@ -36,6 +36,8 @@ export interface TopicSpec {
   readonly priority?: Priority | undefined
   /** May be asked who is on it, and tells those who want to know who comes and goes. Default false. */
   readonly presence?: boolean | undefined
+  /** true: messages say who published them (PublishedBy). Default false, since this reveals the users' names. */
+  readonly publisher?: boolean | undefined
   /** Default anyone. What a session may do beyond it is its SessionManager's business. */
   readonly subscribe?: Access | undefined
   readonly publish?: Access | undefined

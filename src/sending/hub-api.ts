@@ -1,17 +1,21 @@
-import type { ClientFilter } from '../core/contract.ts'
+import type { ClientFilter, PublishResult, RouteOptions } from '../core/contract.ts'
 import type { ConnectionManager } from '../core/manager.ts'
+import type { Listener, MessageHandler } from '../receiving/listener.ts'
+import type { MessageStream, StreamOptions } from '../receiving/message-stream.ts'
 import type { BroadcastOptions, BroadcastResult } from './broadcast.ts'
 import type { HubMetrics } from './metrics.ts'
 import type { SendOptions } from './outgoing.ts'
 import type { SendResult } from './pending-send.ts'
 import type { ShutdownOptions, ShutdownReport } from './shutdown.ts'
 
+/** Bytes, text, or a value that JSON has a form for. */
+export type PublishData = Uint8Array | string | number | boolean | object | null
+
 /** What an application calls of its hub, and a test may put a mock in the place of. What only transports and operators need is not here. */
 export interface HubApi
   extends Pick<
     ConnectionManager,
     | 'events'
-    | 'publish'
     | 'routeData'
     | 'subscribe'
     | 'unsubscribe'
@@ -31,6 +35,9 @@ export interface HubApi
     | 'getClientsForTopic'
     | 'getConnectionStats'
   > {
+  publish(topicName: string, data: PublishData, options?: RouteOptions): Promise<PublishResult>
+  stream(topic: string, options?: StreamOptions): MessageStream
+  listen(topic: string, handler: MessageHandler, options?: StreamOptions): Listener
   send(clientId: string, message: unknown, options?: SendOptions): Promise<SendResult>
   broadcast(
     targets: Iterable<string> | ClientFilter,

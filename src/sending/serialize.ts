@@ -1,4 +1,5 @@
 import { HubError } from '../core/errors.ts'
+import { contentTypeOf } from './content-type.ts'
 
 /** What somebody wants to send, as bytes. */
 export interface Serialized {
@@ -7,17 +8,36 @@ export interface Serialized {
 }
 
 const encoder = new TextEncoder()
+const JSON_TYPE = 'application/json'
 
 /**
  * Bytes as they are (application/octet-stream), a string as text/plain, anything else as JSON; `contentType` wins over these.
  * Throws INVALID_MESSAGE where JSON has no form for it: a cycle, a BigInt, undefined, a function, a symbol.
  */
 export function serialize(message: unknown, contentType?: string): Serialized {
-  if (message instanceof Uint8Array) return { payload: message, contentType: contentType ?? 'application/octet-stream' }
-  if (typeof message === 'string') {
-    return { payload: encoder.encode(message), contentType: contentType ?? 'text/plain; charset=utf-8' }
-  }
-  return { payload: encoder.encode(json(message)), contentType: contentType ?? 'application/json' }
+  return { payload: bytesOf(message), contentType: contentType ?? ownType(message) }
+}
+
+/** The same, for a topic: where nobody says the type of bytes or of a string, it is guessed as over HTTP. */
+export function serializePublication(
+  message: unknown,
+  said: string | undefined,
+  known: string | undefined,
+): Serialized {
+  const payload = bytesOf(message)
+  const isText = message instanceof Uint8Array || typeof message === 'string'
+  return { payload, contentType: isText ? contentTypeOf(said, known, payload) : (said ?? known ?? JSON_TYPE) }
+}
+
+/** Bytes as they are, a string as UTF-8, anything else as JSON text. Throws INVALID_MESSAGE as `serialize`. */
+export function bytesOf(message: unknown): Uint8Array {
+  if (message instanceof Uint8Array) return message
+  return encoder.encode(typeof message === 'string' ? message : json(message))
+}
+
+function ownType(message: unknown): string {
+  if (message instanceof Uint8Array) return 'application/octet-stream'
+  return typeof message === 'string' ? 'text/plain; charset=utf-8' : JSON_TYPE
 }
 
 function json(message: unknown): string {

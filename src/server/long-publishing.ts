@@ -30,3 +30,8 @@ const REASONS: Readonly<Partial<Record<ErrorCode, CloseReason>>> = {
 export function reasonOf({ code, reason }: HubError): CloseReason {
   return reason === 'revoked' ? reason : (REASONS[code] ?? 'protocol')
 }
+
+/** ws hands out views of a larger buffer that it read at once, which a message of a few bytes would keep alive. */
+export function owned(data: Buffer): Uint8Array {
+  return data.byteLength === data.buffer.byteLength ? data : Uint8Array.prototype.slice.call(data)
+}

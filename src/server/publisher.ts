@@ -1,17 +1,16 @@
-import { isUtf8 } from 'node:buffer'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { RouteOptions } from '../core/contract.ts'
+import type { PublishResult, RouteOptions } from '../core/contract.ts'
 import { HubError } from '../core/errors.ts'
 import type { ConnectionManager } from '../core/manager.ts'
-import { decodeUtf8 } from '../wire/content-type.ts'
+import { isRefusedByHook } from '../sending/before-publish.ts'
 import { LineSplitter } from '../wire/lines.ts'
+
+/** Messages of one source that a broker or a hook may have to accept at a time. */
+const WINDOW = 256
 
 /** curl -d says so of whatever it sends; it means that nobody said what it is. */
 const UNSAID = /^(application\/x-www-form-urlencoded|application\/octet-stream)\b/i
-
-const SPACE = 0x20
-const JSON_BEGINS = /[[{"\-\dtfn]/
 
 /**
  * What a request says its body is. Throws UNSUPPORTED_PAYLOAD for multipart/form-data: its parts are not the message. A form in the other
@@ -26,23 +25,9 @@ export function saidType({ headers }: { readonly headers: IncomingHttpHeaders })
   )
 }
 
-/** What a publisher says its bytes are; where it says nothing, the topic's own type, or a look at the bytes. */
-export function contentTypeOf(said: string | undefined, known: string | undefined, body: Uint8Array): string {
-  if (said !== undefined && !/^application\/x-www-form-urlencoded\b/i.test(said)) return said
-  return known ?? guess(body)
-}
-
-function guess(body: Uint8Array): string {
-  if (!isUtf8(body)) return 'application/octet-stream'
-  // Most text that is no JSON says so with its first character; a string of all of it and a parser's error are dear.
-  const first = String.fromCharCode(body.find(byte => byte > SPACE) ?? SPACE)
-  if (!JSON_BEGINS.test(first)) return 'text/plain; charset=utf-8'
-  try {
-    JSON.parse(decodeUtf8(body)!)
-    return 'application/json'
-  } catch {
-    return 'text/plain; charset=utf-8'
-  }
+/** What the answer to a publisher says. A broker may not know the message's place. */
+export function resultBody({ position, matched, behind, unsupported }: PublishResult): object {
+  return { ...(position.epoch !== '' && position), matched, behind, unsupported }
 }
 
 export interface SourceOptions extends RouteOptions {
@@ -60,8 +45,11 @@ export interface SourceOptions extends RouteOptions {
 }
 
 export interface SourceResult {
+  /** Published. */
   readonly messages: number
   readonly bytes: number
+  /** Messages that `beforePublish` refused; absent where there are none. */
+  readonly refused?: number
 }
 
 /**
@@ -77,22 +65,61 @@ export function publishSource(
 ): Promise<SourceResult> {
   const { split, maxBytes, signal, idleMs = Number.POSITIVE_INFINITY, idle, check, pace, ...route } = options
   const lines = new LineSplitter(maxBytes)
-  const result = { messages: 0, bytes: 0 }
+  const result: { messages: number; bytes: number; refused?: number } = { messages: 0, bytes: 0 }
 
   /** A promise: until it is settled nothing more is to be read. */
   function publish(messages: Iterable<Uint8Array>): Promise<unknown> | undefined {
     check?.()
-    const accepted: Promise<unknown>[] = []
     const before = { ...result }
-    for (const data of messages) {
-      const answer = hub.publish(topic, data, route)
-      if (answer instanceof Promise) accepted.push(answer)
-      result.messages++
-      result.bytes += data.byteLength
+    const left = messages[Symbol.iterator]()
+    const accepted = publishUpTo(left)
+    if (accepted !== undefined) return publishRest(accepted, left, before)
+    const waitMs = paceOf(before)
+    return waitMs > 0 ? paced(waitMs) : undefined
+  }
+
+  /** At most a window of messages that a broker or a hook has not accepted. */
+  function publishUpTo(left: Iterator<Uint8Array>): Promise<unknown>[] | undefined {
+    let accepted: Promise<unknown>[] | undefined
+    for (let next = left.next(); next.done !== true; next = left.next()) {
+      const answer = attemptOne(next.value)
+      if (answer === undefined) continue
+      accepted ??= []
+      if (accepted.push(answer) === WINDOW) break
     }
-    const waitMs = pace?.waitMs(result.messages - before.messages, result.bytes - before.bytes) ?? 0
-    if (waitMs > 0) accepted.push(paced(waitMs))
-    return accepted.length > 0 ? Promise.all(accepted) : undefined
+    return accepted
+  }
+
+  /** A promise only where the publication has to wait. One that `beforePublish` refuses is counted, and the source goes on. */
+  function attemptOne(data: Uint8Array): Promise<unknown> | undefined {
+    result.messages++
+    result.bytes += data.byteLength
+    try {
+      const answer = hub.publishBytes(topic, data, route)
+      return answer instanceof Promise ? answer.catch(error => refused(error, data)) : undefined
+    } catch (error) {
+      refused(error, data)
+      return undefined
+    }
+  }
+
+  function refused(error: unknown, { byteLength }: Uint8Array): void {
+    if (!isRefusedByHook(error)) throw error
+    result.messages--
+    result.bytes -= byteLength
+    result.refused = (result.refused ?? 0) + 1
+  }
+
+  async function publishRest(first: Promise<unknown>[], left: Iterator<Uint8Array>, before: SourceResult) {
+    for (let accepted: Promise<unknown>[] | undefined = first; accepted !== undefined; ) {
+      await Promise.all(accepted)
+      accepted = publishUpTo(left)
+    }
+    await paced(paceOf(before))
+  }
+
+  function paceOf(before: SourceResult): number {
+    return pace?.waitMs(result.messages - before.messages, result.bytes - before.bytes) ?? 0
   }
 
   async function paced(waitMs: number): Promise<void> {

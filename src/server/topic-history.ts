@@ -37,12 +37,13 @@ function pageOf(messages: readonly Message[]): readonly Message[] {
   return end === -1 ? messages : messages.slice(0, end)
 }
 
-function entryOf({ epoch, seq, payload, contentType, key }: Message) {
+function entryOf({ epoch, seq, payload, contentType, key, publisher }: Message) {
   const text = isText(contentType) ? decodeUtf8(payload) : null
   return {
     position: formatPosition({ epoch, seq }),
     contentType,
     ...(key !== undefined && { key }),
+    ...(publisher !== undefined && { publisher }),
     ...(text === null ? { base64: Buffer.from(payload).toString('base64') } : { text }),
   }
 }

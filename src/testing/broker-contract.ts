@@ -29,7 +29,7 @@ export function brokerContract({ broker: newBroker, settled }: BrokerHarness): C
     const came: Publication[] = []
     await broker.start((publication): RouteResult => {
       came.push(publication)
-      return { position: { epoch: 'e', seq: came.length }, matched: 0, behind: 0 }
+      return { position: { epoch: 'e', seq: came.length }, matched: 0, behind: 0, unsupported: 0 }
     })
     return { broker, came }
   }

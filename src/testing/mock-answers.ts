@@ -1,14 +1,18 @@
+import type { PublishResult } from '../core/contract.ts'
 import { HubError } from '../core/errors.ts'
 import { type ClientId, parseTopicName } from '../core/ids.ts'
-import { parsePattern } from '../core/patterns.ts'
+import { isPattern, parsePattern } from '../core/patterns.ts'
 import { connectionStats, HubCounters } from '../core/snapshot.ts'
 import type { ClientInfo } from '../core/stats.ts'
 import { DEFAULT_MAX_MESSAGE_BYTES } from '../core/topics.ts'
+import type { Listener } from '../receiving/listener.ts'
+import type { MessageStream } from '../receiving/message-stream.ts'
 import type { HubApi } from '../sending/hub-api.ts'
 import { hubMetrics } from '../sending/metrics.ts'
 import { Operation } from '../sending/operation.ts'
 import { prepareOutgoing, type SendOptions } from '../sending/outgoing.ts'
 import type { SendResult } from '../sending/pending-send.ts'
+import { bytesOf } from '../sending/serialize.ts'
 
 const EPOCH = 'mock'
 
@@ -26,14 +30,19 @@ export class MockAnswers {
   }
 
   /** Throws TOPIC_INVALID, INVALID_MESSAGE. */
-  publish(topicName: string, data: unknown): ReturnType<HubApi['routeData']> {
+  publish(topicName: string, data: unknown): PublishResult {
+    return this.route(topicName, bytesOf(data))
+  }
+
+  /** Throws TOPIC_INVALID, INVALID_MESSAGE. */
+  route(topicName: string, data: unknown): PublishResult {
     const topic = parseTopicName(topicName)
     if (!(data instanceof Uint8Array)) {
       throw new HubError('INVALID_MESSAGE', `data: a message is a Uint8Array or Buffer, not ${typeof data}`)
     }
     const seq = (this.#published.get(topic) ?? 0) + 1
     this.#published.set(topic, seq)
-    return { position: { epoch: EPOCH, seq }, matched: 1, behind: 0 }
+    return { position: { epoch: EPOCH, seq }, matched: 1, behind: 0, unsupported: 0 }
   }
 
   /** Throws TOPIC_INVALID. */
@@ -46,6 +55,27 @@ export class MockAnswers {
   /** Throws TOPIC_INVALID. */
   subscribePattern(pattern: string): ReturnType<HubApi['subscribePattern']> {
     return { pattern: parsePattern(pattern), topics: 0 }
+  }
+
+  /** Of a topic to which nobody publishes: it ends at once. Throws TOPIC_INVALID. */
+  stream(topicName: string): MessageStream {
+    const done = Promise.resolve({ value: undefined, done: true } as const)
+    return {
+      position: isPattern(topicName) ? undefined : this.subscribe(topicName).position,
+      recovered: false,
+      next: () => done,
+      return: () => done,
+      [Symbol.asyncIterator]() {
+        return this
+      },
+      [Symbol.asyncDispose]: async () => {},
+    }
+  }
+
+  /** Throws TOPIC_INVALID. */
+  listener(topicName: string): Listener {
+    const { position, recovered } = this.stream(topicName)
+    return { position, recovered, ended: Promise.resolve(undefined), [Symbol.dispose]() {} }
   }
 
   /** Of a topic that keeps nothing. Throws TOPIC_INVALID. */

@@ -127,15 +127,27 @@ export class MockConnectionManager implements HubApi {
     return (await this.#ask('isActive', args)) ?? true
   }
 
-  publish(...args: Arguments<'publish'>): Result<'publish'> {
+  async publish(...args: Arguments<'publish'>): Result<'publish'> {
     this.#record('publish', args)
     const result = this.#unscripted.publish(args[0], args[1])
-    return this.#scripted('publish', args) ?? result
+    return (await this.#scripted('publish', args)) ?? result
+  }
+
+  stream(...args: Arguments<'stream'>): Result<'stream'> {
+    this.#record('stream', args)
+    const result = this.#unscripted.stream(args[0])
+    return this.#scripted('stream', args) ?? result
+  }
+
+  listen(...args: Arguments<'listen'>): Result<'listen'> {
+    this.#record('listen', args)
+    const result = this.#unscripted.listener(args[0])
+    return this.#scripted('listen', args) ?? result
   }
 
   routeData(...args: Arguments<'routeData'>): Result<'routeData'> {
     this.#record('routeData', args)
-    const result = this.#unscripted.publish(args[0], args[1])
+    const result = this.#unscripted.route(args[0], args[1])
     return this.#scripted('routeData', args) ?? result
   }
 

@@ -46,7 +46,7 @@ export function transportContract(harness: () => TransportHarness): ContractCase
     const topic = `contract/${++serial}`
     const publish = (number: number, size: number): Buffer => {
       const data = payload(number, size)
-      void hub.publish(topic, data, { contentType })
+      void hub.publishBytes(topic, data, { contentType })
       return data
     }
     const ends = new Map<string, CloseReason>()

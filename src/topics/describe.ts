@@ -30,11 +30,11 @@ export function describeSpec(spec: TopicSpec, policy: DeliveryPolicy): Record<st
 
 /** What whoever may subscribe to a topic may know of it. */
 export function describePublicly(spec: TopicSpec): Record<string, unknown> {
-  const { name, contentType, schema, metadata, history, maxMessageBytes, presence = false } = spec
-  return { topic: name, contentType, schema, metadata, history, maxMessageBytes, presence }
+  const { name, contentType, schema, metadata, history, maxMessageBytes, presence = false, publisher = false } = spec
+  return { topic: name, contentType, schema, metadata, history, maxMessageBytes, presence, publisher }
 }
 
 function accessOf(spec: TopicSpec): Record<string, unknown> {
-  const { priority = 'normal', presence = false, subscribe = 'anyone', publish = 'anyone' } = spec
-  return { priority, presence, subscribe, publish, wildcards: takesWildcards(spec) }
+  const { priority = 'normal', presence = false, publisher = false, subscribe = 'anyone', publish = 'anyone' } = spec
+  return { priority, presence, publisher, subscribe, publish, wildcards: takesWildcards(spec) }
 }

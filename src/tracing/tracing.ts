@@ -45,8 +45,6 @@ const OPTIONS: Rules<TracingOptions> = {
   tracerProvider: having('a tracer provider', 'getTracer'),
 }
 
-type Routed = RouteResult | undefined
-
 /** As far back as a request for a topic's message finds the trace that it was published in. */
 const MAX_PUBLICATIONS = 4096
 const SYSTEM = { 'messaging.system': 'hubline', 'messaging.operation.type': 'send' }
@@ -91,12 +89,12 @@ export class Tracing {
   }
 
   /** Around the hub's own publish, which does the work. */
-  publish<T extends Routed | Promise<Routed>>(
+  publish(
     topicName: string,
     data: Uint8Array,
     options: RouteOptions,
-    publish: () => T,
-  ): T {
+    publish: () => RouteResult | Promise<RouteResult>,
+  ): RouteResult | Promise<RouteResult> {
     const active = this.#api.context.active()
     if (!this.#isWanted(active)) return publish()
     const topic = nameOf(topicName)
@@ -108,14 +106,14 @@ export class Tracing {
       'messaging.message.body.size': data.byteLength,
       'messaging.message.conversation_id': options.correlationId,
     })
-    const published = (routed: Routed): void => {
-      if (routed) this.#remember(routed, span)
+    const published = (routed: RouteResult): void => {
+      if (routed.position.epoch !== '') this.#remember(routed, span)
       span.end()
     }
     try {
       const result = this.#api.context.with(this.#api.trace.setSpan(active, span), publish)
       if (result instanceof Promise) result.then(published, error => this.#end(span, error))
-      else published(result as Routed)
+      else published(result)
       return result
     } catch (error) {
       this.#end(span, error)

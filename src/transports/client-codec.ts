@@ -1,6 +1,14 @@
 import type { CloseReason } from '../core/connection.ts'
-import type { Codec } from '../core/message.ts'
-import { DISCONNECTS, type Disconnect, messagePush, PING, publicationPush, push } from '../wire/client-protocol.ts'
+import type { Codec, Message, PublishedBy } from '../core/message.ts'
+import {
+  DISCONNECTS,
+  type Disconnect,
+  isJsonText,
+  messagePush,
+  PING,
+  publicationPush,
+  push,
+} from '../wire/client-protocol.ts'
 import { isJson } from '../wire/content-type.ts'
 import { WS_TEXT, wsFrame } from '../wire/ws-frame.ts'
 
@@ -18,17 +26,33 @@ export function textFrame(text: string): Buffer {
 export const PROTOBUF = 'centrifuge-protobuf'
 export const PING_FRAME = textFrame(PING)
 
+/** The protocol's ClientInfo. */
+export function clientInfo({ client = '', user = '', info }: PublishedBy): object {
+  return { client, user, ...(info !== undefined && { conn_info: info }) }
+}
+
+/** What was found out of payloads that wait to be encoded: whoever publishes asks first, and JSON is read once. */
+const found = new WeakMap<Uint8Array, boolean>()
+
+function isCarried({ payload, contentType }: Message): boolean {
+  if (!isJson(contentType)) return false
+  const known = found.get(payload)
+  if (known !== undefined) return known
+  const carried = isJsonText(payload)
+  found.set(payload, carried)
+  return carried
+}
+
 /** Publications as pushes. One object for all clients: its identity is the key of the encode-once cache. */
 export const clientCodec: Codec = {
   name: 'centrifuge',
-  encode({ topic, seq, payload, contentType }) {
-    const push = isJson(contentType) ? publicationPush(topic, seq, payload) : null
-    return push && frame(push)
+  carries: isCarried,
+  encode(message) {
+    const { topic, seq, payload, publisher } = message
+    return isCarried(message) ? frame(publicationPush(topic, seq, payload, publisher && clientInfo(publisher))) : null
   },
-  direct({ payload, contentType }) {
-    const push = isJson(contentType) ? messagePush(payload) : null
-    return push && frame(push)
-  },
+  direct: ({ payload, contentType }) =>
+    isJson(contentType) && isJsonText(payload) ? frame(messagePush(payload)) : null,
   gap: ({ topic, from, to, count, reason }) => textFrame(push(topic, 'gap', { from, to, count, reason })),
   concat: (frames, bytes) => Buffer.concat(frames, bytes),
 }

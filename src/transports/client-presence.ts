@@ -2,7 +2,7 @@ import type { Client } from '../core/connection.ts'
 import type { ClientId, TopicName } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import { push } from '../wire/client-protocol.ts'
-import { textFrame } from './client-codec.ts'
+import { clientInfo, textFrame } from './client-codec.ts'
 import type { TopicsOwner } from './client-gate.ts'
 
 /** Characters of joins and leaves of one topic that go out in one turn, and of all its topics to one client. The rest is not told. */
@@ -16,11 +16,6 @@ interface Watched {
   /** What is to be told in this turn. */
   lines: string[]
   length: number
-}
-
-/** The protocol's ClientInfo. */
-export function infoOf(client: ClientId, user: string | undefined, info: unknown): object {
-  return { client, user: user ?? '', ...(info !== undefined && { conn_info: info }) }
 }
 
 /**
@@ -42,7 +37,7 @@ export class JoinsAndLeaves {
     if (watched === undefined) {
       const present = this.#hub.presence(topic)
       const members = new Map(
-        present.map(({ client, user, info }) => [this.#hub.handleOf(client)!, infoOf(client, user, info)]),
+        present.map(({ client, user, info }) => [this.#hub.handleOf(client)!, clientInfo({ client, user, info })]),
       )
       watched = { watchers: new Set(), members, lines: [], length: 0 }
       this.#topics.set(topic, watched)
@@ -60,8 +55,9 @@ export class JoinsAndLeaves {
     const watched = this.#topics.get(topic)
     // Who was there by a pattern and is there by name now has not come.
     if (watched === undefined || watched.members.has(client) || client.closed) return
+    if (this.#hub.isInternal(client.id)) return
     const session = this.#hub.sessionOf(client.id)
-    const info = infoOf(client.id, session?.user, session?.info)
+    const info = clientInfo({ client: client.id, user: session?.user, info: session?.info })
     watched.members.set(client, info)
     this.#tell(topic, watched, push(topic, 'join', { info }))
   }

@@ -66,8 +66,6 @@ export function clientProtocol(given: ClientProtocolOptions): Transport<WebSocke
   })
   hub.events.on('unsubscribePattern', ({ id, pattern }) => byId.get(id)?.topics?.patternEnded(pattern))
   hub.events.on('unregister', ({ id }) => byId.get(id)?.end())
-  // Whatever the reason told: several losses are told as one, with the reason of the first.
-  hub.events.on('gap', ({ id, gap }) => byId.get(id)?.topics?.lost(gap.topic))
   return { name: 'centrifuge', open: (channel, opening) => new ClientSession(channel, opening, context) }
 }
 

@@ -3,9 +3,9 @@ import type { Position, TopicName } from '../core/ids.ts'
 import type { Message } from '../core/message.ts'
 import { ERRORS, errorReply, publicationsReply, publicationText, resultReply } from '../wire/client-protocol.ts'
 import { isJson } from '../wire/content-type.ts'
+import { clientInfo } from './client-codec.ts'
 import type { Command } from './client-commands.ts'
 import { permitted, type TopicsContext, type TopicsOwner, topicOf } from './client-gate.ts'
-import { infoOf } from './client-presence.ts'
 
 type CommandOf<M extends Command['method']> = Extract<Command, { method: M }>
 /** Undefined where nobody waits for it any more. */
@@ -53,9 +53,9 @@ function backwards({ hub }: TopicsContext, topic: TopicName, since: Position | u
 function publicationsOf(messages: readonly Message[]): string[] {
   const publications: string[] = []
   let length = 0
-  for (const { seq, payload, contentType } of messages) {
+  for (const { seq, payload, contentType, publisher } of messages) {
     if (length > 0 && length + payload.byteLength > MAX_REPLY_LENGTH) break
-    const text = isJson(contentType) ? publicationText(seq, payload) : null
+    const text = isJson(contentType) ? publicationText(seq, payload, publisher && clientInfo(publisher)) : null
     if (text === null) continue
     publications.push(text)
     length += payload.byteLength
@@ -70,7 +70,7 @@ async function presence(context: TopicsContext, owner: TopicsOwner, command: Com
   if (present.length > MAX_PRESENCE) {
     throw new HubError('LIMIT_EXCEEDED', `presence: ${topic} has ${present.length} clients; ask for presence_stats`)
   }
-  const entries = present.map(({ client, user, info }) => [client, infoOf(client, user, info)])
+  const entries = present.map(({ client, user, info }) => [client, clientInfo({ client, user, info })])
   return resultReply(command.id, 'presence', { presence: Object.fromEntries(entries) })
 }
 

@@ -3,6 +3,7 @@ import type { ClientId, Position, TopicName } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import { publicationText } from '../wire/client-protocol.ts'
 import { isJson } from '../wire/content-type.ts'
+import { clientInfo } from './client-codec.ts'
 
 /** Characters of what is recovered within the reply to one connect. */
 const MAX_RECOVERED_LENGTH = 32 * 1024
@@ -89,9 +90,10 @@ export class ServerSubscriptions {
     const { messages, recovered } = this.#hub.history(topic, { after })
     if (!recovered) return undefined
     const missed = messages.filter(({ seq }) => seq <= upTo.seq)
-    const texts = missed.map(({ seq, payload, contentType }) => {
+    const texts = missed.map(({ seq, payload, contentType, publisher }) => {
       this.#left -= payload.byteLength
-      return this.#left >= 0 && isJson(contentType) ? publicationText(seq, payload) : null
+      if (this.#left < 0 || !isJson(contentType)) return null
+      return publicationText(seq, payload, publisher && clientInfo(publisher))
     })
     return texts.includes(null) ? undefined : (texts as string[])
   }

@@ -46,7 +46,7 @@ export class ClientTopics {
     const told = command.joinLeave === true && (await this.#mayWatch(topic))
     if (!this.#owner.current) return undefined
     const { contentType, presence = false } = hub.resolveTopic(topic)
-    checkCarried(topic, contentType ?? hub.getTopic(topic)?.contentType)
+    checkCarried(topic, contentType)
     const wish = policy === undefined ? undefined : parsePolicy(policy)
     const existing = hub.getSubscription(client, topic)
     if (existing && existing.pattern === undefined) return errorReply(id, ERRORS.alreadySubscribed)
@@ -166,7 +166,8 @@ export class ClientTopics {
     if (!(await permitted(this.#context, this.#owner, 'publish', topic))) return undefined
     const { contentType = 'application/json' } = hub.resolveTopic(topic)
     checkCarried(topic, contentType)
-    await hub.publish(topic, Buffer.from(data), { contentType })
+    const publisher = { client: this.#owner.id, session: this.#session }
+    await hub.publishBytes(topic, Buffer.from(data), { contentType, publisher })
     return resultReply(id, 'publish', {})
   }
 
@@ -201,16 +202,6 @@ export class ClientTopics {
   expired(topic: TopicName): void {
     this.#unsubscribe(topic, UNSUBSCRIBES.expired)
   }
-
-  /**
-   * Messages were lost. Where the topic has come to carry what JSON cannot, so will all that follow: it is over, for good. One bad
-   * message of a JSON topic is no such thing: the notice of the gap was all there is to say.
-   */
-  lost(topic: TopicName): void {
-    const contentType = this.#context.hub.getTopic(topic)?.contentType
-    if (contentType === undefined || isJson(contentType)) return
-    this.#unsubscribe(topic, { ...UNSUBSCRIBES.unsupported, reason: notCarried(topic, contentType) })
-  }
 }
 
 function patternOf(channel: string): TopicPattern {
@@ -227,11 +218,11 @@ function valid(channel: string): TopicName | TopicPattern | undefined {
   }
 }
 
+/** Of a topic whose rule says that it carries something else, this protocol would get gaps only. */
 function checkCarried(topic: TopicName, contentType: string | undefined): void {
   if (contentType === undefined || isJson(contentType)) return
-  throw new HubError('UNSUPPORTED_PAYLOAD', notCarried(topic, contentType))
-}
-
-function notCarried(topic: TopicName, contentType: string): string {
-  return `topic ${topic} carries ${contentType}; this protocol carries JSON only: read it over GET /topics/${topic}`
+  throw new HubError(
+    'UNSUPPORTED_PAYLOAD',
+    `topic ${topic} carries ${contentType}; this protocol carries JSON only: read it over GET /topics/${topic}`,
+  )
 }

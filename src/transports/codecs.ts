@@ -98,11 +98,12 @@ function sseCodec(naming: SseNaming, encoding: SseEncoding): Codec {
 
 /** The same, as chunks of an HTTP/1.1 body. The framing is shared with the message: one buffer serves all readers. */
 export function chunked(codec: Codec): Codec {
-  const { gap, direct } = codec
+  const { gap, direct, carries } = codec
   const chunk = (frame: Uint8Array | null): Uint8Array | null => frame && buffer(httpChunk(frame))
   return {
     name: `${codec.name}-chunked`,
     encode: message => chunk(codec.encode(message)),
+    ...(carries && { carries }),
     ...(direct && { direct: message => chunk(direct(message)) }),
     ...(gap && { gap: (loss: Gap) => buffer(httpChunk(gap(loss))) }),
     concat,

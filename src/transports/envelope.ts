@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Codec, Gap, Message } from '../core/message.ts'
+import type { Codec, Gap, Message, PublishedBy } from '../core/message.ts'
 
 /** One request's worth for a client that is a URL: a message of a topic, a notice of loss, or something sent to this client alone. */
 export interface Envelope {
@@ -13,6 +13,8 @@ export interface Envelope {
   readonly contentType: string
   /** What the publisher calls the work that this belongs to: in the request, its retries and their log lines. */
   readonly correlationId?: string | undefined
+  /** Who published it, where the topic's rule says so. */
+  readonly publisher?: PublishedBy | undefined
   readonly payload: Uint8Array
 }
 
@@ -50,8 +52,11 @@ const LENGTH_BYTES = 4
  */
 export const envelopeCodec: Codec = {
   name: 'envelope',
-  encode: ({ topic, epoch, seq, contentType, correlationId, payload }: Message) =>
-    frame({ kind: 'message', id: messageId(epoch, seq), topic, epoch, seq, contentType, correlationId }, payload),
+  encode: ({ topic, epoch, seq, contentType, correlationId, publisher, payload }: Message) =>
+    frame(
+      { kind: 'message', id: messageId(epoch, seq), topic, epoch, seq, contentType, correlationId, publisher },
+      payload,
+    ),
   gap(gap: Gap) {
     const { topic, from, to, count, reason } = gap
     // Not made of the gap: after a restart the same numbers are another loss.

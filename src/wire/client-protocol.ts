@@ -64,10 +64,8 @@ export interface Unsubscribe {
   readonly reason: string
 }
 
-/** 2100 to 2499 are free for applications: 2100 is ours. */
 export const UNSUBSCRIBES = {
   server: { code: 2000, reason: 'server unsubscribe' },
-  unsupported: { code: 2100, reason: 'unsupported payload' },
   insufficientState: { code: 2500, reason: 'insufficient state' },
   expired: { code: 2501, reason: 'subscription expired' },
 } as const satisfies Record<string, Unsubscribe>
@@ -104,18 +102,22 @@ export function push(channel: string, kind: PushKind, value: object): string {
 const encoder = new TextEncoder()
 
 /**
- * A publication with its data as published. Null where the data is not JSON text. A line end in it can only be white space, and would
- * end the frame's line: it becomes a space. `channel` needs no escaping: it is a topic name.
+ * A publication with its data as published, which must be JSON text (isJsonText). A line end in it can only be white space, and would
+ * end the frame's line: it becomes a space. `channel` needs no escaping: it is a topic name. `info`: the ClientInfo of its publisher.
  */
-export function publicationPush(channel: string, offset: number, data: Uint8Array): Uint8Array | null {
-  return aroundJson(`{"push":{"channel":"${channel}","pub":{"data":`, data, `,"offset":${offset}}}}`)
+export function publicationPush(channel: string, offset: number, data: Uint8Array, info?: object): Uint8Array {
+  return aroundJson(`{"push":{"channel":"${channel}","pub":{"data":`, data, `${infoMember(info)},"offset":${offset}}}}`)
 }
 
-/** A publication within a reply, as JSON text with its data as published; null as above. */
-export function publicationText(offset: number, data: Uint8Array): string | null {
+/** A publication within a reply, as JSON text with its data as published; null where the data is not JSON text. */
+export function publicationText(offset: number, data: Uint8Array, info?: object): string | null {
   const text = decodeUtf8(data)
   if (text === null || parseJson(text) === undefined) return null
-  return `{"data":${text.replace(/[\n\r]/g, ' ')},"offset":${offset}}`
+  return `{"data":${text.replace(/[\n\r]/g, ' ')}${infoMember(info)},"offset":${offset}}`
+}
+
+function infoMember(info: object | undefined): string {
+  return info === undefined ? '' : `,"info":${JSON.stringify(info)}`
 }
 
 /** A reply with publications that are JSON text already. */
@@ -125,15 +127,19 @@ export function publicationsReply(id: number, method: string, result: object, pu
   return `${reply.slice(0, -2)},"publications":[${publications.join(',')}]}}`
 }
 
-/** What is for one client alone and belongs to no channel. Null where the data is not JSON text. */
-export function messagePush(data: Uint8Array): Uint8Array | null {
+/** What is for one client alone and belongs to no channel. The data must be JSON text. */
+export function messagePush(data: Uint8Array): Uint8Array {
   return aroundJson('{"push":{"message":{"data":', data, '}}}')
 }
 
-/** JSON as published, within ours, on one line. */
-function aroundJson(before: string, data: Uint8Array, after: string): Uint8Array | null {
+/** Can the protocol carry these bytes as data? */
+export function isJsonText(data: Uint8Array): boolean {
   const text = decodeUtf8(data)
-  if (text === null || parseJson(text) === undefined) return null
+  return text !== null && parseJson(text) !== undefined
+}
+
+/** JSON as published, within ours, on one line. */
+function aroundJson(before: string, data: Uint8Array, after: string): Uint8Array {
   const head = encoder.encode(before)
   const tail = encoder.encode(after)
   const bytes = new Uint8Array(head.byteLength + data.byteLength + tail.byteLength)

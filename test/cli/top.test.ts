@@ -124,7 +124,7 @@ describe('hubline tail', () => {
     open.push(await listen(server.url, 'ada', 'tailed'))
     const running = hubline(['tail', '--client', 'ada', '--payload', '--url', server.url])
     await running.says('lost nothing')
-    server.hub.publish('tailed', Buffer.from('hi\u001b[31m\u009b\u202e'), { contentType: 'text/plain' })
+    void server.hub.publishBytes('tailed', Buffer.from('hi\u001b[31m\u009b\u202e'), { contentType: 'text/plain' })
     await running.says('sent tailed 1')
     server.hub.unregisterClient('ada', 'flooding')
     const { code, stdout } = await running.finished
@@ -142,7 +142,7 @@ describe('hubline tail', () => {
     open.push(await listen(server.url, 'ada', 'private'))
     const running = hubline(['tail', '--client', 'ada', '--url', server.url])
     await running.says('lost nothing')
-    server.hub.publish('private', Buffer.from('secret'))
+    void server.hub.publishBytes('private', Buffer.from('secret'))
     await running.says('sent private 1')
     server.hub.unregisterClient('ada')
     expect((await running.finished).stdout).not.toContain('secret')

@@ -36,7 +36,7 @@ function cycle(/** @type {number} */ number) {
   hub.subscribe(id, 'all')
   hub.subscribe(id, `own/${number}`)
   hub.subscribePattern(id, `own/*/${number}/**`)
-  hub.publish(`own/x/${number}/y`, Buffer.from('hello'))
+  hub.publishBytes(`own/x/${number}/y`, Buffer.from('hello'))
   const old = number - OPEN
   if (old < 0) return
   if (old % 4 === 0) hub.disconnectUser(`u${old >> 1}`)

@@ -189,7 +189,7 @@ export class FanOut {
 
   run() {
     for (let tick = 0; tick < this.#ticks; tick++) {
-      for (const topic of this.#topics) for (const payload of this.#payloads) void this.hub.publish(topic, payload)
+      for (const topic of this.#topics) for (const payload of this.#payloads) void this.hub.publishBytes(topic, payload)
       // The tick, and then the clock: those who are behind are swept as well.
       this.#scheduler.advance(1)
     }

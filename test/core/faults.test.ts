@@ -562,9 +562,9 @@ describe('a broker that throws', () => {
 
   it('publish: the publisher hears it', async () => {
     const world = new World({ broker: { ...local(), publish: broken } })
-    expect(() => world.hub.publish('t', Buffer.from('x'))).toThrow('broken')
+    expect(() => world.hub.publishBytes('t', Buffer.from('x'))).toThrow('broken')
     const slow = new World({ broker: { ...local(), publish: later } })
-    await expect(slow.hub.publish('t', Buffer.from('x'))).rejects.toThrow('broken')
+    await expect(slow.hub.publishBytes('t', Buffer.from('x'))).rejects.toThrow('broken')
   })
 
   it('start: at once, there is no hub; later, a fault is told', async () => {

@@ -111,7 +111,7 @@ describe("a topic's own limits", () => {
     publish('t', 'x')
     publish('t', 'x')
     expect(() => publish('t', 'x')).toThrow(expect.objectContaining({ code: 'RATE_LIMITED', retryMs: 500 }))
-    expect(() => hub.publish('t', Buffer.from('x'))).toThrow(refusal('RATE_LIMITED'))
+    expect(() => hub.publishBytes('t', Buffer.from('x'))).toThrow(refusal('RATE_LIMITED'))
     // Another topic has a rate of its own.
     publish('u', 'x'.repeat(90))
     expect(() => publish('u', 'x'.repeat(20))).toThrow(expect.objectContaining({ retryMs: 100 }))

@@ -120,7 +120,7 @@ describe('the message path', () => {
     hub.registerClient('two', new FakeConnection())
     hub.subscribe('one', 'a')
     hub.subscribe('two', 'a')
-    await hub.publish('a', new Uint8Array(1))
+    await hub.publishBytes('a', new Uint8Array(1))
     hub.unsubscribe('one', 'a')
     hub.unregisterClient('two')
     expect(seen).toEqual(['+a', 'a', '-a'])

@@ -56,7 +56,7 @@ describe('shutdown', () => {
     const ending = world.end()
     const codes: string[] = []
     for (const work of [
-      () => hub.publish('t', new Uint8Array(1)),
+      () => hub.publishBytes('t', new Uint8Array(1)),
       () => hub.routeData('t', new Uint8Array(1)),
       () => hub.subscribe('one', 'u'),
       () => world.connect('two'),

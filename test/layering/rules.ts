@@ -16,13 +16,23 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   // Packages that only the command line uses: the build puts their code into these files.
   bundled: ['cli-table3', 'close-with-grace', 'commander', 'yaml'],
   stores: ['core', 'node:'],
-  sending: ['core', 'node:'],
+  receiving: ['core', 'wire', 'node:'],
+  sending: ['core', 'wire', 'receiving', 'node:'],
   topics: ['core', 'wire', 'ajv', 'ajv-formats', 'node:'],
   tracing: ['core', 'transports/envelope.ts', 'node:', '@opentelemetry'],
   transports: ['core', 'wire', 'node:', '@aws-sdk', 'ipaddr.js', 'koffi', 'undici', 'ws', 'zod'],
   sessions: ['core', 'node:', 'jose', 'undici', 'zod'],
   tower: ['core', 'wire', 'policies', 'transports', 'hub.ts', 'open-topics.ts', 'event-loop.ts', 'node:', 'zod'],
-  testing: ['core', 'wire', 'sending', 'stores/connection-store.ts', 'transports/transport.ts', 'node:', 'koffi'],
+  testing: [
+    'core',
+    'wire',
+    'receiving',
+    'sending',
+    'stores/connection-store.ts',
+    'transports/transport.ts',
+    'node:',
+    'koffi',
+  ],
   server: [
     ...['core', 'wire', 'policies', 'brokers', 'sending', 'sessions', 'stores', 'topics', 'transports'],
     ...['event-loop.ts', 'open-topics.ts', 'hub.ts', 'node:'],
@@ -33,7 +43,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   // The files at the root of src: the composition root, its scheduler, the public entry.
   // Not all stores: `hubline` must load where their drivers are not installed.
   '.': [
-    ...['core', 'policies', 'brokers', 'sending', 'topics', 'tracing', 'node:'],
+    ...['core', 'policies', 'brokers', 'receiving', 'sending', 'topics', 'tracing', 'node:'],
     ...['stores/connection-book.ts', 'stores/connection-store.ts', 'stores/memory.ts'],
   ],
 }

@@ -31,7 +31,7 @@ describe('the plugin in an app of one’s own', () => {
       await host.register(hubline, { hub })
       host.get('/own/echo', { websocket: true }, socket => socket.send('from the app'))
       host.post('/orders', async request =>
-        hub.publish('orders', Buffer.from(JSON.stringify(request.body)), { contentType: 'application/json' }),
+        hub.publishBytes('orders', Buffer.from(JSON.stringify(request.body)), { contentType: 'application/json' }),
       )
       host.get('/broken', async () => {
         throw new Error('its own')

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { contentTypeOf } from '../../src/server/publisher.ts'
+import { contentTypeOf } from '../../src/sending/content-type.ts'
 
 const TEXT = 'text/plain; charset=utf-8'
 const JSON_TYPE = 'application/json'

@@ -150,6 +150,7 @@ describe('what a topic is like', () => {
         history: { messages: 256, bytes: 262_144, ageMs: 60_000 },
         maxMessageBytes: 1_048_576,
         presence: false,
+        publisher: false,
       },
     })
     expect((await call('GET', '/topics/video/main?describe=1')).body.metadata).toEqual({ unit: 'frames' })

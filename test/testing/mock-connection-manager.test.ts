@@ -12,6 +12,7 @@ type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 
 type Different = { [M in keyof HubApi]: Same<HubApi[M], Hub[M]> extends true ? never : M }[keyof HubApi]
 
 const bytes = Buffer.from('x')
+const listener = (): void => {}
 const circle: { self?: unknown } = {}
 circle.self = circle
 
@@ -53,7 +54,7 @@ describe('what it was asked', () => {
   it('is recorded in order, with the arguments as they were given', async () => {
     const mock = new MockConnectionManager()
     await mock.send('ada', 'hello')
-    mock.publish('news', bytes, { contentType: 'text/plain' })
+    void mock.publish('news', bytes, { contentType: 'text/plain' })
     await mock.send('bob', 'hi', { confirm: true })
     expect(mock.calls).toEqual([
       { method: 'send', args: ['ada', 'hello'] },
@@ -105,6 +106,8 @@ describe('what it was asked', () => {
       isActive: ['ada'],
       publish: ['news', bytes],
       routeData: ['news', bytes],
+      stream: ['news'],
+      listen: ['news', listener],
       subscribe: ['ada', 'news'],
       unsubscribe: ['ada', 'news'],
       acknowledge: ['ada', 'news', { epoch: 'mock', seq: 1 }],
@@ -171,7 +174,7 @@ describe('without a script', () => {
       ...mock.subscribe('ada', 'news'),
       position: { ...anyEpoch, seq: 0 },
     })
-    expect(hub.publish('news', bytes)).toEqual({ ...(mock.publish('/news', bytes) as object), position: anyEpoch })
+    expect(await hub.publish('news', bytes)).toEqual({ ...(await mock.publish('/news', bytes)), position: anyEpoch })
     expect(mock.routeData('news', bytes)).toMatchObject({ position: { seq: 2 }, matched: 1, behind: 0 })
     expect(mock.subscribe('ada', 'news').position.seq).toBe(2)
     expect(mock.unsubscribe('ada', 'news')).toBe(hub.unsubscribe('ada', 'news'))
@@ -211,7 +214,9 @@ describe('without a script', () => {
     ['one id in the place of a list', hub => hub.broadcast('ada', 'hello')],
     ['nobody', hub => hub.broadcast(undefined as unknown as string[], 'hello')],
     ['what is no topic', hub => hub.publish('a//b', bytes)],
-    ['text to publish', hub => hub.routeData('news', 'hello' as unknown as Uint8Array)],
+    ['nothing to publish', hub => hub.publish('news', undefined as unknown as string)],
+    ['a cycle to publish', hub => hub.publish('news', circle)],
+    ['text to route', hub => hub.routeData('news', 'hello' as unknown as Uint8Array)],
     ['a subscription to what is no topic', hub => hub.subscribe('ada', '..')],
     ['a pattern that is none', hub => hub.subscribePattern('ada', 'a*')],
     ['the history of what is no topic', hub => hub.history('a//b')],
@@ -265,13 +270,17 @@ describe('the script', () => {
     await expect(mock.send('bob', 'tea')).rejects.toMatchObject({ code: 'CIRCUIT_OPEN' })
   })
 
-  it('fails with a code, at once where the hub would and as a rejection where it would', async () => {
+  it('fails with a code, as a rejection where the hub would and at once where it would', async () => {
     const mock = new MockConnectionManager()
-    mock.fail('send', 'CONNECTION_STALE').fail('publish', 'TOPIC_UNKNOWN', 'no such topic')
+    mock
+      .fail('send', 'CONNECTION_STALE')
+      .fail('publish', 'TOPIC_UNKNOWN', 'no such topic')
+      .fail('routeData', 'TOPIC_UNKNOWN', 'nor here')
     await expect(mock.send('ada', 'tea')).rejects.toThrow(
       new HubError('CONNECTION_STALE', 'send: the test has it fail'),
     )
-    expect(() => mock.publish('news', bytes)).toThrow(new HubError('TOPIC_UNKNOWN', 'no such topic'))
+    await expect(mock.publish('news', bytes)).rejects.toThrow(new HubError('TOPIC_UNKNOWN', 'no such topic'))
+    expect(() => mock.routeData('news', bytes)).toThrow(new HubError('TOPIC_UNKNOWN', 'nor here'))
   })
 
   it('of send decides what a broadcast comes to', async () => {
@@ -333,12 +342,12 @@ describe('the script', () => {
     const heard = vi.fn()
     mock.events.on('unregister', heard)
     mock.answer('isActive', true).answer('unsubscribe', false).failOnce('send', 'SEND_FAILED')
-    mock.publish('news', bytes)
+    void mock.publish('news', bytes)
     mock.reset()
     expect(mock.calls).toEqual([])
     expect([await mock.isActive('ada'), (await mock.send('ada', 'tea')).ms]).toEqual([false, 0])
     expect(mock.unsubscribe('ada', 'news')).toBe(true)
-    expect(mock.publish('news', bytes)).toMatchObject({ position: { seq: 1 } })
+    expect(await mock.publish('news', bytes)).toMatchObject({ position: { seq: 1 } })
     mock.events.emit('unregister', {
       id: mock.getClient('ada').id,
       client: {} as Client,

@@ -241,7 +241,7 @@ describe("a request for a topic's message", () => {
   it('is part of the trace in which the message was published', async () => {
     const receiver = await answering(500, 200)
     const { spans, hub } = await setUp(receiver)
-    const { id } = await spans.inTrace(() => void hub.publish('orders', Buffer.from('tea')))
+    const { id } = await spans.inTrace(() => void hub.publishBytes('orders', Buffer.from('tea')))
     await expect.poll(() => spans.named('POST')).toHaveLength(2)
     const [publish] = spans.named('publish')
     expect(publish?.parent).toBe(id)
@@ -254,7 +254,7 @@ describe("a request for a topic's message", () => {
 
   it('begins a trace where the message was published outside of one', async () => {
     const { spans, hub } = await setUp(await answering(200))
-    hub.publish('orders', Buffer.from('tea'), { correlationId: 'order-7' })
+    void hub.publishBytes('orders', Buffer.from('tea'), { correlationId: 'order-7' })
     await expect.poll(() => spans.all).toHaveLength(1)
     expect(spans.all).toMatchObject([
       { name: 'POST', parent: undefined, attributes: { 'messaging.message.conversation_id': 'order-7' } },

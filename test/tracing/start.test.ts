@@ -83,7 +83,7 @@ describe('tracing', () => {
       const connection = new FakeConnection()
       connection.client = hub.registerClient('ada', connection)
       hub.subscribe('ada', 'news')
-      hub.publish('news', Buffer.from('tea'))
+      hub.publishBytes('news', Buffer.from('tea'))
       await hub.send('ada', 'hello')
       await hub.close()
       const soFar = asked.length
@@ -111,8 +111,8 @@ describe('what is remembered', () => {
       return spans.named('POST').at(-1)?.parent
     }
     const publish = (seq: number) => {
-      const result = { position: { epoch: 'e', seq }, matched: 0, behind: 0 }
-      tracing.publish('news', Buffer.from('x'), {}, () => result)
+      const result = { position: { epoch: 'e', seq }, matched: 0, behind: 0, unsupported: 0 }
+      void tracing.publish('news', Buffer.from('x'), {}, () => result)
     }
     return { spans, tracing, parentOf, publish }
   }

@@ -28,6 +28,10 @@ const keptMessage = z.object({
   seq: count,
   contentType: z.string(),
   key: z.string().optional(),
+  publisher: z
+    .object({ client: z.string().optional(), user: z.string().optional(), info: z.unknown().optional() })
+    .optional()
+    .meta({ description: 'Who published it, where the rule of the topic says `publisher: true`.' }),
   data: z.unknown().optional().meta({ description: 'Of a message that is JSON.' }),
   text: z.string().optional().meta({ description: 'Of one that is text.' }),
   base64: z.string().optional().meta({ description: 'Of any other.' }),
@@ -120,6 +124,6 @@ function fits(messages: readonly Message[]): number {
   return beyond === -1 ? messages.length : beyond
 }
 
-function shown({ seq, contentType, key, payload }: Message) {
-  return { seq, contentType, key, ...payloadOf(contentType, payload) }
+function shown({ seq, contentType, key, publisher, payload }: Message) {
+  return { seq, contentType, key, publisher, ...payloadOf(contentType, payload) }
 }

@@ -67,6 +67,7 @@ export class PresenceStreams {
   #came(topic: TopicName, client: Client): void {
     const followed = this.#followed.get(topic)
     if (followed === undefined || client.closed || followed.present.has(client)) return
+    if (this.#hub.isInternal(client.id)) return
     const session = this.#hub.sessionOf(client.id)
     const info: PresenceInfo = { client: client.id, user: session?.user, info: session?.info }
     followed.present.set(client, info)

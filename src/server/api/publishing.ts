@@ -1,6 +1,6 @@
 import type { FastifyReply } from 'fastify'
 import { z } from 'zod'
-import type { RouteResult } from '../../core/broker.ts'
+import type { RouteOptions } from '../../core/contract.ts'
 import { HubError } from '../../core/errors.ts'
 import { parseTopicName } from '../../core/ids.ts'
 import { mismatch } from '../../core/refusals.ts'
@@ -9,6 +9,7 @@ import { rawItems, rawMember } from '../../wire/json.ts'
 import type { HubContext } from '../context.ts'
 import { correlate } from '../correlation.ts'
 import { errorBody, toHubError } from '../errors.ts'
+import { resultBody } from '../publisher.ts'
 import { callerOf } from './idempotency.ts'
 import type { Api } from './route.ts'
 import { content, count, defaultType, failure, SAY_WHAT, saysWhatOnce } from './schemas.ts'
@@ -46,6 +47,9 @@ const published = z.object({
   seq: count.optional(),
   matched: count.optional(),
   behind: count.optional(),
+  unsupported: count
+    .optional()
+    .meta({ description: 'Subscribers whose protocol cannot carry it: they are told a gap.' }),
   error: failure.optional(),
 })
 const publishResult = z.object({ published: count, failed: count, results: z.array(published) })
@@ -94,9 +98,10 @@ export function publishingRoutes(api: Api, context: HubContext): void {
         if (hub.draining) throw new HubError('SHUTTING_DOWN', 'the hub is shutting down')
         const results = []
         const turn = new Turn()
+        const publisher = { session: { backend: true, key: request.apiKey?.name } }
         for (const each of checked) {
           await turn.after(each.data.byteLength)
-          results.push(await publish(hub, each, correlationId))
+          results.push(await publish(hub, each, { correlationId, publisher }))
         }
         const failed = results.filter(result => 'error' in result).length
         const body = { published: results.length - failed, failed, results }
@@ -116,10 +121,9 @@ function refuse(reply: FastifyReply, { index, error }: Fault, faults: readonly F
   }
 }
 
-async function publish(hub: Hub, { topic, data, contentType, key }: Checked, correlationId: string | undefined) {
+async function publish(hub: Hub, { topic, data, contentType, key }: Checked, by: RouteOptions) {
   try {
-    const result: RouteResult | undefined = await hub.publish(topic, data, { contentType, key, correlationId })
-    return { topic, ...result?.position, matched: result?.matched, behind: result?.behind }
+    return { topic, ...resultBody(await hub.publishBytes(topic, data, { ...by, contentType, key })) }
   } catch (error) {
     return { topic, ...errorBody(toHubError(error)) }
   }

@@ -3,12 +3,13 @@ import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest 
 import { z } from 'zod'
 import { HubError } from '../../core/errors.ts'
 import type { BroadcastOptions, BroadcastResult, ClientOutcome } from '../../sending/broadcast.ts'
+import { contentTypeOf } from '../../sending/content-type.ts'
 import { rawMember } from '../../wire/json.ts'
 import type { HubContext } from '../context.ts'
 import { correlate } from '../correlation.ts'
 import { errorBody } from '../errors.ts'
 import { goneSignal } from '../gone.ts'
-import { contentTypeOf, saidType } from '../publisher.ts'
+import { saidType } from '../publisher.ts'
 import type { Api } from './route.ts'
 import {
   broadcastResult,

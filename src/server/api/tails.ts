@@ -147,10 +147,10 @@ function shown(sighting: Sighting, payload: boolean): object {
   return payload ? { ...rest, messages: messages.slice(0, MAX_SHOWN_MESSAGES).map(message) } : rest
 }
 
-function message({ seq, contentType, key, payload }: Message): object {
+function message({ seq, contentType, key, publisher, payload }: Message): object {
   const cut = payload.byteLength > MAX_SHOWN_BYTES
   return {
-    ...{ seq, contentType, key, bytes: payload.byteLength },
+    ...{ seq, contentType, key, publisher, bytes: payload.byteLength },
     ...(cut
       ? { cut, base64: Buffer.from(payload.subarray(0, MAX_SHOWN_BYTES)).toString('base64') }
       : payloadOf(contentType, payload)),

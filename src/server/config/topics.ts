@@ -72,6 +72,7 @@ export const topicRule = z
     publishRate: z.strictObject({ messages: perSecond, bytes: perSecond }).optional(),
     priority: z.enum(['high', 'normal', 'bulk']).optional(),
     presence: z.boolean().optional(),
+    publisher: z.boolean().optional(),
     subscribe: access.optional(),
     publish: access.optional(),
     wildcards: z.boolean().optional(),

@@ -31,12 +31,7 @@ export const demoPlugin: FastifyPluginAsync<DemoOptions> = async (app, { hub, sc
       app.log.error({ err: error }, 'demo: not published')
   }
   const publish: Publish = (topic, data, contentType) => {
-    try {
-      const result = hub.publish(topic, data, { contentType })
-      if (result instanceof Promise) result.catch(failed)
-    } catch (error) {
-      failed(error)
-    }
+    hub.publish(topic, data, { contentType }).catch(failed)
   }
 
   const stop = (): void => {

@@ -1,11 +1,11 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import { type ErrorCode, HubError } from '../../core/errors.ts'
 import { TokenBucket } from '../../core/token-bucket.ts'
+import { contentTypeOf } from '../../sending/content-type.ts'
 import type { HubContext } from '../context.ts'
 import { correlate } from '../correlation.ts'
 import { toHubError } from '../errors.ts'
 import { goneSignal } from '../gone.ts'
-import { contentTypeOf } from '../publisher.ts'
 
 interface ConnectionPath {
   Params: { id: string }

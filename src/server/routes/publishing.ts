@@ -3,12 +3,13 @@ import { z } from 'zod'
 import { HubError } from '../../core/errors.ts'
 import { parseTopicName } from '../../core/ids.ts'
 import type { Action } from '../../core/sessions.ts'
+import { contentTypeOf } from '../../sending/content-type.ts'
 import { isText } from '../../wire/content-type.ts'
 import { callerOf } from '../api/idempotency.ts'
 import type { HubContext } from '../context.ts'
 import { correlate } from '../correlation.ts'
 import { checkPublisher } from '../long-publishing.ts'
-import { contentTypeOf, publishSource, saidType, sourceContentType } from '../publisher.ts'
+import { publishSource, resultBody, saidType, sourceContentType } from '../publisher.ts'
 import { readInput } from '../read-input.ts'
 
 interface TopicPath {
@@ -45,9 +46,9 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
       const correlationId = correlate(request, reply)
       const parts = [topic, contentType, query.key, body]
       return context.idempotency.once(request, reply, callerOf(request), parts, async () => {
-        const result = await hub.publish(topic, body, { contentType, key: query.key, correlationId })
-        const { matched, behind } = result ?? {}
-        return { status: 202, body: { topic, ...result?.position, matched, behind } }
+        const publisher = { session: request.hubSession }
+        const result = await hub.publishBytes(topic, body, { contentType, key: query.key, correlationId, publisher })
+        return { status: 202, body: { topic, ...resultBody(result) } }
       })
     })
   }
@@ -72,6 +73,7 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
         contentType,
         key: query.key,
         correlationId: correlate(request, reply),
+        publisher: { session },
         split: query.split,
         maxBytes: maxMessageBytes,
         signal: context.closing,

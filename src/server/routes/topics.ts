@@ -5,6 +5,8 @@ import { HubError } from '../../core/errors.ts'
 import type { Position, TopicName } from '../../core/ids.ts'
 import { notToName } from '../../core/refusals.ts'
 import type { Action, Session } from '../../core/sessions.ts'
+import { isRefusedByHook } from '../../sending/before-publish.ts'
+import { contentTypeOf } from '../../sending/content-type.ts'
 import { describePublicly } from '../../topics/describe.ts'
 import { httpStream, multipart, multipartImage } from '../../transports/http-stream.ts'
 import { sse } from '../../transports/sse.ts'
@@ -13,8 +15,7 @@ import { CLOSE_CODES, webSocketTopic } from '../../transports/websocket.ts'
 import { isImage } from '../../wire/content-type.ts'
 import { addressOf, type HubContext } from '../context.ts'
 import { toHubError } from '../errors.ts'
-import { checkPublisher, reasonOf } from '../long-publishing.ts'
-import { contentTypeOf } from '../publisher.ts'
+import { checkPublisher, owned, reasonOf } from '../long-publishing.ts'
 import { isWatched, releaseStream } from '../release.ts'
 import { addStart, socketStart } from '../socket-start.ts'
 import { answerHead } from '../stream-head.ts'
@@ -153,45 +154,42 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
     if (subscriber.role === 'subscriber') refuseFrames(webSocket, client)
     else {
       const inbound = context.edge.inbound(request)
-      takeFrames({ webSocket, client, session: request.hubSession!, topic: subscriber.topics[0]!, log, inbound })
+      const publisher = { client: client.id, session: request.hubSession! }
+      takeFrames({ webSocket, client, publisher, topic: subscriber.topics[0]!, log, inbound })
     }
   }
 
   /** The frames of a publisher are messages. */
-  function takeFrames(publisher: Publisher): void {
-    const { webSocket, client, inbound } = publisher
+  function takeFrames(source: Source): void {
+    const { webSocket, client, inbound } = source
     webSocket.on('message', (data: Buffer, binary) => {
       // What ws has read already goes on coming after the close.
       if (client.closed) return
-      if (inbound.take(data.byteLength)) void receive(publisher, data, binary)
+      if (inbound.take(data.byteLength)) void receive(source, data, binary)
       else client.close('flooding')
     })
   }
 
   async function receive(
-    { webSocket, client, session, topic, log }: Publisher,
+    { webSocket, client, publisher, topic, log }: Source,
     frame: Buffer,
     binary: boolean,
   ): Promise<void> {
     const data = owned(frame)
     try {
-      checkPublisher(context, session, topic)
+      checkPublisher(context, publisher.session, topic)
       const known = hub.resolveTopic(topic).contentType
       const contentType = known ?? (binary ? 'application/octet-stream' : contentTypeOf(undefined, undefined, data))
-      await hub.publish(topic, data, { contentType })
+      await hub.publishBytes(topic, data, { contentType, publisher })
     } catch (error) {
       const refused = toHubError(error)
       const { code, message } = refused
       context.rejections.client(refused, client.id, log)
+      if (isRefusedByHook(error)) return
       if (code === 'MESSAGE_TOO_LARGE') webSocket.close(TOO_BIG, message.slice(0, 120))
       else client.close(reasonOf(refused))
     }
   }
-}
-
-/** ws hands out views of a larger buffer that it read at once, which a message of a few bytes would keep alive. */
-function owned(data: Buffer): Uint8Array {
-  return data.byteLength === data.buffer.byteLength ? data : Uint8Array.prototype.slice.call(data)
 }
 
 type Done = (error?: Error) => void
@@ -220,10 +218,10 @@ function refuseFrames(webSocket: WebSocket, client: Client): void {
   webSocket.on('message', () => client.close('protocol'))
 }
 
-interface Publisher {
+interface Source {
   readonly webSocket: WebSocket
   readonly client: Client
-  readonly session: Session
+  readonly publisher: { readonly client: string; readonly session: Session }
   readonly topic: TopicName
   readonly log: FastifyBaseLogger
   readonly inbound: InboundLimit

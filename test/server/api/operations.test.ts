@@ -41,7 +41,7 @@ describe('GET /api/clients', () => {
     const stalled = await connect('stalled', 'one')
     stalled.webSocket.pause()
     while (server.hub.getSubscription('stalled', 'one')!.state === 'live') {
-      server.hub.publish('one', Buffer.alloc(100_000))
+      void server.hub.publishBytes('one', Buffer.alloc(100_000))
       await new Promise(setImmediate)
     }
     expect(ids(await get('/clients?topic=one'))).toEqual(['here', 'stalled'])
@@ -98,7 +98,7 @@ describe('one client', () => {
 describe('the name of a topic in a path', () => {
   it('is the whole segment where it is one, whatever it ends in', async () => {
     for (const name of ['a/policy', 'a/history', 'a/b', 'policy', 'a/move/b']) {
-      server.hub.publish(name, Buffer.from('x'), { contentType: 'text/plain' })
+      void server.hub.publishBytes(name, Buffer.from('x'), { contentType: 'text/plain' })
     }
     const named = async (path: string) => (await get(`/topics/${path}`)).body.name
     expect(await named('a%2Fpolicy')).toBe('a/policy')
@@ -139,7 +139,7 @@ describe('POST /api/topics/{topic}/move', () => {
     await post('/clients/moves/subscriptions', { topic: 'from', policy: 'latest' })
     await post('/clients/stays/subscriptions', { topic: 'from', policy: { name: 'reliable' } })
     await post('/clients/both/subscriptions', { topic: 'strict' })
-    server.hub.publish('from', Buffer.from('before'))
+    void server.hub.publishBytes('from', Buffer.from('before'))
     const { status, body } = await post('/topics/from/move', { to: 'strict' })
     expect([status, body]).toEqual([
       200,
@@ -155,8 +155,8 @@ describe('POST /api/topics/{topic}/move', () => {
       [['from', 'reliable']],
       [['strict', undefined]],
     ])
-    server.hub.publish('from', Buffer.from('not for it'))
-    server.hub.publish('strict', Buffer.from('after'))
+    void server.hub.publishBytes('from', Buffer.from('not for it'))
+    void server.hub.publishBytes('strict', Buffer.from('after'))
     await until(() => moved.heard.length === 2)
     expect(moved.heard.map(String)).toEqual(['before', 'after'])
   })
@@ -182,7 +182,7 @@ describe('GET /api/topics/{topic}/history', () => {
       ['{', 'application/json'],
     ] as const
     for (const [data, contentType] of bodies)
-      server.hub.publish('kept', Buffer.from(data as string), { contentType, key: 'k' })
+      void server.hub.publishBytes('kept', Buffer.from(data as string), { contentType, key: 'k' })
     const { epoch } = server.hub.getTopic('kept')!.position
     const all = (await get('/topics/kept/history')).body
     expect(all).toEqual({
@@ -212,7 +212,7 @@ describe('GET /api/topics/{topic}/history', () => {
 
   it('gives what can be read and not written as text', async () => {
     const deep = `${'['.repeat(20_000)}${']'.repeat(20_000)}`
-    server.hub.publish('deep', Buffer.from(deep), { contentType: 'application/json' })
+    void server.hub.publishBytes('deep', Buffer.from(deep), { contentType: 'application/json' })
     expect((await get('/topics/deep/history')).body.messages).toMatchObject([{ text: deep }])
   })
 })

@@ -47,8 +47,15 @@ describe('POST /api/publish', () => {
         published: 5,
         failed: 0,
         results: [
-          ...[1, 2, 3, 4].map(seq => ({ topic: 'batch/one', epoch: expect.any(String), seq, matched: 1, behind: 0 })),
-          { topic: 'typed', epoch: expect.any(String), seq: 1, matched: 0, behind: 0 },
+          ...[1, 2, 3, 4].map(seq => ({
+            topic: 'batch/one',
+            epoch: expect.any(String),
+            seq,
+            matched: 1,
+            behind: 0,
+            unsupported: 0,
+          })),
+          { topic: 'typed', epoch: expect.any(String), seq: 1, matched: 0, behind: 0, unsupported: 0 },
         ],
       },
     ])

@@ -60,7 +60,7 @@ describe('GET /api/clients/{id}/tail', () => {
       drops: {},
       subscriptions: [{ topic: 'told', policy: { name: 'buffered' }, decidedBy: 'default', state: 'live' }],
     })
-    server.hub.publish('told', Buffer.from('secret'))
+    void server.hub.publishBytes('told', Buffer.from('secret'))
     await until(() => one.events.length === 2)
     expect(one.events[1]).toEqual({
       event: 'seen',
@@ -78,8 +78,8 @@ describe('GET /api/clients/{id}/tail', () => {
   it('shows payloads where they are asked for, and of large ones the beginning', async () => {
     await connect('ada', 'shown')
     const one = await tail('ada', '?payload=true')
-    server.hub.publish('shown', Buffer.from('{"n":1}'), { contentType: 'application/json', key: 'k' })
-    server.hub.publish('shown', Buffer.alloc(5000, 'x'), { contentType: 'text/plain' })
+    void server.hub.publishBytes('shown', Buffer.from('{"n":1}'), { contentType: 'application/json', key: 'k' })
+    void server.hub.publishBytes('shown', Buffer.alloc(5000, 'x'), { contentType: 'text/plain' })
     await until(() => one.events.length === 2)
     const { messages } = one.events[1]!.data
     expect(messages[0]).toEqual({ seq: 1, contentType: 'application/json', key: 'k', bytes: 7, data: { n: 1 } })
@@ -100,7 +100,7 @@ describe('GET /api/clients/{id}/tail', () => {
     const one = await tail('slow')
     webSocket.pause()
     while (!kinds(one).includes('dropped')) {
-      server.hub.publish('behind', Buffer.alloc(100_000))
+      void server.hub.publishBytes('behind', Buffer.alloc(100_000))
       await new Promise(setImmediate)
     }
     webSocket.resume()
@@ -111,11 +111,11 @@ describe('GET /api/clients/{id}/tail', () => {
   it('lets several look at one client, and leaves it alone when the last has gone', async () => {
     await connect('ada', 'shared')
     const [one, two] = [await tail('ada'), await tail('ada')]
-    server.hub.publish('shared', Buffer.from('x'))
+    void server.hub.publishBytes('shared', Buffer.from('x'))
     await until(() => one.events.length + two.events.length === 4)
     one.stop()
     await one.ended
-    server.hub.publish('shared', Buffer.from('y'))
+    void server.hub.publishBytes('shared', Buffer.from('y'))
     await until(() => two.events.length === 3)
     two.stop()
     await two.ended
@@ -129,7 +129,7 @@ describe('GET /api/clients/{id}/tail', () => {
       }
     })
     const three = await tail('ada')
-    server.hub.publish('shared', Buffer.from('z'))
+    void server.hub.publishBytes('shared', Buffer.from('z'))
     await until(() => three.events.length === 2)
   })
 

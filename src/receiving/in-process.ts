@@ -1,0 +1,138 @@
+import type { Client, CloseReason, Connection, WriteResult } from '../core/connection.ts'
+import type { Codec, Gap } from '../core/message.ts'
+import { ReceivedMessage } from './received-message.ts'
+
+type Item = ReceivedMessage | Gap
+
+/** A frame that is not read as bytes: it carries the messages themselves. Its length is what they count while they wait. */
+interface Frame extends Uint8Array {
+  readonly items: readonly Item[]
+}
+
+/** A view of its own of the same bytes. */
+function frame(bytes: Uint8Array, items: readonly Item[]): Frame {
+  return Object.assign(bytes.subarray(), { items })
+}
+
+const NO_BYTES = new Uint8Array(0)
+
+/** Messages as objects, made once for all receivers in the program. It carries every message. */
+const inProcessCodec: Codec = {
+  name: 'in-process',
+  encode: message => frame(message.payload, [new ReceivedMessage(message)]),
+  gap: gap => frame(NO_BYTES, [gap]),
+  concat: frames =>
+    frame(
+      NO_BYTES,
+      frames.flatMap(each => (each as Frame).items),
+    ),
+}
+
+/** Who takes from an inbox. None of it is called from inside `write`. */
+export interface Taker {
+  gap(gap: Gap): void
+}
+
+/**
+ * A connection whose peer is a part of this program. It holds what the peer has not taken, and is full while it holds anything, so that the
+ * delivery policy decides what a slow consumer gets, as for every client.
+ */
+export class InProcessConnection implements Connection {
+  readonly protocol = 'in-process'
+  readonly codec = inProcessCodec
+  /** Why the hub, or the peer, has ended it. */
+  closed: CloseReason | undefined
+  readonly #taker: Taker
+  /** What was not taken begins at `#at`. */
+  #items: Item[] = []
+  #at = 0
+  #full = false
+  #client: Client | undefined
+  #taken: ReceivedMessage | undefined
+  /** Told once when something comes while nothing is there, or when it is closed. */
+  #arrived: (() => void) | undefined
+
+  constructor(taker: Taker) {
+    this.#taker = taker
+  }
+
+  bind(client: Client): void {
+    this.#client = client
+  }
+
+  get #empty(): boolean {
+    return this.#at === this.#items.length
+  }
+
+  write(bytes: Uint8Array): WriteResult {
+    if (this.closed !== undefined) return 'gone'
+    for (const item of (bytes as Frame).items) {
+      this.#items.push(item)
+      // A notice of a loss takes no room, or it would cause the next loss.
+      if (item instanceof ReceivedMessage) this.#full = true
+    }
+    this.#tell()
+    return this.#full ? 'full' : 'ok'
+  }
+
+  close(reason: CloseReason): void {
+    this.closed ??= reason
+    this.#tell()
+  }
+
+  /**
+   * The next message; undefined where none is there. Gaps before it are told. What was taken before counts as processed: where the policy
+   * waits for confirmations, it is confirmed.
+   */
+  take(): ReceivedMessage | undefined {
+    this.#confirm()
+    while (!this.#empty) {
+      const item = this.#items[this.#at++]!
+      if (this.#empty) this.#drained()
+      if (item instanceof ReceivedMessage) {
+        this.#taken = item
+        return item
+      }
+      this.#taker.gap(item)
+    }
+    return undefined
+  }
+
+  /** Resolves when `take` may have something, or the connection is closed. One at a time. */
+  arrival(): Promise<void> {
+    if (!this.#empty || this.closed !== undefined) return Promise.resolve()
+    return new Promise(resolve => {
+      this.#arrived = resolve
+    })
+  }
+
+  /** The peer goes: what it has not taken is given up. */
+  end(): void {
+    this.closed ??= 'peer'
+    this.#items = []
+    this.#at = 0
+    this.#client?.close('peer')
+    this.#tell()
+  }
+
+  #confirm(): void {
+    if (this.#taken === undefined) return
+    const { topic, position } = this.#taken
+    this.#taken = undefined
+    this.#client?.confirmed(topic, position.seq)
+  }
+
+  #drained(): void {
+    this.#items = []
+    this.#at = 0
+    if (!this.#full) return
+    this.#full = false
+    this.#client?.drained()
+  }
+
+  #tell(): void {
+    const arrived = this.#arrived
+    this.#arrived = undefined
+    arrived?.()
+  }
+}
