@@ -416,9 +416,8 @@ export class ConnectionManager {
 
   /** Accepted by a broker that does not tell the message's place: only the subscribers of this node are known. */
   #placeless({ topic: name }: Publication): PublishResult {
-    const { length: matched = 0 } = this.#membership.topics.get(name)?.links ?? []
-    const behind = matched - (this.#membership.topics.get(name)?.live ?? 0)
-    return { position: { epoch: '', seq: 0 }, matched, behind, unsupported: 0 }
+    const { links = [], live = 0 } = this.#membership.topics.get(name) ?? {}
+    return { position: { epoch: '', seq: 0 }, matched: links.length, behind: links.length - live, unsupported: 0 }
   }
 
   /**
@@ -729,11 +728,7 @@ function isSmallSlice(data: Uint8Array): boolean {
 
 /** Undefined: nothing is known of the publisher. */
 function publishedBy({ client, session }: Publisher = {}): PublishedBy | undefined {
-  const { user, info } = session ?? {}
-  if (client === undefined && user === undefined && info === undefined) return undefined
-  return {
-    ...(client !== undefined && { client }),
-    ...(user !== undefined && { user }),
-    ...(info !== undefined && { info }),
-  }
+  const fields = Object.entries({ client, user: session?.user, info: session?.info })
+  const known = fields.filter(([, value]) => value !== undefined)
+  return known.length === 0 ? undefined : Object.fromEntries(known)
 }

@@ -163,7 +163,7 @@ export class Topic {
   }
 
   #countPicky({ outbox }: Link, change: 1 | -1): void {
-    const { codec } = outbox.connection
+    const { codec } = outbox
     if (codec.carries === undefined) return
     this.picky ??= new PickyCodecs()
     this.picky.count(codec, change)
