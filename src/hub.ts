@@ -5,7 +5,7 @@ import { type ClientFilter, NO_OPTIONS, type PublishResult, type RouteOptions } 
 import { HubError } from './core/errors.ts'
 import type { HubLimits } from './core/limits.ts'
 import { ConnectionManager } from './core/manager.ts'
-import { anything, having, integer, type Rules, readOptions } from './core/options.ts'
+import { anything, callable, having, integer, object, type Rules, readOptions, text } from './core/options.ts'
 import type { DeliveryPolicy } from './core/policy.ts'
 import { policyRule } from './core/policy-check.ts'
 import type { Scheduler } from './core/scheduler.ts'
@@ -27,7 +27,7 @@ import {
 import type { HubApi, PublishData } from './sending/hub-api.ts'
 import { type HubMetrics, hubMetrics, type OperationName } from './sending/metrics.ts'
 import { Operation } from './sending/operation.ts'
-import type { SendOptions } from './sending/outgoing.ts'
+import { type SendOptions, signalRule } from './sending/outgoing.ts'
 import type { SendResult } from './sending/pending-send.ts'
 import { Sender } from './sending/sender.ts'
 import { serializePublication } from './sending/serialize.ts'
@@ -69,7 +69,18 @@ const HUB_OPTIONS: Rules<HubOptions> = {
   maxMessageBytes: integer(0),
   // Its options are read when it starts.
   tracing: anything,
+  beforePublish: callable,
   scheduler: having('a scheduler', 'now', 'defer', 'after', 'every'),
+}
+
+const PUBLISH_OPTIONS: Rules<RouteOptions> = { contentType: text, key: text, correlationId: text, publisher: object }
+
+const STREAM_OPTIONS: Rules<StreamOptions> = {
+  // By name in the subscription.
+  after: anything,
+  policy: anything,
+  signal: signalRule,
+  onGap: callable,
 }
 
 /**
@@ -126,6 +137,7 @@ export class Hub extends ConnectionManager implements HubApi {
    * SHUTTING_DOWN, with what `beforePublish` refuses with, and with what the broker rejects with. `routeData` is the synchronous way.
    */
   async publish(topicName: string, data: PublishData, options: RouteOptions = NO_OPTIONS): Promise<PublishResult> {
+    if (options !== NO_OPTIONS) readOptions(options, PUBLISH_OPTIONS, 'publish')
     const known = options.contentType === undefined ? this.resolveTopic(topicName).contentType : undefined
     const { payload, contentType } = serializePublication(data, options.contentType, known)
     return this.publishBytes(topicName, payload, { ...options, contentType })
@@ -168,8 +180,7 @@ export class Hub extends ConnectionManager implements HubApi {
    * Throws TOPIC_INVALID, TOPIC_UNKNOWN, POLICY_DENIED, LIMIT_EXCEEDED, REQUEST_INVALID, SHUTTING_DOWN.
    */
   stream(topic: string, options: StreamOptions = {}): MessageStream {
-    checkSignal(options.signal)
-    return openStream(this, topic, options)
+    return openStream(this, topic, readOptions(options, STREAM_OPTIONS, 'stream'))
   }
 
   /**

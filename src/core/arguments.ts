@@ -40,6 +40,7 @@ const REGISTER: Rules<RegisterOptions> = {
   address: text,
   ifExists: oneOf('replace', 'seize', 'refuse'),
   restore: anything,
+  internal: flag,
 }
 
 const SUBSCRIBE: Rules<SubscribeOptions> = {

@@ -58,6 +58,7 @@ const RULE: Rules<TopicRule> = {
   publishRate: nested(PUBLISH_RATE),
   priority: oneOf('high', 'normal', 'bulk'),
   presence: flag,
+  publisher: flag,
   subscribe: access,
   publish: access,
   wildcards: flag,

@@ -1,5 +1,5 @@
 import type { Client } from '../core/connection.ts'
-import type { ClientId, TopicName } from '../core/ids.ts'
+import type { TopicName } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import { push } from '../wire/client-protocol.ts'
 import { clientInfo, textFrame } from './client-codec.ts'

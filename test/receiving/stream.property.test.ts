@@ -12,13 +12,13 @@ import type { ReceivedMessage } from '../../src/receiving/received-message.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
 
 const POLICIES: Record<string, DeliveryPolicy> = {
-  latest,
-  'best-effort': bestEffort,
+  latest: latest(),
+  'best-effort': bestEffort(),
   'buffered, oldest first': buffered({ bytes: 40, overflow: 'drop-oldest' }),
   'buffered, newest first': buffered({ bytes: 40, overflow: 'drop-newest' }),
   'buffered, all': buffered({ bytes: 1_000_000 }),
   reliable: reliable({ bytes: 1_000_000 }),
-  'rate-limit': rateLimit({ messages: 50 }, latest),
+  'rate-limit': rateLimit({ messages: 50 }, latest()),
 }
 
 const step = fc.oneof(
