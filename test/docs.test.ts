@@ -6,7 +6,7 @@ import { DropTally } from '../src/core/stats.ts'
 import { POLICY_NAMES, parsePolicy } from '../src/policies/catalog.ts'
 import { configSchema } from '../src/server/config-schema.ts'
 import { readEnvironment } from '../src/server/environment.ts'
-import { CLOSE_CODES } from '../src/transports/websocket.ts'
+import { CLOSE_CODES } from '../src/transports/frame-socket.ts'
 import { DISCONNECTS, ERRORS } from '../src/wire/client-protocol.ts'
 
 const read = (page: string): string => readFileSync(new URL(`../docs/${page}`, import.meta.url), 'utf8')

@@ -378,7 +378,11 @@ export class ConnectionManager {
     const name = parseTopicName(topicName)
     const options = readHistory(given)
     const topic = this.#membership.topics.get(name)
-    if (topic !== undefined) return topic.history(options)
+    if (topic !== undefined) {
+      // Sealing trims: a subscription made in the same turn begins with exactly what this answers.
+      this.#delivery.seal(topic)
+      return topic.history(options)
+    }
     this.#membership.spec(name)
     return this.#membership.positions.history(name, options)
   }

@@ -9,8 +9,8 @@ import { gateOf } from './client-gate.ts'
 import { Grants } from './client-grants.ts'
 import { JoinsAndLeaves } from './client-presence.ts'
 import { ClientSession } from './client-session.ts'
+import type { WebSocketChannel } from './frame-socket.ts'
 import type { Transport } from './transport.ts'
-import type { WebSocketChannel } from './websocket.ts'
 
 /** How long a socket may stay without a connect command, in ms. */
 const CONNECT_TIMEOUT_MS = 10_000

@@ -13,9 +13,9 @@ import { ClientPings } from './client-pings.ts'
 import { CommandQueue, REPLY_BYTES_PER_TURN } from './client-queue.ts'
 import { read } from './client-reads.ts'
 import { ClientTopics } from './client-topics.ts'
+import { type WebSocketChannel, webSocketConnection } from './frame-socket.ts'
 import type { NodeSocket } from './node-socket.ts'
 import { type Opening, subscribeTo } from './transport.ts'
-import { type WebSocketChannel, webSocketConnection } from './websocket.ts'
 
 /** What a subscription to a pattern counts in what a client may send, in bytes: for it all topics are looked through. */
 const PATTERN_BYTES = 256 * 1024

@@ -12,6 +12,7 @@ export { CallbackClients, type CallbackOpening, type CallbackOptions } from './c
 export type { BreakerRules } from './circuit-breaker.ts'
 export { type ClientProtocolOptions, clientProtocol, clientSubprotocol } from './client-protocol.ts'
 export type { Attempt, AttemptTrace, Envelope, Outcome } from './envelope.ts'
+export { CLOSE_CODES, type WebSocketChannel, webSocketConnection } from './frame-socket.ts'
 export { httpStream, multipart, multipartImage, openStream, type StreamHead } from './http-stream.ts'
 export type { Resolver } from './name-resolver.ts'
 export { NodeSocket, type NodeSocketOptions } from './node-socket.ts'
@@ -33,4 +34,4 @@ export {
   subscribeTo,
   type Transport,
 } from './transport.ts'
-export { CLOSE_CODES, keepAlive, type WebSocketChannel, webSocketConnection, webSocketTopic } from './websocket.ts'
+export { keepAlive, webSocketTopic } from './websocket.ts'

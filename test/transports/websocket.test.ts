@@ -2,7 +2,7 @@ import { Socket } from 'node:net'
 import { expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { wsCodec } from '../../src/transports/codecs.ts'
-import { type WebSocketChannel, webSocketConnection } from '../../src/transports/websocket.ts'
+import { type WebSocketChannel, webSocketConnection } from '../../src/transports/frame-socket.ts'
 
 it('a WebSocket whose closing has begun gets no more data, and is not destroyed for it (RFC 6455, 5.5.1)', () => {
   const answerIn = (readyState: number) => {

@@ -1,26 +1,19 @@
-import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { WebSocket } from 'ws'
-import type { Client } from '../../core/connection.ts'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { HubError } from '../../core/errors.ts'
 import type { Position, TopicName } from '../../core/ids.ts'
 import { notToName } from '../../core/refusals.ts'
-import type { Action, Session } from '../../core/sessions.ts'
-import { isRefusedByHook } from '../../sending/before-publish.ts'
-import { contentTypeOf } from '../../sending/content-type.ts'
+import type { Action } from '../../core/sessions.ts'
 import { describePublicly } from '../../topics/describe.ts'
 import { httpStream, multipart, multipartImage } from '../../transports/http-stream.ts'
 import { sse } from '../../transports/sse.ts'
-import type { InboundLimit, Opening } from '../../transports/transport.ts'
-import { CLOSE_CODES, webSocketTopic } from '../../transports/websocket.ts'
+import type { Opening } from '../../transports/transport.ts'
 import { isImage } from '../../wire/content-type.ts'
 import { addressOf, type HubContext } from '../context.ts'
-import { toHubError } from '../errors.ts'
-import { checkPublisher, owned, reasonOf } from '../long-publishing.ts'
 import { isWatched, releaseStream } from '../release.ts'
-import { addStart, socketStart } from '../socket-start.ts'
 import { answerHead } from '../stream-head.ts'
 import { readSubscriber, type SubscriberRequest, startOf } from '../subscriber.ts'
 import { historyOf } from '../topic-history.ts'
+import { addStart, beginSocket, openSocket } from './topic-sockets.ts'
 
 interface TopicPath {
   Params: { '*': string }
@@ -42,10 +35,10 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
       if (request.ws && subscriber.history !== undefined) {
         throw new HubError('REQUEST_INVALID', 'history: a WebSocket has no answer that ends; ask with a plain GET')
       }
-      const begin = request.ws && subscriber.since.size > 0 && subscriber.role !== 'publisher'
+      const resumes = subscriber.since.size > 0 || subscriber.lastEvent !== undefined
+      const begin = request.ws && resumes && subscriber.role !== 'publisher'
       admit(request, subscriber, actionsOf(subscriber), error => {
-        if (begin && error === undefined) request.subscriber = socketStart(hub, request.raw, subscriber)
-        done(error)
+        done(error ?? (begin ? beginning(request, subscriber) : undefined))
       })
     },
     handler(request, reply) {
@@ -65,7 +58,7 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
       const shown = request.headers['sec-fetch-dest'] === 'image'
       return open(request, reply, picture ? (shown ? multipartImage : multipart) : httpStream)
     },
-    wsHandler: (webSocket, request) => openSocket(webSocket, request),
+    wsHandler: (webSocket, request) => openSocket(context, webSocket, request, opening(request, request.subscriber!)),
   })
 
   app.get('/events', { config: { opensClient: true }, preHandler: readEvents }, (request, reply) => {
@@ -108,6 +101,15 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
     releaseStream(reply.raw, watched)
   }
 
+  function beginning(request: FastifyRequest, subscriber: SubscriberRequest): Error | undefined {
+    try {
+      beginSocket(context, request, opening(request, subscriber))
+      return undefined
+    } catch (error) {
+      return refusal(error)
+    }
+  }
+
   function opening(request: FastifyRequest, subscriber: SubscriberRequest): Opening {
     const { clientId } = subscriber
     const topics = subscriber.role === 'publisher' ? [] : wanted(subscriber)
@@ -128,67 +130,6 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
   function afterOf(subscriber: SubscriberRequest, topic: TopicName): Position | 'oldest' | undefined {
     const resumes = subscriber.lastEvent !== undefined || subscriber.since.size > 0
     return resumes ? startOf(subscriber, topic, hub.positionOf(topic)?.epoch) : undefined
-  }
-
-  function openSocket(webSocket: WebSocket, request: FastifyRequest): void {
-    const subscriber = request.subscriber!
-    let client: Client
-    context.release(webSocket, request)
-    try {
-      const channel = { webSocket, socket: request.raw.socket }
-      client = context.opening(request, subscriber.clientId, () =>
-        webSocketTopic.open(channel, opening(request, subscriber)),
-      )
-    } catch (error) {
-      const { message } = error as HubError
-      if (error instanceof HubError) context.rejections.request(error, request)
-      webSocket.close(
-        error instanceof HubError && error.code === 'LIMIT_EXCEEDED'
-          ? CLOSE_CODES.overloaded[0]
-          : CLOSE_CODES.denied[0],
-        message.slice(0, 120),
-      )
-      return
-    }
-    const { log } = request
-    if (subscriber.role === 'subscriber') refuseFrames(webSocket, client)
-    else {
-      const inbound = context.edge.inbound(request)
-      const publisher = { client: client.id, session: request.hubSession! }
-      takeFrames({ webSocket, client, publisher, topic: subscriber.topics[0]!, log, inbound })
-    }
-  }
-
-  /** The frames of a publisher are messages. */
-  function takeFrames(source: Source): void {
-    const { webSocket, client, inbound } = source
-    webSocket.on('message', (data: Buffer, binary) => {
-      // What ws has read already goes on coming after the close.
-      if (client.closed) return
-      if (inbound.take(data.byteLength)) void receive(source, data, binary)
-      else client.close('flooding')
-    })
-  }
-
-  async function receive(
-    { webSocket, client, publisher, topic, log }: Source,
-    frame: Buffer,
-    binary: boolean,
-  ): Promise<void> {
-    const data = owned(frame)
-    try {
-      checkPublisher(context, publisher.session, topic)
-      const known = hub.resolveTopic(topic).contentType
-      const contentType = known ?? (binary ? 'application/octet-stream' : contentTypeOf(undefined, undefined, data))
-      await hub.publishBytes(topic, data, { contentType, publisher })
-    } catch (error) {
-      const refused = toHubError(error)
-      const { code, message } = refused
-      context.rejections.client(refused, client.id, log)
-      if (isRefusedByHook(error)) return
-      if (code === 'MESSAGE_TOO_LARGE') webSocket.close(TOO_BIG, message.slice(0, 120))
-      else client.close(reasonOf(refused))
-    }
   }
 }
 
@@ -212,20 +153,3 @@ function actionsOf({ role, since, fromOldest, history, describe }: SubscriberReq
   if (describe) return ACTIONS.subscriber
   return since.size > 0 || fromOldest ? [...ACTIONS[role], 'history'] : ACTIONS[role]
 }
-
-/** A function of its own, as all that leave a listener behind: what the listener keeps is this and not the request. */
-function refuseFrames(webSocket: WebSocket, client: Client): void {
-  webSocket.on('message', () => client.close('protocol'))
-}
-
-interface Source {
-  readonly webSocket: WebSocket
-  readonly client: Client
-  readonly publisher: { readonly client: string; readonly session: Session }
-  readonly topic: TopicName
-  readonly log: FastifyBaseLogger
-  readonly inbound: InboundLimit
-}
-
-/** RFC 6455, section 7.4.1: what ws itself answers to a frame over its own limit. */
-const TOO_BIG = 1009

@@ -1,0 +1,171 @@
+import type { IncomingMessage } from 'node:http'
+import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
+import type { WebSocket } from 'ws'
+import type { Client } from '../../core/connection.ts'
+import type { TopicName } from '../../core/ids.ts'
+import type { Session } from '../../core/sessions.ts'
+import { CLOSE_CODES, closeReason } from '../../transports/frame-socket.ts'
+import { positionHeaders } from '../../transports/http-stream.ts'
+import type { Opening } from '../../transports/transport.ts'
+import { type EarlySocket, holdReading, openEarly, webSocketTopic } from '../../transports/websocket.ts'
+import type { HubContext } from '../context.ts'
+import { toHubError } from '../errors.ts'
+import { checkPublisher, reasonOf } from '../long-publishing.ts'
+import { contentTypeOf } from '../publisher.ts'
+
+/** RFC 6455, section 7.4.1: what ws itself answers to a frame over its own limit. */
+const TOO_BIG = 1009
+
+/** The clients that were opened before their handshakes are answered. */
+const earlySockets = new WeakMap<IncomingMessage, EarlySocket>()
+
+/**
+ * Subscribes a WebSocket that wants to begin somewhere, before its handshake is answered: the answer states where it begins, and
+ * nothing can be trimmed between the statement and the subscription. Throws HubErrors, which become a status.
+ */
+export function beginSocket(context: HubContext, request: FastifyRequest, opening: Opening): void {
+  const early = context.opening(request, opening.clientId, () => openEarly(request.raw.socket, opening))
+  earlySockets.set(request.raw, early)
+}
+
+/** For ws, as it answers a handshake: where the client begins, and whether that is everything it asked for. */
+export function addStart(lines: string[], request: IncomingMessage): void {
+  const subscription = earlySockets.get(request)?.subscription
+  if (subscription === undefined) return
+  for (const [name, value] of Object.entries(positionHeaders(subscription, true))) lines.push(`${name}: ${value}`)
+}
+
+/** Makes a client of a WebSocket whose handshake was answered, or closes it. */
+export function openSocket(context: HubContext, webSocket: WebSocket, request: FastifyRequest, opening: Opening): void {
+  const { role, topics } = request.subscriber!
+  let client: Client
+  context.release(webSocket, request)
+  try {
+    client =
+      earlySockets.get(request.raw)?.answered(webSocket) ??
+      context.opening(request, opening.clientId, () =>
+        webSocketTopic.open({ webSocket, socket: request.raw.socket }, opening),
+      )
+  } catch (error) {
+    const { code, message } = toHubError(error)
+    const [closeCode] = code === 'LIMIT_EXCEEDED' ? CLOSE_CODES.overloaded : CLOSE_CODES.denied
+    webSocket.close(closeCode, closeReason(message))
+    return
+  }
+  if (role === 'subscriber') {
+    refuseFrames(webSocket, client)
+    return
+  }
+  const inbound = context.edge.inbound(request)
+  const publisher = new SocketPublisher(context, {
+    ...{ webSocket, client, session: request.hubSession!, topic: topics[0]!, log: request.log },
+  })
+  webSocket.on('message', (data: Buffer, binary) => {
+    // What ws has read already goes on coming after the close.
+    if (client.closed) return
+    if (inbound.take(data.byteLength)) publisher.take(data, binary)
+    else client.close('flooding')
+  })
+}
+
+/** A function of its own, as all that leave a listener behind: what the listener keeps is this and not the request. */
+function refuseFrames(webSocket: WebSocket, client: Client): void {
+  webSocket.on('message', () => client.close('protocol'))
+}
+
+interface PublishingSocket {
+  readonly webSocket: WebSocket
+  readonly client: Client
+  readonly session: Session
+  readonly topic: TopicName
+  readonly log: FastifyBaseLogger
+}
+
+/** Publications of one WebSocket that a broker may have without having settled them. One larger message goes alone. */
+const MAX_IN_FLIGHT = 64
+const MAX_IN_FLIGHT_BYTES = 1024 * 1024
+
+/**
+ * Publishes the frames of one WebSocket, in their order. A broker that has not settled as much as the window holds is given nothing more:
+ * the socket is not read, and the peer's own writes wait. What ws has read already waits here, which is one read of the socket.
+ */
+class SocketPublisher {
+  readonly #context: HubContext
+  readonly #socket: PublishingSocket
+  #waiting: { readonly frame: Buffer; readonly binary: boolean }[] = []
+  #inFlight = 0
+  #inFlightBytes = 0
+
+  constructor(context: HubContext, socket: PublishingSocket) {
+    this.#context = context
+    this.#socket = socket
+  }
+
+  take(frame: Buffer, binary: boolean): void {
+    if (this.#waiting.length === 0 && this.#hasRoom) this.#publish(frame, binary)
+    else this.#wait(frame, binary)
+  }
+
+  get #hasRoom(): boolean {
+    return this.#inFlight < MAX_IN_FLIGHT && this.#inFlightBytes < MAX_IN_FLIGHT_BYTES
+  }
+
+  #wait(frame: Buffer, binary: boolean): void {
+    if (this.#waiting.length === 0) holdReading(this.#socket.webSocket)
+    this.#waiting.push({ frame, binary })
+  }
+
+  #publish(frame: Buffer, binary: boolean): void {
+    const { session, topic } = this.#socket
+    const { hub } = this.#context
+    const data = owned(frame)
+    try {
+      checkPublisher(this.#context, session, topic)
+      const known = hub.resolveTopic(topic).contentType
+      const contentType = known ?? (binary ? 'application/octet-stream' : contentTypeOf(undefined, undefined, data))
+      const accepted = hub.publish(topic, data, { contentType })
+      if (accepted instanceof Promise) void this.#settle(accepted, data.byteLength)
+    } catch (error) {
+      this.#refuse(error)
+    }
+  }
+
+  async #settle(accepted: Promise<unknown>, bytes: number): Promise<void> {
+    this.#inFlight++
+    this.#inFlightBytes += bytes
+    try {
+      await accepted
+    } catch (error) {
+      this.#refuse(error)
+    }
+    this.#inFlight--
+    this.#inFlightBytes -= bytes
+    this.#next()
+  }
+
+  #next(): void {
+    if (this.#waiting.length === 0) return
+    let taken = 0
+    for (; taken < this.#waiting.length && this.#hasRoom; taken++) {
+      const { frame, binary } = this.#waiting[taken]!
+      this.#publish(frame, binary)
+    }
+    this.#waiting.splice(0, taken)
+    if (this.#waiting.length === 0) this.#socket.webSocket.resume()
+  }
+
+  /** One publication is refused, and the peer cannot be told which: it is closed, and nothing that waits is published. */
+  #refuse(error: unknown): void {
+    const { webSocket, client, log } = this.#socket
+    const refused = toHubError(error)
+    this.#waiting = []
+    log.warn({ client: client.id, reason: refused.message }, 'publication refused')
+    if (refused.code === 'MESSAGE_TOO_LARGE') webSocket.close(TOO_BIG, closeReason(refused.message))
+    else client.close(reasonOf(refused))
+  }
+}
+
+/** ws hands out views of a larger buffer that it read at once, which a message of a few bytes would keep alive. */
+function owned(data: Buffer): Uint8Array {
+  return data.byteLength === data.buffer.byteLength ? data : Uint8Array.prototype.slice.call(data)
+}
