@@ -7,7 +7,10 @@ export interface Scheduler {
   now(): number
   /** Runs once, after the work that is already queued (setImmediate, not a microtask: it must gather). */
   defer(run: () => void): void
-  /** Runs once, `ms` from now, unless disposed of. Somebody waits for it: it may keep the process alive. */
+  /**
+   * Runs once, when the process has run for `ms` from now, unless disposed of. Time in which it was stopped or blocked may be left out: a peer's
+   * answer could not be read meanwhile. Somebody waits for it: it may keep the process alive.
+   */
   after(ms: number, run: () => void): Disposable
   /** Runs every `ms` until disposed. Must not keep the process alive. */
   every(ms: number, run: () => void): Disposable

@@ -15,7 +15,7 @@ import { Revocations } from '../sessions/revocations.ts'
 import { SessionWatch } from '../sessions/session-watch.ts'
 import { Tickets } from '../sessions/tickets.ts'
 import type { TopicRules } from '../topics/registry.ts'
-import { Heartbeat } from '../transports/transport.ts'
+import { Heartbeat } from '../transports/heartbeat.ts'
 import { AdminGuard, type KeyRing } from './api/guard.ts'
 import { Idempotency } from './api/idempotency.ts'
 import type { Edge } from './edge/edge.ts'
@@ -110,7 +110,11 @@ export class HubContext {
     this.revocations = revocations ?? new Revocations()
     this.gate = new Gate(sessions, { resolve: name => hub.resolveTopic(name) })
     this.watch = new SessionWatch({ hub, sessions, scheduler: hub.scheduler })
-    this.heartbeat = new Heartbeat(options.pingMs, options)
+    this.heartbeat = new Heartbeat(options.pingMs, {
+      pongMs: options.pongMs,
+      idleMs: options.idleMs,
+      scheduler: hub.scheduler,
+    })
     this.maxMessageBytes = options.maxMessageBytes
     this.receivers = options.receivers
     this.topicRules = options.topicRules

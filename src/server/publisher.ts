@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { PublishResult, RouteOptions } from '../core/contract.ts'
 import { HubError } from '../core/errors.ts'
 import type { ConnectionManager } from '../core/manager.ts'
+import { LATE_MS } from '../core/stalls.ts'
 import { isRefusedByHook } from '../sending/before-publish.ts'
 import { LineSplitter } from '../wire/lines.ts'
 
@@ -11,6 +12,9 @@ const WINDOW = 256
 
 /** curl -d says so of whatever it sends; it means that nobody said what it is. */
 const UNSAID = /^(application\/x-www-form-urlencoded|application\/octet-stream)\b/i
+
+/** A live source is looked at so often within its time limit. A look that comes late does not count. */
+const LOOKS = 4
 
 /**
  * What a request says its body is. Throws UNSUPPORTED_PAYLOAD for multipart/form-data: its parts are not the message. A form in the other
@@ -127,7 +131,9 @@ export function publishSource(
   }
 
   return new Promise((resolve, reject) => {
-    const silence = idleMs === Number.POSITIVE_INFINITY ? undefined : setTimeout(() => tooQuiet(), idleMs)
+    const silence = idleMs === Number.POSITIVE_INFINITY ? undefined : setTimeout(() => look(), idleMs / LOOKS)
+    let lookedAt = performance.now()
+    let quiet = 0
     const release = (): void => {
       clearTimeout(silence)
       signal.removeEventListener('abort', shutDown)
@@ -138,9 +144,14 @@ export function publishSource(
       body.resume()
       reject(error instanceof RangeError ? new HubError('MESSAGE_TOO_LARGE', `body: ${error.message}`) : error)
     }
-    const tooQuiet = (): void => {
-      // What we do not read cannot come.
-      if (body.isPaused()) {
+    const look = (): void => {
+      const now = performance.now()
+      const late = now - lookedAt - idleMs / LOOKS
+      lookedAt = now
+      // What is not read cannot come: neither while the body is paused, nor while the process did not run.
+      if (body.isPaused()) quiet = 0
+      else if (late <= LATE_MS || late <= idleMs / LOOKS) quiet++
+      if (quiet < LOOKS) {
         silence?.refresh()
         return
       }
@@ -163,6 +174,8 @@ export function publishSource(
       }
     }
     const take = (piece: Buffer): void => {
+      quiet = 0
+      lookedAt = performance.now()
       silence?.refresh()
       attempt(
         () => (split === 'lines' ? lines.push(piece) : [piece]),

@@ -37,6 +37,9 @@ export class SessionWatch implements Disposable {
   readonly #sessions: Deadlines<Watched>
   readonly #timer: Disposable
   #cursor = 0
+  /** When the next tick is due, on the scheduler's clock, in ms. */
+  #due: number
+  #skipped = false
 
   constructor(options: SessionWatchOptions) {
     const { hub, scheduler, now = Date.now } = options
@@ -44,6 +47,7 @@ export class SessionWatch implements Disposable {
     this.#now = now
     this.#sessions = new Deadlines(now())
     hub.events.on('register', this.#begin).on('session', this.#renew).on('unregister', this.#end)
+    this.#due = scheduler.now() + TICK_MS
     this.#timer = scheduler.every(TICK_MS, () => this.#tick())
   }
 
@@ -97,6 +101,12 @@ export class SessionWatch implements Disposable {
   }
 
   #tick(): void {
+    const at = this.#options.scheduler.now()
+    const late = at - this.#due > TICK_MS
+    this.#due = at + TICK_MS
+    // The process was stopped: a newer token may have come meanwhile, and is read before anybody is judged.
+    this.#skipped = late && !this.#skipped
+    if (this.#skipped) return
     const now = this.#now()
     for (const client of this.#sessions.due(now)) this.#expire(client, now)
     if (this.#options.sessions.revoked) this.#askSome()

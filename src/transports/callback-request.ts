@@ -53,9 +53,9 @@ export class CallbackRequests {
     this.#now = now
     this.#agent = new Agent({
       connect: { lookup: egress.lookup, timeout: timeoutMs },
-      // Each for a part only, and coarse: the limit of the whole is kept below.
-      headersTimeout: timeoutMs,
-      bodyTimeout: timeoutMs,
+      // The limit of the whole is kept below, in time in which the process ran.
+      headersTimeout: 0,
+      bodyTimeout: 0,
       connections: maxSocketsPerOrigin,
       // One request at a time on a socket: one that hangs holds up no other. HTTP/2 would put them all on one.
       pipelining: 1,

@@ -7,7 +7,8 @@ import { clientCodec } from './client-codec.ts'
 import type { Command } from './client-commands.ts'
 import { expiry, sessionOf, type TopicsContext, type TopicsOwner } from './client-gate.ts'
 import { ServerSubscriptions } from './client-recovery.ts'
-import type { Heartbeat, Opening } from './transport.ts'
+import type { Heartbeat } from './heartbeat.ts'
+import type { Opening } from './transport.ts'
 
 /** Throws or rejects as SessionManager.authenticate. */
 export function authenticate(

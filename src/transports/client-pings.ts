@@ -1,9 +1,9 @@
 import type { Client } from '../core/connection.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import { PING_FRAME } from './client-codec.ts'
+import type { Beat, Heartbeat } from './heartbeat.ts'
 import { silentFor } from './liveness.ts'
 import type { NodeSocket } from './node-socket.ts'
-import type { Beat, Heartbeat } from './transport.ts'
 
 /** Whose pings they are. */
 interface Pinged {

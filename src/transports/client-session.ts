@@ -4,6 +4,7 @@ import { type ClientId, parseClientId } from '../core/ids.ts'
 import type { Gap } from '../core/message.ts'
 import { notToName } from '../core/refusals.ts'
 import type { Session } from '../core/sessions.ts'
+import { eventLoop } from '../event-loop.ts'
 import { commandLines, DISCONNECTS, type Disconnect, ERRORS, errorReply, resultReply } from '../wire/client-protocol.ts'
 import { CLIENT_CLOSE_CODES, clientCodec, PROTOBUF, textFrame } from './client-codec.ts'
 import { type Command, namesMany, readCommand } from './client-commands.ts'
@@ -43,7 +44,7 @@ export class ClientSession implements Client {
   readonly #connection: NodeSocket
   /** What a close for `protocol` says, where that is known more exactly. */
   #misdeed: Disconnect | undefined
-  #stale: NodeJS.Timeout | undefined
+  #stale: Disposable | undefined
   readonly #queue: CommandQueue
   #connecting = false
   #replied = 0
@@ -66,7 +67,7 @@ export class ClientSession implements Client {
       this.#misdeed && (reason === 'protocol' || reason === 'idle') ? this.#misdeed : CLIENT_CLOSE_CODES[reason],
     )
     this.#queue = new CommandQueue(context.maxCommands, command => this.#answer(command), opening.inbound)
-    this.#stale = setTimeout(() => this.#disconnect(DISCONNECTS.stale), context.connectTimeoutMs).unref()
+    this.#stale = eventLoop.after(context.connectTimeoutMs, () => this.#disconnect(DISCONNECTS.stale))
     channel.webSocket.on('message', (data, binary) => this.#guard(data, binary))
     channel.webSocket.on('close', () => this.close('peer'))
     if (channel.webSocket.protocol === PROTOBUF) this.#malformed('the Protobuf form is not there yet: use JSON')
@@ -163,7 +164,7 @@ export class ClientSession implements Client {
 
   /** Its first word has come, or never will. */
   #heard(): void {
-    clearTimeout(this.#stale)
+    this.#stale?.[Symbol.dispose]()
     this.#stale = undefined
   }
 

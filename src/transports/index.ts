@@ -13,6 +13,7 @@ export type { BreakerRules } from './circuit-breaker.ts'
 export { type ClientProtocolOptions, clientProtocol, clientSubprotocol } from './client-protocol.ts'
 export type { Attempt, AttemptTrace, Envelope, Outcome } from './envelope.ts'
 export { CLOSE_CODES, type WebSocketChannel, webSocketConnection } from './frame-socket.ts'
+export { Heartbeat } from './heartbeat.ts'
 export { httpStream, multipart, multipartImage, openStream, type StreamHead } from './http-stream.ts'
 export type { Resolver } from './name-resolver.ts'
 export { NodeSocket, type NodeSocketOptions } from './node-socket.ts'
@@ -25,13 +26,5 @@ export {
 } from './request-clients.ts'
 export { parseEventId, sse } from './sse.ts'
 export { missingTcpProbe, type TcpBuffers, type TcpProbe, tcpProbe } from './tcp-probe.ts'
-export {
-  Heartbeat,
-  type InboundLimit,
-  join,
-  newClientId,
-  type Opening,
-  subscribeTo,
-  type Transport,
-} from './transport.ts'
+export { type InboundLimit, join, newClientId, type Opening, subscribeTo, type Transport } from './transport.ts'
 export { keepAlive, webSocketTopic } from './websocket.ts'

@@ -1,6 +1,6 @@
 import type { Client } from '../core/connection.ts'
+import type { Beat, Heartbeat } from './heartbeat.ts'
 import type { NodeSocket } from './node-socket.ts'
-import type { Beat, Heartbeat } from './transport.ts'
 
 /**
  * Finds a peer whose host has vanished without a word, where the protocol has no answer to a ping: what TCP itself is not told has arrived

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Client, CloseReason, Connection, WriteResult } from '../core/connection.ts'
 import type { Codec } from '../core/message.ts'
+import { eventLoop } from '../event-loop.ts'
 import { type Handle, handleOf, writeDirect } from './direct-write.ts'
 import { resetSocket } from './reset.ts'
 import { tcpProbe } from './tcp-probe.ts'
@@ -166,8 +167,7 @@ export class NodeSocket implements Connection {
 
   #leavePolitely(reason: CloseReason, reconnectMs: number | undefined): void {
     this.#farewell(reason, reconnectMs)
-    const timer = setTimeout(() => resetSocket(this.#socket), LINGER_MS)
-    timer.unref()
-    this.#socket.once('close', () => clearTimeout(timer))
+    const timer = eventLoop.after(LINGER_MS, () => resetSocket(this.#socket))
+    this.#socket.once('close', () => timer[Symbol.dispose]())
   }
 }

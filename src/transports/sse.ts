@@ -4,16 +4,10 @@ import type { Position } from '../core/ids.ts'
 import { httpChunk } from '../wire/http-framing.ts'
 import { sseComment, sseEvent, sseId, sseRetry } from '../wire/sse-event.ts'
 import { httpCodecs, type SseEncoding, type SseNaming } from './codecs.ts'
+import type { Heartbeat } from './heartbeat.ts'
 import { isChunked, type OpenStream, openStream } from './http-stream.ts'
 import { watchHost } from './liveness.ts'
-import {
-  type Beginning,
-  formatPosition,
-  type Heartbeat,
-  type Opening,
-  parsePosition,
-  type Transport,
-} from './transport.ts'
+import { type Beginning, formatPosition, type Opening, parsePosition, type Transport } from './transport.ts'
 
 /** How long a browser waits before it connects again, in ms: between this and twice as long, so that not all come back at once. */
 const RETRY_MS = 1500

@@ -1,3 +1,5 @@
+import { eventLoop } from '../event-loop.ts'
+
 /**
  * Ends a piece of work when its time is over or when its owner cancels it, even where the work itself does not listen: a request that
  * still waits for a name or for a socket does not. Whoever makes one clears it.
@@ -7,7 +9,7 @@
 export class TimeLimit {
   readonly #cut = new AbortController()
   readonly #owner: AbortSignal
-  readonly #timer: NodeJS.Timeout
+  readonly #timer: Disposable
   readonly #over: Promise<never>
   readonly #cancel = (): void => this.#end('AbortError', 'cancelled')
 
@@ -17,7 +19,7 @@ export class TimeLimit {
     this.#over = new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
     // It may come when nothing is waited for.
     this.#over.catch(() => {})
-    this.#timer = setTimeout(() => this.#end('TimeoutError', `timeout after ${ms} ms`), ms)
+    this.#timer = eventLoop.after(ms, () => this.#end('TimeoutError', `timeout after ${ms} ms`))
     owner.addEventListener('abort', this.#cancel)
     if (owner.aborted) this.#cancel()
   }
@@ -33,7 +35,7 @@ export class TimeLimit {
   }
 
   clear(): void {
-    clearTimeout(this.#timer)
+    this.#timer[Symbol.dispose]()
     this.#owner.removeEventListener('abort', this.#cancel)
   }
 

@@ -5,6 +5,7 @@ import type { Position } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import { isPattern } from '../core/patterns.ts'
 import type { Handshake, Session } from '../core/sessions.ts'
+import type { Heartbeat } from './heartbeat.ts'
 
 /** Who opens a channel, and what for. */
 export interface Opening {
@@ -99,85 +100,4 @@ export function join(connection: Bound, opening: Opening, { first, begun }: Begi
 export function subscribeTo(hub: ConnectionManager, id: string, name: string, options?: SubscribeOptions): void {
   if (isPattern(name)) hub.subscribePattern(id, name, options)
   else hub.subscribe(id, name, options)
-}
-
-/** How long a peer may take to answer a ping, in ms, if nothing else is said. */
-const PONG_MS = 10_000
-
-export interface HeartbeatOptions {
-  /** How long a peer may take to answer a ping, in ms. Default 10,000; never longer than until the next ping. */
-  readonly pongMs?: number | undefined
-  /** How long a client that takes part in nothing may stay, in ms; seen at its next ping. Default: for ever. */
-  readonly idleMs?: number | undefined
-}
-
-/** What one client does at the heartbeat. An object of a class, where there is one for each connection: closures cost four times as much. */
-export interface Beat {
-  ping(): void
-  /** `pongMs` after each ping, and before the next. */
-  check?(): void
-}
-
-/** The pings of all clients, and the deadlines of their answers: two timers while there is anybody, and none while there is nobody. */
-export class Heartbeat implements Disposable {
-  readonly everyMs: number
-  readonly pongMs: number
-  /** A client that takes part in nothing is closed at this ping since it last did. */
-  readonly idleBeats: number
-  readonly #beats = new Set<Beat>()
-  #timer: NodeJS.Timeout | undefined
-  #deadline: NodeJS.Timeout | undefined
-  /** There was a ping since the last check. */
-  #unchecked = false
-
-  /** @param everyMs the time between two pings of a client, in ms */
-  constructor(everyMs: number, { pongMs = PONG_MS, idleMs = 0 }: HeartbeatOptions = {}) {
-    this.everyMs = everyMs
-    this.pongMs = Math.min(pongMs, everyMs)
-    this.idleBeats = idleMs > 0 ? Math.ceil(idleMs / everyMs) : Number.POSITIVE_INFINITY
-  }
-
-  get seconds(): number {
-    return Math.ceil(this.everyMs / 1000)
-  }
-
-  /** @returns ends it */
-  add(beat: Beat): () => void {
-    this.#beats.add(beat)
-    this.#timer ??= setInterval(() => this.#soon(() => this.#ping()), this.everyMs).unref()
-    return () => {
-      this.#beats.delete(beat)
-      if (this.#beats.size === 0) this[Symbol.dispose]()
-    }
-  }
-
-  /** Behind the loop's next look at the network: after it was held up, answers that have come are read before anybody is judged. */
-  #soon(run: () => void): void {
-    setImmediate(() => {
-      if (this.#beats.size > 0) run()
-    })
-  }
-
-  #ping(): void {
-    this.#check()
-    this.#unchecked = true
-    for (const beat of this.#beats) beat.ping()
-    if (this.pongMs < this.everyMs) {
-      this.#deadline = setTimeout(() => this.#soon(() => this.#check()), this.pongMs).unref()
-    }
-  }
-
-  #check(): void {
-    clearTimeout(this.#deadline)
-    if (!this.#unchecked) return
-    this.#unchecked = false
-    for (const beat of this.#beats) beat.check?.()
-  }
-
-  [Symbol.dispose](): void {
-    clearInterval(this.#timer)
-    clearTimeout(this.#deadline)
-    this.#timer = undefined
-    this.#unchecked = false
-  }
 }

@@ -5,8 +5,9 @@ import type { Subscription } from '../core/contract.ts'
 import { HubError } from '../core/errors.ts'
 import { wsCodec } from './codecs.ts'
 import { FrameSocket, type WebSocketChannel, webSocketConnection } from './frame-socket.ts'
+import type { Beat, Heartbeat } from './heartbeat.ts'
 import { silentFor } from './liveness.ts'
-import { type Beat, type Heartbeat, join, type Opening, type Transport } from './transport.ts'
+import { join, type Opening, type Transport } from './transport.ts'
 
 /**
  * Pings in stream order. The pong proves that everything before it was read; nothing else is a pong, neither other traffic nor one with

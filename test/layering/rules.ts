@@ -20,7 +20,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   sending: ['core', 'wire', 'receiving', 'node:'],
   topics: ['core', 'wire', 'ajv', 'ajv-formats', 'node:'],
   tracing: ['core', 'transports/envelope.ts', 'node:', '@opentelemetry'],
-  transports: ['core', 'wire', 'node:', '@aws-sdk', 'ipaddr.js', 'koffi', 'undici', 'ws', 'zod'],
+  transports: ['core', 'wire', 'event-loop.ts', 'node:', '@aws-sdk', 'ipaddr.js', 'koffi', 'undici', 'ws', 'zod'],
   sessions: ['core', 'node:', 'jose', 'undici', 'zod'],
   tower: ['core', 'wire', 'policies', 'transports', 'hub.ts', 'open-topics.ts', 'event-loop.ts', 'node:', 'zod'],
   testing: [

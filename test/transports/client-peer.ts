@@ -5,7 +5,8 @@ import { WebSocket, WebSocketServer } from 'ws'
 import type { HubEvents } from '../../src/core/events.ts'
 import { createHub, type HubOptions } from '../../src/hub.ts'
 import { type ClientProtocolOptions, clientProtocol, clientSubprotocol } from '../../src/transports/client-protocol.ts'
-import { type Beat, Heartbeat, newClientId, type Opening } from '../../src/transports/transport.ts'
+import { type Beat, Heartbeat } from '../../src/transports/heartbeat.ts'
+import { newClientId, type Opening } from '../../src/transports/transport.ts'
 
 /** Beats, and ends the time for answers, when the test says so. */
 export class ManualHeartbeat extends Heartbeat {

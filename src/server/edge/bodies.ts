@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { HubError } from '../../core/errors.ts'
+import { Stalls } from '../../core/stalls.ts'
 
 /**
  * Bodies that have not come yet. Node's own limit is for the whole of any request, and a live source is one request for days. Whoever
@@ -10,6 +11,7 @@ export class Bodies {
   readonly #late: () => void
   /** In the order in which they began; when, in ms. */
   readonly #since = new Map<IncomingMessage, number>()
+  readonly #stalls = new Stalls()
 
   /** @param late is told of each that took too long */
   constructor(ms: number, late: () => void) {
@@ -25,11 +27,12 @@ export class Bodies {
     this.#since.delete(request)
   }
 
-  /** To be called once a second or so. */
-  sweep(now: number): void {
+  /** To be called once a second or so. `due`: when it should have been; what is later is time in which no body could be read. */
+  sweep(now: number, due = now): void {
+    this.#stalls.note(due, now)
     for (const [request, since] of this.#since) {
       const over = request.complete || request.destroyed
-      if (!over && now - since < this.#ms) return
+      if (!over && now - since - this.#stalls.since(since) < this.#ms) return
       this.#since.delete(request)
       if (over) continue
       this.#late()

@@ -88,9 +88,12 @@ export class Edge implements Disposable {
     this.#bodies = new Bodies(options.bodyMs ?? 30_000, () => this.count('bodyMs'))
     this.#limits = { ...DEFAULT_EDGE_LIMITS, ...options.limits }
     this.#handshakes = this.#processBucket()
+    let due = clock.now() + SWEEP_MS
     this.#sweep = clock.every(SWEEP_MS, () => {
-      this.#addresses.sweep(clock.now())
-      this.#bodies.sweep(clock.now())
+      const now = clock.now()
+      this.#addresses.sweep(now)
+      this.#bodies.sweep(now, due)
+      due = now + SWEEP_MS
     })
   }
 

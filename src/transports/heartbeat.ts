@@ -1,0 +1,119 @@
+import type { Scheduler } from '../core/scheduler.ts'
+import { LATE_MS } from '../core/stalls.ts'
+import { eventLoop } from '../event-loop.ts'
+
+/** How long a peer may take to answer a ping, in ms, if nothing else is said. */
+const PONG_MS = 10_000
+/** The pings of all clients are spread over so many turns of the event loop, or fewer where the interval is short. */
+const MOST_BUCKETS = 256
+/** Between two of these turns, in ms. */
+const SHORTEST_TICK_MS = 10
+
+export interface HeartbeatOptions {
+  /** How long a peer may take to answer a ping, in ms. Default 10,000; never longer than until the next ping. */
+  readonly pongMs?: number | undefined
+  /** How long a client that takes part in nothing may stay, in ms; seen at its next ping. Default: for ever. */
+  readonly idleMs?: number | undefined
+  /** For the ticks. Default: the event loop. */
+  readonly scheduler?: Pick<Scheduler, 'now' | 'every' | 'defer'> | undefined
+}
+
+/** What one client does at the heartbeat. An object of a class, where there is one for each connection: closures cost four times as much. */
+export interface Beat {
+  ping(): void
+  /** `pongMs` after each ping, and before the next. */
+  check?(): void
+}
+
+/**
+ * The pings of all clients, and the deadlines of their answers: one timer while there is anybody, and none while there is nobody. Each client
+ * is in one of the buckets, and each tick pings one bucket, so that no turn of the event loop is long.
+ *
+ * Deadlines are counted in ticks and not read from a clock. A tick that comes late does not count, because the process did not run or the
+ * event loop was blocked: what the peers sent meanwhile is read before anybody is judged.
+ */
+export class Heartbeat implements Disposable {
+  readonly everyMs: number
+  readonly pongMs: number
+  /** A client that takes part in nothing is closed at this ping since it last did. */
+  readonly idleBeats: number
+  readonly #scheduler: Pick<Scheduler, 'now' | 'every' | 'defer'>
+  readonly #tickMs: number
+  /** Ticks between a ping and the deadline of its answer. */
+  readonly #pongTicks: number
+  readonly #buckets: Set<Beat>[]
+  #size = 0
+  #timer: Disposable | undefined
+  /** The bucket that was pinged last. */
+  #at = 0
+  /** When the next tick is due, on the scheduler's clock, in ms. */
+  #due = 0
+  /** The last tick was late, and did not count. The next one does, so that a loop that is always late has a heartbeat too. */
+  #skipped = false
+
+  /** @param everyMs the time between two pings of a client, in ms */
+  constructor(everyMs: number, { pongMs = PONG_MS, idleMs = 0, scheduler = eventLoop }: HeartbeatOptions = {}) {
+    this.everyMs = everyMs
+    this.pongMs = Math.min(pongMs, everyMs)
+    this.idleBeats = idleMs > 0 ? Math.ceil(idleMs / everyMs) : Number.POSITIVE_INFINITY
+    this.#scheduler = scheduler
+    const count = Math.max(1, Math.min(MOST_BUCKETS, Math.floor(everyMs / SHORTEST_TICK_MS)))
+    this.#tickMs = everyMs / count
+    this.#pongTicks = Math.min(count, Math.ceil(this.pongMs / this.#tickMs))
+    this.#buckets = Array.from({ length: count }, () => new Set())
+  }
+
+  get seconds(): number {
+    return Math.ceil(this.everyMs / 1000)
+  }
+
+  /** Its first ping comes within `everyMs`. @returns ends it */
+  add(beat: Beat): () => void {
+    const bucket = this.#emptiest()
+    bucket.add(beat)
+    this.#size++
+    if (this.#timer === undefined) {
+      this.#due = this.#scheduler.now() + this.#tickMs
+      this.#timer = this.#scheduler.every(this.#tickMs, () => this.#tick())
+    }
+    return () => {
+      if (!bucket.delete(beat)) return
+      this.#size--
+      if (this.#size === 0) this[Symbol.dispose]()
+    }
+  }
+
+  /** Of buckets with equally few the one whose turn is last. */
+  #emptiest(): Set<Beat> {
+    const count = this.#buckets.length
+    let emptiest = this.#buckets[this.#at]!
+    for (let back = 1; back < count && emptiest.size > 0; back++) {
+      const bucket = this.#buckets[(this.#at - back + count) % count]!
+      if (bucket.size < emptiest.size) emptiest = bucket
+    }
+    return emptiest
+  }
+
+  #tick(): void {
+    const now = this.#scheduler.now()
+    const late = now - this.#due > Math.max(LATE_MS, this.#tickMs)
+    this.#due = now + this.#tickMs
+    this.#skipped = late && !this.#skipped
+    if (this.#skipped) return
+    const count = this.#buckets.length
+    this.#at = (this.#at + 1) % count
+    const pinged = this.#buckets[this.#at]!
+    const checked = this.#buckets[(this.#at - this.#pongTicks + count) % count]!
+    if (pinged.size + checked.size === 0) return
+    // Behind the loop's next look at the network: answers that have come are read before anybody is judged.
+    this.#scheduler.defer(() => {
+      for (const beat of checked) beat.check?.()
+      for (const beat of pinged) beat.ping()
+    })
+  }
+
+  [Symbol.dispose](): void {
+    this.#timer?.[Symbol.dispose]()
+    this.#timer = undefined
+  }
+}
