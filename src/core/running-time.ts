@@ -1,5 +1,5 @@
 import type { Scheduler } from './scheduler.ts'
-import { Stalls } from './stalls.ts'
+import { LATE_MS, Stalls } from './stalls.ts'
 
 /** How often the loop is looked at while somebody waits, in ms. */
 const LOOK_MS = 100
@@ -31,18 +31,21 @@ export class RunningTime {
       this.#waiting--
       timer[Symbol.dispose]()
     }
-    const wait = (until: number): void => {
-      timer = this.#scheduler.after(until, () => {
+    const wait = (waitMs: number, excused: boolean): void => {
+      const due = this.#scheduler.now() + waitMs
+      timer = this.#scheduler.after(waitMs, () => {
+        const late = this.#scheduler.now() - due > LATE_MS
         const left = ms - this.#ranSince(startedAt)
-        if (left > 0) {
-          wait(left)
+        if (left > 0 || (late && !excused)) {
+          // What has come while the process did not run is read first.
+          wait(late ? Math.max(left, LOOK_MS) : left, late)
           return
         }
         end()
         run()
       })
     }
-    wait(ms)
+    wait(ms, false)
     return { [Symbol.dispose]: end }
   }
 
