@@ -24,6 +24,7 @@ import { Edge, type EdgeOptions } from './edge/edge.ts'
 import { decodeBodies } from './edge/encodings.ts'
 import { corsOptions, SECURITY_HEADERS } from './edge/headers.ts'
 import { limitLogins } from './edge/logins.ts'
+import { boundSocket } from './edge/socket-bounds.ts'
 import { ignoreUpgradeOffers } from './edge/upgrade-offers.ts'
 import { errorHandler } from './errors.ts'
 import { readPluginOptions } from './plugin-options.ts'
@@ -97,13 +98,23 @@ const REQUESTS_PER_SECOND = 10_000
 /** A client that comes back sends a command for each of its topics, and one to leave those that it no longer wants. */
 const BURST_PER_SUBSCRIPTION = 2
 
-/** What ws may keep for one peer. Its own defaults are made for trusted peers. */
-const WS_LIMITS = {
-  maxFragments: 64,
-  maxBufferedChunks: 1024,
-  maxPendingAutoPongs: 8,
-  closeTimeout: 2000,
-  perMessageDeflate: false,
+/** Fragments without a byte that one message may have. */
+const EMPTY_FRAGMENTS = 1024
+
+/**
+ * What ws may keep for one peer. The size of a message is its only limit: in how many segments and fragments it comes is up to the network, and
+ * `boundSocket` bounds what they cost.
+ */
+function socketLimits(maxMessageBytes: number) {
+  const maxPayload = maxMessageBytes + ENVELOPE_BYTES
+  return {
+    maxPayload,
+    maxFragments: maxPayload + EMPTY_FRAGMENTS,
+    maxBufferedChunks: 0,
+    autoPong: false,
+    closeTimeout: 2000,
+    perMessageDeflate: false,
+  }
 }
 
 /**
@@ -150,9 +161,10 @@ async function plugin(app: FastifyInstance, given: HublinePluginOptions): Promis
     checkSockets(app.server)
     app.decorate('hublineSockets', true)
     await app.register(websocket, {
-      options: { ...WS_LIMITS, maxPayload: maxMessageBytes + ENVELOPE_BYTES, handleProtocols: chooseSubprotocol },
       errorHandler: (error, webSocket, request) => socketFailed(webSocket, request.log, rejections, error),
+      options: { ...socketLimits(maxMessageBytes), handleProtocols: chooseSubprotocol },
     })
+    app.websocketServer.on('connection', boundSocket)
   }
   await app.register(surface, { context, withOperators, origins: options.edge?.origins ?? [] })
 }

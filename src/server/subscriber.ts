@@ -173,11 +173,8 @@ function readPolicy(text: string): DeliveryPolicy {
   return parsePolicy(value)
 }
 
-const connectionQuery = z.strictObject({
-  client: one.optional(),
-  ticket: one.optional(),
-  cf_ws_frame_ping_pong: one.optional(),
-})
+/** SDKs add keys of their own, such as `cf_protocol_version`: what is not ours is ignored. */
+const connectionQuery = z.object({ client: one.optional(), ticket: one.optional() })
 
 /** Reads the request that opens a socket of the client protocol: topics come later, as commands. */
 export function readConnection(request: FastifyRequest): { readonly clientId: ClientId; readonly named: boolean } {

@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http'
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyContextConfig, FastifyReply, FastifyRequest } from 'fastify'
 import { HubError } from '../core/errors.ts'
@@ -55,12 +55,50 @@ export function checkRequest(
       `a WebSocket opens with HTTP/1.1, not HTTP/${raw.httpVersion} (RFC 6455, section 4.1)`,
     )
   }
-  if (raw.headers['content-length'] !== undefined || raw.headers['transfer-encoding'] !== undefined) {
-    throw new HubError('UPGRADE_INVALID', 'a request that opens a WebSocket has no body')
+  checkHandshake(raw.headers, reply)
+}
+
+/** What ws would reject with a page of its own, or take in a way that RFC 6455 does not allow. */
+function checkHandshake(headers: IncomingHttpHeaders, reply: FastifyReply): void {
+  const { 'content-length': length = '0', 'transfer-encoding': coding } = headers
+  // Some clients say of every GET that its body is empty.
+  if (!/^0+$/.test(length) || coding !== undefined) {
+    throw new HubError(
+      'UPGRADE_INVALID',
+      'body: a request that opens a WebSocket has none; send it after the handshake',
+    )
   }
-  if (raw.headers['sec-websocket-version'] !== '13') {
-    throw new HubError('UPGRADE_INVALID', 'sec-websocket-version: only 13 is spoken here (RFC 6455)')
+  const { 'sec-websocket-version': version, 'sec-websocket-key': key } = headers
+  if (version !== '13') {
+    // RFC 6455, section 4.4: the client tries again with a version that is named here.
+    reply.header('sec-websocket-version', '13')
+    throw new HubError(
+      'UPGRADE_REQUIRED',
+      `sec-websocket-version must be 13 (RFC 6455), got ${JSON.stringify(version)}`,
+    )
   }
+  if (key === undefined || !WEBSOCKET_KEY.test(key)) {
+    throw new HubError('UPGRADE_INVALID', 'sec-websocket-key must be 16 bytes in base64 (RFC 6455, section 4.1)')
+  }
+  readSubprotocols(headers)
+}
+
+const WEBSOCKET_KEY = /^[+/0-9A-Za-z]{22}==$/
+/** A token of RFC 9110, section 5.6.2. */
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+
+/** Empty elements of the list are ignored (RFC 9110, section 5.6.1), and a list of nothing is none: ws would reject both. */
+function readSubprotocols(headers: IncomingHttpHeaders): void {
+  const list = headers['sec-websocket-protocol']
+  if (list === undefined) return
+  const names = list.split(',').flatMap(name => name.trim() || [])
+  const wrong = names.find((name, at) => !TOKEN.test(name) || names.indexOf(name) !== at)
+  if (wrong !== undefined) {
+    const problem = TOKEN.test(wrong) ? 'names twice' : 'has no valid name in'
+    throw new HubError('UPGRADE_INVALID', `sec-websocket-protocol ${problem} ${JSON.stringify(wrong)}`)
+  }
+  if (names.length === 0) delete headers['sec-websocket-protocol']
+  else headers['sec-websocket-protocol'] = names.join(',')
 }
 
 /** @fastify/websocket would answer 101 to an upgrade of any GET route, and then close. */

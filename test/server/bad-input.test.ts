@@ -109,16 +109,44 @@ describe('upgrades', () => {
     expect(codeOf(body)).toBe('UPGRADE_REQUIRED')
   })
 
+  it.each([['8'], ['12'], ['']])('E7: version "%s" is 426, and the answer names version 13', async version => {
+    for (const path of ['/topics/a', '/connection/websocket']) {
+      const { status, head, body } = await send(upgradeRequest(path, { 'Sec-WebSocket-Version': version }))
+      expect(status).toBe(426)
+      expect(head.toLowerCase()).toContain('sec-websocket-version: 13\r\n')
+      expect(codeOf(body)).toBe('UPGRADE_REQUIRED')
+    }
+  })
+
+  it.each<[string, string, Record<string, string>]>([
+    ['a length of no body, as of the JDK', '', { 'Content-Length': '0' }],
+    ['an empty list of subprotocols, as of websockets 15', '', { 'Sec-WebSocket-Protocol': ' ' }],
+    ['a list with an empty element', '', { 'Sec-WebSocket-Protocol': 'a,,b' }],
+  ])('opens one with %s', async (_what, query, headers) => {
+    for (const path of ['/topics/a', '/connection/websocket']) {
+      expect((await send(upgradeRequest(path + query, headers))).status).toBe(101)
+    }
+  })
+
+  it('opens one of the client protocol with keys that SDKs add', async () => {
+    const { status } = await send(
+      upgradeRequest('/connection/websocket?cf_protocol_version=v2&cf_ws_frame_ping_pong=true'),
+    )
+    expect(status).toBe(101)
+  })
+
+  it.each([['a,a'], ['a,b c'], ['a;b']])("refuses the subprotocols %s in the hub's own form", async list => {
+    const { status, body } = await send(upgradeRequest('/topics/a', { 'Sec-WebSocket-Protocol': list }))
+    expect({ status, code: codeOf(body) }).toEqual({ status: 400, code: 'UPGRADE_INVALID' })
+  })
+
   const bad: Record<string, string> = {
-    'E7: version 8': upgradeRequest('/topics/a', { 'Sec-WebSocket-Version': '8' }),
-    'E6: version 12': upgradeRequest('/topics/a', { 'Sec-WebSocket-Version': '12' }),
-    'E6: no version': upgradeRequest('/topics/a', { 'Sec-WebSocket-Version': '' }),
     'E7: HTTP/1.0': upgradeRequest('/topics/a', {}, 'GET /topics/a HTTP/1.0'),
     'E7: a body by length': `${upgradeRequest('/topics/a', { 'Content-Length': '5' })}hello`,
     'E7: a chunked body': `${upgradeRequest('/topics/a', { 'Transfer-Encoding': 'chunked' })}0\r\n\r\n`,
     'E6: a short key': upgradeRequest('/topics/a', { 'Sec-WebSocket-Key': 'c2hvcnQ=' }),
     'E6: no key': upgradeRequest('/topics/a', { 'Sec-WebSocket-Key': '' }),
-    'E6: a bad list of subprotocols': upgradeRequest('/topics/a', { 'Sec-WebSocket-Protocol': 'a,,b' }),
+    'E6: a bad list of subprotocols': upgradeRequest('/topics/a', { 'Sec-WebSocket-Protocol': 'a,b c' }),
     'E6: a bad query': upgradeRequest('/topics/a?rolle=both'),
     'E6: a bad client id': upgradeRequest('/topics/a?client=a%20b'),
   }
