@@ -32,7 +32,9 @@ import type { SendResult } from './sending/pending-send.ts'
 import { Sender } from './sending/sender.ts'
 import { serializePublication } from './sending/serialize.ts'
 import { SHUTDOWN_OPTIONS, type ShutdownOptions, type ShutdownReport, shutdown } from './sending/shutdown.ts'
+import { SessionWatch } from './sessions/session-watch.ts'
 import { type SendSpan, startTracing, type Tracing, type TracingOptions } from './tracing/tracing.ts'
+import { Heartbeat } from './transports/heartbeat.ts'
 
 export interface HubOptions {
   /** Default: memory, a hub of one node. */
@@ -54,11 +56,36 @@ export interface HubOptions {
    * change or refuse it (BeforePublish). May be asynchronous: publications of one publisher stay in order. Default: none.
    */
   readonly beforePublish?: BeforePublish
+  /**
+   * The pings of clients whose transports were opened by hand (`hubline/transports`). Default: every 25 s, with 10 s for an answer. The Fastify
+   * plugin has options of its own.
+   */
+  readonly heartbeat?: HubHeartbeat | undefined
   /** Default: the event loop. Tests give a manual one. */
   readonly scheduler?: Scheduler
 }
 
+/** In ms. */
+export interface HubHeartbeat {
+  /** Between two pings of a client. Default 25,000. */
+  readonly pingMs?: number | undefined
+  /** How long a client may take to answer one. Default 10,000; never longer than until the next. */
+  readonly pongMs?: number | undefined
+  /** How long a WebSocket that takes part in nothing may stay. Default: for ever. */
+  readonly idleMs?: number | undefined
+}
+
+const PING_MS = 25_000
 const DEFAULT_CONCURRENCY = 10
+
+/** A longer timer of Node's would fire at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+const HEARTBEAT_OPTIONS: Rules<HubHeartbeat> = {
+  pingMs: positive(MAX_TIMER_MS),
+  pongMs: positive(MAX_TIMER_MS),
+  idleMs: number(0, MAX_TIMER_MS),
+}
 
 const HUB_OPTIONS: Rules<HubOptions> = {
   broker: having('a broker', 'start', 'publish', 'join', 'leave', 'close'),
@@ -70,6 +97,7 @@ const HUB_OPTIONS: Rules<HubOptions> = {
   // Its options are read when it starts.
   tracing: anything,
   beforePublish: callable,
+  heartbeat: nested(HEARTBEAT_OPTIONS, 'CONFIG_INVALID'),
   scheduler: having('a scheduler', 'now', 'defer', 'after', 'every'),
 }
 
@@ -95,6 +123,10 @@ export class Hub extends ConnectionManager implements HubApi {
   readonly tracing: Tracing | undefined
   readonly #sender: Sender
   readonly #hook: PublishHook | undefined
+  readonly #heartbeatOptions: HubHeartbeat
+  #heartbeat: Heartbeat | undefined
+  /** Ends clients whose sessions are over. One timer while there are sessions that can end. */
+  readonly sessionWatch: SessionWatch
   #shutdown: Promise<ShutdownReport> | undefined
   /** Ends the waiting of the shutdown. */
   readonly #cut = new AbortController()
@@ -114,6 +146,8 @@ export class Hub extends ConnectionManager implements HubApi {
       onHanded: ms => route.record(ms),
     })
     this.scheduler = scheduler
+    this.#heartbeatOptions = options.heartbeat ?? {}
+    this.sessionWatch = new SessionWatch({ hub: this, scheduler })
     this.operations = { send: new Operation(), broadcast: new Operation(), route, callback: new Operation() }
     this.#sender = new Sender(
       this,
@@ -127,6 +161,13 @@ export class Hub extends ConnectionManager implements HubApi {
     const tracing = startTracing(options.tracing)
     this.tracing = tracing
     if (tracing) this.events.on('retry', failure => tracing.retried(failure))
+  }
+
+  /** Of clients whose transports are opened without one. One timer while there are such clients. */
+  get heartbeat(): Heartbeat {
+    const { pingMs = PING_MS, pongMs, idleMs } = this.#heartbeatOptions
+    this.#heartbeat ??= new Heartbeat(pingMs, { pongMs, idleMs, scheduler: this.scheduler })
+    return this.#heartbeat
   }
 
   /**

@@ -50,7 +50,7 @@ export type {
 export type { Access, Priority, PublishRate, TopicDefaults, TopicRegistry, TopicSpec } from './core/topics.ts'
 export type { ClientWatcher, Sighting } from './core/watcher.ts'
 export { eventLoop } from './event-loop.ts'
-export { createHub, Hub, type HubOptions } from './hub.ts'
+export { createHub, Hub, type HubHeartbeat, type HubOptions } from './hub.ts'
 export { openTopics } from './open-topics.ts'
 export { bestEffort } from './policies/best-effort.ts'
 export { type BufferedOptions, buffered } from './policies/buffered.ts'

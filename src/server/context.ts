@@ -12,7 +12,7 @@ import type { Hub } from '../hub.ts'
 import type { ShutdownOptions, ShutdownReport } from '../sending/shutdown.ts'
 import { ApiKeys } from '../sessions/api-keys.ts'
 import { Revocations } from '../sessions/revocations.ts'
-import { SessionWatch } from '../sessions/session-watch.ts'
+import type { SessionWatch } from '../sessions/session-watch.ts'
 import { Tickets } from '../sessions/tickets.ts'
 import type { TopicRules } from '../topics/registry.ts'
 import { Heartbeat } from '../transports/heartbeat.ts'
@@ -109,7 +109,8 @@ export class HubContext {
     this.tickets = tickets ?? new Tickets()
     this.revocations = revocations ?? new Revocations()
     this.gate = new Gate(sessions, { resolve: name => hub.resolveTopic(name) })
-    this.watch = new SessionWatch({ hub, sessions, scheduler: hub.scheduler })
+    this.watch = hub.sessionWatch
+    this.watch.ask(sessions)
     this.heartbeat = new Heartbeat(options.pingMs, {
       pongMs: options.pongMs,
       idleMs: options.idleMs,

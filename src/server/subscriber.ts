@@ -19,6 +19,8 @@ const subscriberQuery = z.strictObject({
   policy: one.optional(),
   encoding: z.enum(['text', 'base64']).default('text'),
   role: z.enum(['subscriber', 'publisher', 'both']).default('subscriber'),
+  /** A WebSocket that is told its losses. */
+  gaps: z.enum(['', 'true', '1']).optional(),
   lastEventId: one.optional(),
   /** What the topic is like, instead of its messages. */
   describe: z.enum(['', 'true', '1']).optional(),
@@ -39,6 +41,8 @@ export interface SubscriberRequest {
   readonly policy: DeliveryPolicy | undefined
   readonly encoding: 'text' | 'base64'
   readonly role: 'subscriber' | 'publisher' | 'both'
+  /** Of a WebSocket: messages are binary frames, and losses are told in text frames. */
+  readonly gaps: boolean
   /** The last event that a stream of ours gave it. */
   readonly lastEvent: Position | undefined
   /** Everything that is kept comes first, of what patterns match as well. */
@@ -85,6 +89,7 @@ export function readSubscriber(request: FastifyRequest, path?: string): Subscrib
     policy: query.policy === undefined ? undefined : readPolicy(query.policy),
     encoding: query.encoding,
     role: query.role,
+    gaps: readGaps(query, request),
     describe: query.describe !== undefined,
     lastEvent: typeof lastId === 'string' && lastId !== '' ? (parsePosition(lastId) ?? NOWHERE) : undefined,
     since: query.since === undefined ? NO_SINCE : readSince([query.since].flat(), topics, path !== undefined),
@@ -93,6 +98,16 @@ export function readSubscriber(request: FastifyRequest, path?: string): Subscrib
     patterns,
     history: readHistory(query, path),
   }
+}
+
+function readGaps({ gaps, role }: z.infer<typeof subscriberQuery>, { ws }: FastifyRequest): boolean {
+  if (gaps !== undefined && (!ws || role === 'publisher')) {
+    throw new HubError(
+      'REQUEST_INVALID',
+      'gaps is for a WebSocket that subscribes; SSE tells losses without being asked',
+    )
+  }
+  return gaps !== undefined
 }
 
 const NO_PATTERNS: readonly TopicPattern[] = []

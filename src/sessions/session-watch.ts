@@ -6,7 +6,8 @@ import { Deadlines } from './deadlines.ts'
 
 export interface SessionWatchOptions {
   readonly hub: Pick<ConnectionManager, 'events' | 'sessionOf' | 'unregisterClient'>
-  readonly sessions: Pick<SessionManager, 'revoked'>
+  /** Says whether a session was revoked. Default: none ever is. */
+  readonly sessions?: Pick<SessionManager, 'revoked'> | undefined
   /** For the ticks. */
   readonly scheduler: Scheduler
   /** The wall clock, in ms since 1970: the times of tokens are compared with it and nothing else is. */
@@ -29,26 +30,32 @@ interface Watched {
  * client with its end. Subscriptions with tokens of their own are the client protocol's business.
  */
 export class SessionWatch implements Disposable {
-  readonly #options: SessionWatchOptions
+  readonly #options: Omit<SessionWatchOptions, 'sessions'>
+  #sessionManager: Pick<SessionManager, 'revoked'>
   readonly #now: () => number
   readonly #clients = new Map<ClientId, Watched>()
   /** Dense, for the walk. */
   readonly #round: Watched[] = []
   readonly #sessions: Deadlines<Watched>
-  readonly #timer: Disposable
+  /** While there is anybody to watch. */
+  #timer: Disposable | undefined
   #cursor = 0
   /** When the next tick is due, on the scheduler's clock, in ms. */
-  #due: number
+  #due = 0
   #skipped = false
 
   constructor(options: SessionWatchOptions) {
-    const { hub, scheduler, now = Date.now } = options
+    const { hub, now = Date.now } = options
     this.#options = options
+    this.#sessionManager = options.sessions ?? {}
     this.#now = now
     this.#sessions = new Deadlines(now())
     hub.events.on('register', this.#begin).on('session', this.#renew).on('unregister', this.#end)
-    this.#due = scheduler.now() + TICK_MS
-    this.#timer = scheduler.every(TICK_MS, () => this.#tick())
+  }
+
+  /** Says from now on whether a session was revoked. Clients that are registered later are asked about. */
+  ask(sessions: Pick<SessionManager, 'revoked'>): void {
+    this.#sessionManager = sessions
   }
 
   /** Clients that are watched. */
@@ -58,14 +65,14 @@ export class SessionWatch implements Disposable {
 
   [Symbol.dispose](): void {
     const { events } = this.#options.hub
-    this.#timer[Symbol.dispose]()
+    this.#rest()
     events.off('register', this.#begin).off('session', this.#renew).off('unregister', this.#end)
   }
 
   readonly #begin = ({ id }: { id: ClientId }): void => {
     const session = this.#options.hub.sessionOf(id)
     // Nothing can end it: where nobody logs in, a client costs nothing here.
-    if (session?.expiresAt === undefined && this.#options.sessions.revoked === undefined) return
+    if (session?.expiresAt === undefined && this.#sessionManager.revoked === undefined) return
     this.#watched(id)
   }
 
@@ -84,6 +91,7 @@ export class SessionWatch implements Disposable {
     if (known !== undefined || session === undefined) return known
     const client: Watched = { id, session, index: this.#round.length }
     this.#clients.set(id, client)
+    this.#start()
     this.#round.push(client)
     if (session.expiresAt !== undefined) this.#sessions.add(client, session.expiresAt)
     return client
@@ -94,10 +102,23 @@ export class SessionWatch implements Disposable {
     if (client === undefined) return
     this.#clients.delete(id)
     this.#sessions.remove(client)
+    if (this.#clients.size === 0) this.#rest()
     const last = this.#round.pop()!
     if (last === client) return
     last.index = client.index
     this.#round[client.index] = last
+  }
+
+  #start(): void {
+    if (this.#timer !== undefined) return
+    const { scheduler } = this.#options
+    this.#due = scheduler.now() + TICK_MS
+    this.#timer = scheduler.every(TICK_MS, () => this.#tick())
+  }
+
+  #rest(): void {
+    this.#timer?.[Symbol.dispose]()
+    this.#timer = undefined
   }
 
   #tick(): void {
@@ -109,7 +130,7 @@ export class SessionWatch implements Disposable {
     if (this.#skipped) return
     const now = this.#now()
     for (const client of this.#sessions.due(now)) this.#expire(client, now)
-    if (this.#options.sessions.revoked) this.#askSome()
+    if (this.#sessionManager.revoked) this.#askSome()
   }
 
   #expire(client: Watched, now: number): void {
@@ -122,7 +143,8 @@ export class SessionWatch implements Disposable {
 
   /** A slice of all sessions: those of hundreds of thousands at once would hold up everybody's messages. */
   #askSome(): void {
-    const { hub, sessions } = this.#options
+    const { hub } = this.#options
+    const sessions = this.#sessionManager
     for (let left = Math.ceil(this.#round.length / TICKS_PER_ROUND); left > 0 && this.#round.length > 0; left--) {
       if (this.#cursor >= this.#round.length) this.#cursor = 0
       const client = this.#round[this.#cursor]!

@@ -7,19 +7,17 @@ import type { Session } from '../core/sessions.ts'
 import { eventLoop } from '../event-loop.ts'
 import { commandLines, DISCONNECTS, type Disconnect, ERRORS, errorReply, resultReply } from '../wire/client-protocol.ts'
 import { CLIENT_CLOSE_CODES, clientCodec, PROTOBUF, textFrame } from './client-codec.ts'
-import { type Command, namesMany, readCommand } from './client-commands.ts'
+import { type Command, namesMany, PATTERN_BYTES, readCommand } from './client-commands.ts'
 import { authenticate, connectReply, refresh } from './client-connect.ts'
 import { protocolError, refusalOf, type TopicsContext } from './client-gate.ts'
 import { ClientPings } from './client-pings.ts'
-import { CommandQueue, REPLY_BYTES_PER_TURN } from './client-queue.ts'
+import { ClientPublications } from './client-publications.ts'
+import { type Answer, CommandQueue, REPLY_BYTES_PER_TURN } from './client-queue.ts'
 import { read } from './client-reads.ts'
 import { ClientTopics } from './client-topics.ts'
 import { type WebSocketChannel, webSocketConnection } from './frame-socket.ts'
 import type { NodeSocket } from './node-socket.ts'
-import { type Opening, subscribeTo } from './transport.ts'
-
-/** What a subscription to a pattern counts in what a client may send, in bytes: for it all topics are looked through. */
-const PATTERN_BYTES = 256 * 1024
+import { heartbeatOf, type Opening, subscribeTo } from './transport.ts'
 
 /** What all sessions of one transport share. */
 export interface SessionContext extends TopicsContext {
@@ -47,6 +45,7 @@ export class ClientSession implements Client {
   #stale: Disposable | undefined
   readonly #queue: CommandQueue
   #connecting = false
+  readonly #publications = new ClientPublications(this)
   #replied = 0
   #client: Client | undefined
   #topics: ClientTopics | undefined
@@ -168,21 +167,26 @@ export class ClientSession implements Client {
     this.#stale = undefined
   }
 
-  async #answer(command: Command): Promise<number> {
+  async #answer(command: Command): Promise<Answer> {
+    if (command.method === 'publish') return this.#publications.answer(command)
     const before = this.#replied
     try {
       const reply = await this.#perform(command)
       if (reply !== undefined) this.reply(reply)
     } catch (error) {
-      const known = protocolError(error)
-      if (known === undefined) this.#fault(error)
-      this.#context.rejected(error, this.id)
-      if ('id' in command && command.id !== undefined) this.reply(errorReply(command.id, known ?? ERRORS.internal))
+      this.replyError('id' in command ? command.id : undefined, error)
     }
     return namesMany(command) ? REPLY_BYTES_PER_TURN : this.#replied - before
   }
 
-  #perform(command: Command): Promise<string | undefined> | string | undefined {
+  replyError(id: number | undefined, error: unknown): void {
+    const known = protocolError(error)
+    if (known === undefined) this.#fault(error)
+    this.#context.rejected(error, this.id)
+    if (id !== undefined) this.reply(errorReply(id, known ?? ERRORS.internal))
+  }
+
+  #perform(command: Exclude<Command, { method: 'publish' }>): Promise<string | undefined> | string | undefined {
     switch (command.method) {
       case 'connect':
         return this.#connect(command)
@@ -190,8 +194,6 @@ export class ClientSession implements Client {
         return this.#topics!.subscribe(command)
       case 'unsubscribe':
         return this.#topics!.unsubscribe(command)
-      case 'publish':
-        return this.#topics!.publish(command)
       case 'ack':
         return this.#topics!.acknowledge(command)
       case 'history':
@@ -222,8 +224,6 @@ export class ClientSession implements Client {
     return undefined
   }
 
-  // ---- connect
-
   async #connect(command: Connect): Promise<undefined> {
     const { id, token } = command
     try {
@@ -244,7 +244,8 @@ export class ClientSession implements Client {
 
   #register(command: Connect, session: Session, opening: Opening): void {
     const { hub, byId } = this.#context
-    const { address, topics, heartbeat, named } = opening
+    const { address, topics, named } = opening
+    const heartbeat = heartbeatOf(opening)
     if (named && session.anonymous) throw notToName()
     this.#client = hub.registerClient(this.id, this.#connection, { session, address })
     this.#connection.bind(this.#client)

@@ -16,6 +16,8 @@ type CommandOf<M extends Command['method']> = Extract<Command, { method: M }>
 export class ClientTopics {
   readonly #context: TopicsContext
   readonly #owner: TopicsOwner
+  /** One object, so that a hook keeps the publications of this client in order. */
+  readonly #publisher: { readonly client: string; session: Session | undefined }
   /** The next event about it comes of a command of the client, which is answered: it is no news. */
   #subscribing: TopicName | undefined
   /** What the client is told when the hub's event says that it has left, where it is not the usual: undefined is nothing. */
@@ -26,6 +28,7 @@ export class ClientTopics {
   constructor(context: TopicsContext, owner: TopicsOwner) {
     this.#context = context
     this.#owner = owner
+    this.#publisher = { client: owner.id, session: undefined }
   }
 
   /** The client has gone. */
@@ -159,16 +162,18 @@ export class ClientTopics {
     if (farewell !== undefined) this.#owner.reply(push(name, 'unsubscribe', farewell))
   }
 
-  /** Replies once the broker has accepted it. */
-  async publish({ id, channel, data }: CommandOf<'publish'>): Promise<string | undefined> {
+  /**
+   * Resolves once the broker was given it, so that the next may be given; `accepted` is what it answers. Undefined: the client has gone.
+   * Rejects with HubErrors.
+   */
+  async publish({ channel, data }: CommandOf<'publish'>): Promise<{ readonly accepted: unknown } | undefined> {
     const { hub } = this.#context
     const topic = topicOf(channel)
     if (!(await permitted(this.#context, this.#owner, 'publish', topic))) return undefined
     const { contentType = 'application/json' } = hub.resolveTopic(topic)
     checkCarried(topic, contentType)
-    const publisher = { client: this.#owner.id, session: this.#session }
-    await hub.publishBytes(topic, Buffer.from(data), { contentType, publisher })
-    return resultReply(id, 'publish', {})
+    this.#publisher.session = this.#session
+    return { accepted: hub.publishBytes(topic, Buffer.from(data), { contentType, publisher: this.#publisher }) }
   }
 
   /** Answers with the reply to an rpc; a `send` has none. Throws TOPIC_INVALID, NOT_SUBSCRIBED, POSITION_INVALID. */

@@ -26,6 +26,29 @@ export const wsCodec: Codec = {
   concat,
 }
 
+/**
+ * The same, for a peer that wants to know what it lost: every binary frame is a message of the topic, and every text frame is a notice, a JSON
+ * object with one member. `direct` is a message for this client alone, which has no position.
+ */
+export const wsGapsCodec: Codec = {
+  name: 'websocket-gaps',
+  encode: ({ payload }) => buffer(wsFrame(WS_BINARY, payload)),
+  direct({ payload, contentType }) {
+    const text = isText(contentType) ? decodeUtf8(payload) : null
+    return wsNotice(
+      'direct',
+      text === null ? { contentType, base64: buffer(payload).toString('base64') } : { contentType, text },
+    )
+  },
+  gap: gap => wsNotice('gap', gap),
+  concat,
+}
+
+/** A text frame of `wsGapsCodec`: `{"gap": ...}`, `{"position": ...}`, `{"direct": ...}`. */
+export function wsNotice(name: 'gap' | 'position' | 'direct', value: object): Uint8Array {
+  return buffer(wsFrame(WS_TEXT, Buffer.from(JSON.stringify({ [name]: value }))))
+}
+
 function wsDataFrame({ payload, contentType }: Data): Uint8Array {
   // Looked at, not decoded: the text itself is nobody's business, and a string of each message would be garbage.
   const text = isText(contentType) && isUtf8(payload)

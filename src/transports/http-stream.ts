@@ -8,7 +8,7 @@ import { httpChunk, LAST_CHUNK, multipartStart } from '../wire/http-framing.ts'
 import { BOUNDARY, httpCodecs } from './codecs.ts'
 import { watchHost } from './liveness.ts'
 import { NodeSocket, type NodeSocketOptions } from './node-socket.ts'
-import { type Beginning, formatPosition, join, type Opening, type Transport } from './transport.ts'
+import { type Beginning, formatPosition, heartbeatOf, join, type Opening, type Transport } from './transport.ts'
 
 export interface StreamHead {
   readonly protocol: string
@@ -117,7 +117,8 @@ export function openStream(response: ServerResponse, opening: Opening, head: Str
     })
     response.flushHeaders()
   })
-  const { topics, heartbeat } = opening
+  const { topics } = opening
+  const heartbeat = heartbeatOf(opening)
   const client = join(connection, opening, {
     first: head.first && frame(head.first),
     begun(subscription) {
@@ -138,7 +139,8 @@ export function positionHeaders({ position, recovered }: Subscription, asked: bo
 }
 
 /** In a function of its own, as what listens to a stream must not keep what opened it. */
-function watchStream(response: ServerResponse, { client, connection }: OpenStream, { heartbeat }: Opening): Client {
+function watchStream(response: ServerResponse, { client, connection }: OpenStream, opening: Opening): Client {
+  const heartbeat = heartbeatOf(opening)
   if (heartbeat) response.on('close', watchHost(connection, client, heartbeat))
   return client
 }

@@ -7,7 +7,15 @@ import { httpCodecs, type SseEncoding, type SseNaming } from './codecs.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import { isChunked, type OpenStream, openStream } from './http-stream.ts'
 import { watchHost } from './liveness.ts'
-import { type Beginning, formatPosition, type Opening, parsePosition, type Transport } from './transport.ts'
+import {
+  type Beginning,
+  heartbeatOf,
+  type Opening,
+  parsePosition,
+  positionNotice,
+  type Transport,
+  unknownGap,
+} from './transport.ts'
 
 /** How long a browser waits before it connects again, in ms: between this and twice as long, so that not all come back at once. */
 const RETRY_MS = 1500
@@ -52,18 +60,16 @@ function keepOpen(response: ServerResponse, { client, connection }: OpenStream, 
  * for the id that a reader remembers is one topic's alone.
  */
 function beginningOf(naming: SseNaming, { topics }: Opening): Beginning['begun'] {
-  return ({ topic, position, recovered }) => {
+  return subscription => {
+    const { topic, position, recovered } = subscription
     const asked = topics.find(({ name }) => name === topic)?.options?.after !== undefined
-    const told = { topic, position: formatPosition(position), ...(asked && { recovered }) }
+    const told = positionNotice(subscription, asked)
     const begins =
       naming === 'single' ? sseId(told.position) : sseEvent({ event: 'position', data: JSON.stringify(told) })
     // The hub tells the gap itself, unless the topic is new: then what was in an older life of it is gone without a trace.
-    return asked && !recovered && position.seq === 0 ? Buffer.concat([begins, unknownGap(topic)]) : begins
+    const lost = asked && !recovered && position.seq === 0
+    return lost ? Buffer.concat([begins, sseEvent({ event: 'gap', data: JSON.stringify(unknownGap(topic)) })]) : begins
   }
-}
-
-function unknownGap(topic: string): Uint8Array {
-  return sseEvent({ event: 'gap', data: JSON.stringify({ topic, from: 0, to: 0, count: null, reason: 'epoch' }) })
 }
 
 /** Server-Sent Events (HTML Standard, section 9.2), for EventSource. Tells gaps, and why it ends. */
@@ -71,7 +77,7 @@ export function sse(naming: SseNaming, encoding: SseEncoding): Transport<ServerR
   return {
     name: 'sse',
     open(response, opening) {
-      const { heartbeat } = opening
+      const heartbeat = heartbeatOf(opening)
       const stream = openStream(response, opening, {
         protocol: 'sse',
         codecs: httpCodecs.sse[naming][encoding],

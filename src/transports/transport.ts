@@ -1,15 +1,16 @@
 import { randomUUID } from 'node:crypto'
 import type { Client, Connection } from '../core/connection.ts'
 import type { SubscribeOptions, Subscription } from '../core/contract.ts'
-import type { Position } from '../core/ids.ts'
+import type { Position, TopicName } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
+import type { Gap } from '../core/message.ts'
 import { isPattern } from '../core/patterns.ts'
 import type { Handshake, Session } from '../core/sessions.ts'
 import type { Heartbeat } from './heartbeat.ts'
 
 /** Who opens a channel, and what for. */
 export interface Opening {
-  readonly hub: ConnectionManager
+  readonly hub: ConnectionManager & { readonly heartbeat?: Heartbeat }
   readonly clientId: string
   /** The peer named it. */
   readonly named?: boolean | undefined
@@ -21,7 +22,8 @@ export interface Opening {
   readonly address?: string | undefined
   /** The id is taken. Default replace: the older client is closed. refuse: CLIENT_EXISTS. */
   readonly ifExists?: 'replace' | 'seize' | 'refuse' | undefined
-  readonly heartbeat?: Heartbeat | undefined
+  /** Default: the hub's own, which pings every 25 s unless `createHub` was told otherwise. false: none, nobody finds out about a dead peer. */
+  readonly heartbeat?: Heartbeat | false | undefined
   /** How much the peer may send, over a WebSocket. Default: as much as it likes. */
   readonly inbound?: InboundLimit | undefined
   /** Of the head of an HTTP answer, beside the transport's own. */
@@ -51,11 +53,24 @@ export function formatPosition({ epoch, seq }: Position): string {
   return `${epoch}-${seq}`
 }
 
+/** What a protocol with room for it says of the beginning of a subscription. `asked`: it was to resume somewhere. */
+export function positionNotice({ topic, position, recovered }: Subscription, asked: boolean) {
+  return { topic, position: formatPosition(position), ...(asked && { recovered }) }
+}
+
+/** Of a topic that is new: what was in an older life of it is gone without a trace, so that the hub itself tells no gap. */
+export function unknownGap(topic: TopicName): Gap {
+  return { topic, from: 0, to: 0, count: null, reason: 'epoch' }
+}
+
 /** Reads it back; undefined where it is none of ours. */
 export function parsePosition(text: string): Position | undefined {
   const match = /^([0-9a-z]{1,64})-(\d{1,15})$/.exec(text)
   return match ? { epoch: match[1]!, seq: Number(match[2]) } : undefined
 }
+
+/** Publications of one socket that a broker may have without having accepted them: so many, and of so many bytes together. One larger goes alone. */
+export const PUBLISH_WINDOW = { messages: 64, bytes: 1024 * 1024 } as const
 
 export function newClientId(): string {
   return randomUUID()
@@ -94,6 +109,10 @@ export function join(connection: Bound, opening: Opening, { first, begun }: Begi
     throw error
   }
   return client
+}
+
+export function heartbeatOf({ heartbeat, hub }: Opening): Heartbeat | undefined {
+  return heartbeat === false ? undefined : (heartbeat ?? hub.heartbeat)
 }
 
 /** By name or by pattern. Throws as subscribe and subscribePattern do. */

@@ -3,11 +3,12 @@ import type { WebSocket } from 'ws'
 import type { Client } from '../core/connection.ts'
 import type { Subscription } from '../core/contract.ts'
 import { HubError } from '../core/errors.ts'
-import { wsCodec } from './codecs.ts'
+import type { Codec } from '../core/message.ts'
+import { wsCodec, wsGapsCodec, wsNotice } from './codecs.ts'
 import { FrameSocket, type WebSocketChannel, webSocketConnection } from './frame-socket.ts'
 import type { Beat, Heartbeat } from './heartbeat.ts'
 import { silentFor } from './liveness.ts'
-import { join, type Opening, type Transport } from './transport.ts'
+import { heartbeatOf, join, type Opening, positionNotice, type Transport, unknownGap } from './transport.ts'
 
 /**
  * Pings in stream order. The pong proves that everything before it was read; nothing else is a pong, neither other traffic nor one with
@@ -81,18 +82,49 @@ function endIdle(webSocket: WebSocket, client: Client, heartbeat: Heartbeat | un
   webSocket.on('close', stop)
 }
 
+/** How a WebSocket of one topic says things. */
+interface Form {
+  readonly codec: Codec
+  readonly begun?: ((subscription: Subscription, opening: Opening) => Uint8Array) | undefined
+}
+
+const PLAIN: Form = { codec: wsCodec }
+
+/** A peer that counts positions needs to know where they begin; browsers do not show the headers of the handshake. */
+const WITH_GAPS: Form = {
+  codec: wsGapsCodec,
+  begun(subscription, { topics }) {
+    const asked = topics[0]!.options?.after !== undefined
+    const begins = wsNotice('position', positionNotice(subscription, asked))
+    const lost = asked && !subscription.recovered && subscription.position.seq === 0
+    return lost ? Buffer.concat([begins, wsNotice('gap', unknownGap(subscription.topic))]) : begins
+  },
+}
+
+function transportOf(name: string, form: Form): Transport<WebSocketChannel> {
+  return {
+    name,
+    open(channel, opening) {
+      const connection = webSocketConnection(channel, form.codec)
+      const begun = (subscription: Subscription) => form.begun?.(subscription, opening)
+      return keepOpen(channel.webSocket, connection, join(connection, opening, { begun }), opening)
+    },
+  }
+}
+
 /**
  * One topic a socket: the frames are the messages as published, text for text types, binary for the rest. What the peer sends is the
  * caller's: `message` events may still come while the hub closes, when publishing throws SHUTTING_DOWN; and a socket for which
- * `open` threw is the caller's to close.
+ * `open` threw is the caller's to close. A loss cannot be told.
  */
-export const webSocketTopic: Transport<WebSocketChannel> = {
-  name: 'websocket',
-  open(channel, opening) {
-    const connection = webSocketConnection(channel, wsCodec)
-    return keepOpen(channel.webSocket, connection, join(connection, opening), opening)
-  },
-}
+export const webSocketTopic: Transport<WebSocketChannel> = transportOf('websocket', PLAIN)
+
+/**
+ * The same, and it tells losses: every binary frame is a message, and every text frame is a JSON object that is none. `{"position": {topic,
+ * position, recovered?}}` comes first, `{"gap": {topic, from, to, count, reason}}` before the next message after a loss, and `{"direct":
+ * {contentType, text | base64}}` is a message for this client alone.
+ */
+export const webSocketTopicWithGaps: Transport<WebSocketChannel> = transportOf('websocket-gaps', WITH_GAPS)
 
 /** A client of one topic whose handshake is still to be answered. */
 export interface EarlySocket {
@@ -108,14 +140,15 @@ export interface EarlySocket {
  * states and the subscription. The client ends with the socket, if the handshake fails. Throws what Transport.open throws, and CONNECTION_STALE
  * where the peer has gone.
  */
-export function openEarly(socket: Socket, opening: Opening): EarlySocket {
+export function openEarly(socket: Socket, opening: Opening, gaps: boolean): EarlySocket {
   if (socket.destroyed) throw new HubError('CONNECTION_STALE', 'the peer has closed the connection')
+  const { codec, begun } = gaps ? WITH_GAPS : PLAIN
   let subscription: Subscription | undefined
-  const connection = new FrameSocket(socket, wsCodec)
+  const connection = new FrameSocket(socket, codec)
   const client = join(connection, opening, {
     begun(begins) {
       subscription = begins
-      return undefined
+      return begun?.(begins, opening)
     },
   })
   return {
@@ -128,13 +161,9 @@ export function openEarly(socket: Socket, opening: Opening): EarlySocket {
   }
 }
 
-function keepOpen(
-  webSocket: WebSocket,
-  connection: FrameSocket,
-  client: Client,
-  { heartbeat, topics }: Opening,
-): Client {
+function keepOpen(webSocket: WebSocket, connection: FrameSocket, client: Client, opening: Opening): Client {
+  const heartbeat = heartbeatOf(opening)
   keepAlive(webSocket, connection, client, heartbeat)
-  if (topics.length === 0) endIdle(webSocket, client, heartbeat)
+  if (opening.topics.length === 0) endIdle(webSocket, client, heartbeat)
   return client
 }

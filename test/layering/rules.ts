@@ -45,6 +45,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   '.': [
     ...['core', 'policies', 'brokers', 'receiving', 'sending', 'topics', 'tracing', 'node:'],
     ...['stores/connection-book.ts', 'stores/connection-store.ts', 'stores/memory.ts'],
+    ...['sessions/session-watch.ts', 'transports/heartbeat.ts'],
   ],
 }
 

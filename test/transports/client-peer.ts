@@ -57,7 +57,10 @@ export async function startClientServer(options: ClientServerOptions = {}) {
   http.on('upgrade', (request, socket, head) => {
     sockets.handleUpgrade(request, socket, head, webSocket => {
       const clientId = new URL(request.url!, 'http://hub').searchParams.get('client') ?? newClientId()
-      protocol.open({ webSocket, socket: request.socket }, { hub, clientId, topics, heartbeat, session })
+      protocol.open(
+        { webSocket, socket: request.socket },
+        { hub, clientId, topics, heartbeat: heartbeat ?? false, session },
+      )
     })
   })
   await once(http.listen(0, '127.0.0.1'), 'listening')

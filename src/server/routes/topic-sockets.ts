@@ -2,12 +2,19 @@ import type { IncomingMessage } from 'node:http'
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { WebSocket } from 'ws'
 import type { Client } from '../../core/connection.ts'
+import { HubError } from '../../core/errors.ts'
 import type { TopicName } from '../../core/ids.ts'
 import type { Session } from '../../core/sessions.ts'
 import { CLOSE_CODES, closeReason } from '../../transports/frame-socket.ts'
 import { positionHeaders } from '../../transports/http-stream.ts'
-import type { Opening } from '../../transports/transport.ts'
-import { type EarlySocket, holdReading, openEarly, webSocketTopic } from '../../transports/websocket.ts'
+import { type Opening, PUBLISH_WINDOW } from '../../transports/transport.ts'
+import {
+  type EarlySocket,
+  holdReading,
+  openEarly,
+  webSocketTopic,
+  webSocketTopicWithGaps,
+} from '../../transports/websocket.ts'
 import type { HubContext } from '../context.ts'
 import { toHubError } from '../errors.ts'
 import { checkPublisher, reasonOf } from '../long-publishing.ts'
@@ -24,7 +31,9 @@ const earlySockets = new WeakMap<IncomingMessage, EarlySocket>()
  * nothing can be trimmed between the statement and the subscription. Throws HubErrors, which become a status.
  */
 export function beginSocket(context: HubContext, request: FastifyRequest, opening: Opening): void {
-  const early = context.opening(request, opening.clientId, () => openEarly(request.raw.socket, opening))
+  const early = context.opening(request, opening.clientId, () =>
+    openEarly(request.raw.socket, opening, request.subscriber!.gaps),
+  )
   earlySockets.set(request.raw, early)
 }
 
@@ -37,17 +46,19 @@ export function addStart(lines: string[], request: IncomingMessage): void {
 
 /** Makes a client of a WebSocket whose handshake was answered, or closes it. */
 export function openSocket(context: HubContext, webSocket: WebSocket, request: FastifyRequest, opening: Opening): void {
-  const { role, topics } = request.subscriber!
+  const { role, topics, gaps } = request.subscriber!
   let client: Client
   context.release(webSocket, request)
   try {
     client =
       earlySockets.get(request.raw)?.answered(webSocket) ??
       context.opening(request, opening.clientId, () =>
-        webSocketTopic.open({ webSocket, socket: request.raw.socket }, opening),
+        (gaps ? webSocketTopicWithGaps : webSocketTopic).open({ webSocket, socket: request.raw.socket }, opening),
       )
   } catch (error) {
-    const { code, message } = toHubError(error)
+    const refused = toHubError(error)
+    const { code, message } = refused
+    if (error instanceof HubError) context.rejections.request(refused, request)
     const [closeCode] = code === 'LIMIT_EXCEEDED' ? CLOSE_CODES.overloaded : CLOSE_CODES.denied
     webSocket.close(closeCode, closeReason(message))
     return
@@ -81,10 +92,6 @@ interface PublishingSocket {
   readonly log: FastifyBaseLogger
 }
 
-/** Publications of one WebSocket that a broker may have without having settled them. One larger message goes alone. */
-const MAX_IN_FLIGHT = 64
-const MAX_IN_FLIGHT_BYTES = 1024 * 1024
-
 /**
  * Publishes the frames of one WebSocket, in their order. A broker that has not settled as much as the window holds is given nothing more:
  * the socket is not read, and the peer's own writes wait. What ws has read already waits here, which is one read of the socket.
@@ -107,7 +114,7 @@ class SocketPublisher {
   }
 
   get #hasRoom(): boolean {
-    return this.#inFlight < MAX_IN_FLIGHT && this.#inFlightBytes < MAX_IN_FLIGHT_BYTES
+    return this.#inFlight < PUBLISH_WINDOW.messages && this.#inFlightBytes < PUBLISH_WINDOW.bytes
   }
 
   #wait(frame: Buffer, binary: boolean): void {
@@ -159,7 +166,7 @@ class SocketPublisher {
     const { webSocket, client, log } = this.#socket
     const refused = toHubError(error)
     this.#waiting = []
-    log.warn({ client: client.id, reason: refused.message }, 'publication refused')
+    this.#context.rejections.client(refused, client.id, log)
     if (refused.code === 'MESSAGE_TOO_LARGE') webSocket.close(TOO_BIG, closeReason(refused.message))
     else client.close(reasonOf(refused))
   }

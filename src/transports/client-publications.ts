@@ -1,0 +1,58 @@
+import { resultReply } from '../wire/client-protocol.ts'
+import type { Command } from './client-commands.ts'
+import type { Answer } from './client-queue.ts'
+import type { ClientTopics } from './client-topics.ts'
+
+type Publish = Extract<Command, { method: 'publish' }>
+
+/** Whose publications they are. */
+interface Publisher {
+  readonly topics: ClientTopics | undefined
+  reply(text: string): void
+  /** Replies with the error, or tells the fault. */
+  replyError(id: number, error: unknown): void
+}
+
+/**
+ * The publications of one client. The broker is given them in the order of the commands; while it has not accepted one, later ones may be
+ * given, and the replies keep the order.
+ */
+export class ClientPublications {
+  readonly #publisher: Publisher
+  /** Ends when the last one is replied to. */
+  #last: Promise<number> | undefined
+
+  constructor(publisher: Publisher) {
+    this.#publisher = publisher
+  }
+
+  async answer(command: Publish): Promise<Answer> {
+    let accepted: Promise<unknown>
+    try {
+      const given = await this.#publisher.topics!.publish(command)
+      if (given === undefined) return 0
+      accepted = Promise.resolve(given.accepted)
+    } catch (error) {
+      accepted = Promise.reject(error)
+    }
+    // Its turn to be replied to may come long after it has failed.
+    accepted.catch(() => {})
+    const later = this.#reply(command.id, accepted, this.#last)
+    this.#last = later
+    return { later }
+  }
+
+  /** Resolves to the bytes of what a reply to a publication is about. Never rejects. */
+  async #reply(id: number, accepted: Promise<unknown>, earlier: Promise<number> | undefined): Promise<number> {
+    await earlier
+    try {
+      await accepted
+      const reply = resultReply(id, 'publish', {})
+      this.#publisher.reply(reply)
+      return reply.length
+    } catch (error) {
+      this.#publisher.replyError(id, error)
+      return 0
+    }
+  }
+}
