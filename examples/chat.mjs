@@ -44,7 +44,7 @@ function join(webSocket, socket, room, name) {
 }
 
 function refuse(webSocket, error) {
-  webSocket.close(1008, error instanceof HubError ? error.message.slice(0, 120) : 'no')
+  webSocket.close(1008, error instanceof HubError ? Buffer.from(error.message).subarray(0, 120).toString() : 'no')
 }
 
 server.listen(Number(process.env.PORT ?? 8011), '127.0.0.1', () => {

@@ -30,7 +30,7 @@ describe('a WebSocket with ?gaps', () => {
   it.each([
     ['best-effort', 'best-effort'],
     ['latest', 'latest'],
-    ['drop-oldest', JSON.stringify({ name: 'buffered', maxBytes: 200_000, overflow: 'drop-oldest' })],
+    ['drop-oldest', JSON.stringify({ name: 'buffered', bytes: 200_000, overflow: 'drop-oldest' })],
   ])('under %s is told every loss before the next message', async (name, policy) => {
     const topic = `gaps/${name}`
     const { client, socket, heard } = await open(
@@ -38,15 +38,28 @@ describe('a WebSocket with ?gaps', () => {
     )
     await expect.poll(() => heard.length).toBe(1)
     socket.pause()
+    const waiting = (): number => {
+      const { published: all, delivered } = server.hub.getSubscription(name, topic)!
+      return all - delivered
+    }
     let published = 0
     // As much as the kernel takes, and then more than the policy keeps.
-    while ((server.hub.getSubscription(name, topic)?.dropped ?? 0) < 20) {
+    while (waiting() < 40) {
       server.hub.routeData(topic, picture(++published), { contentType: 'image/png' })
       await new Promise(resolve => setImmediate(resolve))
     }
     socket.resume()
-    server.hub.routeData(topic, picture(++published), { contentType: 'image/png' })
-    await expect.poll(() => heard.some(each => 'seq' in each && each.seq === published), { timeout: 10_000 }).toBe(true)
+    const lost = published
+    // A message may still find the connection full: the next one does not.
+    await expect
+      .poll(
+        () => {
+          server.hub.routeData(topic, picture(++published), { contentType: 'image/png' })
+          return heard.some(each => 'seq' in each && each.seq > lost)
+        },
+        { timeout: 10_000 },
+      )
+      .toBe(true)
     const [first, ...rest] = heard
     expect(first).toMatchObject({ notice: { position: { topic, position: expect.stringMatching(/-0$/) } } })
     let at = 0
@@ -60,7 +73,7 @@ describe('a WebSocket with ?gaps', () => {
         at = to
       }
     }
-    expect(at).toBe(published)
+    expect(at).toBeGreaterThan(lost)
     expect(rest.some(each => 'notice' in each)).toBe(true)
     client.terminate()
   })

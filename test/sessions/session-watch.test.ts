@@ -134,10 +134,25 @@ describe('the watch over sessions', () => {
       expect(watch.size).toBe(0)
     }
     const { timers } = scheduler
+    // One timer while somebody is watched, by this watch and by the hub's own, and none while nobody is.
+    join('last', { user: 'last', expiresAt: NOW + 60_000 })
+    expect(scheduler.timers).toBe(timers + 2)
     watch[Symbol.dispose]()
-    expect(scheduler.timers).toBe(timers - 1)
-    join('late', { user: 'late', expiresAt: NOW - 1 })
-    expect(watch.size).toBe(0)
+    expect(scheduler.timers).toBe(timers + 1)
+    hub.unregisterClient('last')
+    expect(scheduler.timers).toBe(timers)
+    join('late', { user: 'late', expiresAt: NOW + 60_000 })
+    expect(scheduler.timers).toBe(timers + 1)
+  })
+
+  it('a client whose session is over is ended a tick later where the process was stopped: a newer token is read first', () => {
+    join('ada', { user: 'ada', expiresAt: NOW + 5000 })
+    scheduler.advance(3000)
+    scheduler.block(4000)
+    expect(ends).toEqual([])
+    hub.setSession('ada', { user: 'ada', expiresAt: NOW + 60_000 })
+    scheduler.advance(10_000)
+    expect(ends).toEqual([])
   })
 
   it('a handler that ends others while they are ended hurts nobody', () => {

@@ -118,7 +118,7 @@ describe('connect', () => {
   })
 
   it('must come in time: 3502', async () => {
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] })
     const server = await serve({ connectTimeoutMs: 5000 })
     await using peer = await Peer.open(server.url)
     vi.advanceTimersByTime(5000)
