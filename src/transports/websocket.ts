@@ -90,7 +90,7 @@ interface Form {
 
 const PLAIN: Form = { codec: wsCodec }
 
-/** A peer that counts positions needs to know where they begin; browsers do not show the headers of the handshake. */
+/** A page is told where it begins too: browsers do not show the headers of the handshake. */
 const WITH_GAPS: Form = {
   codec: wsGapsCodec,
   begun(subscription, { topics }) {
