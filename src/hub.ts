@@ -5,7 +5,19 @@ import { type ClientFilter, NO_OPTIONS, type PublishResult, type RouteOptions } 
 import { HubError } from './core/errors.ts'
 import type { HubLimits } from './core/limits.ts'
 import { ConnectionManager } from './core/manager.ts'
-import { anything, callable, having, integer, object, type Rules, readOptions, text } from './core/options.ts'
+import {
+  anything,
+  callable,
+  having,
+  integer,
+  nested,
+  number,
+  object,
+  positive,
+  type Rules,
+  readOptions,
+  text,
+} from './core/options.ts'
 import type { DeliveryPolicy } from './core/policy.ts'
 import { policyRule } from './core/policy-check.ts'
 import type { Scheduler } from './core/scheduler.ts'

@@ -188,11 +188,15 @@ function readPolicy(text: string): DeliveryPolicy {
   return parsePolicy(value)
 }
 
-/** SDKs add keys of their own, such as `cf_protocol_version`: what is not ours is ignored. */
-const connectionQuery = z.object({ client: one.optional(), ticket: one.optional() })
+/** SDKs add keys of their own, such as `cf_protocol_version`: those are ignored, and a misspelt key of ours is not. */
+const connectionQuery = z.strictObject({ client: one.optional(), ticket: one.optional() })
 
 /** Reads the request that opens a socket of the client protocol: topics come later, as commands. */
 export function readConnection(request: FastifyRequest): { readonly clientId: ClientId; readonly named: boolean } {
-  const { client } = readInput(connectionQuery, request.query, 'query')
+  const { client } = readInput(
+    connectionQuery,
+    withoutStrange(connectionQuery, request.query as Record<string, unknown>),
+    'query',
+  )
   return { clientId: parseClientId(client ?? newClientId()), named: client !== undefined }
 }

@@ -264,8 +264,6 @@ export class ClientSession implements Client {
     this.close('idle')
   }
 
-  // ---- outbound
-
   hint(frame: Uint8Array): void {
     if (this.#connection.writable) this.send(frame)
   }
