@@ -5,6 +5,8 @@ import type { Client } from '../../core/connection.ts'
 import { HubError } from '../../core/errors.ts'
 import type { TopicName } from '../../core/ids.ts'
 import type { Session } from '../../core/sessions.ts'
+import { isRefusedByHook } from '../../sending/before-publish.ts'
+import { contentTypeOf } from '../../sending/content-type.ts'
 import { CLOSE_CODES, closeReason } from '../../transports/frame-socket.ts'
 import { positionHeaders } from '../../transports/http-stream.ts'
 import { type Opening, PUBLISH_WINDOW } from '../../transports/transport.ts'
@@ -17,8 +19,7 @@ import {
 } from '../../transports/websocket.ts'
 import type { HubContext } from '../context.ts'
 import { toHubError } from '../errors.ts'
-import { checkPublisher, reasonOf } from '../long-publishing.ts'
-import { contentTypeOf } from '../publisher.ts'
+import { checkPublisher, owned, reasonOf } from '../long-publishing.ts'
 
 /** RFC 6455, section 7.4.1: what ws itself answers to a frame over its own limit. */
 const TOO_BIG = 1009
@@ -69,7 +70,8 @@ export function openSocket(context: HubContext, webSocket: WebSocket, request: F
   }
   const inbound = context.edge.inbound(request)
   const publisher = new SocketPublisher(context, {
-    ...{ webSocket, client, session: request.hubSession!, topic: topics[0]!, log: request.log },
+    ...{ webSocket, client, topic: topics[0]!, log: request.log },
+    publisher: { client: client.id, session: request.hubSession! },
   })
   webSocket.on('message', (data: Buffer, binary) => {
     // What ws has read already goes on coming after the close.
@@ -87,7 +89,8 @@ function refuseFrames(webSocket: WebSocket, client: Client): void {
 interface PublishingSocket {
   readonly webSocket: WebSocket
   readonly client: Client
-  readonly session: Session
+  /** One object, so that a hook keeps the publications of this client in order. */
+  readonly publisher: { readonly client: string; readonly session: Session }
   readonly topic: TopicName
   readonly log: FastifyBaseLogger
 }
@@ -123,14 +126,14 @@ class SocketPublisher {
   }
 
   #publish(frame: Buffer, binary: boolean): void {
-    const { session, topic } = this.#socket
+    const { publisher, topic } = this.#socket
     const { hub } = this.#context
     const data = owned(frame)
     try {
-      checkPublisher(this.#context, session, topic)
+      checkPublisher(this.#context, publisher.session, topic)
       const known = hub.resolveTopic(topic).contentType
       const contentType = known ?? (binary ? 'application/octet-stream' : contentTypeOf(undefined, undefined, data))
-      const accepted = hub.publish(topic, data, { contentType })
+      const accepted = hub.publishBytes(topic, data, { contentType, publisher })
       if (accepted instanceof Promise) void this.#settle(accepted, data.byteLength)
     } catch (error) {
       this.#refuse(error)
@@ -161,18 +164,14 @@ class SocketPublisher {
     if (this.#waiting.length === 0) this.#socket.webSocket.resume()
   }
 
-  /** One publication is refused, and the peer cannot be told which: it is closed, and nothing that waits is published. */
+  /** The peer cannot be told which publication is refused: it is closed, and nothing that waits is published. A hook refuses one alone. */
   #refuse(error: unknown): void {
     const { webSocket, client, log } = this.#socket
     const refused = toHubError(error)
-    this.#waiting = []
     this.#context.rejections.client(refused, client.id, log)
+    if (isRefusedByHook(error)) return
+    this.#waiting = []
     if (refused.code === 'MESSAGE_TOO_LARGE') webSocket.close(TOO_BIG, closeReason(refused.message))
     else client.close(reasonOf(refused))
   }
-}
-
-/** ws hands out views of a larger buffer that it read at once, which a message of a few bytes would keep alive. */
-function owned(data: Buffer): Uint8Array {
-  return data.byteLength === data.buffer.byteLength ? data : Uint8Array.prototype.slice.call(data)
 }
