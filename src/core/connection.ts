@@ -58,6 +58,11 @@ export interface Connection {
   unacknowledged?(): number | undefined
   /** The shortest time that a byte and its confirmation took so far, in ms: so late is any peer. Asked only about one that seems slow. */
   roundTrip?(): number | undefined
+  /**
+   * true: all policies of this client prefer a fresh message to a complete stream, so buffers below this process should take little that
+   * is not sent yet. false: they may take what they like, as before the first call. Called when the subscriptions or their policies change.
+   */
+  holdLittle?(little: boolean): void
 }
 
 /** What a transport holds of a registered client; its only way to speak to the core (the back edge). */

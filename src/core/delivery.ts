@@ -18,6 +18,8 @@ export const SEAL_BYTES = 256 * 1024
 export const PULL_BYTES = 64 * 1024
 /** Bytes of protocol frames that may wait for one client before it counts as slow. */
 export const MAX_CONTROL_BYTES = 64 * 1024
+/** The same for a client whose connection holds little: what the kernel would have taken waits here. */
+export const MAX_HELD_BACK_CONTROL_BYTES = 1024 * 1024
 
 const LANE_ORDER = Object.values(LANES).sort()
 const ANY_LANE = [undefined]
@@ -194,12 +196,18 @@ export class Delivery {
   send(outbox: Outbox, frame: Uint8Array): boolean {
     if (outbox.condemned) return false
     outbox.pushControl(frame, this.#scheduler.now())
-    if (outbox.controlBytes > MAX_CONTROL_BYTES && outbox.controlBytes > frame.byteLength) {
+    const most = outbox.holdsLittle ? MAX_HELD_BACK_CONTROL_BYTES : MAX_CONTROL_BYTES
+    if (outbox.controlBytes > most && outbox.controlBytes > frame.byteLength) {
       this.condemn(outbox, 'slow')
       return false
     }
     this.#touch(outbox)
     return true
+  }
+
+  /** Tells the connection how much its buffers may take, after a change of the client's links. A connection that throws keeps its buffers. */
+  holdLittle(outbox: Outbox): void {
+    outbox.ask('holdLittle', connection => connection.holdLittle?.(outbox.holdsLittle))
   }
 
   /** After what was published before it: only a topic that lingers, and what waits for a client that is behind, may come later. */

@@ -296,6 +296,8 @@ export class Membership {
     const { topic } = link
     client.outbox.links.delete(topic.name)
     if (link.order) this.#takeOver(client, link)
+    if (!link.terms.fresh) client.outbox.cushioned--
+    this.#delivery.holdLittle(client.outbox)
     this.#delivery.leave(link)
     if (topic.links.length === 0) this.#owner.call('broker leave', () => this.#options.broker.leave(topic.name))
   }
@@ -468,6 +470,8 @@ export class Membership {
     topic.add(link)
     client.outbox.links.set(topic.name, link)
     client.outbox.noteLane(topic.lane)
+    if (!link.terms.fresh) client.outbox.cushioned++
+    this.#delivery.holdLittle(client.outbox)
     const whole = found && after.seq >= Math.min(topic.log.first - 1, topic.sealed)
     if (found) link.replay(after.seq)
     if (after !== undefined && !found && topic.seq > 0) link.noteGap(1, topic.seq, null, 'epoch')
@@ -483,6 +487,7 @@ export class Membership {
   #adopt(link: Link, client: Registration): void {
     const policy = link.wish ?? client.policy ?? link.topic.policy
     if (policy === link.policy) return
+    const { fresh: wasFresh } = link.terms
     if (link.behind && termsOf(policy, link.outbox.fault).backlog.kind !== link.terms.backlog.kind) {
       const waiting = [...link.topic.unread(link)]
       link.topic.promote(link)
@@ -491,6 +496,8 @@ export class Membership {
     } else {
       link.adopt(policy)
     }
+    link.outbox.cushioned += Number(wasFresh) - Number(link.terms.fresh)
+    this.#delivery.holdLittle(link.outbox)
     this.#delivery.sweeper.watch(link.outbox)
     this.#delivery.wake(link.outbox)
   }

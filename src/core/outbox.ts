@@ -53,6 +53,8 @@ export class Outbox {
   behind = 0
   /** Messages of all its links that were sent and not confirmed. */
   unconfirmed = 0
+  /** Links whose policy is not fresh: while there is one, the connection's buffers may take what they like. */
+  cushioned = 0
   /** Not all its topics are of normal priority: links that are behind read on by lanes. */
   mixed = false
   /** Somebody looks at this client. */
@@ -126,6 +128,10 @@ export class Outbox {
 
   noteLane(lane: number): void {
     if (lane !== LANES.normal) this.mixed = true
+  }
+
+  get holdsLittle(): boolean {
+    return this.cushioned === 0 && this.links.size > 0
   }
 
   get empty(): boolean {

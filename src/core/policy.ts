@@ -72,6 +72,11 @@ export interface DeliveryPolicy<S = unknown> {
    * that closes on overflow. Default: a message is delivered when the connection has taken it.
    */
   readonly confirm?: boolean
+  /**
+   * true: late messages are worth little, and what the connection's buffers have taken is out of the policy's hands. Where all links of a
+   * client are fresh, its connection holds little (see Connection.holdLittle). Default false: buffers are a welcome cushion.
+   */
+  readonly fresh?: boolean
   /** true: a link that is behind is offered one message at a time, so that `admit` can stop between any two. */
   readonly stepwise?: boolean
   open(link: PolicyLink): S

@@ -8,6 +8,7 @@ export interface Terms {
   readonly measure: 'queue' | 'wire'
   readonly confirm: boolean
   readonly stepwise: boolean
+  readonly fresh: boolean
 }
 
 const NOTHING: Backlog = { kind: 'none' }
@@ -19,14 +20,14 @@ export function termsOf(policy: DeliveryPolicy, fault: Fault): Terms {
   const read = known.get(policy)
   if (read !== undefined) return read
   try {
-    const { name, backlog, measure = 'queue', confirm = false, stepwise = false } = policy
-    const terms = { name, backlog, measure, confirm, stepwise }
+    const { name, backlog, measure = 'queue', confirm = false, stepwise = false, fresh = false } = policy
+    const terms = { name, backlog, measure, confirm, stepwise, fresh }
     known.set(policy, terms)
     return terms
   } catch (error) {
     const name = nameOf(policy)
     fault(`policy '${name}'`, error)
-    return { name, backlog: NOTHING, measure: 'queue', confirm: false, stepwise: false }
+    return { name, backlog: NOTHING, measure: 'queue', confirm: false, stepwise: false, fresh: false }
   }
 }
 

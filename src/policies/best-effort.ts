@@ -4,6 +4,7 @@ import type { DeliveryPolicy } from '../core/policy.ts'
 const POLICY: DeliveryPolicy<undefined> = Object.freeze({
   name: 'best-effort',
   backlog: { kind: 'none' },
+  fresh: true,
   open: () => undefined,
   admit: link => (link.writable ? 'send' : 'drop'),
   describe: () => ({ name: 'best-effort' }),

@@ -1,11 +1,11 @@
 import { integer, number, oneOf, type Rules, readOptions } from '../core/options.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
-import { DEFAULT_BUFFER_BYTES, DEFAULT_BUFFER_MESSAGES, MAX_BUFFER_BYTES } from './buffered.ts'
+import { DEFAULT_BUFFER_MESSAGES, MAX_BUFFER_BYTES } from './buffered.ts'
 
 export interface DropSlowOptions {
   /** How long the oldest message may wait for the client, in ms. Default 250. */
   readonly timeoutMs?: number
-  /** Payload bytes that may wait; more is slow as well, whatever the time. Default 1 MiB. */
+  /** Payload bytes that may wait; more is slow as well, whatever the time. Default 4 MiB. */
   readonly bytes?: number
   /**
    * Bytes a second below which nobody can expect to be kept: a message may take so much longer than the timeout as its size and what
@@ -17,6 +17,8 @@ export interface DropSlowOptions {
 }
 
 export const DEFAULT_FLOOR_RATE = 1024 * 1024
+/** What the kernel would take if it were left alone: the time decides who is slow, and not the size of a burst. */
+const DEFAULT_BYTES = 4 * 1024 * 1024
 const finiteRate = number(1, 1_000_000_000_000)
 
 export const DROP_SLOW_OPTIONS: Rules<DropSlowOptions> = {
@@ -34,10 +36,11 @@ interface State {
 /** Everything in order, and a client for which a message has waited longer than the timeout is closed as slow [H3][H6][H9]. Throws POLICY_INVALID. */
 export function dropSlow(given: DropSlowOptions = {}): DeliveryPolicy<State> {
   const options = readOptions(given, DROP_SLOW_OPTIONS, 'dropSlow: ', 'POLICY_INVALID')
-  const { timeoutMs = 250, bytes = DEFAULT_BUFFER_BYTES, floorRate = DEFAULT_FLOOR_RATE, measure = 'queue' } = options
+  const { timeoutMs = 250, bytes = DEFAULT_BYTES, floorRate = DEFAULT_FLOOR_RATE, measure = 'queue' } = options
   return Object.freeze({
     name: 'drop-slow',
     backlog: { kind: 'log', bytes, messages: DEFAULT_BUFFER_MESSAGES, overflow: 'close' },
+    fresh: true,
     measure,
     open: () => ({ late: false }),
     admit: link => (link.writable ? 'send' : 'defer'),

@@ -4,6 +4,7 @@ import type { DeliveryPolicy } from '../core/policy.ts'
 const POLICY: DeliveryPolicy<undefined> = Object.freeze({
   name: 'latest',
   backlog: { kind: 'newest' },
+  fresh: true,
   open: () => undefined,
   admit: link => (link.writable ? 'send' : 'defer'),
   describe: () => ({ name: 'latest' }),

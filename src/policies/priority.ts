@@ -26,6 +26,7 @@ export function priority(given: PriorityOptions = {}, inner: DeliveryPolicy = bu
     backlog: inner.backlog,
     ...(inner.measure && { measure: inner.measure }),
     ...(inner.confirm && { confirm: true }),
+    ...(inner.fresh && { fresh: true }),
     stepwise: true,
     open: link => inner.open(link),
     admit(link, batch, now) {

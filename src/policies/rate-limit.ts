@@ -55,6 +55,7 @@ export function rateLimit(given: RateLimitOptions, inner: DeliveryPolicy): Deliv
     backlog: inner.backlog,
     ...(inner.measure && { measure: inner.measure }),
     ...(inner.confirm && { confirm: true }),
+    ...(inner.fresh && { fresh: true }),
     stepwise: true,
     open: link => ({ inner: inner.open(link), ...most, filledAt: 0 }),
     admit(link, batch, now) {

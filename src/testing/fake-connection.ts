@@ -72,6 +72,8 @@ export class FakeConnection implements Connection {
   client: Client | undefined
   /** Answers the next writes in place of the window, to play a broken peer. */
   answer: ((frame: Uint8Array) => unknown) | undefined
+  /** What the hub last said of its buffers; undefined: nothing yet. */
+  holdsLittle: boolean | undefined
   /** Its host has gone: from now on nothing is confirmed. */
   vanished = false
   readonly confirms: boolean
@@ -115,6 +117,10 @@ export class FakeConnection implements Connection {
     if (this.closedFor !== undefined) return
     this.closedFor = reason
     this.reconnectMs = reconnectMs
+  }
+
+  holdLittle(little: boolean): void {
+    this.holdsLittle = little
   }
 
   #asked(answer: (active: boolean) => void): void {

@@ -6,6 +6,12 @@ import { type Handle, handleOf, writeDirect } from './direct-write.ts'
 import { resetSocket } from './reset.ts'
 import { tcpProbe } from './tcp-probe.ts'
 
+/**
+ * TCP_NOTSENT_LOWAT of a client that shall get fresh messages. What is in flight is not counted, so a long path is as fast as without it.
+ * A smaller one leaves the path idle while the event loop is busy, a larger one makes messages older (docs/slow-clients.md has figures).
+ */
+export const FRESH_LOWAT_BYTES = 128 * 1024
+
 /** How long a peer may take to read the rest after a polite close, in ms. Then the socket is destroyed. */
 const LINGER_MS = 2000
 
@@ -35,6 +41,8 @@ export class NodeSocket implements Connection {
   /** Writes of ours whose callback has not come. */
   #uncalled = 0
   #closed = false
+  /** While it holds little: the bound before, to go back to. */
+  #lowatBefore: number | undefined
   readonly #onError = (): void => this.#client?.close('lost')
   readonly #onClose = (): void => {
     const client = this.#client
@@ -147,6 +155,16 @@ export class NodeSocket implements Connection {
   /** See TcpProbe. */
   silence(): number | undefined {
     return tcpProbe()?.silence(this.#socket)
+  }
+
+  /** Never raises a bound that is there already. Without the probe nothing happens: Node itself cannot set socket options of this kind. */
+  holdLittle(little: boolean): void {
+    if (little === (this.#lowatBefore !== undefined)) return
+    const probe = tcpProbe()
+    const before = little ? probe?.notSentLowat(this.#socket) : this.#lowatBefore
+    if (before === undefined) return
+    probe?.tune(this.#socket, { notSentLowatBytes: little ? Math.min(before, FRESH_LOWAT_BYTES) : before })
+    this.#lowatBefore = little ? before : undefined
   }
 
   /** The kernel asks a peer that is quiet for so long, and ends the socket some 10 s later if nobody answers. */

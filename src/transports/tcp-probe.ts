@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type { Socket } from 'node:net'
 
@@ -21,6 +22,8 @@ export interface TcpProbe {
    */
   silence(socket: Socket): number | undefined
   tune(socket: Socket, buffers: TcpBuffers): void
+  /** TCP_NOTSENT_LOWAT in force: the socket's own, or else the system's (net.ipv4.tcp_notsent_lowat). 4294967295: no bound. */
+  notSentLowat(socket: Socket): number | undefined
 }
 
 /** Numbers of Linux on the processors below; on others some differ. */
@@ -42,6 +45,7 @@ const LAST_ACK_WORD = 14
 /** Attempts in a row without an answer. The first may be on its way. */
 const UNANSWERED = 2
 const TCP_INFO_WORDS = 38
+/** The greatest of its type: no round trip yet, or no bound. */
 const NEVER = 0xffffffff
 
 type Loaded =
@@ -89,6 +93,7 @@ function bind(koffi: typeof import('koffi')): TcpProbe {
     length[0] = info.byteLength
     return fd !== undefined && getsockopt(fd, LINUX.IPPROTO_TCP, LINUX.TCP_INFO, info, length) === 0
   }
+  const systemLowat = systemNotSentLowat()
   const set = (fd: number, level: number, name: number, to: number | undefined): void => {
     if (to === undefined) return
     value[0] = to
@@ -107,12 +112,27 @@ function bind(koffi: typeof import('koffi')): TcpProbe {
       const unanswered = Math.max(bytes[RETRANSMITS_BYTE]!, bytes[PROBES_BYTE]!)
       return unanswered < UNANSWERED ? 0 : info[LAST_ACK_WORD]!
     },
+    notSentLowat(socket) {
+      const fd = descriptor(socket)
+      length[0] = value.byteLength
+      if (fd === undefined || getsockopt(fd, LINUX.IPPROTO_TCP, LINUX.TCP_NOTSENT_LOWAT, value, length) !== 0)
+        return undefined
+      return value[0]! >>> 0 || systemLowat
+    },
     tune(socket, { notSentLowatBytes, sendBufferBytes }) {
       const fd = descriptor(socket)
       if (fd === undefined) return
       set(fd, LINUX.IPPROTO_TCP, LINUX.TCP_NOTSENT_LOWAT, notSentLowatBytes)
       set(fd, LINUX.SOL_SOCKET, LINUX.SO_SNDBUF, sendBufferBytes)
     },
+  }
+}
+
+function systemNotSentLowat(): number {
+  try {
+    return Number(readFileSync('/proc/sys/net/ipv4/tcp_notsent_lowat', 'utf8'))
+  } catch {
+    return NEVER
   }
 }
 
