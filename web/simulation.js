@@ -22,9 +22,12 @@ const EXPLAINED = {
     `At most ${messages} messages a second however fast the client reads; of the rest, ${inner.name} decides.`,
 }
 
+const REAL_SOCKET =
+  'The same policy on a real TCP connection. The hub keeps the kernel’s share small, but the buffers of both sides are read first, so it is a little older.'
+
 const FIGURES = ['Delay', 'Received', 'Queued', 'Dropped', 'Gaps told', 'Disconnects']
 
-/** The simulated clients, over Server-Sent Events. */
+/** The slow clients, over Server-Sent Events. */
 export function showSimulation(section) {
   const state = find('.state', section)
   const speed = makeSpeed(section)
@@ -35,11 +38,11 @@ export function showSimulation(section) {
     setState(state, 'live', 'good')
     speed.show(simulation)
     // Policies are the server's: it may have been restarted with others.
-    const names = JSON.stringify(simulation.clients.map(({ policy }) => policy))
+    const names = JSON.stringify(simulation.clients.map(({ policy, network }) => [policy, network]))
     if (names !== before) {
       before = names
       find('.clients', section).replaceChildren()
-      clients.splice(0, clients.length, ...simulation.clients.map(({ policy }) => makeClient(section, policy)))
+      clients.splice(0, clients.length, ...simulation.clients.map(figures => makeClient(section, figures)))
     }
     simulation.clients.forEach((figures, i) => {
       clients[i].take(figures)
@@ -60,13 +63,15 @@ export function showSimulation(section) {
   connect()
 }
 
-function makeClient(section, policy) {
+function makeClient(section, { policy, network }) {
   const card = find('#client-template').content.cloneNode(true).firstElementChild
   const state = find('.state', card)
   const canvas = find('canvas', card)
-  const name = policy.overflow === 'drop-oldest' ? 'buffered, drop-oldest' : nameOf(policy)
+  const real = network === 'socket'
+  const name =
+    (policy.overflow === 'drop-oldest' ? 'buffered, drop-oldest' : nameOf(policy)) + (real ? ', real socket' : '')
   find('h3', card).textContent = name
-  find('.note', card).textContent = EXPLAINED[policy.name]?.(policy) ?? ''
+  find('.note', card).textContent = real ? REAL_SOCKET : (EXPLAINED[policy.name]?.(policy) ?? '')
   canvas.setAttribute('aria-label', `Delay of ${name} over the last 60 seconds`)
   const value = terms(find('.figures', card), [...FIGURES, 'Dropped as'])
   value('Dropped as').parentElement.className = 'wide'

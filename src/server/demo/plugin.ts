@@ -9,6 +9,7 @@ import { startCamera } from './camera.ts'
 import type { Publish } from './pace.ts'
 import { servePage } from './page.ts'
 import { MAX_SPEED, Simulation } from './simulation.ts'
+import { socketPair } from './socket-connection.ts'
 import { startTelemetry } from './telemetry.ts'
 import { AUDIO_TOPIC, CAMERA_TOPIC, SIMULATED_TOPIC, TELEMETRY_TOPIC } from './topics.ts'
 
@@ -40,7 +41,10 @@ export const demoPlugin: FastifyPluginAsync<DemoOptions> = async (app, { hub, sc
     demo = undefined
   }
   app.addHook('onReady', async () => {
-    const simulation = new Simulation(hub, scheduler, CAMERA_TOPIC, SIMULATED_TOPIC, publish)
+    const simulation = new Simulation({
+      ...{ hub, scheduler, topic: CAMERA_TOPIC, stateTopic: SIMULATED_TOPIC, publish },
+      pair: await socketPair(),
+    })
     const publishFrame: Publish = (topic, data, contentType) => {
       simulation.published(data.byteLength)
       publish(topic, data, contentType)

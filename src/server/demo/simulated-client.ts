@@ -4,7 +4,7 @@ import type { Gap } from '../../core/message.ts'
 import type { DeliveryPolicy, PolicyDescription } from '../../core/policy.ts'
 import type { Hub } from '../../hub.ts'
 import { Meter } from './meter.ts'
-import { SimulatedConnection } from './simulated-connection.ts'
+import { type DemoConnection, SimulatedConnection } from './simulated-connection.ts'
 
 /** Bytes that the simulated network path takes before the hub has to wait. */
 export const WINDOW_BYTES = 16 * 1024
@@ -18,11 +18,15 @@ export interface SimulatedClientOptions {
   readonly policy: DeliveryPolicy
   /** On the hub's own clock, in ms. */
   readonly now: number
+  /** A real socket in place of the simulated network; undefined while there is none yet. */
+  readonly connect?: (onClose: (reason: CloseReason) => void) => DemoConnection | undefined
 }
 
 /** What is shown of a simulated client. Counts are since the demo started, over all its connections. */
 export interface SimulatedFigures {
   readonly policy: PolicyDescription
+  /** What lies between the hub and the reader. */
+  readonly network: 'simulated' | 'socket'
   readonly state: 'connected' | 'disconnected'
   /** Why its last connection ended, if one did. */
   readonly closedFor: CloseReason | null
@@ -50,7 +54,7 @@ export interface SimulatedFigures {
 export class SimulatedClient {
   readonly #options: SimulatedClientOptions
   readonly #id: string
-  #connection: SimulatedConnection | undefined
+  #connection: DemoConnection | undefined
   #client: Client | undefined
   /** The topic's sequence number when this connection subscribed. */
   #base = 0
@@ -71,7 +75,7 @@ export class SimulatedClient {
 
   constructor(options: SimulatedClientOptions) {
     this.#options = options
-    this.#id = `simulated-${nameOf(options.policy)}`
+    this.#id = `${options.connect ? 'socket' : 'simulated'}-${nameOf(options.policy)}`
     this.#now = options.now
     this.#rate = new Meter(RATE_WINDOW_MS, options.now)
     this.#connect()
@@ -93,12 +97,13 @@ export class SimulatedClient {
   }
 
   figures(meanMessageBytes: number): SimulatedFigures {
-    const { hub, topic, policy } = this.#options
+    const { hub, topic, policy, connect } = this.#options
     const subscription = hub.getSubscription(this.#id, topic)
     const pending = subscription?.pending ?? 0
     const waiting = policy.backlog.kind === 'newest' ? Math.min(1, pending) : pending
     return {
       policy: policy.describe(),
+      network: connect ? 'socket' : 'simulated',
       state: this.#connection ? 'connected' : 'disconnected',
       closedFor: this.#closedFor,
       delayMs: this.#delayNow(),
@@ -129,12 +134,18 @@ export class SimulatedClient {
   }
 
   #connect(): void {
-    const { hub, topic, policy } = this.#options
+    const { hub, topic, policy, connect } = this.#options
     this.#retryAt = this.#now + RECONNECT_MS
-    const connection = new SimulatedConnection(WINDOW_BYTES, reason => this.#ended(reason))
+    const ended = (reason: CloseReason) => this.#ended(reason)
+    const connection: DemoConnection | undefined = connect
+      ? connect(ended)
+      : new SimulatedConnection(WINDOW_BYTES, ended)
+    if (connection === undefined) return
     try {
       this.#client = hub.registerClient(this.#id, connection)
+      connection.bind?.(this.#client)
     } catch (error) {
+      connection.close('denied')
       // Full, or closing: it tries again like any client.
       if (error instanceof HubError) return
       throw error
@@ -148,6 +159,8 @@ export class SimulatedClient {
 
   /** Everything published since it subscribed and not read is lost to it: what was under way as well. */
   #ended(reason: CloseReason): void {
+    // It was never registered.
+    if (this.#connection === undefined) return
     const { hub, topic } = this.#options
     const published = (hub.getTopic(topic)?.published ?? this.#base) - this.#base
     const lost = published - this.#receivedHere

@@ -1,4 +1,4 @@
-import type { CloseReason, Connection, WriteResult } from '../../core/connection.ts'
+import type { Client, CloseReason, Connection, WriteResult } from '../../core/connection.ts'
 import type { Codec, Gap } from '../../core/message.ts'
 
 /** What a simulated client finds in its stream. `at`: when the message was published, in ms on the hub's clock. */
@@ -42,18 +42,67 @@ function* readFrames(written: Uint8Array): Iterable<{ bytes: number; arrival: Ar
   }
 }
 
+/** What was written to a connection of the demo and is not read yet, as sizes and heads: it costs no memory to speak of. */
+export class UnderWay {
+  #frames: { bytes: number; readonly arrival: Arrival }[] = []
+  bytes = 0
+
+  add(written: Uint8Array): void {
+    for (const frame of readFrames(written)) this.#frames.push(frame)
+    this.bytes += written.byteLength
+  }
+
+  /** Publish time of what is being read now; undefined when nothing is under way. */
+  get reading(): number | undefined {
+    for (const { arrival } of this.#frames) if (arrival.kind === 'message') return arrival.at
+    return undefined
+  }
+
+  /** Reads up to so many bytes, a whole number, and answers with what has come in whole. */
+  read(bytes: number): Arrival[] {
+    const arrivals: Arrival[] = []
+    let left = Math.min(bytes, this.bytes)
+    this.bytes -= left
+    for (;;) {
+      const first = this.#frames[0]
+      if (first === undefined || first.bytes > left) {
+        if (first) first.bytes -= left
+        return arrivals
+      }
+      left -= first.bytes
+      arrivals.push(first.arrival)
+      this.#frames.shift()
+    }
+  }
+
+  clear(): void {
+    this.#frames = []
+    this.bytes = 0
+  }
+}
+
+/** A connection of the demo and the reader at its other end. */
+export interface DemoConnection extends Connection {
+  /** The registration that it reports to. Absent: whoever reads asks `takeDrained`. */
+  bind?(client: Client): void
+  unacknowledged(): number | undefined
+  /** Publish time of the oldest message that is not read. */
+  readonly reading: number | undefined
+  /** Lets the reader have so many bytes more, and answers with what has come in whole. */
+  read(bytes: number): Arrival[]
+  takeDrained(): boolean
+}
+
 /**
  * A network path and a reader that is as slow as it is told. The first `window` bytes are the path's, as a kernel's buffers
- * would be; what exceeds them is `full` and waits. It keeps what is under way as sizes and heads, so it costs no memory
- * to speak of: at most the window and one flush of the hub.
+ * would be; what exceeds them is `full` and waits: at most the window and one flush of the hub.
  */
-export class SimulatedConnection implements Connection {
+export class SimulatedConnection implements DemoConnection {
   readonly protocol = 'simulated'
   readonly codec = simulatedCodec
   readonly #window: number
   readonly #onClose: (reason: CloseReason) => void
-  #underWay: { bytes: number; readonly arrival: Arrival }[] = []
-  #bytes = 0
+  readonly #underWay = new UnderWay()
   #full = false
   #closed = false
 
@@ -64,50 +113,33 @@ export class SimulatedConnection implements Connection {
 
   write(written: Uint8Array): WriteResult {
     if (this.#closed) return 'gone'
-    for (const { bytes, arrival } of readFrames(written)) this.#underWay.push({ bytes, arrival })
-    this.#bytes += written.byteLength
-    this.#full = this.#bytes > this.#window
+    this.#underWay.add(written)
+    this.#full = this.#underWay.bytes > this.#window
     return this.#full ? 'full' : 'ok'
   }
 
   close(reason: CloseReason): void {
     if (this.#closed) return
     this.#closed = true
-    this.#underWay = []
-    this.#bytes = 0
+    this.#underWay.clear()
     this.#onClose(reason)
   }
 
   unacknowledged(): number {
-    return this.#bytes
+    return this.#underWay.bytes
   }
 
-  /** Publish time of what is being read now; undefined when nothing is under way. */
   get reading(): number | undefined {
-    for (const { arrival } of this.#underWay) if (arrival.kind === 'message') return arrival.at
-    return undefined
+    return this.#underWay.reading
   }
 
-  /** Reads up to so many bytes, a whole number, and answers with what has come in whole. */
   read(bytes: number): Arrival[] {
-    const arrivals: Arrival[] = []
-    let left = Math.min(bytes, this.#bytes)
-    this.#bytes -= left
-    for (;;) {
-      const first = this.#underWay[0]
-      if (first === undefined || first.bytes > left) {
-        if (first) first.bytes -= left
-        return arrivals
-      }
-      left -= first.bytes
-      arrivals.push(first.arrival)
-      this.#underWay.shift()
-    }
+    return this.#underWay.read(bytes)
   }
 
   /** True once after the excess over the window is gone: then the hub wants to hear `drained`. */
   takeDrained(): boolean {
-    if (!this.#full || this.#closed || this.#bytes > this.#window) return false
+    if (!this.#full || this.#closed || this.#underWay.bytes > this.#window) return false
     this.#full = false
     return true
   }

@@ -1,3 +1,4 @@
+import type { CloseReason } from '../../core/connection.ts'
 import type { DeliveryPolicy } from '../../core/policy.ts'
 import type { Scheduler } from '../../core/scheduler.ts'
 import type { Hub } from '../../hub.ts'
@@ -9,6 +10,7 @@ import { rateLimit } from '../../policies/rate-limit.ts'
 import { Meter } from './meter.ts'
 import { type Publish, pace } from './pace.ts'
 import { SimulatedClient, type SimulatedFigures } from './simulated-client.ts'
+import { SocketConnection, type SocketPair, socketPair } from './socket-connection.ts'
 
 export const MAX_SPEED = 10_000_000
 /** Where the slider stands when the demo starts, in bytes a second: no trouble for anybody. */
@@ -36,6 +38,19 @@ export interface SimulationState {
   readonly clients: readonly SimulatedFigures[]
 }
 
+export interface SimulationOptions {
+  readonly hub: Hub
+  /** The hub's own: delays are told on its clock. */
+  readonly scheduler: Scheduler
+  /** What the clients read. */
+  readonly topic: string
+  /** Where the figures are published. */
+  readonly stateTopic: string
+  readonly publish: Publish
+  /** For one more client, whose network is not simulated. Default: no such client. */
+  readonly pair?: SocketPair | undefined
+}
+
 /** Clients that read the same topic at the same speed, each under a policy of its own. */
 export class Simulation {
   readonly #topic: string
@@ -48,14 +63,22 @@ export class Simulation {
   /** Of a byte that the clients could have read beyond the whole ones. */
   #fraction = 0
 
-  /** The scheduler must be the hub's own: delays are told on its clock. */
-  constructor(hub: Hub, scheduler: Scheduler, topic: string, stateTopic: string, publish: Publish) {
+  #pair: SocketPair | undefined
+  #stopped = false
+
+  constructor({ hub, scheduler, topic, stateTopic, publish, pair }: SimulationOptions) {
     const now = scheduler.now()
     this.#topic = topic
     this.#scheduler = scheduler
     this.#lastRead = now
     this.#source = new Meter(SOURCE_WINDOW_MS, now)
-    this.#clients = policies.map(policy => new SimulatedClient({ hub, topic, policy, now }))
+    const clients = policies.map(policy => new SimulatedClient({ hub, topic, policy, now }))
+    this.#pair = pair
+    if (pair) {
+      const connect = (onClose: (reason: CloseReason) => void) => this.#connect(onClose)
+      clients.push(new SimulatedClient({ hub, topic, policy: latest, now, connect }))
+    }
+    this.#clients = clients
     this.#timers = [
       scheduler.every(READ_MS, () => this.#read()),
       pace(scheduler, { periodMs: PUBLISH_MS }, () => {
@@ -92,7 +115,27 @@ export class Simulation {
     }
   }
 
+  /** The pair that is there, or a new one for the next attempt. */
+  #connect(onClose: (reason: CloseReason) => void): SocketConnection | undefined {
+    const pair = this.#pair
+    this.#pair = undefined
+    if (pair) return new SocketConnection(pair, onClose)
+    socketPair().then(
+      made => this.#keep(made),
+      () => {},
+    )
+    return undefined
+  }
+
+  #keep(pair: SocketPair): void {
+    if (this.#stopped || this.#pair) discard(pair)
+    else this.#pair = pair
+  }
+
   stop(): void {
+    this.#stopped = true
+    if (this.#pair) discard(this.#pair)
+    this.#pair = undefined
     for (const timer of this.#timers) timer[Symbol.dispose]()
     for (const client of this.#clients) client.stop()
   }
@@ -105,4 +148,9 @@ export class Simulation {
     this.#lastRead = now
     for (const client of this.#clients) client.advance(now, bytes)
   }
+}
+
+function discard({ socket, peer }: SocketPair): void {
+  socket.destroy()
+  peer.socket.destroy()
 }

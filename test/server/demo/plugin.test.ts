@@ -46,6 +46,7 @@ describe('the demo plugin', () => {
       'simulated-drop-slow',
       'simulated-latest',
       'simulated-rate-limit-latest',
+      'socket-latest',
     ])
     await app.close()
     expect([...hub.getActiveClients()]).toEqual([])

@@ -8,6 +8,7 @@ import { buffered } from '../../../src/policies/buffered.ts'
 import { dropSlow } from '../../../src/policies/drop-slow.ts'
 import { latest } from '../../../src/policies/latest.ts'
 import { rateLimit } from '../../../src/policies/rate-limit.ts'
+import type { Publish } from '../../../src/server/demo/pace.ts'
 import { SimulatedClient } from '../../../src/server/demo/simulated-client.ts'
 import { Simulation } from '../../../src/server/demo/simulation.ts'
 import { demoTopics } from '../../../src/server/demo/topics.ts'
@@ -206,7 +207,9 @@ describe('a simulated client', () => {
       every: (ms, run) => scheduler.every(ms, run),
     }
     hub = createHub({ scheduler: clock, topics: openTopics({}, demoTopics) })
-    const simulation = new Simulation(hub, clock, TOPIC, 'demo/simulated', () => {})
+    const simulation = new Simulation({
+      ...{ hub, scheduler: clock, topic: TOPIC, stateTopic: 'demo/simulated', publish: () => {} },
+    })
     source()
     for (const speed of [150_000, 1_000_000, 100_000, 333_333, 50_000, 777_777]) {
       simulation.setSpeed(speed)
@@ -219,9 +222,10 @@ describe('a simulated client', () => {
 
   test('the six of the simulation share one speed and cost bounded memory at 0 bytes a second', () => {
     const published: { topic: string; state: { clients: { queuedBytes: number; policy: object }[] } }[] = []
-    const simulation = new Simulation(hub, scheduler, TOPIC, 'demo/simulated', (topic, data) => {
+    const publish: Publish = (topic, data) => {
       published.push({ topic, state: JSON.parse(new TextDecoder().decode(data)) })
-    })
+    }
+    const simulation = new Simulation({ hub, scheduler, topic: TOPIC, stateTopic: 'demo/simulated', publish })
     scheduler.every(100, () => {
       simulation.published(FRAME_BYTES)
       hub.routeData(TOPIC, new Uint8Array(FRAME_BYTES))
