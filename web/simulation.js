@@ -23,7 +23,7 @@ const EXPLAINED = {
 }
 
 const REAL_SOCKET =
-  'The same policy on a real TCP connection. The hub keeps the kernel’s share small, but the buffers of both sides are read first, so it is a little older.'
+  'The same policy on a real TCP connection. What the kernel’s buffers on both sides hold is read first, so messages are older by that much.'
 
 const FIGURES = ['Delay', 'Received', 'Queued', 'Dropped', 'Gaps told', 'Disconnects']
 

@@ -9,10 +9,14 @@ import { buffered, createHub, dropSlow, eventLoop, openTopics } from 'hubline'
 import { SlowPeer } from 'hubline/testing'
 import { httpStream, missingTcpProbe, tcpProbe, webSocketTopic } from 'hubline/transports'
 import { WebSocketServer } from 'ws'
+import { fresh } from './fresh.mjs'
 
-const { values } = parseArgs({ options: { thin: { type: 'boolean' }, help: { type: 'boolean' } } })
+const { values } = parseArgs({
+  options: { thin: { type: 'boolean' }, fresh: { type: 'boolean' }, help: { type: 'boolean' } },
+})
 if (values.help) {
-  console.log('npm run bench:slow -- [--thin]   --thin: also streams of 16 KB/s, up to five minutes')
+  console.log('npm run bench:slow -- [--thin | --fresh]   --thin: also streams of 16 KB/s, up to five minutes')
+  console.log('   --fresh: only the age of what a slow viewer sees, and the throughput of one that is not slow')
   process.exit()
 }
 if (missingTcpProbe()) console.log(`No TCP probe here (${missingTcpProbe()}): the rows that need it are left out.`)
@@ -270,8 +274,12 @@ async function cost() {
 console.log(
   `${new Date().toISOString().slice(0, 10)}, ${cpus()[0].model} (${cpus().length} cores), Linux ${release()}, Node ${process.version}`,
 )
-await stalledReaders()
-await memory()
-await cost()
-if (values.thin) await thinStreams()
+if (values.fresh) {
+  await fresh(table)
+} else {
+  await stalledReaders()
+  await memory()
+  await cost()
+  if (values.thin) await thinStreams()
+}
 process.exit()

@@ -89,7 +89,7 @@ export const configSchema = z.strictObject({
   lingerMs: lingerMs.default(0),
   limits: limits.prefault({}),
   timeouts: timeouts.prefault({}),
-  /** What the kernel may hide of a connection, in bytes; 0: as the system has it. Linux only. */
+  /** What the kernel may hide of any connection, in bytes; 0: as the system or the policy has it. Linux only. */
   tcp: z
     .strictObject({
       notSentLowatBytes: z

@@ -239,7 +239,10 @@ async function listen(app: FastifyInstance, setting: string, host: string, port:
 function tuneSockets(app: FastifyInstance, { notSentLowatBytes, sendBufferBytes }: Config['tcp']): void {
   const probe = tcpProbe()
   if (probe === undefined) {
-    app.log.info({ why: missingTcpProbe() }, 'no TCP probe: drop-slow can measure its own queue only')
+    app.log.info(
+      { why: missingTcpProbe() },
+      'no TCP probe: the kernel may hold megabytes for slow clients, and drop-slow can measure its own queue only',
+    )
     return
   }
   const buffers = {

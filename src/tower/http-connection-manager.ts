@@ -33,7 +33,7 @@ export interface TowerOptions {
   readonly measure?: 'queue' | 'wire'
   /** Payload bytes that may wait for one listener, whatever the time; they are shared by all. Default 8 MiB. */
   readonly bytes?: number
-  /** Bytes that the kernel may take of a listener's beyond what is in flight (Linux, koffi). Default 16 KiB; 0: as the system has it. */
+  /** Bytes that the kernel may take of a listener's beyond what is in flight (Linux, koffi). Default 16 KiB; 0: 128 KiB, as under drop-slow. */
   readonly notSentLowatBytes?: number
   /** What a new listener gets first: whole broadcasts, the last so many bytes. Default 0. On a given hub: all that the topic keeps, if not 0. */
   readonly burstBytes?: number
