@@ -2,10 +2,10 @@
 import { connect } from 'node:net'
 import { PictureReader } from './pictures.mjs'
 
-const [host, port] = process.argv.slice(2)
+const [host, port, path = '/'] = process.argv.slice(2)
 let reader = new PictureReader()
 const socket = connect(Number(port), host)
-socket.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n')
+socket.write(`GET ${path} HTTP/1.1\r\nhost: ${host}\r\n\r\n`)
 socket.on('data', data => reader.read(/** @type {Buffer} */ (data)))
 process.on('message', () => {
   const ages = reader.ages.sort((a, b) => a - b)
