@@ -20,6 +20,8 @@ const LONG: Readonly<Record<string, string>> = {
     'one client on one topic: every way in which a message can be settled, which together must add up',
   'src/core/outbox.ts':
     'one flush, and what it must keep apart: messages, frames of the protocol, direct messages, time and bytes',
+  'src/hub.ts': 'the public face of a hub, most of it documentation',
+  'src/testing/mock-connection-manager.ts': 'one short method for each call of a hub',
   'src/core/delivery.ts': 'the whole way of a message, which is easier to follow in one place',
 }
 

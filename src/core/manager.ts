@@ -378,13 +378,19 @@ export class ConnectionManager {
     const name = parseTopicName(topicName)
     const options = readHistory(given)
     const topic = this.#membership.topics.get(name)
-    if (topic !== undefined) {
-      // Sealing trims: a subscription made in the same turn begins with exactly what this answers.
-      this.#delivery.seal(topic)
-      return topic.history(options)
-    }
+    if (topic !== undefined) return topic.history(options)
     this.#membership.spec(name)
     return this.#membership.positions.history(name, options)
+  }
+
+  /**
+   * Would a subscription after this position, made in the same turn, recover? Seals first, because sealing trims. Throws TOPIC_INVALID,
+   * TOPIC_UNKNOWN, REQUEST_INVALID.
+   */
+  recovers(topicName: string, after: Position): boolean {
+    const topic = this.#membership.topics.get(parseTopicName(topicName))
+    if (topic !== undefined) this.#delivery.seal(topic)
+    return this.history(topicName, { after }).recovered
   }
 
   /** Where the topic is, or was when it was forgotten. Undefined: no position of it is known. Throws TOPIC_INVALID. */

@@ -6,7 +6,12 @@ const methods = having('a policy', 'open', 'admit', 'describe')
 
 /** Throws POLICY_INVALID where a value is no policy, and says how to make one. Calls nothing of it. */
 export function checkPolicy(policy: unknown, field = 'policy'): asserts policy is DeliveryPolicy {
-  const fault = faultOf(policy)
+  let fault: string | undefined
+  try {
+    fault = faultOf(policy)
+  } catch (cause) {
+    throw new HubError('POLICY_INVALID', `${field} cannot be read: its getter throws`, { cause })
+  }
   if (fault !== undefined) throw new HubError('POLICY_INVALID', `${field} must be a delivery policy, got ${fault}`)
 }
 

@@ -70,17 +70,23 @@ export function errorHandler(
         : known
     rejected(told, request)
     if (answerEventSource(told, status, request, reply)) return
-    if (status === 503 || status === 429) reply.header('retry-after', retryAfter(known))
-    if (status === 401) reply.header('www-authenticate', challenge(known))
-    if (status === 426) reply.header('upgrade', 'websocket').header('connection', 'upgrade')
-    // What is left of a refused body must not be taken for the next request.
-    if (status === 408 || status === 413 || status === 503 || request.ws || isUnread(request)) {
-      reply.header('connection', 'close')
-    }
+    addHeaders(known, request, reply)
     reply
       .code(status)
       .header(...NO_SNIFF)
       .send(errorBody(told))
+  }
+}
+
+/** The headers that the status of an error asks for. */
+function addHeaders(error: HubError, request: FastifyRequest, reply: FastifyReply): void {
+  const { status } = error
+  if (status === 503 || status === 429) reply.header('retry-after', retryAfter(error))
+  if (status === 401) reply.header('www-authenticate', challenge(error))
+  if (status === 426) reply.header('upgrade', 'websocket').header('connection', 'upgrade')
+  // What is left of a refused body must not be taken for the next request.
+  if (status === 408 || status === 413 || status === 503 || request.ws || isUnread(request)) {
+    reply.header('connection', 'close')
   }
 }
 

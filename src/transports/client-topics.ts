@@ -53,7 +53,7 @@ export class ClientTopics {
     const wish = policy === undefined ? undefined : parsePolicy(policy)
     const existing = hub.getSubscription(client, topic)
     if (existing && existing.pattern === undefined) return errorReply(id, ERRORS.alreadySubscribed)
-    if (after && command.rejectUnrecovered && !hub.history(topic, { after, limit: 0 }).recovered) {
+    if (after && command.rejectUnrecovered && !hub.recovers(topic, after)) {
       return errorReply(id, ERRORS.unrecoverablePosition)
     }
     let answered = false

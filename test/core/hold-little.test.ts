@@ -13,11 +13,11 @@ import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
 
 const FRESH: readonly DeliveryPolicy[] = [
-  latest,
-  bestEffort,
+  latest(),
+  bestEffort(),
   dropSlow(),
-  rateLimit({ messages: 5 }, latest),
-  priority({}, bestEffort),
+  rateLimit({ messages: 5 }, latest()),
+  priority({}, bestEffort()),
 ]
 const CUSHIONED: readonly DeliveryPolicy[] = [
   buffered(),
@@ -49,14 +49,14 @@ describe('what a connection’s buffers may take', () => {
   })
 
   it('is what they like under a policy that does not say that it is fresh', () => {
-    const { fresh: _, ...own } = latest
+    const { fresh: _, ...own } = latest()
     const { hub, connection } = setUp({ ...own, name: 'own' })
     hub.subscribe('c', 't')
     expect(connection.holdsLittle).toBe(false)
   })
 
   it('is what they like while one topic of the client is buffered', () => {
-    const { hub, connection } = setUp(latest)
+    const { hub, connection } = setUp(latest())
     hub.subscribe('c', 'pictures')
     hub.subscribe('c', 'log', { policy: buffered() })
     expect(connection.holdsLittle).toBe(false)
@@ -67,7 +67,7 @@ describe('what a connection’s buffers may take', () => {
   it('follows the policy of the client, of the topic and of the subscription while they change', () => {
     const { hub, connection } = setUp(buffered())
     hub.subscribe('c', 't')
-    hub.setDeliveryPolicy('t', latest)
+    hub.setDeliveryPolicy('t', latest())
     expect(connection.holdsLittle).toBe(true)
     hub.setClientPolicy('c', reliable())
     expect(connection.holdsLittle).toBe(false)
@@ -82,7 +82,7 @@ describe('what a connection’s buffers may take', () => {
   })
 
   it('follows a policy that changes while messages wait', async () => {
-    const { hub, scheduler } = setUp(latest)
+    const { hub, scheduler } = setUp(latest())
     const slow = new FakeConnection({ window: 10 })
     slow.client = hub.registerClient('slow', slow)
     hub.subscribe('slow', 't')
@@ -92,12 +92,12 @@ describe('what a connection’s buffers may take', () => {
     }
     hub.setDeliveryPolicy('t', buffered())
     expect(slow.holdsLittle).toBe(false)
-    hub.setDeliveryPolicy('t', latest)
+    hub.setDeliveryPolicy('t', latest())
     expect(slow.holdsLittle).toBe(true)
   })
 
   it('is the affair of a connection that throws alone', () => {
-    const { hub, scheduler, connection } = setUp(latest)
+    const { hub, scheduler, connection } = setUp(latest())
     const faults: unknown[] = []
     hub.events.on('fault', fault => faults.push(fault))
     const broken = Object.assign(new FakeConnection(), {

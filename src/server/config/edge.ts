@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { HubError } from '../../core/errors.ts'
 import { Networks } from '../../transports/networks.ts'
 import type { EdgeOptions } from '../edge/edge.ts'
-import { DEFAULT_EDGE_LIMITS, DEFAULT_EXEMPT, type EdgeLimits } from '../edge/limits.ts'
+import { DEFAULT_EDGE_LIMITS, type EdgeLimits, LOOPBACK } from '../edge/limits.ts'
 
 const MAX_RATE = 10_000_000
 const MAX_BYTE_RATE = 1024 ** 4
@@ -36,7 +36,7 @@ export const edgeLimits = {
   messagesPerSecondPerAddress: rate.default(DEFAULT_EDGE_LIMITS.messagesPerSecondPerAddress),
   bytesPerSecondPerAddress: byteRate.default(DEFAULT_EDGE_LIMITS.bytesPerSecondPerAddress),
   failedLoginsPerSecondPerAddress: rate.default(DEFAULT_EDGE_LIMITS.failedLoginsPerSecondPerAddress),
-  exempt: z.array(network).default([...DEFAULT_EXEMPT]),
+  exempt: z.array(network).default([...LOOPBACK]),
 }
 
 export const hosts = z

@@ -76,7 +76,7 @@ export class Simulation {
     this.#pair = pair
     if (pair) {
       const connect = (onClose: (reason: CloseReason) => void) => this.#connect(onClose)
-      clients.push(new SimulatedClient({ hub, topic, policy: latest, now, connect }))
+      clients.push(new SimulatedClient({ hub, topic, policy: latest(), now, connect }))
     }
     this.#clients = clients
     this.#timers = [

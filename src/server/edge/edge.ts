@@ -14,8 +14,8 @@ import { ClientInbound, SourcePace } from './inbound.ts'
 import {
   BURST_SECONDS,
   DEFAULT_EDGE_LIMITS,
-  DEFAULT_EXEMPT,
   type EdgeLimits,
+  LOOPBACK,
   type RateOfAddress,
   REFUSALS,
   type Refusal,
@@ -76,7 +76,7 @@ export class Edge implements Disposable {
   /** @param burst messages that any client may send at once, whatever its rate */
   constructor(options: EdgeOptions, clock: Scheduler, burst = 0) {
     this.burst = burst
-    const { hosts = ['*'], origins = [], boundTo, exempt = DEFAULT_EXEMPT, trustedProxies = [] } = options
+    const { hosts = ['*'], origins = [], boundTo, exempt = LOOPBACK, trustedProxies = [] } = options
     this.origins = new OriginRules({ hosts, origins, boundTo })
     this.sourceIdleMs = options.sourceIdleMs ?? 600_000
     this.#refused = Object.fromEntries(REFUSALS.map(name => [name, 0])) as Record<Refusal, number>

@@ -33,11 +33,8 @@ export const DEFAULT_EDGE_LIMITS: EdgeLimits = {
   failedLoginsPerSecondPerAddress: 10,
 }
 
-/** This machine, as the addresses of its own connections have it. */
+/** This machine, as the addresses of its own connections have it: not counted by address, unless the configuration says so. */
 export const LOOPBACK: readonly string[] = ['127.0.0.0/8', '::1']
-
-/** Whose connections, requests and messages are not counted by address. */
-export const DEFAULT_EXEMPT = LOOPBACK
 
 export type RateOfAddress =
   | 'handshakesPerSecondPerAddress'

@@ -9,7 +9,7 @@ import { isRefusedByHook } from '../../sending/before-publish.ts'
 import { contentTypeOf } from '../../sending/content-type.ts'
 import { CLOSE_CODES, closeReason } from '../../transports/frame-socket.ts'
 import { positionHeaders } from '../../transports/http-stream.ts'
-import { type Opening, PUBLISH_WINDOW } from '../../transports/transport.ts'
+import { type InboundLimit, type Opening, PUBLISH_WINDOW } from '../../transports/transport.ts'
 import {
   type EarlySocket,
   holdReading,
@@ -68,11 +68,15 @@ export function openSocket(context: HubContext, webSocket: WebSocket, request: F
     refuseFrames(webSocket, client)
     return
   }
-  const inbound = context.edge.inbound(request)
   const publisher = new SocketPublisher(context, {
     ...{ webSocket, client, topic: topics[0]!, log: request.log },
     publisher: { client: client.id, session: request.hubSession! },
   })
+  takeFrames(webSocket, client, publisher, context.edge.inbound(request))
+}
+
+/** A function of its own: what the listener keeps is this and not the request. */
+function takeFrames(webSocket: WebSocket, client: Client, publisher: SocketPublisher, inbound: InboundLimit): void {
   webSocket.on('message', (data: Buffer, binary) => {
     // What ws has read already goes on coming after the close.
     if (client.closed) return

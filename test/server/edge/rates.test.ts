@@ -18,7 +18,7 @@ afterEach(() => app.close())
 async function start(edge: EdgeOptions = {}, sessions?: SessionManager): Promise<void> {
   time = new ManualScheduler()
   app = Fastify({ trustProxy: [...(edge.trustedProxies ?? [])] })
-  await app.register(hubline, { hub: createHub({ scheduler: time }), edge, ...(sessions && { sessions }) })
+  await app.register(hubline, { hub: createHub({ scheduler: time }), open: true, edge, ...(sessions && { sessions }) })
   await app.ready()
 }
 
