@@ -12,6 +12,8 @@ const NOT_FOR_PAGES: Readonly<Record<string, string>> = {
   'hubline-topic': 'of requests that the hub sends to a webhook',
   'hubline-epoch': 'of requests that the hub sends to a webhook',
   'hubline-seq': 'of requests that the hub sends to a webhook',
+  'hubline-publisher': 'of requests that the hub sends to a webhook',
+  'x-real-ip': 'between proxies and the hub',
   'x-forwarded-for': 'between proxies and the hub',
   'x-forwarded-proto': 'between proxies and the hub',
   'x-forwarded-host': 'between proxies and the hub',

@@ -174,6 +174,7 @@ describe('who never says who it is', () => {
     expect([...server.hub.getActiveClients()].map(({ id }) => id)).not.toContain('silent')
     expect(await peer.ended()).toMatchObject({ code: 3502 })
     expect(performance.now() - begun).toBeGreaterThan(9000)
-    expect(performance.now() - begun).toBeLessThan(13_000)
+    // A busy machine delays the timer: time in which the process did not run does not count.
+    expect(performance.now() - begun).toBeLessThan(18_000)
   })
 })

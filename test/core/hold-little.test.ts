@@ -110,7 +110,7 @@ describe('what a connection’s buffers may take', () => {
     hub.subscribe('c', 't')
     hub.routeData('t', new Uint8Array(3))
     scheduler.advance(1)
-    expect(faults).toMatchObject([{ where: "connection 'fake'", error: { message: 'no such option' } }])
+    expect(faults).toMatchObject([{ where: 'holdLittle of fake', error: { message: 'no such option' } }])
     expect([broken.received.length, connection.received.length]).toEqual([1, 1])
   })
 

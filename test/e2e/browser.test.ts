@@ -68,7 +68,7 @@ describe.skipIf(executablePath === undefined && !required)('the page, in Chromiu
 
   it('shows over SSE what each policy does to a client that reads slowly', { timeout: 60_000 }, async () => {
     expect(protocols()).toContain('sse')
-    await expect.poll(() => page.locator('#clients .client').count(), WAIT).toBe(6)
+    await expect.poll(() => page.locator('#clients .client').count(), WAIT).toBe(7)
     // A quarter of what the camera sends: drop-slow finds its client out, best-effort and latest lose pictures.
     const set = await page.request.post(`${server.url}/demo/speed`, { data: { bytesPerSecond: 40_000 } })
     expect(set.status()).toBe(200)

@@ -50,7 +50,8 @@ function open(path: string, onMessage: (data: Buffer) => void): Promise<WebSocke
 
 describe(`one client that never reads beside ${HEALTHY} others`, () => {
   for (const [name, policy] of Object.entries(policies)) {
-    it(`under ${name}: they lose nothing, and it costs at most 1 MiB`, { timeout: 60_000 }, async () => {
+    const mib = name === 'drop-slow' ? 4 : 1
+    it(`under ${name}: they lose nothing, and it costs at most ${mib} MiB`, { timeout: 60_000 }, async () => {
       const topic = `stalled/${name.replaceAll(/[^a-z]+/g, '-')}`
       server.hub.setDeliveryPolicy(topic, policy)
       const counts = new Array<number>(HEALTHY).fill(0)
@@ -74,13 +75,12 @@ describe(`one client that never reads beside ${HEALTHY} others`, () => {
         })
         server.hub.routeData(topic, data)
         await taken
-        const { queuedBytes, retainedBytes } = server.hub.getConnectionStats()
-        most = Math.max(most, queuedBytes + retainedBytes)
+        most = Math.max(most, server.hub.getConnectionStats().keptBytes)
       }
       expect(counts).toEqual(new Array(HEALTHY).fill(MESSAGES))
       // It was slow, or the test would show nothing.
       expect(most).toBeGreaterThan(BYTES / 2)
-      expect(most).toBeLessThanOrEqual(MIB)
+      expect(most).toBeLessThanOrEqual(mib * MIB)
       stalled.destroy()
       for (const socket of sockets) socket.terminate()
       await expect.poll(() => server.hub.getTopic(topic)?.subscribers ?? 0).toBe(0)

@@ -12,7 +12,7 @@ export const OWN_PAGES = {
 
 /** What scripts of other origins may read of an answer, beside its type and length. */
 export const EXPOSED: readonly string[] = [
-  ...['hubline-client', 'hubline-ping', 'hubline-position', 'hubline-recovered'],
+  ...['hubline-client', 'hubline-error', 'hubline-ping', 'hubline-position', 'hubline-recovered'],
   ...['accept-encoding', 'allow', 'idempotent-replayed', 'retry-after', 'www-authenticate', 'x-amzn-errortype'],
   'x-correlation-id',
 ]
