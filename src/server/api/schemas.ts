@@ -61,7 +61,7 @@ export const clientInfo = z.object({
   sinceSendMs: ms.optional(),
   drops: counts.meta({ description: 'Messages that it lost, by reason.' }),
   subscriptions: z.array(subscriptionInfo),
-  patterns: z.array(z.string()),
+  patterns: z.array(z.object({ pattern: z.string(), wish: policyDescription.optional(), topics: count })),
 })
 
 /** With which rule won, and over which. */
@@ -115,6 +115,7 @@ export const connectionStats = z.object({
   keptBytes: count,
   drops: z.array(drop),
   closes: counts,
+  refused: counts.meta({ description: 'What each limit has refused.' }),
   uptimeMs: ms,
 })
 
