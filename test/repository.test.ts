@@ -161,6 +161,7 @@ it.each([
   'scripts/install-browser.sh',
   'scripts/install-redis.sh',
   'scripts/install-nginx.sh',
+  'scripts/install-promtool.sh',
   'scripts/install-bench-peers.sh',
 ])('%s parses, and stops at the first error', path => {
   execFileSync('bash', ['-n', join(ROOT, path)])
