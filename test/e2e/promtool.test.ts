@@ -3,7 +3,8 @@ import { expect, it } from 'vitest'
 import { listen } from '../server/http.ts'
 import { startTestServer } from '../server/test-server.ts'
 
-const missing = spawnSync('promtool', ['--version']).error !== undefined
+const PROGRAM = 'promtool'
+const missing = spawnSync(PROGRAM, ['--version']).error !== undefined
 const required = process.env.HUBLINE_TEST_REQUIRE_ALL === '1'
 if (missing && !required) {
   console.log(
@@ -24,6 +25,6 @@ it.skipIf(missing && !required)('promtool finds nothing in the metrics of a hub 
   await fetch(`${server.url}/topics/news`, { method: 'POST', body: 'x', headers: { host: 'evil.example' } })
   webSocket.terminate()
   const metrics = await (await fetch(`${server.url}/metrics`)).text()
-  const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], { input: metrics, encoding: 'utf8' })
+  const { status, stdout, stderr } = spawnSync(PROGRAM, ['check', 'metrics'], { input: metrics, encoding: 'utf8' })
   expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: '', stderr: '' })
 })
