@@ -6,7 +6,7 @@ import type { Topic } from './topic.ts'
 const RELIEVED = 7 / 8
 
 /**
- * What relief may do in one tick: a look at a topic or a client is 1, and what is freed counts more. It is about a millisecond; the rest
+ * What relief may do in one tick: a look at a topic or a client is 1, and what is freed counts more. The rest
  * is for the next ticks, so that nobody waits for a walk over all topics.
  */
 export const RELIEF_WORK = 2048
