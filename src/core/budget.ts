@@ -6,8 +6,8 @@ import type { Topic } from './topic.ts'
 const RELIEVED = 7 / 8
 
 /**
- * What relief may do in one tick: a look at a topic or a client is 1, and what is freed counts more. The rest
- * is for the next ticks, so that nobody waits for a walk over all topics.
+ * Most work of relief in one tick: a look at a topic or a client is 1, and what is freed counts more. The rest waits for the next ticks, so that
+ * no client waits for a walk over all topics.
  */
 export const RELIEF_WORK = 2048
 /** To take the largest of many, and to free it. */
