@@ -26,6 +26,8 @@ describe('the watch over sessions', () => {
     asked = 0
     ends = []
     hub = createHub({ scheduler })
+    // The watch of the hub goes by the real wall clock.
+    hub.sessionWatch[Symbol.dispose]()
     const revoked = ({ user = '' }: Session): boolean => {
       asked++
       return gone.has(user)
@@ -134,15 +136,17 @@ describe('the watch over sessions', () => {
       expect(watch.size).toBe(0)
     }
     const { timers } = scheduler
-    // One timer while somebody is watched, by this watch and by the hub's own, and none while nobody is.
+    // One timer while the watch has clients, and none otherwise.
     join('last', { user: 'last', expiresAt: NOW + 60_000 })
-    expect(scheduler.timers).toBe(timers + 2)
-    watch[Symbol.dispose]()
     expect(scheduler.timers).toBe(timers + 1)
     hub.unregisterClient('last')
     expect(scheduler.timers).toBe(timers)
-    join('late', { user: 'late', expiresAt: NOW + 60_000 })
+    join('next', { user: 'next', expiresAt: NOW + 60_000 })
     expect(scheduler.timers).toBe(timers + 1)
+    watch[Symbol.dispose]()
+    expect(scheduler.timers).toBe(timers)
+    join('late', { user: 'late', expiresAt: NOW + 60_000 })
+    expect(scheduler.timers).toBe(timers)
   })
 
   it('a client whose session is over is ended a tick later where the process was stopped: a newer token is read first', () => {
