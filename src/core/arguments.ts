@@ -20,8 +20,9 @@ import { policyRule } from './policy-check.ts'
 import type { Session } from './sessions.ts'
 
 const codec = having('a codec', 'encode', 'concat')
+const methods = having('a connection', 'write', 'close')
 const connection: Rule = (value, field) => {
-  const wrong = having('a connection', 'write', 'close')(value, field)
+  const wrong = methods(value, field)
   if (wrong !== undefined) return wrong
   const { protocol, codec: own } = value as Connection
   if (typeof protocol !== 'string') return 'a connection whose protocol is a string'

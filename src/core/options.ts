@@ -13,9 +13,9 @@ export type Rules<T> = { readonly [Name in keyof Required<T>]: Rule }
 const MAX_SHOWN = 60
 
 /**
- * Checks the options of one call. Returns a plain copy of the options that are given, so nothing is read twice. `where` is what
- * the sentence about an unknown key begins with; where it ends with a dot or a colon and a space, every field begins with it as well. Throws a HubError of this code for an unknown key, with the nearest known one,
- * and for a value that breaks its rule.
+ * Checks the options of one call. Returns a plain copy of the options that are given, so nothing is read twice. `where` is what the sentence
+ * about an unknown key begins with; where it ends with a dot or a colon and a space, every field begins with it as well. Throws a HubError of
+ * this code for an unknown key, with the nearest known one, and for a value that breaks its rule.
  */
 export function readOptions<T extends object>(
   given: T,
@@ -23,23 +23,26 @@ export function readOptions<T extends object>(
   where: string,
   code: ErrorCode = 'REQUEST_INVALID',
 ): T {
-  const place = where.replace(/[.: ]+$/, '')
-  const prefix = place === where ? '' : where
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
-    throw new HubError(code, `${place}: options must be an object, got ${shown(given)}`)
+    throw new HubError(code, `${placeOf(where)}: options must be an object, got ${shown(given)}`)
   }
-  const known = Object.keys(rules)
-  const unknown = Object.keys(given).find(key => !Object.hasOwn(rules, key))
-  if (unknown !== undefined) throw new HubError(code, `${place}: ${unknownOption(unknown, known)}`)
+  for (const key of Object.keys(given)) {
+    if (Object.hasOwn(rules, key)) continue
+    throw new HubError(code, `${placeOf(where)}: ${unknownOption(key, Object.keys(rules))}`)
+  }
+  const prefix = where.endsWith('.') || where.endsWith(': ') ? where : ''
   const read: Record<string, unknown> = {}
-  for (const key of known) {
-    const field = prefix + key
-    const value = fieldOf(given, key, field, code)
+  for (const key of Object.keys(rules)) {
+    const value = fieldOf(given, key, prefix + key, code)
     if (value === undefined) continue
-    checkValue(value, rules[key as keyof T], field, code)
+    checkValue(value, rules[key as keyof T], prefix + key, code)
     read[key] = value
   }
   return read as T
+}
+
+function placeOf(where: string): string {
+  return where.replace(/[.: ]+$/, '')
 }
 
 /** Throws a HubError of this code where a value breaks its rule. */
