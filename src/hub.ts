@@ -69,6 +69,11 @@ export interface HubOptions {
    */
   readonly beforePublish?: BeforePublish
   /**
+   * How long a promise of `beforePublish` may take to settle, in ms of running time. Default 5,000. After that the publication is rejected with
+   * INTERNAL, a `fault` event names beforePublish, and the next publication of the publisher follows.
+   */
+  readonly beforePublishTimeoutMs?: number
+  /**
    * The pings of clients whose transports were opened by hand (`hubline/transports`). Default: every 25 s, with 10 s for an answer. The Fastify
    * plugin has options of its own.
    */
@@ -88,6 +93,7 @@ export interface HubHeartbeat {
 }
 
 const PING_MS = 25_000
+const BEFORE_PUBLISH_MS = 5000
 const DEFAULT_CONCURRENCY = 10
 
 /** A longer timer of Node's would fire at once. */
@@ -109,6 +115,7 @@ const HUB_OPTIONS: Rules<HubOptions> = {
   // Its options are read when it starts.
   tracing: anything,
   beforePublish: callable,
+  beforePublishTimeoutMs: positive(MAX_TIMER_MS),
   heartbeat: nested(HEARTBEAT_OPTIONS, 'CONFIG_INVALID'),
   scheduler: having('a scheduler', 'now', 'defer', 'after', 'every'),
 }
@@ -167,9 +174,9 @@ export class Hub extends ConnectionManager implements HubApi {
       this.operations.send,
       options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES,
     )
-    const { beforePublish } = options
+    const { beforePublish: hook, beforePublishTimeoutMs: timeoutMs = BEFORE_PUBLISH_MS } = options
     const fault = (error: unknown): void => void this.events.emit('fault', { error, where: 'beforePublish' })
-    this.#hook = beforePublish && new PublishHook(beforePublish, fault)
+    this.#hook = hook && new PublishHook({ hook, timeoutMs, scheduler, fault })
     const tracing = startTracing(options.tracing)
     this.tracing = tracing
     if (tracing) this.events.on('retry', failure => tracing.retried(failure))

@@ -1,6 +1,7 @@
 import type { Publisher, PublishResult } from '../core/contract.ts'
 import { HubError } from '../core/errors.ts'
 import type { TopicName } from '../core/ids.ts'
+import type { Scheduler } from '../core/scheduler.ts'
 import { bytesOf } from './serialize.ts'
 
 /** Publications of one publisher that wait for the hook, and their payload bytes; one larger message waits alone. */
@@ -29,7 +30,8 @@ export interface DraftChange {
 /**
  * Called for every publication before it is routed, on the node where it is published. It answers nothing (publish as it is), a change, or a
  * promise of one of these. It throws or rejects with a HubError to refuse: the publisher gets its code and message. Anything else that it
- * throws is a fault, and the publisher gets INTERNAL.
+ * throws is a fault, and the publisher gets INTERNAL. So is a promise that does not settle within `beforePublishTimeoutMs`; its late answer is
+ * ignored.
  */
 // biome-ignore lint/suspicious/noConfusingVoidType: a hook that only looks returns nothing
 export type BeforePublish = (publication: Draft) => DraftChange | void | Promise<DraftChange | void>
@@ -39,6 +41,14 @@ interface Line {
   tail: Promise<unknown>
   count: number
   bytes: number
+}
+
+export interface PublishHookOptions {
+  readonly hook: BeforePublish
+  /** How long one promise of the hook may take to settle, in ms. */
+  readonly timeoutMs: number
+  readonly scheduler: Pick<Scheduler, 'after'>
+  readonly fault: (error: unknown) => void
 }
 
 /** The publisher of what the program itself publishes. */
@@ -56,11 +66,15 @@ export function isRefusedByHook(error: unknown): boolean {
  */
 export class PublishHook {
   readonly #hook: BeforePublish
+  readonly #timeoutMs: number
+  readonly #scheduler: Pick<Scheduler, 'after'>
   readonly #fault: (error: unknown) => void
   readonly #lines = new Map<Publisher, Line>()
 
-  constructor(hook: BeforePublish, fault: (error: unknown) => void) {
+  constructor({ hook, timeoutMs, scheduler, fault }: PublishHookOptions) {
     this.#hook = hook
+    this.#timeoutMs = timeoutMs
+    this.#scheduler = scheduler
     this.#fault = fault
   }
 
@@ -113,7 +127,7 @@ export class PublishHook {
     try {
       const answer: unknown = this.#hook(draft)
       if (!isThenable(answer)) return changed(draft, answer)
-      return Promise.resolve(answer).then(
+      return this.#withinTime(answer).then(
         change => this.#attempt(draft, change),
         error => {
           throw this.#refusal(error)
@@ -122,6 +136,22 @@ export class PublishHook {
     } catch (error) {
       throw this.#refusal(error)
     }
+  }
+
+  /** Settles as `answer` does, or rejects once it has taken too long. */
+  #withinTime(answer: PromiseLike<unknown>): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const timer = this.#scheduler.after(this.#timeoutMs, () => {
+        const late = new HubError(
+          'INTERNAL',
+          `publication: beforePublish must settle within ${this.#timeoutMs} ms (beforePublishTimeoutMs)`,
+        )
+        this.#fault(late)
+        reject(late)
+      })
+      const settled = Promise.resolve(answer).finally(() => timer[Symbol.dispose]())
+      settled.then(resolve, reject)
+    })
   }
 
   #attempt(draft: Draft, change: unknown): Draft {

@@ -3,6 +3,7 @@ import { HubError } from '../../src/core/errors.ts'
 import { createHub } from '../../src/hub.ts'
 import { openTopics } from '../../src/open-topics.ts'
 import type { BeforePublish } from '../../src/sending/before-publish.ts'
+import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
 
 function setUp(beforePublish: BeforePublish) {
   const hub = createHub({ beforePublish, topics: openTopics({ maxMessageBytes: 100 }) })
@@ -125,6 +126,69 @@ describe('beforePublish', () => {
     await Promise.all([first, second])
     await hub.publish('a', 'third', { key: 'now' })
     expect(said()).toEqual(['first', 'second', 'third'])
+  })
+
+  describe('a hook that never settles', () => {
+    function setUpHung(options: { beforePublishTimeoutMs?: number } = {}) {
+      const { hook, asked } = held()
+      const scheduler = new ManualScheduler()
+      const hub = createHub({ beforePublish: hook, scheduler, ...options })
+      const faults: { where: string; error: unknown }[] = []
+      hub.events.on('fault', fault => faults.push(fault))
+      const said = () => hub.history('a').messages.map(({ payload }) => Buffer.from(payload).toString())
+      return { hub, asked, scheduler, faults, said }
+    }
+
+    it('costs its publication alone: 5 s later it is INTERNAL, a fault, and the next one follows in its order', async () => {
+      const { hub, asked, scheduler, faults, said } = setUpHung()
+      const timersBefore = scheduler.timers
+      const published = Promise.allSettled(['hung', 'second', 'third'].map(text => hub.publish('a', text)))
+      scheduler.advance(4999)
+      expect(faults).toEqual([])
+      scheduler.advance(1)
+      expect(faults).toEqual([{ where: 'beforePublish', error: expect.objectContaining({ code: 'INTERNAL' }) }])
+      await vi.waitFor(() => expect(asked).toHaveLength(2))
+      asked[1]!.answer()
+      await vi.waitFor(() => expect(asked).toHaveLength(3))
+      asked[2]!.answer()
+      const message = 'publication: beforePublish must settle within 5000 ms (beforePublishTimeoutMs)'
+      const [hung, ...rest] = await published
+      expect(hung).toMatchObject({ status: 'rejected', reason: { code: 'INTERNAL', message } })
+      expect(rest.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled'])
+      expect(asked.map(({ text }) => text)).toEqual(['hung', 'second', 'third'])
+      expect(said()).toEqual(['second', 'third'])
+      expect(scheduler.timers).toBe(timersBefore)
+    })
+
+    it.each(['answers', 'rejects'])('once it %s after all, that is ignored', async how => {
+      const { hub, asked, scheduler, faults, said } = setUpHung({ beforePublishTimeoutMs: 10 })
+      const published = expect(hub.publish('a', 'hung')).rejects.toMatchObject({ code: 'INTERNAL' })
+      scheduler.advance(10)
+      await published
+      if (how === 'answers') asked[0]!.answer()
+      else asked[0]!.refuse(new Error('too late'))
+      const next = hub.publish('a', 'next')
+      asked[1]!.answer()
+      await next
+      expect([said(), faults.length]).toEqual([['next'], 1])
+    })
+
+    it('the time is that of each call, not of the line that it waits in', async () => {
+      const { hub, asked, scheduler, faults, said } = setUpHung({ beforePublishTimeoutMs: 10 })
+      const published = Promise.all([hub.publish('a', 'first'), hub.publish('a', 'second')])
+      scheduler.advance(9)
+      asked[0]!.answer()
+      await vi.waitFor(() => expect(asked).toHaveLength(2))
+      scheduler.advance(9)
+      asked[1]!.answer()
+      await published
+      expect([said(), faults]).toEqual([['first', 'second'], []])
+    })
+
+    it.each([0, -1, Number.NaN, 2 ** 31])('beforePublishTimeoutMs %s is refused', beforePublishTimeoutMs => {
+      const error = `beforePublishTimeoutMs must be a number over 0 and at most 2147483647, got ${beforePublishTimeoutMs}`
+      expect(() => createHub({ beforePublishTimeoutMs })).toThrow(error)
+    })
   })
 
   it('what waits of one publisher is bounded, in messages and bytes', async () => {
