@@ -36,7 +36,7 @@ declare module 'fastify' {
   }
 }
 
-/** How long a shutdown waits for clients that are behind, in ms. A stalled one must not cost more. */
+/** Default of the option `shutdown.drainMs`: how long a shutdown waits for clients that are behind, in ms. A stalled one must not cost more. */
 const FLUSH_MS = 3000
 
 export interface ContextOptions {

@@ -98,6 +98,12 @@ const REQUESTS_PER_SECOND = 10_000
 /** A client that comes back sends a command for each of its topics, and one to leave those that it no longer wants. */
 const BURST_PER_SUBSCRIPTION = 2
 
+/**
+ * How long a peer may take to answer a close frame before its socket is destroyed, in ms. No setting: it is the time of one round trip, and no
+ * timer of a proxy has to fit it, because a proxy closes a connection on which nothing moves after a minute, and not after seconds.
+ */
+const CLOSE_MS = 2000
+
 /** Fragments without a byte that one message may have. */
 const EMPTY_FRAGMENTS = 1024
 
@@ -112,7 +118,7 @@ function socketLimits(maxMessageBytes: number) {
     maxFragments: maxPayload + EMPTY_FRAGMENTS,
     maxBufferedChunks: 0,
     autoPong: false,
-    closeTimeout: 2000,
+    closeTimeout: CLOSE_MS,
     perMessageDeflate: false,
   }
 }

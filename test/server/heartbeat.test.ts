@@ -1,13 +1,14 @@
 import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
+import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { upgradeRequest } from './raw-request.ts'
 import { startTestServer, type TestServer } from './test-server.ts'
 
 let server: TestServer
 const ends = new Map<string, string>()
 beforeAll(async () => {
-  server = await startTestServer({ pingMs: 100 })
+  server = await startTestServer({ pingMs: 100, topics: { rooms: { presence: true } } })
   server.hub.events.on('unregister', ({ id, reason }) => ends.set(id, reason))
 })
 afterAll(() => server.close())
@@ -23,6 +24,22 @@ describe('heartbeats', () => {
     expect(text.replaceAll(': ping\n\n', '')).toMatch(/^retry: \d{4}\n\nid: [0-9a-z]+-0\n\n$/)
     expect(stream.headers.get('hubline-ping')).toBe('100')
   })
+
+  it.each(['/api/clients/watched/tail', '/api/topics/rooms/presence?follow=true'])(
+    "keep the operators' stream %s open, for a proxy ends what is silent",
+    async path => {
+      server.hub.registerClient('watched', new FakeConnection())
+      const stream = await fetch(`${server.url}${path}`)
+      let text = ''
+      for await (const piece of stream.body as unknown as AsyncIterable<Uint8Array>) {
+        text += Buffer.from(piece).toString()
+        if (text.match(/^:$/gm)?.length === 2) break
+      }
+      expect(text).toMatch(/^event: state\ndata: \{.*\}\n\n:\n\n:\n\n$/)
+      server.hub.unregisterClient('watched')
+    },
+    5000,
+  )
 
   it('D1: keep a WebSocket that answers, and close one that does not as idle, whatever else it sends', async () => {
     const alive = new WebSocket(`${server.url.replace('http', 'ws')}/topics/quiet?client=alive`)

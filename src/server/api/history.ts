@@ -43,9 +43,9 @@ const presenceQuery = z.strictObject({
 const presence = z.object({ client: z.string(), user: z.string().optional(), info: z.unknown().optional() })
 
 /** What a topic keeps, and who is on it. */
-export function historyRoutes(api: Api, { hub, closing }: HubContext): void {
+export function historyRoutes(api: Api, { hub, heartbeat, closing }: HubContext): void {
   const tag = 'Topics'
-  const streams = new PresenceStreams(hub, closing)
+  const streams = new PresenceStreams(hub, heartbeat, closing)
 
   api.add({
     method: 'GET',

@@ -4,12 +4,13 @@ import type { PresenceInfo } from '../../core/contract.ts'
 import { HubError } from '../../core/errors.ts'
 import type { TopicName } from '../../core/ids.ts'
 import type { Hub } from '../../hub.ts'
+import type { Heartbeat } from '../../transports/heartbeat.ts'
+import { keepAlive } from './event-stream.ts'
 
 /** Readers of all topics together. */
 const MAX_READERS = 100
 /** Bytes that may wait in the response of one: more, and it is ended. It comes back and begins with the whole. */
 const MAX_WAITING_BYTES = 256 * 1024
-const KEEP_ALIVE_MS = 15_000
 
 /** A topic that somebody follows. */
 interface Followed {
@@ -21,12 +22,14 @@ interface Followed {
 /** Tells who comes to a topic and who goes, as server-sent events. What is kept of a topic is kept while somebody follows it. */
 export class PresenceStreams {
   readonly #hub: Hub
+  readonly #heartbeat: Pick<Heartbeat, 'add'>
   readonly #followed = new Map<TopicName, Followed>()
   #readers = 0
 
   /** @param closing once aborted, nobody follows any more: the hub shuts down */
-  constructor(hub: Hub, closing: AbortSignal) {
+  constructor(hub: Hub, heartbeat: Pick<Heartbeat, 'add'>, closing: AbortSignal) {
     this.#hub = hub
+    this.#heartbeat = heartbeat
     hub.events.on('subscribe', ({ client, topic }) => this.#came(topic, client))
     hub.events.on('unsubscribe', ({ client, topic }) => this.#went(topic, client))
     closing.addEventListener('abort', () => {
@@ -51,11 +54,8 @@ export class PresenceStreams {
     this.#followed.set(topic, followed)
     followed.readers.add(response)
     this.#readers++
-    const keepAlive = this.#hub.scheduler.every(KEEP_ALIVE_MS, () => {
-      if (!response.writableEnded) response.write(':\n\n')
-    })
+    keepAlive(response, this.#heartbeat)
     response.on('close', () => {
-      keepAlive[Symbol.dispose]()
       this.#readers--
       followed.readers.delete(response)
       if (followed.readers.size === 0) this.#followed.delete(topic)

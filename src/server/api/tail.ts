@@ -14,8 +14,8 @@ const tailQuery = z.strictObject({
 })
 
 /** `GET /api/clients/{id}/tail`: what is done for one client, as it is done. */
-export function tailRoute(api: Api, { hub }: HubContext): void {
-  const tails = new Tails(hub)
+export function tailRoute(api: Api, { hub, heartbeat }: HubContext): void {
+  const tails = new Tails(hub, heartbeat)
   api.add({
     method: 'GET',
     path: '/api/clients/{id}/tail',

@@ -3,7 +3,9 @@ import { HubError } from '../../core/errors.ts'
 import type { Message } from '../../core/message.ts'
 import type { Sighting } from '../../core/watcher.ts'
 import type { Hub } from '../../hub.ts'
+import type { Heartbeat } from '../../transports/heartbeat.ts'
 import { stringifyRaw } from '../../wire/raw-json.ts'
+import { keepAlive } from './event-stream.ts'
 import { payloadOf } from './payload.ts'
 
 /** Viewers of all clients together: each costs its client's path a little. */
@@ -14,7 +16,6 @@ const MAX_WAITING_BYTES = 256 * 1024
 /** Of a payload that is shown, in bytes. */
 const MAX_SHOWN_BYTES = 1024
 const MAX_SHOWN_MESSAGES = 20
-const KEEP_ALIVE_MS = 15_000
 
 interface Watched {
   readonly watch: Disposable
@@ -24,11 +25,13 @@ interface Watched {
 /** Who looks at which client. Owns one watch for each client that somebody looks at; a viewer that reads slowly misses some, and nothing waits. */
 export class Tails {
   readonly #hub: Hub
+  readonly #heartbeat: Pick<Heartbeat, 'add'>
   readonly #watched = new Map<string, Watched>()
   #count = 0
 
-  constructor(hub: Hub) {
+  constructor(hub: Hub, heartbeat: Pick<Heartbeat, 'add'>) {
     this.#hub = hub
+    this.#heartbeat = heartbeat
   }
 
   /** Writes events until the client or the viewer goes. Throws CONNECTION_NOT_FOUND, LIMIT_EXCEEDED: then nothing was written. */
@@ -51,6 +54,7 @@ export class Tails {
       watched.viewers.delete(viewer)
       if (watched.viewers.size === 0) this.#forget(id, watched)
     })
+    keepAlive(response, this.#heartbeat)
     viewer.write('state', state)
   }
 
@@ -84,7 +88,6 @@ class Viewer implements Disposable {
   readonly #scheduler: Hub['scheduler']
   readonly #payload: boolean
   readonly #startedAt: number
-  readonly #keepAlive: Disposable
   #seen: { readonly at: number; readonly sighting: Sighting }[] = []
   #skipped = 0
   #armed = false
@@ -94,7 +97,6 @@ class Viewer implements Disposable {
     this.#scheduler = scheduler
     this.#payload = payload
     this.#startedAt = scheduler.now()
-    this.#keepAlive = scheduler.every(KEEP_ALIVE_MS, () => void response.write(':\n\n'))
   }
 
   see(sighting: Sighting): void {
@@ -135,7 +137,6 @@ class Viewer implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#keepAlive[Symbol.dispose]()
     this.#seen = []
   }
 }

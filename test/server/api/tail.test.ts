@@ -163,7 +163,7 @@ describe('GET /api/clients/{id}/tail', () => {
 describe('a tail whose viewer is still there when its client has gone', () => {
   it('is no tail of who has the id next', () => {
     const hub = createHub({ scheduler: new ManualScheduler() })
-    const tails = new Tails(hub)
+    const tails = new Tails(hub, hub.heartbeat)
     const look = () => {
       const response = new PassThrough()
       tails.open('ada', response as never, { payload: false, state: () => ({}) })
