@@ -313,14 +313,14 @@ export class Membership {
   // ---- by pattern
 
   subscribePattern(client: Registration, pattern: TopicPattern, options: SubscribeOptions): PatternSubscription {
-    this.#revive(pattern, options.after)
+    const isMatch = matcherOf(pattern)
+    this.#revive(client, isMatch, options.after)
     // The topic is told to whoever has a pattern for it: a handler may have ended the client.
     if (this.#owner.clients.get(client.id) !== client) throw notConnected(client.id)
     const { maxPatternsPerClient: most, maxTopicsPerPattern } = this.#owner.limits
     const known = client.patterns?.get(pattern)
     if (known) return { pattern, topics: known.topics }
     if ((client.patterns?.size ?? 0) >= most) throw this.#tooMany('maxPatternsPerClient', 'patterns of one client')
-    const isMatch = matcherOf(pattern)
     const found: Topic[] = []
     for (const [name, topic] of this.topics) {
       if (!isMatch(name) || client.outbox.links.has(name)) continue
@@ -337,12 +337,21 @@ export class Membership {
     return { pattern, topics: order.topics }
   }
 
-  /** Has the topic again that a position is of, if the pattern matches it and something came after it: its loss is to be told. */
-  #revive(pattern: TopicPattern, after: SubscribeOptions['after']): void {
+  /** Uses forgotten topics again of which the client may have missed messages, so that it is told: as many as its pattern has room for. */
+  #revive(client: Registration, isMatch: (name: TopicName) => boolean, after: SubscribeOptions['after']): void {
     if (after === undefined || after === 'oldest') return
-    const name = this.positions.nameOf(after.epoch)
-    if (name === undefined || !matches(pattern, name) || this.positions.get(name)!.seq <= after.seq) return
-    if (this.#resolved(name) !== undefined && this.topics.size < this.#owner.limits.maxTopics) this.topic(name)
+    const forgotten = this.positions.after(after, isMatch)
+    if (forgotten.length === 0) return
+    const { maxTopics, maxTopicsPerPattern } = this.#owner.limits
+    let room = maxTopicsPerPattern
+    for (const name of this.topics.keys()) if (isMatch(name)) room--
+    for (const name of forgotten) {
+      if (room <= 0 || this.topics.size >= maxTopics) return
+      const spec = this.#resolved(name)
+      if (spec === undefined || !isMatchable(spec, client) || !isOpen(spec, client)) continue
+      this.topic(name)
+      room--
+    }
   }
 
   unsubscribePattern(client: Registration, pattern: TopicPattern): boolean {

@@ -67,10 +67,21 @@ export class Positions {
     this.#count(-this.bytes)
   }
 
-  /** The topic of this epoch. A search through all: for a subscription by pattern, which names no topic. */
-  nameOf(epoch: string): TopicName | undefined {
-    for (const [name, { position }] of this.#all) if (position.epoch === epoch) return name
-    return undefined
+  /**
+   * Topics in which something came after `after`, or may have come: it is a position of one topic, and says nothing of the others. That one
+   * topic is the first, then those that were used last. A search through all, for a subscription by pattern, which names no topic.
+   */
+  after(after: Position, isMatch: (name: TopicName) => boolean): TopicName[] {
+    const found: TopicName[] = []
+    let own: TopicName | undefined
+    for (const [name, { position }] of this.#all) {
+      const isOwn = position.epoch === after.epoch
+      if (position.seq <= (isOwn ? after.seq : 0) || !isMatch(name)) continue
+      if (isOwn) own = name
+      else found.push(name)
+    }
+    if (own !== undefined) found.push(own)
+    return found.reverse()
   }
 
   /** See Topic.history: nothing is kept any more. */

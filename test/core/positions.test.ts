@@ -5,16 +5,18 @@ import type { HubLimits } from '../../src/core/limits.ts'
 import type { Gap } from '../../src/core/message.ts'
 import { POSITION_MS } from '../../src/core/positions.ts'
 import { createHub, type Hub } from '../../src/hub.ts'
+import { openTopics } from '../../src/open-topics.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
+import type { TopicRule } from '../../src/topics/rule.ts'
 import { runs } from '../property-runs.ts'
 
 let scheduler: ManualScheduler
 let hub: Hub
 let connections: number
-const start = (limits: Partial<HubLimits> = {}): void => {
+const start = (limits: Partial<HubLimits> = {}, rules: Readonly<Record<string, TopicRule>> = {}): void => {
   scheduler = new ManualScheduler()
-  hub = createHub({ scheduler, limits })
+  hub = createHub({ scheduler, limits, topics: openTopics({}, rules) })
   connections = 0
 }
 beforeEach(() => start())
@@ -85,6 +87,48 @@ describe('a position outlives the history of its topic', () => {
     expect([gapsOf(missed.connection), missed.connection.seqs('n/a')]).toEqual([['4-4 1'], [5]])
     const other = join('m/*', position)
     expect(gapsOf(other.connection)).toEqual([])
+  })
+
+  it('by pattern, a loss in the other topics is told as well, with a count that nobody knows', () => {
+    for (const topic of ['n/a', 'n/b', 'n/c', 'm/d']) publish(topic, 3)
+    const position = hub.positionOf('n/a')!
+    publish('n/a', 2)
+    away()
+    publish('n/c')
+    const { connection } = join('n/*', position)
+    const gaps = connection.received.flatMap(each => (each.kind === 'gap' ? [each.gap] : []))
+    expect(gaps.sort((a, b) => (a.topic < b.topic ? -1 : 1))).toEqual([
+      { topic: 'n/a', from: 4, to: 5, count: 2, reason: 'trimmed' },
+      { topic: 'n/b', from: 1, to: 3, count: null, reason: 'epoch' },
+      { topic: 'n/c', from: 1, to: 4, count: null, reason: 'epoch' },
+    ])
+    publish('n/b')
+    expect(connection.seqs('n/b')).toEqual([4])
+  })
+
+  it('by pattern, so many forgotten topics as the pattern has room for, that of the position and the newest first', () => {
+    start({ maxTopicsPerPattern: 3 })
+    publish('n/0', 1)
+    const position = hub.positionOf('n/0')!
+    publish('n/0', 1)
+    away()
+    for (let n = 1; n < 6; n++) {
+      publish(`n/${n}`)
+      away()
+    }
+    const { connection } = join('n/*', position)
+    const told = connection.received.flatMap(each => (each.kind === 'gap' ? [each.gap.topic] : []))
+    expect(told.sort()).toEqual(['n/0', 'n/4', 'n/5'])
+  })
+
+  it('by pattern, nothing is told of a topic that the client may not see', () => {
+    start({}, { 'n/hidden': { subscribe: 'nobody' }, 'n/named': { wildcards: false } })
+    for (const topic of ['n/a', 'n/hidden', 'n/named']) publish(topic)
+    const position = { epoch: 'another', seq: 1 }
+    away()
+    const { connection } = join('n/*', position)
+    expect(gapsOf(connection)).toEqual(['1-1 null'])
+    expect(hub.getConnectionStats()).toMatchObject({ topics: 1, positions: 2 })
   })
 
   it('a topic that only patterns hold keeps its position while it is quiet', () => {
