@@ -52,6 +52,8 @@ export class Delivery {
   #ready: Outbox[] = []
   #condemned: [Outbox, CloseReason][] = []
   #told: [Link, Gap][] = []
+  /** What an event has told of the gap that a link is to tell again. Links whose receiver takes its notices are not in it. */
+  readonly #heard = new WeakMap<Link, Pick<Gap, 'count' | 'to'>>()
   #faults: { error: unknown; where: string }[] = []
   #retry: Link[] = []
   #leaving: Link[] = []
@@ -252,10 +254,28 @@ export class Delivery {
       link.outbox.pushControl(frame, this.#scheduler.now())
       this.#touch(link.outbox)
     }
-    if (this.#events.listenerCount('gap') > 0) {
-      this.#told.push([link, gap])
+    const unheard = this.#takeUnheard(link, gap)
+    if (unheard !== undefined && this.#events.listenerCount('gap') > 0) {
+      this.#told.push([link, unheard])
       this.#arm()
     }
+  }
+
+  /** The receiver did not take this notice: it is part of the next one. */
+  retell(link: Link, gap: Gap): void {
+    const { count = 0, to = 0 } = this.#heard.get(link) ?? {}
+    this.#heard.set(link, { count: sum(count, gap.count), to: Math.max(to, gap.to) })
+    link.retell(gap, this.#scheduler.now())
+    this.sweeper.watch(link.outbox)
+  }
+
+  /** What of this gap no event has told. Undefined: nothing, because its receiver only refused the notice before. */
+  #takeUnheard(link: Link, gap: Gap): Gap | undefined {
+    const heard = this.#heard.get(link)
+    if (heard === undefined) return gap
+    this.#heard.delete(link)
+    if (gap.count === heard.count && gap.to === heard.to) return undefined
+    return { ...gap, count: gap.count === null || heard.count === null ? null : gap.count - heard.count }
   }
 
   /** The hot loop. Backwards, because `demote` swaps only with links that were visited already. */
@@ -468,6 +488,11 @@ export class Delivery {
     this.#armed = true
     this.#scheduler.defer(this.#run)
   }
+}
+
+/** Null: a count that nobody knows. */
+function sum(one: number | null, other: number | null): number | null {
+  return one === null || other === null ? null : one + other
 }
 
 /** While something of its client waits, a link of a lower lane lines up behind it; what nothing is kept for has nowhere to wait. */

@@ -26,7 +26,10 @@ export interface HubEvents {
   unsubscribePattern: [order: { id: ClientId; pattern: TopicPattern }]
   /** A client brought a newer token. */
   session: [change: { id: ClientId; session: Session }]
-  /** A loss was told to the client, or would have been if its protocol could carry the notice. */
+  /**
+   * A loss was told to the client, or would have been if its protocol could carry the notice. Once for each loss: where the client refuses the
+   * notice and gets it again, together with later losses, `gap.count` has only the later ones, and `from` to `to` spans all of them.
+   */
   gap: [loss: { id: ClientId; gap: Gap; policy: string }]
   /** A request to a client that is a URL failed and is made again in `waitMs`. */
   retry: [retry: RequestFailure & { waitMs: number }]

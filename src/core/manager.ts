@@ -88,8 +88,8 @@ export class ConnectionManager {
     failed: ({ outbox }, topic, seq) =>
       outbox.links.get(topic as TopicName)?.fail(seq, this.#options.scheduler.now()) ?? false,
     untold: ({ outbox }, gap) => {
-      outbox.links.get(gap.topic)?.retell(gap, this.#options.scheduler.now())
-      this.#delivery.sweeper.watch(outbox)
+      const link = outbox.links.get(gap.topic)
+      if (link !== undefined) this.#delivery.retell(link, gap)
     },
     close: (client, reason) => {
       if (this.#clients.get(client.id) === client) this.unregisterClient(client.id, reason)

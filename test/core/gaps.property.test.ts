@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import type { HubEvents } from '../../src/core/events.ts'
 import type { Codec, Gap } from '../../src/core/message.ts'
 import type { DeliveryPolicy } from '../../src/core/policy.ts'
 import { createHub } from '../../src/hub.ts'
@@ -217,6 +218,10 @@ describe('requests', () => {
           url.answers = []
           await url.run(40_000)
           expectAccountedFor(heardBy(url, answers, scripted), base, url.hub.positionOf(TOPIC)!.seq)
+          // An event for each loss, and not for each attempt to tell it.
+          const events = url.of('gap') as HubEvents['gap'][0][]
+          const counted = events.reduce((sum, { gap: { count } }) => sum + (count ?? Number.NaN), 0)
+          if (!elsewhere) expect(counted).toBe(url.hub.getSubscription('url', TOPIC)!.dropped)
           await url.hub.close()
         },
       ),

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import type { HubEvents } from '../../src/core/events.ts'
 import type { DeliveryPolicy } from '../../src/core/policy.ts'
 import { bestEffort } from '../../src/policies/best-effort.ts'
 import { buffered } from '../../src/policies/buffered.ts'
@@ -46,6 +47,24 @@ describe('while a request is under way', () => {
       { topic: 'news', from: 4, to: 4, count: 1, reason: 'behind' },
     ])
     expect(subscription(url)).toMatchObject({ published: 4, delivered: 1, dropped: 3, pending: 0 })
+  })
+
+  it('a loss is one event, however often its notice is refused; a later loss is another one', async () => {
+    const url = open(bestEffort())
+    url.answers = [SLOWLY, REFUSES, REFUSES, OK]
+    const events = () => (url.of('gap') as HubEvents['gap'][0][]).map(({ gap }) => `${gap.from}-${gap.to} ${gap.count}`)
+    await publish(url, 'a', 'b', 'c')
+    await url.run(40_000)
+    expect(gaps(url)).toMatchObject([{ count: 2 }, { count: 2 }])
+    expect(events()).toEqual(['2-3 2'])
+    url.answers = [SLOWLY, OK]
+    await publish(url, 'd', 'e')
+    await url.run(30_000)
+    expect(gaps(url).slice(2)).toMatchObject([
+      { from: 2, to: 3, count: 2 },
+      { from: 5, to: 5, count: 1 },
+    ])
+    expect(events()).toEqual(['2-3 2', '5-5 1'])
   })
 
   it('buffered keeps', async () => {
