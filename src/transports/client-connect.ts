@@ -28,7 +28,7 @@ export function authenticate(
 
 /**
  * The reply to a connect, once the client is registered: who it is, when its session ends, how often it is pinged, and what the server has
- * subscribed it to. Throws CONNECTION_NOT_FOUND where a handler of the hub's events has ended it already.
+ * subscribed it to. Behind it, a push for each of these topics in which something was missed that is not JSON. Throws CONNECTION_NOT_FOUND where a handler of the hub's events has ended it already.
  */
 export function connectReply(
   { hub }: TopicsContext,
@@ -37,12 +37,14 @@ export function connectReply(
   session: Session,
   heartbeat: Heartbeat | undefined,
 ): string {
-  const subs = new ServerSubscriptions(hub, client, positions).text()
+  const subscriptions = new ServerSubscriptions(hub, client, positions)
+  const subs = subscriptions.text()
   const pings = heartbeat && { ping: heartbeat.seconds, pong: true }
   const result = { ...identity(client, session), ...pings }
   if (subs === undefined) return resultReply(id, 'connect', result)
   // What was recovered is JSON text already.
-  return `{"id":${id},"connect":${JSON.stringify(result).slice(0, -1)},"subs":${subs}}}`
+  const reply = `{"id":${id},"connect":${JSON.stringify(result).slice(0, -1)},"subs":${subs}}}`
+  return [reply, ...subscriptions.gaps].join('\n')
 }
 
 function identity(client: ClientId, { expiresAt }: Session): object {

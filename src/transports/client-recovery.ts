@@ -1,7 +1,8 @@
 import type { Subscription } from '../core/contract.ts'
-import type { ClientId, Position, TopicName } from '../core/ids.ts'
+import type { ClientId, Position, Seq, TopicName } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
-import { publicationText } from '../wire/client-protocol.ts'
+import type { Message } from '../core/message.ts'
+import { publicationText, push } from '../wire/client-protocol.ts'
 import { isJson } from '../wire/content-type.ts'
 import { clientInfo } from './client-codec.ts'
 
@@ -56,6 +57,8 @@ export class ServerSubscriptions {
   readonly #client: ClientId
   readonly #asked: ReadonlyMap<string, Position>
   #left = MAX_RECOVERED_LENGTH
+  /** What it missed and JSON cannot carry: pushes that come behind the reply. */
+  readonly gaps: string[] = []
 
   constructor(hub: ConnectionManager, client: ClientId, asked: ReadonlyMap<string, Position>) {
     this.#hub = hub
@@ -85,16 +88,31 @@ export class ServerSubscriptions {
     return missed === undefined ? text : `${text.slice(0, -1)},"publications":[${missed.join(',')}]}`
   }
 
-  /** All between two positions; undefined where it is not all there, does not fit, or is not JSON. */
+  /** All between two positions, but for what is a gap; undefined where it is not all there, or does not fit. */
   #missed(topic: TopicName, after: Position, upTo: Position): string[] | undefined {
     const { messages, recovered } = this.#hub.history(topic, { after })
     if (!recovered) return undefined
     const missed = messages.filter(({ seq }) => seq <= upTo.seq)
-    const texts = missed.map(({ seq, payload, contentType, publisher }) => {
-      this.#left -= payload.byteLength
-      if (this.#left < 0 || !isJson(contentType)) return null
-      return publicationText(seq, payload, publisher && clientInfo(publisher))
-    })
-    return texts.includes(null) ? undefined : (texts as string[])
+    const json = missed.filter(({ contentType }) => isJson(contentType))
+    const length = json.reduce((sum, { payload }) => sum + payload.byteLength, 0)
+    if (length > this.#left) return undefined
+    this.#left -= length
+    const texts = new Map<Seq, string>()
+    for (const { seq, payload, publisher } of json) {
+      const text = publicationText(seq, payload, publisher && clientInfo(publisher))
+      if (text !== null) texts.set(seq, text)
+    }
+    this.#noteGap(
+      topic,
+      missed.filter(({ seq }) => !texts.has(seq)),
+    )
+    return [...texts.values()]
+  }
+
+  #noteGap(topic: TopicName, lost: readonly Message[]): void {
+    const [first] = lost
+    if (first === undefined) return
+    const gap = { from: first.seq, to: lost.at(-1)!.seq, count: lost.length, reason: 'unsupported' }
+    this.gaps.push(push(topic, 'gap', gap))
   }
 }

@@ -262,6 +262,47 @@ describe('connect', () => {
     expect(await peer.next()).toEqual({ push: { channel: 'news', pub: { data: 1, offset: 1 } } })
   })
 
+  it('recovers those, and what is not JSON is a gap of its topic: it harms no other message and no other topic', async () => {
+    const server = await serve({ topics: ['news', 'raw', 'large', 'whole'].map(name => ({ name })) })
+    const { hub } = server
+    for (const topic of ['news', 'raw', 'large', 'whole']) hub.routeData(topic, json(1), JSON_TYPE)
+    const subs = Object.fromEntries(
+      ['news', 'raw', 'large', 'whole'].map(topic => {
+        const { epoch, seq } = hub.positionOf(topic)!
+        return [topic, { recover: true, epoch, offset: seq }]
+      }),
+    )
+    hub.routeData('news', json(2), JSON_TYPE)
+    hub.routeData('news', Buffer.alloc(40_000), { contentType: 'image/png' })
+    hub.routeData('news', Buffer.from('{'), JSON_TYPE)
+    hub.routeData('news', json(5), JSON_TYPE)
+    hub.routeData('raw', Buffer.from('x'), { contentType: 'text/plain' })
+    hub.routeData('large', json('x'.repeat(40_000)), JSON_TYPE)
+    hub.routeData('whole', json(2), JSON_TYPE)
+    await using peer = await Peer.open(server.url)
+    const reply = await peer.call({ id: 1, connect: { subs } })
+    const whole = { was_recovering: true, recovered: true, offset: 1 }
+    expect(reply.connect.subs).toMatchObject({
+      news: {
+        ...whole,
+        publications: [
+          { data: 2, offset: 2 },
+          { data: 5, offset: 5 },
+        ],
+      },
+      raw: { ...whole, publications: [] },
+      // More than there is room for.
+      large: { was_recovering: true, recovered: false, offset: 2 },
+      whole: { ...whole, publications: [{ data: 2, offset: 2 }] },
+    })
+    expect(await peer.take(2)).toEqual([
+      { push: { channel: 'news', gap: { from: 3, to: 4, count: 2, reason: 'unsupported' } } },
+      { push: { channel: 'raw', gap: { from: 2, to: 2, count: 1, reason: 'unsupported' } } },
+    ])
+    hub.routeData('raw', json(3), JSON_TYPE)
+    expect(await peer.next()).toEqual({ push: { channel: 'raw', pub: { data: 3, offset: 3 } } })
+  })
+
   it('survives a handler of the hub that ends the client at once', async () => {
     const server = await serve()
     server.hub.events.on('register', ({ id }) => void server.hub.unregisterClient(id, 'denied'))
