@@ -156,6 +156,12 @@ export class Delivery {
     if (topic.live === topic.links.length || topic.overfull) this.settle(topic, now)
   }
 
+  /** Hands over what the link's topic has gathered, so that nothing of a subscription comes after its end. The write may call the hub. */
+  finish(link: Link): void {
+    this.seal(link.topic)
+    if (link.outbox.holds(link)) this.flush(link.outbox)
+  }
+
   /** Applies every backlog's bounds and frees what nobody needs. */
   settle(topic: Topic, now: number): void {
     for (let i = topic.live; i < topic.links.length; i++) this.bound(topic.links[i]!)

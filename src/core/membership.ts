@@ -216,7 +216,7 @@ export class Membership {
 
   #dismiss(link: Link): void {
     const client = this.#owner.clients.get(link.clientId)
-    this.#delivery.seal(link.topic)
+    this.#delivery.finish(link)
     if (client === undefined || link.closed) return
     this.unlink(client, link)
     this.#tellLeft(client, link.topicName)
@@ -250,7 +250,8 @@ export class Membership {
       const error = tooMany(`subscribers of ${name}`, maxSubscribers!, 'maxSubscribers')
       throw this.#owner.counters.refuse('maxSubscribers', error)
     }
-    this.#delivery.seal(topic)
+    if (existing) this.#delivery.finish(existing)
+    else this.#delivery.seal(topic)
     // A pattern's subscription has no past: who asks for one gets a subscription of its own.
     if (existing && !existing.closed) this.unlink(client, existing)
     const link = new Link(client.outbox, topic, topic.seq, options.policy)
@@ -276,7 +277,7 @@ export class Membership {
   unsubscribe(client: Registration, name: TopicName): boolean {
     const link = client.outbox.links.get(name)
     if (link === undefined || link.order !== undefined) return false
-    this.#delivery.seal(link.topic)
+    this.#delivery.finish(link)
     if (link.closed) return false
     const order = isMatchable(link.topic.spec, client) ? this.#orderFor(client, name) : undefined
     if (order === undefined) {

@@ -138,6 +138,11 @@ export class Outbox {
     return this.#first === undefined
   }
 
+  /** Does a batch of this link wait to be written? */
+  holds(link: Link): boolean {
+    return this.#firstLink === link || this.#rest?.includes(link) === true
+  }
+
   push(link: Link, batch: Batch): void {
     this.#add(batch, link)
     this.queuedBytes += batch.bytes

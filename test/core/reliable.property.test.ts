@@ -267,4 +267,21 @@ describe('links that wait for confirmations, whatever happens (I1, I6)', () => {
       runs(500),
     )
   })
+
+  it('what was published before the end of a subscription comes before it, and not into the next subscription', () => {
+    const scheduler = new ManualScheduler()
+    const hub = createHub({ scheduler, policy: POLICIES[0]! })
+    const connection = new FakeConnection()
+    const received = () => connection.received.map(each => each.kind === 'message' && each.seq)
+    hub.registerClient('c', connection)
+    hub.subscribe('c', 'a')
+    hub.routeData('a', Buffer.from('1'))
+    hub.unsubscribe('c', 'a')
+    expect(received()).toEqual([1])
+    const { position } = hub.subscribe('c', 'a')
+    hub.routeData('a', Buffer.from('2'))
+    scheduler.settle()
+    expect(position.seq).toBe(1)
+    expect(received()).toEqual([1, 2])
+  })
 })
