@@ -160,13 +160,16 @@ function check(hub: Hub, { topic: name, key, text, base64, ...rest }: Publicatio
   const spec = hub.resolveTopic(topic)
   const { maxMessageBytes, contentType: known } = spec
   const said = rest.contentType ?? known
-  const bytes = base64 !== undefined ? Buffer.from(base64, 'base64') : Buffer.from(text ?? json.member('data')!.text)
-  if (bytes.byteLength > maxMessageBytes) {
-    const size = `${bytes.byteLength} bytes are more than the ${maxMessageBytes} that ${topic} takes in one message`
+  const written = base64 ?? text ?? json.member('data')!.text
+  const encoding = base64 === undefined ? 'utf8' : 'base64'
+  const bytes = Buffer.byteLength(written, encoding)
+  if (bytes > maxMessageBytes) {
+    const size = `${bytes} bytes are more than the ${maxMessageBytes} that ${topic} takes in one message`
     throw new HubError('MESSAGE_TOO_LARGE', `data: ${size}`)
   }
+  const payload = Buffer.from(written, encoding)
   const contentType = said ?? defaultType({ text, base64 })
-  const wrong = mismatch(spec, bytes, contentType)
+  const wrong = mismatch(spec, payload, contentType)
   if (wrong) throw wrong
-  return { topic, data: bytes, contentType, key }
+  return { topic, data: payload, contentType, key }
 }
