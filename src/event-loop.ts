@@ -16,6 +16,20 @@ const timers = {
 
 const running = new RunningTime(timers)
 
+/**
+ * Aborts the signal of a piece of work when the process has run for `ms` and the work has not ended. Unlike AbortSignal.timeout it leaves out
+ * the time in which the process was stopped or blocked: no answer could be read meanwhile.
+ */
+export async function within<T>(ms: number, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const cut = new AbortController()
+  const timer = running.after(ms, () => cut.abort(new DOMException(`timeout after ${ms} ms`, 'TimeoutError')))
+  try {
+    return await work(cut.signal)
+  } finally {
+    timer[Symbol.dispose]()
+  }
+}
+
 /** Node's event loop as the core's scheduler. Deadlines (`after`) leave out the time in which the process did not run. */
 export const eventLoop: Scheduler = {
   ...timers,

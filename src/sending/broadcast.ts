@@ -29,7 +29,7 @@ export interface BroadcastResult {
 }
 
 /** Clients after which the event loop gets its turn, however many run at a time. */
-const CLIENTS_PER_TURN = 500
+const CLIENTS_PER_TURN = 100
 
 /**
  * One message to many clients. Requests (clients that are URLs) run at most `concurrency` at a time; writes to sockets, which wait for

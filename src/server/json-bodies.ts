@@ -1,56 +1,114 @@
-import type { FastifyInstance } from 'fastify'
+import { StringDecoder } from 'node:string_decoder'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { HubError } from '../core/errors.ts'
-import { MAX_JSON_DEPTH, MAX_JSON_VALUES, measureJson } from '../wire/json.ts'
+import { JsonText, MAX_JSON_DEPTH, nestsTooDeep } from '../wire/json.ts'
+import { type JsonFault, JsonRefused, MAX_JSON_TOKEN, MAX_JSON_VALUES, parseInSteps } from '../wire/json-steps.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
     /** The text of a body of JSON: what it says of a message goes on as it stands. */
-    jsonText: string
+    jsonText: JsonText | undefined
   }
 }
 
-/** A body of so many characters takes its own turn of the event loop to be parsed. */
+/** A body of more bytes is decoded and parsed in several turns of the event loop. Its number of values is bounded too. */
 const LARGE = 64 * 1024
+/** Bytes that one turn decodes. */
+const DECODED = 256 * 1024
 
-const REFUSALS = {
+const REFUSALS: Readonly<Record<Exclude<JsonFault, 'invalid'>, string>> = {
   deep: `body: JSON nests at most ${MAX_JSON_DEPTH} levels here`,
   many: `body: JSON has at most ${MAX_JSON_VALUES} values here, where a member of an object counts as four; send several requests, or POST a large message to /topics/{topic}, which takes it as it is`,
-} as const
+  long: `body: a key, a number or white space of JSON has at most ${MAX_JSON_TOKEN} characters here`,
+}
+
+const POISON = 'body: a key "__proto__", or "prototype" within "constructor", is not taken in JSON here'
+
+type Parse = (text: string) => unknown
 
 /**
  * Bodies of this scope are JSON and nothing else: a text/plain body could come from a form on any page. An empty body is none, whatever its
- * type. A body that nests without end, or has very many values, is refused before it is parsed: both would hold up everybody else.
+ * type. A body that nests too deep, or has too many values, is refused: parsing it would hold up all other clients.
  */
 export function takeJsonOnly(app: FastifyInstance): void {
-  const parse = app.getDefaultJsonParser('error', 'error')
-  app.decorateRequest('jsonText', '')
+  const parser = app.getDefaultJsonParser('error', 'error')
+  app.decorateRequest('jsonText', undefined)
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
-    request.jsonText = body
-    if (body === '') {
-      done(null)
-      return
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => {
+    const parse: Parse = text => {
+      let wrong = false
+      let value: unknown
+      void parser(request, text, (error, parsed) => {
+        wrong = error !== null
+        value = parsed
+      })
+      if (!wrong) return value
+      JSON.parse(text)
+      // The parser refuses names that would change the prototype of an object, and does not say so.
+      throw new HubError('REQUEST_INVALID', POISON)
     }
-    const wrong = measureJson(body)
-    if (wrong !== undefined) {
-      done(new HubError('REQUEST_INVALID', REFUSALS[wrong]))
-      return
-    }
-    void parse(request, body, (error, value) => {
-      if (error !== null) done(new HubError('REQUEST_INVALID', faultOf(body)))
-      else if (body.length < LARGE) done(null, value)
-      // What is done with it has a turn of its own.
-      else setImmediate(done, null, value)
-    })
+    if (body.byteLength === 0) return undefined
+    const { text, value, ends } = body.byteLength > LARGE ? await readLarge(body, parse) : readSmall(body, parse)
+    request.jsonText = new JsonText(text, ends)
+    return value
   })
 }
 
-/** The parser refuses names that would change the prototype of an object, and does not say so. */
-function faultOf(body: string): string {
+interface Read {
+  readonly text: string
+  readonly value: unknown
+  readonly ends?: ReadonlyMap<number, number>
+}
+
+function readSmall(body: Buffer, parse: Parse): Read {
+  const text = withoutMark(body.toString())
+  if (nestsTooDeep(text)) throw refusal('deep')
   try {
-    JSON.parse(body)
-    return 'body: a key "__proto__", or "prototype" within "constructor", is not taken in JSON here'
+    return { text, value: parse(text) }
   } catch (error) {
-    return `body: it is not valid JSON (${(error as Error).message.slice(0, 120)})`
+    if (error instanceof HubError) throw error
+    throw invalid((error as Error).message.slice(0, 120))
   }
+}
+
+/** No turn of the event loop is long: others are served between two. */
+async function readLarge(body: Buffer, parse: Parse): Promise<Read> {
+  const text = withoutMark(await decode(body))
+  const steps = parseInSteps(text, { parse })
+  try {
+    for (;;) {
+      await nextTurn()
+      const { done, value } = steps.next()
+      if (done) return { text, ...value }
+    }
+  } catch (error) {
+    if (!(error instanceof JsonRefused)) throw error
+    const { fault, at, cause } = error
+    if (cause instanceof HubError) throw cause
+    throw fault === 'invalid' ? invalid(`after character ${at}`) : refusal(fault)
+  }
+}
+
+async function decode(body: Buffer): Promise<string> {
+  const decoder = new StringDecoder('utf8')
+  let text = ''
+  for (let from = 0; from < body.byteLength; from += DECODED) {
+    text += decoder.write(body.subarray(from, from + DECODED))
+    await nextTurn()
+  }
+  return text + decoder.end()
+}
+
+/** Some programs begin a text with a byte order mark. */
+function withoutMark(text: string): string {
+  return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text
+}
+
+function refusal(fault: keyof typeof REFUSALS): HubError {
+  return new HubError('REQUEST_INVALID', REFUSALS[fault])
+}
+
+function invalid(where: string): HubError {
+  return new HubError('REQUEST_INVALID', `body: it is not valid JSON (${where})`)
 }

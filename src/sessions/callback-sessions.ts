@@ -5,6 +5,7 @@ import type { TopicName } from '../core/ids.ts'
 import { callable, integer, positive, type Rule, type Rules, readOptions, texts } from '../core/options.ts'
 import type { TopicPattern } from '../core/patterns.ts'
 import type { Action, Handshake, RefusalReason, Session, SessionManager } from '../core/sessions.ts'
+import { within } from '../event-loop.ts'
 import { allows, parseGrants } from './grants.ts'
 import { grantsSchema, infoSchema, userSchema } from './jwt-claims.ts'
 import { refused, unavailable } from './refusals.ts'
@@ -155,16 +156,18 @@ class Callback implements CallbackSessions {
     if (this.#asking >= this.#most) throw unavailable('the application')
     this.#asking++
     try {
-      const { statusCode, body } = await request(this.#urls[event]!, {
-        method: 'POST',
-        dispatcher: this.#agent,
-        signal: AbortSignal.timeout(this.#timeoutMs),
-        headers: { ...headers, 'content-type': 'application/json', accept: 'application/json' },
-        body: JSON.stringify({ event, ...about }),
+      return await within(this.#timeoutMs, async signal => {
+        const { statusCode, body } = await request(this.#urls[event]!, {
+          method: 'POST',
+          dispatcher: this.#agent,
+          signal,
+          headers: { ...headers, 'content-type': 'application/json', accept: 'application/json' },
+          body: JSON.stringify({ event, ...about }),
+        })
+        // Read to its end in any case: only then can the socket be used again.
+        const text = await body.text()
+        return { status: statusCode, body: parse(text) }
       })
-      // Read to its end in any case: only then can the socket be used again.
-      const text = await body.text()
-      return { status: statusCode, body: parse(text) }
     } catch {
       // Its error may have the URL in it, or a header.
       throw unavailable('the application')

@@ -1,6 +1,7 @@
 import { type CryptoKey, createLocalJWKSet, errors, type FlattenedJWSInput, type JWTHeaderParameters } from 'jose'
 import { Agent, request } from 'undici'
 import { HubError } from '../core/errors.ts'
+import { within } from '../event-loop.ts'
 import { unavailable } from './refusals.ts'
 
 export interface JwksOptions {
@@ -93,10 +94,11 @@ export class KeySetByUrl {
     // Fetches are minutes apart: a socket that waits in between would have to be closed by somebody.
     const agent = new Agent({ connections: 1, maxResponseSize: MAX_SET_BYTES, connect: { timeout: this.#timeoutMs } })
     try {
-      const signal = AbortSignal.timeout(this.#timeoutMs)
-      const { statusCode, body } = await request(this.#url, { dispatcher: agent, signal })
-      if (statusCode !== 200) throw unavailable('the key set')
-      return createLocalJWKSet((await body.json()) as Parameters<typeof createLocalJWKSet>[0])
+      return await within(this.#timeoutMs, async signal => {
+        const { statusCode, body } = await request(this.#url, { dispatcher: agent, signal })
+        if (statusCode !== 200) throw unavailable('the key set')
+        return createLocalJWKSet((await body.json()) as Parameters<typeof createLocalJWKSet>[0])
+      })
     } finally {
       await agent.destroy()
     }

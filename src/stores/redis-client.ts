@@ -1,5 +1,6 @@
 import { type Cluster, Redis } from 'ioredis'
 import { HubError } from '../core/errors.ts'
+import { within } from '../event-loop.ts'
 
 /** The way to Redis: a client, and whose it is. */
 export interface RedisAccess {
@@ -66,16 +67,13 @@ function reconnectDelay(attempt: number): number {
 }
 
 export async function answerWithin<T>(ms: number, answer: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    const message = `Redis did not answer within timeoutMs (${ms} ms). What was asked may still be done.`
-    timer = setTimeout(() => reject(new HubError('STORE_UNAVAILABLE', message)), ms)
+  return within(ms, signal => {
+    const late = new Promise<never>((_, reject) => {
+      const message = `Redis did not answer within timeoutMs (${ms} ms). What was asked may still be done.`
+      signal.addEventListener('abort', () => reject(new HubError('STORE_UNAVAILABLE', message)))
+    })
+    return Promise.race([answer, late])
   })
-  try {
-    return await Promise.race([answer, late])
-  } finally {
-    clearTimeout(timer)
-  }
 }
 
 /** The driver takes any other text for a path. The text may hold a password: it is not repeated. */

@@ -3,6 +3,7 @@ import { Agent as HttpsAgent } from 'node:https'
 import type { Client, CloseReason } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
 import { anything, type Rules, readOptions, text, texts } from '../core/options.ts'
+import { within } from '../event-loop.ts'
 import { outcomeOfBody, outcomeOfError, outcomeOfStatus } from './callback-outcome.ts'
 import { Egress } from './egress.ts'
 import type { Attempt, AttemptTrace, Envelope, Outcome } from './envelope.ts'
@@ -211,7 +212,7 @@ export class ApiGatewayClients {
     if (reason === 'shutdown' || reason === 'replaced') return
     const command = new this.#sdk.DeleteConnectionCommand({ ConnectionId: connectionId })
     // Nobody waits for it; what it says is only that the connection is there no more.
-    api.send(command, { abortSignal: AbortSignal.timeout(this.#timeoutMs) }).catch(() => {})
+    within(this.#timeoutMs, abortSignal => api.send(command, { abortSignal })).catch(() => {})
   }
 }
 

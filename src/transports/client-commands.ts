@@ -2,7 +2,7 @@ import { z } from 'zod'
 import type { Position } from '../core/ids.ts'
 import { isPattern } from '../core/patterns.ts'
 import { ERRORS, type ProtocolError } from '../wire/client-protocol.ts'
-import { MAX_JSON_DEPTH, parseJson, rawMember } from '../wire/json.ts'
+import { JsonText, MAX_JSON_DEPTH, parseJson } from '../wire/json.ts'
 
 /** A line of the client protocol, read. Every command but what is in a `send` has an id, which its reply repeats. */
 export type Command =
@@ -130,7 +130,7 @@ const readers: Readonly<Record<string, Reader>> = {
 
   publish: reader('publish', z.object({ channel, type: optional(z.number()) }), (id, { channel, type }, line) => {
     if (type) return refuse('publish', id, ERRORS.notAvailable, 'type: maps are not there yet')
-    const data = rawMember(rawMember(line, 'publish')!, 'data')
+    const data = new JsonText(line).member('publish')!.member('data')?.text
     if (data === undefined) return refuse('publish', id, ERRORS.badRequest, 'data: it is missing; it may be any JSON')
     return { method: 'publish', id, channel, data }
   }),

@@ -4,15 +4,9 @@
  */
 export const MAX_JSON_DEPTH = 256
 
-/** Values that a body of JSON may have: to parse, check and write so many takes some milliseconds. */
-export const MAX_JSON_VALUES = 100_000
-/** So many values cost as much to parse as the key of a member, which may be a new one each time. */
-const KEY_VALUES = 3
-
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
 const COMMA = 0x2c
-const COLON = 0x3a
 const ARRAY = 0x5b
 const ARRAY_END = 0x5d
 const OBJECT = 0x7b
@@ -28,55 +22,76 @@ export function parseJson(text: string): unknown {
   }
 }
 
-/**
- * The text of a member's value as it stands, so that it can be passed on byte for byte: numbers keep their digits, keys their order.
- * `json` must be the text of a valid object. Of several members of that name it is the last, as with JSON.parse.
- */
-export function rawMember(json: string, name: string): string | undefined {
-  let found: string | undefined
-  let at = skipSpace(json, skipSpace(json, 0) + 1)
-  while (json.charCodeAt(at) === QUOTE) {
-    const keyEnd = endOfString(json, at)
-    const key = JSON.parse(json.slice(at, keyEnd)) as string
-    const from = skipSpace(json, skipSpace(json, keyEnd) + 1)
-    const to = endOfValue(json, from)
-    if (key === name) found = json.slice(from, to)
-    at = skipSpace(json, to)
-    if (json.charCodeAt(at) === COMMA) at = skipSpace(json, at + 1)
-  }
-  return found
-}
+const NO_ENDS: ReadonlyMap<number, number> = new Map()
 
-/** The texts of an array's elements as they stand. `json` must be the text of a valid array. */
-export function* rawItems(json: string): Generator<string> {
-  let at = skipSpace(json, skipSpace(json, 0) + 1)
-  while (json.charCodeAt(at) !== ARRAY_END) {
-    const to = endOfValue(json, at)
-    yield json.slice(at, to)
-    at = skipSpace(json, to)
-    if (json.charCodeAt(at) === COMMA) at = skipSpace(json, at + 1)
-  }
-}
+/** A value of valid JSON in its text. What is in it can be passed on byte for byte: numbers keep their digits, keys their order. */
+export class JsonText {
+  readonly #json: string
+  readonly #from: number
+  readonly #to: number
+  readonly #ends: ReadonlyMap<number, number>
 
-/** What is wrong with a text that is to be parsed, be it JSON or not. It is found without reading further than need be. */
-export function measureJson(text: string): 'deep' | 'many' | undefined {
-  let depth = 0
-  let values = 1
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i)
-    if (code === QUOTE) i = endOfString(text, i) - 1
-    else if (code === ARRAY || code === OBJECT) depth++
-    else if (code === ARRAY_END || code === OBJECT_END) depth--
-    if (code === ARRAY || code === OBJECT || code === COMMA) values++
-    else if (code === COLON) values += KEY_VALUES
-    if (depth > MAX_JSON_DEPTH) return 'deep'
-    if (values > MAX_JSON_VALUES) return 'many'
+  /** @param ends of the long values in `json`: where each ends, by where it begins. They are not scanned then */
+  constructor(json: string, ends = NO_ENDS, from = 0, to = json.length) {
+    this.#json = json
+    this.#ends = ends
+    this.#from = from
+    this.#to = to
   }
-  return undefined
+
+  /** In characters. */
+  get length(): number {
+    return this.#to - this.#from
+  }
+
+  get text(): string {
+    return this.#json.slice(this.#from, this.#to)
+  }
+
+  /** The value of an object's member. Of several of that name it is the last, as with JSON.parse. */
+  member(name: string): JsonText | undefined {
+    const json = this.#json
+    let found: JsonText | undefined
+    let at = this.#first()
+    while (json.charCodeAt(at) === QUOTE) {
+      const keyEnd = endOfString(json, at)
+      const key = JSON.parse(json.slice(at, keyEnd)) as string
+      const value = this.#value(skipSpace(json, skipSpace(json, keyEnd) + 1))
+      if (key === name) found = value
+      at = this.#next(value)
+    }
+    return found
+  }
+
+  /** The elements of an array. */
+  *items(): Generator<JsonText> {
+    let at = this.#first()
+    while (this.#json.charCodeAt(at) !== ARRAY_END) {
+      const value = this.#value(at)
+      yield value
+      at = this.#next(value)
+    }
+  }
+
+  /** Where the first element begins, or its closing bracket is. */
+  #first(): number {
+    return skipSpace(this.#json, skipSpace(this.#json, this.#from) + 1)
+  }
+
+  #value(from: number): JsonText {
+    const to = this.#ends.get(from) ?? endOfValue(this.#json, from)
+    return new JsonText(this.#json, this.#ends, from, to)
+  }
+
+  /** Where the element after this one begins, or the closing bracket is. */
+  #next(value: JsonText): number {
+    const at = skipSpace(this.#json, value.#to)
+    return this.#json.charCodeAt(at) === COMMA ? skipSpace(this.#json, at + 1) : at
+  }
 }
 
 /** Deeper than MAX_JSON_DEPTH, be it JSON or not. */
-function nestsTooDeep(text: string): boolean {
+export function nestsTooDeep(text: string): boolean {
   let depth = 0
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i)

@@ -15,13 +15,13 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   brokers: ['core'],
   // Packages that only the command line uses: the build puts their code into these files.
   bundled: ['cli-table3', 'close-with-grace', 'commander', 'yaml'],
-  stores: ['core', 'node:'],
+  stores: ['core', 'event-loop.ts', 'node:'],
   receiving: ['core', 'wire', 'node:'],
   sending: ['core', 'wire', 'receiving', 'node:'],
   topics: ['core', 'wire', 'ajv', 'ajv-formats', 'node:'],
   tracing: ['core', 'transports/envelope.ts', 'node:', '@opentelemetry'],
   transports: ['core', 'wire', 'event-loop.ts', 'node:', '@aws-sdk', 'ipaddr.js', 'koffi', 'undici', 'ws', 'zod'],
-  sessions: ['core', 'node:', 'jose', 'undici', 'zod'],
+  sessions: ['core', 'event-loop.ts', 'node:', 'jose', 'undici', 'zod'],
   tower: ['core', 'wire', 'policies', 'transports', 'hub.ts', 'open-topics.ts', 'event-loop.ts', 'node:', 'zod'],
   testing: [
     'core',

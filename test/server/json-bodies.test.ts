@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Turn } from '../../src/server/api/turn.ts'
-import { MAX_JSON_VALUES, measureJson } from '../../src/wire/json.ts'
+import { MAX_JSON_VALUES } from '../../src/wire/json-steps.ts'
 import { ask, askJson } from './http.ts'
 import { startTestServer, type TestServer } from './test-server.ts'
 
@@ -46,7 +46,7 @@ describe('a body of JSON', () => {
     ['empty objects', '{},'],
     ['members', '{"a":1},'],
     ['strings', '"",'],
-  ])('with too many values is refused before it is parsed: 8 MB of %s', async (_, item) => {
+  ])('with too many values is refused: 8 MB of %s', async (_, item) => {
     const many = item.repeat(Math.floor((8 * 1024 * 1024 - 100) / item.length))
     const { status, body } = await json('POST', '/api/publish', `{"publications":[{"topic":"a","data":[${many}1]}]}`)
     expect([status, body.error.message]).toEqual([400, expect.stringContaining(`at most ${MAX_JSON_VALUES} values`)])
@@ -57,6 +57,45 @@ describe('a body of JSON', () => {
     expect((await askJson(`${server.url}/api/publish`, { publications })).body).toMatchObject({ published: 6 })
   })
 
+  it('that is large keeps the exact text of each message, whatever stands around it', async () => {
+    const long = `{"number":12345678901234567890.10, "text":"${'ä€😀\\n\\u20ac\\"'.repeat(5000)}", "list":[${'1.0, '.repeat(10_000)}2]}`
+    const escaped = 'ä\n'.repeat(50_000)
+    const publications = [
+      '{"topic":"exact-0", "data":0.0}',
+      `{ "data" : ${long} ,"topic":"exact-1"}`,
+      `{"topic":"exact-2","text":"${'\\u00e4\\n'.repeat(50_000)}"}`,
+      '{"topic":"exact-3","data":3.0}',
+    ]
+    const answer = await json('POST', '/api/publish', `\ufeff {"publications" : [\n${publications.join(' ,\n')} ]} `)
+    expect([answer.status, answer.body.published]).toEqual([200, 4])
+    for (const [n, text] of ['0.0', long, escaped, '3.0'].entries()) {
+      const kept = await fetch(`${server.url}/topics/exact-${n}?history`)
+      const { messages } = (await kept.json()) as { messages: { text: string }[] }
+      // Compared here: a difference would print the whole text.
+      expect(messages[0]?.text === text, `publication ${n}`).toBe(true)
+    }
+  })
+
+  it.each([
+    ['is no JSON', '1,}', /it is not valid JSON \(after character \d+\)/],
+    ['has a key that is not taken', '{"__proto__":{}}', /a key "__proto__"/],
+    [
+      'has a long key',
+      `{"${'k'.repeat(200_000)}":1}`,
+      /a key, a number or white space of JSON has at most 65536 characters/,
+    ],
+    ['nests too deep', '['.repeat(300) + ']'.repeat(300), /nests at most 256 levels/],
+  ])('that is large and %s is refused, and says why', async (_, data, message) => {
+    const text = `{"publications":[{"topic":"a","text":"${'x'.repeat(200_000)}"},{"topic":"a","data":${data}}]}`
+    const { status, body } = await json('POST', '/api/publish', text)
+    expect([status, body.error.message]).toEqual([400, expect.stringMatching(message)])
+  })
+
+  it('begins with a byte order mark or not', async () => {
+    const text = '\ufeff{"publications":[{"topic":"mark","data":{"a":1.0}}]}'
+    expect((await json('POST', '/api/publish', text)).body).toMatchObject({ published: 1 })
+  })
+
   it('of 1,000 publications keeps their order', async () => {
     const publications = Array.from({ length: 1000 }, (_, n) => ({ topic: 'order', data: n }))
     expect((await askJson(`${server.url}/api/publish`, { publications })).body).toMatchObject({ published: 1000 })
@@ -64,22 +103,6 @@ describe('a body of JSON', () => {
     expect(body.messages.map(({ text }: { text: string }) => Number(text))).toEqual(
       Array.from({ length: 256 }, (_, n) => 744 + n),
     )
-  })
-})
-
-describe('measureJson', () => {
-  const list = (length: number) => JSON.stringify(Array.from({ length }, () => 1))
-
-  it('counts values, not what looks like them in strings', () => {
-    expect(measureJson(list(MAX_JSON_VALUES - 2))).toBeUndefined()
-    expect(measureJson(list(MAX_JSON_VALUES + 1))).toBe('many')
-    expect(measureJson(JSON.stringify(['[{,'.repeat(MAX_JSON_VALUES), '"'.repeat(10)]))).toBeUndefined()
-    const members = (length: number) =>
-      JSON.stringify(Object.fromEntries(Array.from({ length }, (_, n) => [`k${n}`, 1])))
-    expect(measureJson(members(MAX_JSON_VALUES / 4 - 2))).toBeUndefined()
-    expect(measureJson(members(MAX_JSON_VALUES / 4 + 1))).toBe('many')
-    expect(measureJson('['.repeat(256))).toBeUndefined()
-    expect(measureJson('['.repeat(257))).toBe('deep')
   })
 })
 

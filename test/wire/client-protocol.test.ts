@@ -11,7 +11,7 @@ import {
   resultReply,
   UNSUBSCRIBES,
 } from '../../src/wire/client-protocol.ts'
-import { MAX_JSON_DEPTH, parseJson, rawMember } from '../../src/wire/json.ts'
+import { JsonText, MAX_JSON_DEPTH, parseJson } from '../../src/wire/json.ts'
 import { runs } from '../property-runs.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
@@ -79,6 +79,8 @@ describe('a publication', () => {
     expect(parseJson(`"${'['.repeat(1000)}"`), 'brackets in a string are no levels').toHaveLength(1000)
   })
 })
+
+const rawMember = (json: string, name: string) => new JsonText(json).member(name)?.text
 
 describe('a raw member', () => {
   it('is found whatever stands around it, byte for byte', () => {

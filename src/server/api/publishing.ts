@@ -5,7 +5,7 @@ import { HubError } from '../../core/errors.ts'
 import { parseTopicName } from '../../core/ids.ts'
 import { mismatch } from '../../core/refusals.ts'
 import type { Hub } from '../../hub.ts'
-import { rawItems, rawMember } from '../../wire/json.ts'
+import type { JsonText } from '../../wire/json.ts'
 import type { HubContext } from '../context.ts'
 import { correlate } from '../correlation.ts'
 import { errorBody, toHubError } from '../errors.ts'
@@ -88,7 +88,7 @@ export function publishingRoutes(api: Api, context: HubContext): void {
       'SHUTTING_DOWN',
     ],
     handler: async ({ body, request, reply }) => {
-      const texts = rawItems(rawMember(request.jsonText, 'publications')!)
+      const texts = request.jsonText!.member('publications')!.items()
       const { checked, faults } = await checkAll(hub, body.publications, texts)
       const [first] = faults
       if (first !== undefined) return refuse(reply, first, faults)
@@ -137,37 +137,39 @@ interface Fault {
 async function checkAll(
   hub: Hub,
   publications: readonly Publication[],
-  texts: Iterator<string>,
+  texts: Iterator<JsonText>,
 ): Promise<{ checked: Checked[]; faults: Fault[] }> {
   const faults: Fault[] = []
   const checked: Checked[] = []
   const turn = new Turn()
   for (const [index, publication] of publications.entries()) {
-    const { value: text } = texts.next()
+    const text: JsonText = texts.next().value
     try {
-      const each = check(hub, publication, text)
-      checked.push(each)
-      await turn.after(each.data.byteLength)
+      checked.push(check(hub, publication, text))
     } catch (error) {
       faults.push({ index, error: toHubError(error) })
     }
+    await turn.after(text.length)
   }
   return { checked, faults }
 }
 
 /** Everything that can be known of a message before it is published. `json`: the text of the publication, whose `data` goes on as it stands. */
-function check(hub: Hub, { topic: name, key, text, base64, ...rest }: Publication, json: string): Checked {
+function check(hub: Hub, { topic: name, key, text, base64, ...rest }: Publication, json: JsonText): Checked {
   const topic = parseTopicName(name)
   const spec = hub.resolveTopic(topic)
   const { maxMessageBytes, contentType: known } = spec
   const said = rest.contentType ?? known
-  const bytes = base64 !== undefined ? Buffer.from(base64, 'base64') : Buffer.from(text ?? rawMember(json, 'data')!)
-  if (bytes.byteLength > maxMessageBytes) {
-    const size = `${bytes.byteLength} bytes are more than the ${maxMessageBytes} that ${topic} takes in one message`
+  const written = base64 ?? text ?? json.member('data')!.text
+  const encoding = base64 === undefined ? 'utf8' : 'base64'
+  const bytes = Buffer.byteLength(written, encoding)
+  if (bytes > maxMessageBytes) {
+    const size = `${bytes} bytes are more than the ${maxMessageBytes} that ${topic} takes in one message`
     throw new HubError('MESSAGE_TOO_LARGE', `data: ${size}`)
   }
+  const payload = Buffer.from(written, encoding)
   const contentType = said ?? defaultType({ text, base64 })
-  const wrong = mismatch(spec, bytes, contentType)
+  const wrong = mismatch(spec, payload, contentType)
   if (wrong) throw wrong
-  return { topic, data: bytes, contentType, key }
+  return { topic, data: payload, contentType, key }
 }

@@ -5,7 +5,6 @@ import type { ClientFilter } from '../../core/contract.ts'
 import { HubError } from '../../core/errors.ts'
 import type { BroadcastOptions, BroadcastResult, ClientOutcome } from '../../sending/broadcast.ts'
 import { contentTypeOf } from '../../sending/content-type.ts'
-import { rawMember } from '../../wire/json.ts'
 import type { HubContext } from '../context.ts'
 import { correlate } from '../correlation.ts'
 import { errorBody } from '../errors.ts'
@@ -177,7 +176,7 @@ export async function sendToMany(
 
 /** `data` goes on as it stands in the body. */
 function messageOf({ text, base64 }: Message, { jsonText }: FastifyRequest): Uint8Array {
-  return base64 === undefined ? Buffer.from(text ?? rawMember(jsonText, 'data')!) : Buffer.from(base64, 'base64')
+  return base64 === undefined ? Buffer.from(text ?? jsonText!.member('data')!.text) : Buffer.from(base64, 'base64')
 }
 
 /** The key against duplicates has a header of its own, as elsewhere. */
