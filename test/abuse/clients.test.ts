@@ -5,7 +5,7 @@ import { listen } from '../server/http.ts'
 import { startTestServer, type TestServer } from '../server/test-server.ts'
 import { Peer } from '../transports/client-peer.ts'
 import { open } from './connection.ts'
-import { FramePeer } from './frame-peer.ts'
+import { CLOSE, closing, FramePeer, PING, PONG } from './frame-peer.ts'
 
 const HOUR_MS = 3_600_000
 
@@ -17,6 +17,7 @@ beforeAll(async () => {
 })
 afterAll(() => server.close())
 afterEach(() => {
+  vi.useRealTimers()
   faults.length = 0
 })
 
@@ -169,12 +170,20 @@ describe('a wall clock that jumps', () => {
 
 describe('who never says who it is', () => {
   it('D13: is closed by the client protocol after ten seconds with 3502, and was nobody until then', async () => {
-    const begun = performance.now()
+    const now = performance.now()
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] })
+    // The false clock starts at 0. A clock does not go backwards.
+    vi.advanceTimersByTime(now)
     const peer = await FramePeer.open(server.url, '/connection/websocket?client=silent')
+    vi.advanceTimersByTime(9990)
+    // The server answers a ping, so the connection is open.
+    peer.say({ opcode: PING })
+    while (peer.frames.length < 1) await once(peer.socket, 'data')
+    expect(peer.frames.map(({ opcode }) => opcode)).toEqual([PONG])
     expect([...server.hub.getActiveClients()].map(({ id }) => id)).not.toContain('silent')
+    vi.advanceTimersByTime(20)
+    // A server that had not closed would echo this code.
+    peer.say({ opcode: CLOSE, payload: closing(1000) })
     expect(await peer.ended()).toMatchObject({ code: 3502 })
-    expect(performance.now() - begun).toBeGreaterThan(9000)
-    // A busy machine delays the timer: time in which the process did not run does not count.
-    expect(performance.now() - begun).toBeLessThan(18_000)
   })
 })
