@@ -189,7 +189,7 @@ describe('what is behind a stream on its connection', () => {
     admit[0]!()
     await closed
     expect(admit).toHaveLength(1)
-    expect([...hub.getActiveClients()]).toEqual([])
+    await expect.poll(() => [...hub.getActiveClients()]).toEqual([])
     await app.close()
   })
 
