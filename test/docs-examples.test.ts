@@ -43,7 +43,7 @@ describe.each(PAGES)('docs/%s', page => {
       mkdirSync(FOLDER, { recursive: true })
       const file = join(FOLDER, `${page}-${index}.mjs`)
       writeFileSync(file, example.program)
-      const { status, stdout, stderr } = spawnSync(process.execPath, [file], { encoding: 'utf8', timeout: 15_000 })
+      const { status, stdout, stderr } = spawnSync(process.execPath, [file], { encoding: 'utf8', timeout: 50_000 })
       expect(stderr).toBe('')
       expect(stdout).toBe(example.prints)
       expect(status).toBe(0)

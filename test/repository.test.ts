@@ -106,6 +106,14 @@ it('is under the MIT licence', () => {
   )
 })
 
+it('takes the number of runs of each property test from one place, by which test:long finds it', () => {
+  const properties = textFiles().filter(({ path, text }) => /\.test\.ts$/.test(path) && /\bfc\.assert\(/.test(text))
+  expect(properties.length).toBeGreaterThan(25)
+  const others = properties.filter(({ text }) => !text.includes("/property-runs.ts'") || text.includes('numRuns'))
+  expect(others.map(({ path }) => path)).toEqual([])
+  expect(manifest.scripts['test:long']).toContain('$(grep -rl /property-runs.ts test)')
+})
+
 it('says in one place what the oldest Node is', () => {
   expect(manifest.engines.node).toBe(`>=${/OLDEST = '(.*)'/.exec(read('scripts/prepare.mjs'))?.[1]}`)
 })

@@ -6,6 +6,7 @@ export const TEXT = 1
 export const BINARY = 2
 export const CLOSE = 8
 export const PING = 9
+export const PONG = 10
 
 export interface FrameOptions {
   readonly opcode: number

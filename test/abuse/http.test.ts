@@ -9,9 +9,12 @@ import { startTestServer, type TestServer } from '../server/test-server.ts'
 import { AMBIGUOUS, CHUNKED, get, HIDDEN, HOST, post, toApi } from './ambiguous.ts'
 import { converse, open } from './connection.ts'
 
+/** How long a body may take. */
+const BODY_MS = 1500
+
 let server: TestServer
 beforeAll(async () => {
-  server = await startTestServer({ timeouts: { headersMs: 1000, bodyMs: 1500 } })
+  server = await startTestServer({ timeouts: { headersMs: 1000, bodyMs: BODY_MS } })
 })
 afterAll(() => server.close())
 
@@ -93,18 +96,24 @@ describe('peers that take their time', () => {
       clearInterval(trickle)
       return [what, Number(text.split(' ')[1]), performance.now() - begun] as const
     })
-    for (const [what, status, ms] of await Promise.all(ends)) {
-      const [expected, most] = what.startsWith('publishes nowhere') ? [404, 1000] : [408, 5000]
-      expect([what, status]).toEqual([what, expected])
-      expect(ms, what).toBeLessThan(most)
+    const answers = await Promise.all(ends)
+    const soonest = Math.min(...answers.filter(([, status]) => status === 408).map(([, , ms]) => ms))
+    for (const [what, status, ms] of answers) {
+      const nowhere = what.startsWith('publishes nowhere')
+      expect([what, status]).toEqual([what, nowhere ? 404 : 408])
+      // Node's own limits are a minute and more. A path that is not there is not worth a wait.
+      expect(ms, what).toBeLessThan(nowhere ? soonest : 30_000)
     }
   })
 
   it('E14: a live source may be slow: it is one request for days', async () => {
     const socket = open(server.url)
     socket.write(`PUT /topics/source HTTP/1.1\r\n${HOST}${CHUNKED}\r\n`)
-    const trickle = setInterval(() => socket.write('1\r\nx\r\n'), 200)
-    await expect.poll(() => server.hub.getTopic('source')?.published ?? 0, { timeout: 10_000 }).toBeGreaterThan(15)
+    const begun = performance.now()
+    const trickle = setInterval(() => socket.write('1\r\nx\r\n'), 100)
+    await expect.poll(() => performance.now() - begun, { timeout: 10_000 }).toBeGreaterThan(1.2 * BODY_MS)
+    const published = server.hub.getTopic('source')!.published
+    await expect.poll(() => server.hub.getTopic('source')!.published, { timeout: 10_000 }).toBeGreaterThan(published)
     clearInterval(trickle)
     socket.destroy()
   }, 30_000)
@@ -176,21 +185,23 @@ describe('what is behind a stream on its connection', () => {
     const socket = open(await app.listen())
     const closed = once(socket, 'close')
     socket.write(STREAM + HIDDEN)
-    await expect.poll(() => admit.length).toBe(1)
+    await expect.poll(() => admit.length, { interval: 50 }).toBe(1)
     admit[0]!()
     await closed
     expect(admit).toHaveLength(1)
-    expect([...hub.getActiveClients()]).toEqual([])
+    await expect.poll(() => [...hub.getActiveClients()]).toEqual([])
     await app.close()
   })
 
   it('E15: an expectation that nobody has heard of is not met: 417', async () => {
-    expect((await say(post('Expect: wonders\r\nContent-Length: 1\r\n', 'x'))).statuses).toEqual([417])
+    expect((await say(post('Expect: wonders\r\nConnection: close\r\nContent-Length: 1\r\n', 'x'))).statuses).toEqual([
+      417,
+    ])
   })
 })
 
 describe('names of topics', () => {
-  it('E20: any bytes are a topic by the rule, or 400: on no path is there a 500', { timeout: 30_000 }, async () => {
+  it('E20: any bytes are a topic by the rule, or 400: on no path is there a 500', async () => {
     const piece = fc.oneof(
       fc.constantFrom(
         '%zz',

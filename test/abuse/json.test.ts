@@ -108,9 +108,7 @@ describe('commands of the client protocol', () => {
     },
   )
 
-  it('E18: whatever the frame says, it is answered or the connection ends with a code of ours', {
-    timeout: 30_000,
-  }, async () => {
+  it('E18: whatever the frame says, it is answered or the connection ends with a code of ours', async () => {
     const faults: unknown[] = []
     server.hub.events.on('fault', ({ error }) => faults.push(error))
     const key = fc.constantFrom(

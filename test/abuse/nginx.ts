@@ -15,11 +15,17 @@ if (withoutNginx) {
   console.log('Skipped: the tests behind a proxy need nginx; npm run setup:nginx installs it (apt-get, as root).')
 }
 
-/** Connections to the hub are used again and again, for whoever asks: a request that is read in two ways would hit the next one. */
+/**
+ * Connections to the hub are used again and again, for whoever asks: a request that is read in two ways would hit the next one. A client that
+ * sends nothing more is closed soon. nginx reads what has arrived before it looks at that time.
+ */
 const shared = (port: number, hub: string) => `
   upstream hub { server ${hub}; keepalive 1; }
   server {
     listen 127.0.0.1:${port};
+    keepalive_timeout 300ms;
+    client_header_timeout 300ms;
+    client_body_timeout 300ms;
     location / {
       proxy_pass http://hub;
       proxy_http_version 1.1;

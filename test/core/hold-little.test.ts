@@ -11,6 +11,7 @@ import { rateLimit } from '../../src/policies/rate-limit.ts'
 import { reliable } from '../../src/policies/reliable.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
+import { runs } from '../property-runs.ts'
 
 const FRESH: readonly DeliveryPolicy[] = [
   latest(),
@@ -168,7 +169,7 @@ describe('what a connection’s buffers may take', () => {
           expect(connection.holdsLittle ?? false, kinds.join()).toBe(expected)
         }
       }),
-      { numRuns: 300 },
+      runs(300),
     )
   })
 })

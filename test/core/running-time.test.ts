@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { RunningTime } from '../../src/core/running-time.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
+import { runs } from '../property-runs.ts'
 
 describe('deadlines in running time', () => {
   it('come when the process has run for so long, whenever it is stopped', () => {
@@ -9,7 +10,7 @@ describe('deadlines in running time', () => {
       fc.property(
         fc.integer({ min: 1, max: 20_000 }),
         fc.array(
-          fc.record({ runs: fc.integer({ min: 150, max: 5000 }), stops: fc.integer({ min: 500, max: 60_000 }) }),
+          fc.record({ runsMs: fc.integer({ min: 150, max: 5000 }), stopsMs: fc.integer({ min: 500, max: 60_000 }) }),
           {
             maxLength: 8,
           },
@@ -21,10 +22,10 @@ describe('deadlines in running time', () => {
           new RunningTime(scheduler).after(ms, () => {
             ran = scheduler.now() - stopped
           })
-          for (const { runs, stops } of halts) {
-            scheduler.advance(runs)
-            stopped += stops
-            scheduler.block(stops)
+          for (const { runsMs, stopsMs } of halts) {
+            scheduler.advance(runsMs)
+            stopped += stopsMs
+            scheduler.block(stopsMs)
           }
           scheduler.advance(ms + 1000)
           // A stop is noticed at the look that was due in it: what is before that look counts as running.
@@ -32,6 +33,7 @@ describe('deadlines in running time', () => {
           expect(ran).toBeLessThanOrEqual(ms + 101)
         },
       ),
+      runs(100),
     )
   })
 

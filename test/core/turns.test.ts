@@ -10,6 +10,7 @@ import { buffered } from '../../src/policies/buffered.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
 import { expectPositionsAlone } from '../positions-alone.ts'
+import { runs } from '../property-runs.ts'
 
 /** No turn of the event loop walks all topics or clients: what is counted is work, not time. */
 
@@ -173,6 +174,7 @@ describe('the largest of many', () => {
           left = left.filter(each => each !== taken)
         }
       }),
+      runs(100),
     )
   })
 })

@@ -68,8 +68,8 @@ describe('one publication reaches every protocol', () => {
     expect(reader.output().toString()).toBe(body)
     for (const [who, { data, at }] of came) {
       expect([who, data]).toEqual([who, body])
-      // One tick for all; what is between them is the clients' own time.
-      expect(at - published).toBeLessThan(1000)
+      // One tick for all; what is between them is the clients' own time. Nothing waits for a heartbeat, which is 25 s.
+      expect(at - published).toBeLessThan(10_000)
     }
     source.close()
     webSocket.close()

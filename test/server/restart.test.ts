@@ -100,10 +100,8 @@ describe.skipIf(withoutRedis)('a server whose store is Redis', () => {
     redis.pause()
     try {
       await askJson(`${server.url}/api/clients`, { url: receiver.url.href })
-      const begun = performance.now()
+      // Redis stays paused until the server has ended: a store that is waited for would hold it for ever.
       await stop(server)
-      // A store that is waited for would hold it for as long as Redis is paused.
-      expect(performance.now() - begun).toBeLessThan(6000)
     } finally {
       redis.resume()
     }

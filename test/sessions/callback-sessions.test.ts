@@ -153,7 +153,7 @@ describe('the application decides', () => {
 
   it('is asked so many things at a time, and of those who wait there is an end', async () => {
     await sessions.close()
-    sessions = callbackSessions({ url: base, maxConcurrent: 2, timeoutMs: 200 })
+    sessions = callbackSessions({ url: base, maxConcurrent: 2, timeoutMs: 20_000 })
     let [open, most] = [0, 0]
     answer = (_, response) => {
       most = Math.max(most, ++open)

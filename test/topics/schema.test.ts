@@ -148,8 +148,8 @@ describe('a JSON Schema', () => {
 
   it('one that nests beyond the stack is refused, and not more', () => {
     let schema: Record<string, unknown> = {}
-    for (let depth = 0; depth < 20_000; depth++) schema = { not: schema }
-    expect(refusal(schema)).toMatch(/^schema: /)
+    for (let depth = 0; depth < 4000; depth++) schema = { not: schema }
+    expect(refusal(schema)).toBe('schema: it nests too deep')
   })
 
   it('looks at what is short before what may take long, and ends with the first mistake', () => {

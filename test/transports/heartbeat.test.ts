@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
 import { type Beat, Heartbeat } from '../../src/transports/heartbeat.ts'
+import { runs } from '../property-runs.ts'
 
 /** Pings that happened since the last look. */
 function counted(): { beat: Beat; taken: () => number } {
@@ -85,7 +86,7 @@ describe('a process that was stopped', () => {
         fc.constantFrom(40, 1000, 25_000),
         fc.constantFrom(20, 500, 10_000),
         fc.array(
-          fc.record({ runs: fc.integer({ min: 1, max: 30_000 }), stops: fc.integer({ min: 1000, max: 60_000 }) }),
+          fc.record({ runsMs: fc.integer({ min: 1, max: 30_000 }), stopsMs: fc.integer({ min: 1000, max: 60_000 }) }),
           {
             maxLength: 12,
           },
@@ -107,14 +108,15 @@ describe('a process that was stopped', () => {
               pingedAt = undefined
             },
           })
-          for (const { runs, stops } of halts) {
-            scheduler.advance(Math.max(runs, 3 * tickMs))
-            stopped += stops
-            scheduler.block(stops)
+          for (const { runsMs, stopsMs } of halts) {
+            scheduler.advance(Math.max(runsMs, 3 * tickMs))
+            stopped += stopsMs
+            scheduler.block(stopsMs)
           }
           scheduler.advance(2 * everyMs)
         },
       ),
+      runs(100),
     )
   })
 

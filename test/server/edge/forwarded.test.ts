@@ -5,6 +5,7 @@ import { createHub } from '../../../src/hub.ts'
 import type { EdgeOptions } from '../../../src/server/edge/edge.ts'
 import { normalizeForwarded } from '../../../src/server/edge/forwarded.ts'
 import { hubline } from '../../../src/server/fastify.ts'
+import { runs } from '../../property-runs.ts'
 import { rawRequest, upgradeRequest } from '../raw-request.ts'
 import { startTestServer, type TestServer } from '../test-server.ts'
 
@@ -59,6 +60,7 @@ describe('X-Forwarded-For', () => {
         const written = address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
         expect(forwarded(`1.1.1.1, ${written}`)).toEqual([`1.1.1.1, ${address}`, false])
       }),
+      runs(100),
     )
   })
 })

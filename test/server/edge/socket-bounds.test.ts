@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { joinSmall } from '../../../src/server/edge/socket-bounds.ts'
 import { BINARY, frame, PING } from '../../abuse/frame-peer.ts'
+import { runs } from '../../property-runs.ts'
 import { startTestServer, type TestServer } from '../test-server.ts'
 
 let server: TestServer
@@ -103,7 +104,7 @@ describe('a message', () => {
         for (const { byteLength } of pieces) run = byteLength < 4096 ? run + 1 : 0
         expect(run).toBeLessThan(256)
       }),
-      { numRuns: 50 },
+      runs(50),
     )
   })
 })
