@@ -36,7 +36,7 @@ export function mayExplode(schema: JsonSchema): boolean {
       count++
       references.set($ref, targetOf($ref, schema))
     }
-    waiting.push(...Object.values(value))
+    for (const each of Object.values(value)) waiting.push(each)
   }
   return count > MAX_REFERENCES || hasCycle(references)
 }
@@ -65,21 +65,32 @@ function referencesIn(schema: unknown): string[] {
     if (typeof value !== 'object' || value === null) continue
     const { $ref } = value as Record<string, unknown>
     if (typeof $ref === 'string') found.push($ref)
-    waiting.push(...Object.values(value))
+    for (const each of Object.values(value)) waiting.push(each)
   }
   return found
 }
 
-/** Resolves a local JSON pointer (RFC 6901). Undefined for any other reference. */
+/** Resolves a local JSON pointer (RFC 6901). Undefined for any other reference, and for one that is not valid percent-encoding. */
 export function targetOf(reference: string, root: JsonSchema): unknown {
   if (reference !== '#' && !reference.startsWith('#/')) return undefined
+  const pointer = decoded(reference.slice(1))
+  if (pointer === undefined) return undefined
   let target: unknown = root
-  for (const token of reference.slice(1).split('/').slice(1)) {
-    const key = decodeURIComponent(token).replaceAll('~1', '/').replaceAll('~0', '~')
+  for (const token of pointer) {
+    const key = token.replaceAll('~1', '/').replaceAll('~0', '~')
     if (typeof target !== 'object' || target === null || !Object.hasOwn(target, key)) return undefined
     target = (target as Record<string, unknown>)[key]
   }
   return target
+}
+
+/** The tokens of a JSON pointer in a URI fragment. */
+function decoded(fragment: string): string[] | undefined {
+  try {
+    return fragment.split('/').slice(1).map(decodeURIComponent)
+  } catch {
+    return undefined
+  }
 }
 
 /** One context for all: what runs in it is a call, and nothing of the schema or the message. */

@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
 import { HubError } from '../../src/core/errors.ts'
-import type { JsonSchema } from '../../src/topics/json-schema.ts'
+import { compileJsonSchema, type JsonSchema } from '../../src/topics/json-schema.ts'
 import { checkOf, type TopicSchema } from '../../src/topics/schema.ts'
 import { mayExplode } from '../../src/topics/schema-time.ts'
 import { MAX_JSON_DEPTH } from '../../src/wire/json.ts'
@@ -161,6 +161,17 @@ describe('a JSON Schema', () => {
     expect(check(schema, '"aa!"')).toBe('payload: must match pattern "^(a+)+$"')
     expect(sources()).toContain('^(a+)+$')
     looked.mockRestore()
+  })
+
+  it('takes a value that looks like a reference and is none', () => {
+    const check = compileJsonSchema({ const: { $ref: '#/%zz' } })
+    expect(check({ $ref: '#/%zz' })).toBeUndefined()
+    expect(check({ $ref: '#/' })).toMatch(/constant/)
+  })
+
+  it('takes a schema with more values than a call may have arguments', () => {
+    const check = compileJsonSchema({ enum: Array.from({ length: 200_000 }, (_, i) => i) })
+    expect([check(199_999), check(200_000)]).toEqual([undefined, expect.stringContaining('allowed values')])
   })
 
   it('keeps nothing of a schema but its check', () => {
