@@ -28,11 +28,6 @@ const inProcessCodec: Codec = {
     ),
 }
 
-/** Who takes from an inbox. None of it is called from inside `write`. */
-export interface Taker {
-  gap(gap: Gap): void
-}
-
 /**
  * A connection whose peer is a part of this program. It holds what the peer has not taken, and is full while it holds anything, so that the
  * delivery policy decides what a slow consumer gets, as for every client.
@@ -42,7 +37,7 @@ export class InProcessConnection implements Connection {
   readonly codec = inProcessCodec
   /** Why the hub, or the peer, has ended it. */
   closed: CloseReason | undefined
-  readonly #taker: Taker
+  readonly #onGap: (gap: Gap) => void
   /** What was not taken begins at `#at`. */
   #items: Item[] = []
   #at = 0
@@ -52,8 +47,9 @@ export class InProcessConnection implements Connection {
   /** Told once when something comes while nothing is there, or when it is closed. */
   #arrived: (() => void) | undefined
 
-  constructor(taker: Taker) {
-    this.#taker = taker
+  /** @param onGap called with each notice of a loss, in its place between the messages; never from inside `write` */
+  constructor(onGap: (gap: Gap) => void) {
+    this.#onGap = onGap
   }
 
   bind(client: Client): void {
@@ -93,7 +89,7 @@ export class InProcessConnection implements Connection {
         this.#taken = item
         return item
       }
-      this.#taker.gap(item)
+      this.#onGap(item)
     }
     return undefined
   }
