@@ -655,7 +655,7 @@ export class ConnectionManager {
     const payload = isSmallSlice(data) ? new Uint8Array(data) : data
     // biome-ignore format: one literal of one shape, on the hot path
     const message: Message = { topic: name, epoch, seq, payload, contentType, key, correlationId, publisher, at, keepers: 0 }
-    const unsupported = topic.picky === undefined ? 0 : topic.picky.unsupported(message)
+    const unsupported = topic.picky === undefined ? 0 : topic.picky.unsupported(message, this.#delivery.fault)
     const result = { position: { epoch, seq }, matched, behind: matched - topic.live, unsupported }
     this.#counters.published++
     this.#counters.publishedBytes += payload.byteLength
