@@ -77,8 +77,8 @@ export class InProcessConnection implements Connection {
   }
 
   /**
-   * The next message; undefined where none is there. Gaps before it are told. What was taken before counts as processed: where the policy
-   * waits for confirmations, it is confirmed.
+   * The next message; undefined where there is none. Reports the gaps before it. The message taken before counts as processed: where the
+   * policy waits for confirmations, it is confirmed.
    */
   take(): ReceivedMessage | undefined {
     this.#confirm()
@@ -102,7 +102,7 @@ export class InProcessConnection implements Connection {
     })
   }
 
-  /** The peer goes: what it has not taken is given up. */
+  /** Ends it from the peer's side: messages that were not taken are given up. */
   end(): void {
     this.closed ??= 'peer'
     this.#items = []
