@@ -1,10 +1,14 @@
 import { RunningTime } from './core/running-time.ts'
 import type { Scheduler } from './core/scheduler.ts'
 
+/** A longer timer of Node's fires at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
 const timers = {
   now: () => performance.now(),
   after(ms: number, run: () => void): Disposable {
-    const timer = setTimeout(run, ms)
+    // RunningTime waits again for what is left.
+    const timer = setTimeout(run, Math.min(ms, MAX_TIMER_MS))
     return { [Symbol.dispose]: () => clearTimeout(timer) }
   },
   every(ms: number, run: () => void): Disposable {

@@ -8,6 +8,7 @@ import { ConnectionManager } from './core/manager.ts'
 import {
   anything,
   callable,
+  checkValue,
   having,
   integer,
   nested,
@@ -109,10 +110,10 @@ const HUB_OPTIONS: Rules<HubOptions> = {
   broker: having('a broker', 'start', 'publish', 'join', 'leave', 'close'),
   topics: having('a registry of topics', 'resolve'),
   policy: policyRule,
-  // By name in the manager.
+  // The manager checks them.
   limits: anything,
   maxMessageBytes: integer(0),
-  // Its options are read when it starts.
+  // startTracing checks it.
   tracing: anything,
   beforePublish: callable,
   beforePublishTimeoutMs: positive(MAX_TIMER_MS),
@@ -123,7 +124,7 @@ const HUB_OPTIONS: Rules<HubOptions> = {
 const PUBLISH_OPTIONS: Rules<RouteOptions> = { contentType: text, key: text, correlationId: text, publisher: object }
 
 const STREAM_OPTIONS: Rules<StreamOptions> = {
-  // By name in the subscription.
+  // The subscription checks these two.
   after: anything,
   policy: anything,
   signal: signalRule,
@@ -197,10 +198,10 @@ export class Hub extends ConnectionManager implements HubApi {
    * SHUTTING_DOWN, with what `beforePublish` refuses with, and with what the broker rejects with. `routeData` is the synchronous way.
    */
   async publish(topicName: string, data: PublishData, options: RouteOptions = NO_OPTIONS): Promise<PublishResult> {
-    if (options !== NO_OPTIONS) readOptions(options, PUBLISH_OPTIONS, 'publish')
-    const known = options.contentType === undefined ? this.resolveTopic(topicName).contentType : undefined
-    const { payload, contentType } = serializePublication(data, options.contentType, known)
-    return this.publishBytes(topicName, payload, { ...options, contentType })
+    const read = options === NO_OPTIONS ? options : readOptions(options, PUBLISH_OPTIONS, 'publish')
+    const known = read.contentType === undefined ? this.resolveTopic(topicName).contentType : undefined
+    const { payload, contentType } = serializePublication(data, read.contentType, known)
+    return this.publishBytes(topicName, payload, { ...read, contentType })
   }
 
   override publishBytes(
@@ -248,9 +249,7 @@ export class Hub extends ConnectionManager implements HubApi {
    * that throws or rejects is a `fault`; it harms nobody, and the next message comes. Throws as `stream`.
    */
   listen(topic: string, handler: MessageHandler, options: StreamOptions = {}): Listener {
-    if (typeof handler !== 'function') {
-      throw new HubError('REQUEST_INVALID', `handler must be a function, got ${typeof handler}`)
-    }
+    checkValue(handler, callable, 'handler')
     const fault = (error: unknown): void => void this.events.emit('fault', { error, where: `listener on ${topic}` })
     return listenTo(this.stream(topic, options), handler, fault)
   }

@@ -63,7 +63,7 @@ const FILTER: Rules<ClientFilter> = {
 
 const reason = oneOf(...CLOSE_REASONS)
 
-/** Throws REQUEST_INVALID, as all of these do. */
+/** Throws REQUEST_INVALID, as the functions below do. */
 export function checkConnection(given: Connection): void {
   checkValue(given, connection, 'connection')
 }
@@ -72,7 +72,7 @@ export function readRegister(options: RegisterOptions): RegisterOptions {
   return readOptions(options, REGISTER, 'registerClient')
 }
 
-/** @param call which begins the names of the fields. Throws POLICY_INVALID as well. */
+/** @param call the name of the call, for the error. Throws POLICY_INVALID as well. */
 export function readSubscribe(options: SubscribeOptions, call: string): SubscribeOptions {
   return readOptions(options, SUBSCRIBE, call)
 }
@@ -89,7 +89,7 @@ export function checkSession(given: Session): void {
   checkValue(given, session, 'session')
 }
 
-/** A filter that names nobody, or a key that is undefined by mistake, must not mean everybody. */
+/** Throws REQUEST_INVALID for a filter that names nothing, or a key that is undefined: a mistake must not select every client. */
 export function readFilter(filter: ClientFilter): ClientFilter {
   const read = readOptions(filter, FILTER, 'filter.')
   const missing = Object.keys(filter).find(key => !Object.hasOwn(read, key))

@@ -53,7 +53,7 @@ export interface RequestFailure {
   readonly why: string
 }
 
-/** The names of all events, once each: a type has none at run time. */
+/** The names of all events, for a check at run time. The type makes the list complete. */
 const NAMES: Readonly<Record<keyof HubEvents, true>> = {
   register: true,
   unregister: true,
@@ -70,7 +70,7 @@ const NAMES: Readonly<Record<keyof HubEvents, true>> = {
   fault: true,
 }
 
-/** Throws REQUEST_INVALID: nobody would ever call the listener. */
+/** Throws REQUEST_INVALID for an unknown event, whose listener would never be called, and for a listener that is not a function. */
 function checkListener(event: unknown, listener: unknown): void {
   if (typeof event !== 'string' || !Object.hasOwn(NAMES, event)) {
     const names = Object.keys(NAMES)
@@ -128,7 +128,7 @@ export class Events extends EventEmitter<HubEvents> {
     }
   }
 
-  /** Throws REQUEST_INVALID for an event that there is not. */
+  /** Throws REQUEST_INVALID for an unknown event. */
   override on<E extends keyof HubEvents>(event: E, listener: (...args: HubEvents[E]) => void): this {
     checkListener(event, listener)
     return super.on(event, listener as never)

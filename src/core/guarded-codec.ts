@@ -18,6 +18,16 @@ export class GuardedCodec {
     this.#fault = fault
   }
 
+  /** A codec that has no `carries` carries every message. */
+  carries(message: Message): boolean {
+    try {
+      return this.#codec.carries?.(message) ?? true
+    } catch (error) {
+      this.#failed('carries', error)
+      return false
+    }
+  }
+
   encode(message: Message): Uint8Array | null {
     try {
       const frame = this.#codec.encode(message)

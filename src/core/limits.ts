@@ -33,7 +33,10 @@ export const DEFAULT_LIMITS: HubLimits = Object.freeze({
 const limit = integer(0)
 const RULES = Object.fromEntries(Object.keys(DEFAULT_LIMITS).map(name => [name, limit])) as Rules<HubLimits>
 
-/** Throws where one of them is no limit. One that is undefined is none either: it would look like "no limit". */
+/**
+ * Throws a HubError of this code for a limit that is unknown, not an integer of at least 0, or undefined, which would look
+ * like "no limit".
+ */
 export function readLimits(limits: Partial<HubLimits>, code: ErrorCode): Partial<HubLimits> {
   const read = readOptions<Partial<HubLimits>>(limits, RULES, 'limits.', code)
   const missing = Object.keys(limits).find(name => !Object.hasOwn(read, name))

@@ -412,7 +412,7 @@ export class ConnectionManager {
   ): PublishResult | Promise<PublishResult> {
     const publication = this.#publication(topicName, data, options)
     const result = this.#options.broker.publish(publication)
-    // The common case first, without a look at prototypes.
+    // The common case first: it needs no instanceof.
     return result !== undefined && 'position' in result ? result : this.#settleResult(result, publication)
   }
 
@@ -655,7 +655,7 @@ export class ConnectionManager {
     const payload = isSmallSlice(data) ? new Uint8Array(data) : data
     // biome-ignore format: one literal of one shape, on the hot path
     const message: Message = { topic: name, epoch, seq, payload, contentType, key, correlationId, publisher, at, keepers: 0 }
-    const unsupported = topic.picky === undefined ? 0 : topic.picky.unsupported(message)
+    const unsupported = topic.picky === undefined ? 0 : topic.picky.unsupported(message, this.#delivery.fault)
     const result = { position: { epoch, seq }, matched, behind: matched - topic.live, unsupported }
     this.#counters.published++
     this.#counters.publishedBytes += payload.byteLength
@@ -731,7 +731,10 @@ export class ConnectionManager {
   }
 }
 
-/** A slice keeps all of its buffer in memory: what comes off a socket is often some bytes of 64 KiB. Pools of 8 KiB are left alone. */
+/**
+ * A slice keeps its whole buffer in memory, and a message from a socket is often a few bytes of 64 KiB. Slices of Node's
+ * 8 KiB pool are not copied.
+ */
 function isSmallSlice(data: Uint8Array): boolean {
   return data.byteOffset > 0 && data.buffer.byteLength > 4 * data.byteLength + 8192
 }

@@ -56,13 +56,13 @@ export function checkValue(value: unknown, rule: Rule, field: string, code: Erro
   if (wanted !== undefined) throw new HubError(code, `${field} must be ${wanted}, got ${shown(value)}`)
 }
 
-/** The sentence about a key that nobody knows. */
+/** The sentence about an unknown key. */
 export function unknownOption(key: string, known: readonly string[]): string {
   const hint = known.length === 0 ? 'it takes none' : `did you mean ${quoted(nearest(key, known))}?`
   return `unknown option ${quoted(key)}: ${hint}`
 }
 
-/** The known name that is most like what was typed. */
+/** The known name that is nearest to the one given. */
 export function nearest(typed: string, known: readonly string[]): string {
   return closest(typed.slice(0, MAX_SHOWN), [...known])
 }

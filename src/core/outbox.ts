@@ -53,7 +53,7 @@ export class Outbox {
   behind = 0
   /** Messages of all its links that were sent and not confirmed. */
   unconfirmed = 0
-  /** Links whose policy is not fresh: while there is one, the connection's buffers may take what they like. */
+  /** Links whose policy is not fresh: while there is one, the connection's buffers may take as much as they can. */
   cushioned = 0
   /** Not all its topics are of normal priority: links that are behind read on by lanes. */
   mixed = false
@@ -82,7 +82,7 @@ export class Outbox {
   /** While not writable: what the connection holds of batches, and the bytes of other frames. */
   #held: HeldFrames[] | undefined
   #heldBytes = 0
-  /** Members of the connection that threw: a fault is told once for each. */
+  /** Members of the connection that threw: one fault is reported for each. */
   #faulty: Set<string> | undefined
   /** Those that were written, until the connection has taken everything. */
   #handed: Parcel[] | undefined

@@ -1,3 +1,4 @@
+import { type Fault, GuardedCodec } from './guarded-codec.ts'
 import type { Codec, Message } from './message.ts'
 
 /** Codecs of a topic's links that cannot carry every message, and how many links each has. */
@@ -15,19 +16,10 @@ export class PickyCodecs {
     else this.#links.delete(codec)
   }
 
-  /** How many links cannot be sent the message. One question for each codec, not for each link. */
-  unsupported(message: Message): number {
+  /** How many links cannot be sent the message. One question for each codec, not for each link. `fault` hears what a codec throws. */
+  unsupported(message: Message, fault: Fault): number {
     let count = 0
-    for (const [codec, links] of this.#links) if (!carries(codec, message)) count += links
+    for (const [codec, links] of this.#links) if (!new GuardedCodec(codec, fault).carries(message)) count += links
     return count
-  }
-}
-
-/** A codec that throws cannot carry the message, as when it encodes. */
-function carries(codec: Codec, message: Message): boolean {
-  try {
-    return codec.carries!(message)
-  } catch {
-    return false
   }
 }

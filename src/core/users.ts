@@ -2,7 +2,7 @@ import type { Registration } from './client.ts'
 import { HubError } from './errors.ts'
 import { shown } from './options.ts'
 
-/** Throws REQUEST_INVALID: clients without a user are no user, and a user that is undefined is a mistake. */
+/** Throws REQUEST_INVALID for a user that is not a string. Undefined is a mistake: it does not mean clients without a user. */
 export function checkUser(user: unknown): void {
   if (typeof user === 'string') return
   const why = `user must be a string, got ${shown(user)}; clients without a user are reached by their ids`

@@ -28,11 +28,6 @@ const inProcessCodec: Codec = {
     ),
 }
 
-/** Who takes from an inbox. None of it is called from inside `write`. */
-export interface Taker {
-  gap(gap: Gap): void
-}
-
 /**
  * A connection whose peer is a part of this program. It holds what the peer has not taken, and is full while it holds anything, so that the
  * delivery policy decides what a slow consumer gets, as for every client.
@@ -42,7 +37,7 @@ export class InProcessConnection implements Connection {
   readonly codec = inProcessCodec
   /** Why the hub, or the peer, has ended it. */
   closed: CloseReason | undefined
-  readonly #taker: Taker
+  readonly #onGap: (gap: Gap) => void
   /** What was not taken begins at `#at`. */
   #items: Item[] = []
   #at = 0
@@ -52,8 +47,9 @@ export class InProcessConnection implements Connection {
   /** Told once when something comes while nothing is there, or when it is closed. */
   #arrived: (() => void) | undefined
 
-  constructor(taker: Taker) {
-    this.#taker = taker
+  /** @param onGap called with each notice of a loss, in its place between the messages; never from inside `write` */
+  constructor(onGap: (gap: Gap) => void) {
+    this.#onGap = onGap
   }
 
   bind(client: Client): void {
@@ -81,8 +77,8 @@ export class InProcessConnection implements Connection {
   }
 
   /**
-   * The next message; undefined where none is there. Gaps before it are told. What was taken before counts as processed: where the policy
-   * waits for confirmations, it is confirmed.
+   * The next message; undefined where there is none. Reports the gaps before it. The message taken before counts as processed: where the
+   * policy waits for confirmations, it is confirmed.
    */
   take(): ReceivedMessage | undefined {
     this.#confirm()
@@ -93,7 +89,7 @@ export class InProcessConnection implements Connection {
         this.#taken = item
         return item
       }
-      this.#taker.gap(item)
+      this.#onGap(item)
     }
     return undefined
   }
@@ -106,7 +102,7 @@ export class InProcessConnection implements Connection {
     })
   }
 
-  /** The peer goes: what it has not taken is given up. */
+  /** Ends it from the peer's side: messages that were not taken are given up. */
   end(): void {
     this.closed ??= 'peer'
     this.#items = []

@@ -13,7 +13,7 @@ export interface StreamOptions extends Pick<SubscribeOptions, 'after' | 'policy'
   readonly signal?: AbortSignal | undefined
   /**
    * Told of messages that this stream will never get, in their place between the messages. `gap.count` is their number, null where nobody
-   * knows it. A throw is a fault.
+   * knows it. An error that it throws, or rejects with, is a fault.
    */
   readonly onGap?: ((gap: Gap) => void) | undefined
 }
@@ -54,14 +54,15 @@ class InProcessStream implements MessageStream {
   constructor(hub: ConnectionManager, topic: string, { after, policy, signal, onGap }: StreamOptions) {
     this.#topic = topic
     this.#signal = signal
-    this.#connection = new InProcessConnection({
-      gap(gap) {
-        try {
-          onGap?.(gap)
-        } catch (error) {
-          hub.events.emit('fault', { error, where: `onGap of a stream of ${topic}` })
-        }
-      },
+    const failed = (error: unknown): void =>
+      void hub.events.emit('fault', { error, where: `onGap of a stream of ${topic}` })
+    this.#connection = new InProcessConnection(gap => {
+      try {
+        const result: unknown = onGap?.(gap)
+        if (result instanceof Promise) result.catch(failed)
+      } catch (error) {
+        failed(error)
+      }
     })
     const client = hub.registerClient(`in-process-${randomUUID()}`, this.#connection, { internal: true })
     this.#connection.bind(client)

@@ -7,7 +7,7 @@ const TEXT = 'text/plain; charset=utf-8'
 
 /** The type of a publication: what the publisher says, else what the topic's rule says, else a guess from the bytes. */
 export function contentTypeOf(said: string | undefined, known: string | undefined, body: Uint8Array): string {
-  // curl -d says so of whatever it sends: nobody said what it is.
+  // `curl -d` sends this type with every body, so it says nothing about the body.
   if (said !== undefined && !/^application\/x-www-form-urlencoded\b/i.test(said)) return said
   return known ?? guess(body)
 }

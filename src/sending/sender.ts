@@ -64,9 +64,8 @@ export class Sender {
     })
     if (this.#over) pending.fail(this.#over)
     else if (signal) this.#aborts.add(signal, pending)
-    let slow = false
-    if (!pending.over && client === undefined) pending.fail(notConnected(clientId))
-    else if (!pending.over) slow = this.#post(client!, direct, confirm, pending)
+    if (client === undefined) pending.fail(notConnected(clientId))
+    const slow = client !== undefined && !pending.over && this.#post(client, direct, confirm, pending)
     return { result: pending.result, slow }
   }
 

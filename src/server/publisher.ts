@@ -96,21 +96,23 @@ export function publishSource(
 
   /** A promise only where the publication has to wait. One that `beforePublish` refuses is counted, and the source goes on. */
   function attemptOne(data: Uint8Array): Promise<unknown> | undefined {
-    result.messages++
-    result.bytes += data.byteLength
     try {
       const answer = hub.publishBytes(topic, data, route)
-      return answer instanceof Promise ? answer.catch(error => refused(error, data)) : undefined
+      if (answer instanceof Promise) return answer.then(() => published(data), refused)
+      published(data)
     } catch (error) {
-      refused(error, data)
-      return undefined
+      refused(error)
     }
+    return undefined
   }
 
-  function refused(error: unknown, { byteLength }: Uint8Array): void {
+  function published({ byteLength }: Uint8Array): void {
+    result.messages++
+    result.bytes += byteLength
+  }
+
+  function refused(error: unknown): void {
     if (!isRefusedByHook(error)) throw error
-    result.messages--
-    result.bytes -= byteLength
     result.refused = (result.refused ?? 0) + 1
   }
 

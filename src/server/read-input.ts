@@ -7,8 +7,7 @@ const MAX_SHOWN = 60
 /** Of its place. */
 const MAX_PATH = 300
 
-/** How people call what they would have in a query. */
-const CREDENTIAL = /^unknown key "[^"]*(?:token|jwt|auth|api.?key|secret|password)|^unknown key "key"/i
+/** The names that people give to credentials in a query. */
 const LOOKS_SECRET = /token|jwt|auth|api.?key|secret|password|^key$/i
 const NOT_IN_A_URL =
   'a token or key has no place in a URL; send it as "Authorization: Bearer", or have a ticket of POST /api/tickets'
@@ -40,7 +39,8 @@ export function readInput<T extends z.ZodType>(schema: T, value: unknown, where:
   const { path, message } = worst(result.error.issues)
   const at = path.map(String).join('.').slice(0, MAX_PATH)
   if (message.startsWith(UNKNOWN)) {
-    if (where === 'query' && CREDENTIAL.test(message)) throw new HubError('REQUEST_INVALID', `query: ${NOT_IN_A_URL}`)
+    const [key = ''] = message.slice(UNKNOWN.length).split('"')
+    if (where === 'query' && LOOKS_SECRET.test(key)) throw new HubError('REQUEST_INVALID', `query: ${NOT_IN_A_URL}`)
     throw new HubError('REQUEST_INVALID', at === '' ? message : within(at, message))
   }
   throw new HubError('REQUEST_INVALID', `${at || where}: ${message}`)

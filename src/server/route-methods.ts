@@ -64,7 +64,7 @@ function options(allow: string): Answer {
   return (_request, reply) => void reply.code(204).header('allow', allow).send()
 }
 
-/** Before the body is read, which nobody wants. */
+/** Answers before the body is read. */
 function refusal(allow: string): (...args: [...Parameters<Answer>, done: (error: Error) => void]) => void {
   return (request, reply, done) => {
     reply.header('allow', allow)

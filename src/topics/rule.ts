@@ -77,17 +77,19 @@ const RESTRICTIONS = [
 
 /** Throws POLICY_INVALID, and REQUEST_INVALID for an option that is unknown, wrong, or a restriction that is undefined. */
 export function readRule(rule: TopicRule, pattern: TopicPattern): TopicRule {
-  const read = readOptions(rule, RULE, `rule ${pattern}: `)
-  const missing = RESTRICTIONS.find(name => Object.hasOwn(rule, name) && read[name] === undefined)
-  if (missing === undefined) return read
-  throw new HubError(
-    'REQUEST_INVALID',
-    `rule ${pattern}: ${missing} must not be undefined; leave it out for the default`,
-  )
+  return readRestricted(rule, RULE, `rule ${pattern}: `)
 }
 
+/** Throws as `readRule`. */
 export function readDefaults(defaults: TopicDefaults): TopicDefaults {
-  return readOptions(defaults, DEFAULTS, 'topicRules: defaults.')
+  return readRestricted(defaults, DEFAULTS, 'topicRules: defaults.')
+}
+
+function readRestricted<T extends TopicRule | TopicDefaults>(given: T, rules: Rules<T>, prefix: string): T {
+  const read = readOptions(given, rules, prefix)
+  const missing = RESTRICTIONS.find(name => Object.hasOwn(given, name) && read[name] === undefined)
+  if (missing === undefined) return read
+  throw new HubError('REQUEST_INVALID', `${prefix}${missing} must not be undefined; leave it out for the default`)
 }
 
 /** All of a topic but its name. */

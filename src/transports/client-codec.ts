@@ -31,7 +31,7 @@ export function clientInfo({ client = '', user = '', info }: PublishedBy): objec
   return { client, user, ...(info !== undefined && { conn_info: info }) }
 }
 
-/** What was found out of payloads that wait to be encoded: whoever publishes asks first, and JSON is read once. */
+/** Whether a payload is JSON text: `carries` and `encode` both ask, and the payload is parsed once. */
 const found = new WeakMap<Uint8Array, boolean>()
 
 function isCarried({ payload, contentType }: Message): boolean {

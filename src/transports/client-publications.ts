@@ -14,8 +14,8 @@ interface Publisher {
 }
 
 /**
- * The publications of one client. The broker is given them in the order of the commands; while it has not accepted one, later ones may be
- * given, and the replies keep the order.
+ * The publications of one client. They go to the broker in the order of the commands. Later ones need not wait until the broker has accepted
+ * an earlier one. The replies keep the order.
  */
 export class ClientPublications {
   readonly #publisher: Publisher
@@ -35,14 +35,14 @@ export class ClientPublications {
     } catch (error) {
       accepted = Promise.reject(error)
     }
-    // Its turn to be replied to may come long after it has failed.
+    // It may fail long before its reply is due.
     accepted.catch(() => {})
     const later = this.#reply(command.id, accepted, this.#last)
     this.#last = later
     return { later }
   }
 
-  /** Resolves to the bytes of what a reply to a publication is about. Never rejects. */
+  /** Resolves to the length of the reply, 0 for an error. Never rejects. */
   async #reply(id: number, accepted: Promise<unknown>, earlier: Promise<number> | undefined): Promise<number> {
     await earlier
     try {

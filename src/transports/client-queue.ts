@@ -7,7 +7,7 @@ const MAX_WAITING_LENGTH = 1024 * 1024
 /** Bytes of replies after which the event loop, and with it the flush, gets its turn: far below what makes a client slow. */
 export const REPLY_BYTES_PER_TURN = 16 * 1024
 
-/** Bytes of the answer; or a promise of them, while which publications that follow may begin. */
+/** Bytes of the answer; or a promise of them, while publications that follow may begin. */
 export type Answer = number | { readonly later: Promise<number> }
 
 /**
@@ -23,7 +23,7 @@ export class CommandQueue {
   #waiting: { readonly command: Command; readonly length: number }[] = []
   #waitingLength = 0
   #running = false
-  /** Publications that the broker was given and has not accepted, oldest first: they end in this order. */
+  /** Publications that the broker has not accepted yet, oldest first. They end in this order. */
   readonly #later: Promise<number>[] = []
   #laterLength = 0
   /** Bytes of answers in this turn. */

@@ -18,9 +18,9 @@ export class ClientTopics {
   readonly #owner: TopicsOwner
   /** One object, so that a hook keeps the publications of this client in order. */
   readonly #publisher: { readonly client: string; session: Session | undefined }
-  /** The next event about it comes of a command of the client, which is answered: it is no news. */
+  /** A command of the client subscribes to this topic. The reply tells the client, so the event of the hub does not. */
   #subscribing: TopicName | undefined
-  /** What the client is told when the hub's event says that it has left, where it is not the usual: undefined is nothing. */
+  /** What the client is told when it leaves a topic or a pattern, instead of UNSUBSCRIBES.server. Undefined: nothing, a reply tells it. */
   readonly #farewells = new Map<TopicName | TopicPattern, object | undefined>()
   /** Those of which it is told who comes and goes. */
   readonly #watched = new Set<TopicName>()
@@ -145,7 +145,7 @@ export class ClientTopics {
     return resultReply(id, 'unsubscribe', {})
   }
 
-  /** The event may come later than this returns: where a handler of another event calls. */
+  /** The event comes after this returns where a listener of another event calls. */
   #unsubscribe(topic: TopicName, farewell?: object): void {
     this.#farewells.set(topic, farewell)
     if (!this.#context.hub.unsubscribe(this.#owner.id, topic)) this.#farewells.delete(topic)
@@ -163,7 +163,8 @@ export class ClientTopics {
   }
 
   /**
-   * Resolves once the broker was given it, so that the next may be given; `accepted` is what it answers. Undefined: the client has gone.
+   * Resolves once the broker has the publication, so that the next one may begin; `accepted` is the broker's answer. Undefined: the client
+   * has gone.
    * Rejects with HubErrors.
    */
   async publish({ channel, data }: CommandOf<'publish'>): Promise<{ readonly accepted: unknown } | undefined> {

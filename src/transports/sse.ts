@@ -61,14 +61,12 @@ function keepOpen(response: ServerResponse, { client, connection }: OpenStream, 
  */
 function beginningOf(naming: SseNaming, { topics }: Opening): Beginning['begun'] {
   return subscription => {
-    const { topic, position, recovered } = subscription
-    const asked = topics.find(({ name }) => name === topic)?.options?.after !== undefined
+    const asked = topics.find(({ name }) => name === subscription.topic)?.options?.after !== undefined
     const told = positionNotice(subscription, asked)
     const begins =
       naming === 'single' ? sseId(told.position) : sseEvent({ event: 'position', data: JSON.stringify(told) })
-    // The hub tells the gap itself, unless the topic is new: then what was in an older life of it is gone without a trace.
-    const lost = asked && !recovered && position.seq === 0
-    return lost ? Buffer.concat([begins, sseEvent({ event: 'gap', data: JSON.stringify(unknownGap(topic)) })]) : begins
+    const gap = unknownGap(subscription, asked)
+    return gap ? Buffer.concat([begins, sseEvent({ event: 'gap', data: JSON.stringify(gap) })]) : begins
   }
 }
 

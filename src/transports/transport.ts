@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Client, Connection } from '../core/connection.ts'
 import type { SubscribeOptions, Subscription } from '../core/contract.ts'
-import type { Position, TopicName } from '../core/ids.ts'
+import type { Position } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import type { Gap } from '../core/message.ts'
 import { isPattern } from '../core/patterns.ts'
@@ -58,9 +58,12 @@ export function positionNotice({ topic, position, recovered }: Subscription, ask
   return { topic, position: formatPosition(position), ...(asked && { recovered }) }
 }
 
-/** Of a topic that is new: what was in an older life of it is gone without a trace, so that the hub itself tells no gap. */
-export function unknownGap(topic: TopicName): Gap {
-  return { topic, from: 0, to: 0, count: null, reason: 'epoch' }
+/**
+ * The gap of a subscription that was to resume on a topic which is new. The hub knows nothing of the messages before, so it reports no gap
+ * itself. Undefined: there is no such gap.
+ */
+export function unknownGap({ topic, position, recovered }: Subscription, asked: boolean): Gap | undefined {
+  return asked && !recovered && position.seq === 0 ? { topic, from: 0, to: 0, count: null, reason: 'epoch' } : undefined
 }
 
 /** Reads it back; undefined where it is none of ours. */

@@ -96,8 +96,8 @@ const WITH_GAPS: Form = {
   begun(subscription, { topics }) {
     const asked = topics[0]!.options?.after !== undefined
     const begins = wsNotice('position', positionNotice(subscription, asked))
-    const lost = asked && !subscription.recovered && subscription.position.seq === 0
-    return lost ? Buffer.concat([begins, wsNotice('gap', unknownGap(subscription.topic))]) : begins
+    const gap = unknownGap(subscription, asked)
+    return gap ? Buffer.concat([begins, wsNotice('gap', gap)]) : begins
   },
 }
 

@@ -170,14 +170,18 @@ describe('unsupported', () => {
     expect(hub.getSubscription('p', 'a')).toMatchObject({ dropped: 1, delivered: 0 })
   })
 
-  it('a codec whose carries throws cannot carry the message, and the publisher is not harmed', () => {
-    const { publish } = setUp({
+  it('a codec whose carries throws cannot carry the message, the publisher is not harmed, and a fault names the codec', () => {
+    const { hub, clock, publish } = setUp({
       ...picky(),
       carries: () => {
         throw new Error('broken')
       },
     })
+    const faults: string[] = []
+    hub.events.on('fault', ({ where }) => faults.push(where))
     expect(publish('a')).toMatchObject({ matched: 4, unsupported: 3 })
+    clock.settle()
+    expect(faults).toEqual(["carries of codec 'picky'"])
   })
 })
 

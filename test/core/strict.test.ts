@@ -312,6 +312,12 @@ describe('a mistake is an error at the call', () => {
       /allowedPolicies must not be undefined/,
     ],
     [
+      'topicRules: defaults that are open by mistake',
+      () => topicRules({ defaults: { subscribe: undefined } }),
+      'REQUEST_INVALID',
+      /^topicRules: defaults.subscribe must not be undefined/,
+    ],
+    [
       'topicRules: a name',
       rules({ policy: 'latest' }),
       'POLICY_INVALID',

@@ -202,6 +202,17 @@ describe('a slow consumer', () => {
     expect(hub.getSubscription(id, 'a')).toMatchObject({ unconfirmed: 0, delivered: 2 })
   })
 
+  it('an onGap that rejects is a fault, and not an unhandled rejection', async () => {
+    const { hub, fault, publish } = setUp()
+    publish('1')
+    const error = new Error('no')
+    const stream = hub.stream('a', { after: { epoch: 'gone', seq: 1 }, onGap: () => Promise.reject(error) })
+    publish('2')
+    expect(text(await stream.next())).toBe('2')
+    await microtasks()
+    expect(fault).toHaveBeenCalledExactlyOnceWith({ error, where: 'onGap of a stream of a' })
+  })
+
   it('an onGap that throws is a fault, and the messages come all the same', async () => {
     const { hub, clock, fault, publish } = setUp({ policy: latest() })
     const error = new Error('of the program')

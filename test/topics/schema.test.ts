@@ -1,7 +1,8 @@
-import { describe, expect, it, vi } from 'vitest'
+import { Script } from 'node:vm'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
 import { HubError } from '../../src/core/errors.ts'
-import type { JsonSchema } from '../../src/topics/json-schema.ts'
+import { compileJsonSchema, type JsonSchema } from '../../src/topics/json-schema.ts'
 import { checkOf, type TopicSchema } from '../../src/topics/schema.ts'
 import { mayExplode } from '../../src/topics/schema-time.ts'
 import { MAX_JSON_DEPTH } from '../../src/wire/json.ts'
@@ -163,6 +164,17 @@ describe('a JSON Schema', () => {
     looked.mockRestore()
   })
 
+  it('takes a value that looks like a reference and is none', () => {
+    const check = compileJsonSchema({ const: { $ref: '#/%zz' } })
+    expect(check({ $ref: '#/%zz' })).toBeUndefined()
+    expect(check({ $ref: '#/' })).toMatch(/constant/)
+  })
+
+  it('takes a schema with more values than a call may have arguments', () => {
+    const check = compileJsonSchema({ enum: Array.from({ length: 200_000 }, (_, i) => i) })
+    expect([check(199_999), check(200_000)]).toEqual([undefined, expect.stringContaining('allowed values')])
+  })
+
   it('keeps nothing of a schema but its check', () => {
     const schema = { type: 'number' }
     const first = checkOf(schema)
@@ -236,6 +248,40 @@ describe('a check that can explode', () => {
     expect(check(schema, text)).toBe('payload: the check against the schema took longer than 50 ms')
     // The limit leaves nothing behind.
     expect(check(schema, '{"c":1}')).toBe(check({ ...(schema as object), $comment: 'fresh' }, '{"c":1}'))
+  })
+
+  describe('where the time limit ends a check', () => {
+    const harmless = { pattern: '^a*$' }
+    const timeout = Object.assign(new Error('timeout'), { code: 'ERR_SCRIPT_EXECUTION_TIMEOUT' })
+
+    function timeOut(cpuMs: number) {
+      vi.spyOn(process, 'cpuUsage').mockReturnValue({ user: cpuMs * 1000, system: 0 })
+      return vi.spyOn(Script.prototype, 'runInContext').mockImplementation(() => {
+        throw timeout
+      })
+    }
+
+    afterEach(() => {
+      vi.restoreAllMocks()
+    })
+
+    it('begins again if the process did not run meanwhile', () => {
+      const run = timeOut(1)
+      run.mockImplementationOnce(() => {
+        run.mockRestore()
+        throw timeout
+      })
+      expect(check(harmless, '"aaa"')).toBeUndefined()
+    })
+
+    it.each([
+      [1, 3],
+      [49, 1],
+    ])('with %i ms of CPU time it rejects the message after %i tries', (cpuMs, tries) => {
+      const run = timeOut(cpuMs)
+      expect(check(harmless, '"aaa"')).toBe('payload: the check against the schema took longer than 50 ms')
+      expect(run).toHaveBeenCalledTimes(tries)
+    })
   })
 
   it.each<[unknown, boolean]>([

@@ -62,7 +62,7 @@ export class Simulation {
   #lastRead: number
   /** Of a byte that the clients could have read beyond the whole ones. */
   #fraction = 0
-
+  /** For the next connection of the client whose network is not simulated. */
   #pair: SocketPair | undefined
   #stopped = false
 
