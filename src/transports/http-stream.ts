@@ -89,8 +89,10 @@ export interface OpenStream {
  */
 export function openStream(response: ServerResponse, opening: Opening, head: StreamHead): OpenStream {
   const socket = response.socket
+  // Node lets go of the socket of an answered response only: this one may be closed, and would never report its end.
+  if (socket?.destroyed) throw new HubError('CONNECTION_STALE', 'the peer has closed the connection')
   // It waits for its turn behind an answer on the same connection; or what came behind it was so much that Node reads no further, and
-  // would not see the peer go; or the peer has gone.
+  // would not see the peer go.
   if (!socket || socket.isPaused()) {
     throw new HubError(
       'REQUEST_INVALID',

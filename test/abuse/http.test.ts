@@ -185,7 +185,7 @@ describe('what is behind a stream on its connection', () => {
     const socket = open(await app.listen())
     const closed = once(socket, 'close')
     socket.write(STREAM + HIDDEN)
-    await expect.poll(() => admit.length, { interval: 50 }).toBe(1)
+    await expect.poll(() => admit.length).toBe(1)
     admit[0]!()
     await closed
     expect(admit).toHaveLength(1)
