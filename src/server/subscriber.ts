@@ -1,7 +1,15 @@
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { HubError } from '../core/errors.ts'
-import { type ClientId, type Position, parseClientId, parseTopicName, type TopicName } from '../core/ids.ts'
+import {
+  CLIENT_ID,
+  type ClientId,
+  MAX_CLIENT_ID_LENGTH,
+  type Position,
+  parseClientId,
+  parseTopicName,
+  type TopicName,
+} from '../core/ids.ts'
 import { isPattern, parsePattern, type TopicPattern } from '../core/patterns.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import { parsePolicy } from '../policies/catalog.ts'
@@ -9,13 +17,14 @@ import { newClientId, parsePosition } from '../transports/transport.ts'
 import { readInput, withoutStrange } from './read-input.ts'
 
 const one = z.string().max(4096)
+const client = one.meta({ pattern: CLIENT_ID.source, maxLength: MAX_CLIENT_ID_LENGTH, description: 'Default: random.' })
 
 /** Most messages that one answer with a history has. */
 const MAX_HISTORY = 1000
 
 /** The query of every subscriber URL. */
-const subscriberQuery = z.strictObject({
-  client: one.optional(),
+export const subscriberQuery = z.strictObject({
+  client: client.optional(),
   policy: one.optional(),
   encoding: z.enum(['text', 'base64']).default('text'),
   role: z.enum(['subscriber', 'publisher', 'both']).default('subscriber'),
@@ -189,7 +198,7 @@ function readPolicy(text: string): DeliveryPolicy {
 }
 
 /** SDKs add keys of their own, such as `cf_protocol_version`: those are ignored, and a misspelt key of ours is not. */
-const connectionQuery = z.strictObject({ client: one.optional(), ticket: one.optional() })
+export const connectionQuery = z.strictObject({ client: client.optional(), ticket: one.optional() })
 
 /** Reads the request that opens a socket of the client protocol: topics come later, as commands. */
 export function readConnection(request: FastifyRequest): { readonly clientId: ClientId; readonly named: boolean } {

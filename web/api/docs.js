@@ -159,7 +159,7 @@ function fieldOf(name, schema, { required, description = schema.description, pla
 
 function typeOf({ type, items, anyOf, oneOf, additionalProperties }) {
   const forms = anyOf ?? oneOf
-  if (forms) return [...new Set(forms.map(typeOf))].join(' or ')
+  if (forms && type === undefined) return [...new Set(forms.map(typeOf))].join(' or ')
   if (type === 'array') return `list of ${typeOf(items ?? {})}`
   if (type === 'object' && additionalProperties && additionalProperties !== true)
     return `object of ${typeOf(additionalProperties)}`

@@ -12,7 +12,16 @@ import { errorBody, toHubError } from '../errors.ts'
 import { resultBody } from '../publisher.ts'
 import { callerOf } from './idempotency.ts'
 import type { Api } from './route.ts'
-import { content, count, defaultType, failure, SAY_WHAT, saysWhatOnce } from './schemas.ts'
+import {
+  anyTopicName,
+  content,
+  count,
+  defaultType,
+  failure,
+  SAY_WHAT,
+  SAY_WHAT_FORMS,
+  saysWhatOnce,
+} from './schemas.ts'
 import { Turn } from './turn.ts'
 
 const MAX_PUBLICATIONS = 1000
@@ -24,7 +33,7 @@ const MAX_FAULTS = 100
 
 const publication = z
   .strictObject({
-    topic: z.string(),
+    topic: anyTopicName,
     key: z
       .string()
       .max(255)
@@ -33,6 +42,7 @@ const publication = z
     ...content,
   })
   .refine(saysWhatOnce, SAY_WHAT)
+  .meta(SAY_WHAT_FORMS)
 const publishBody = z.strictObject({
   publications: z
     .array(publication)

@@ -16,7 +16,7 @@ interface TopicPath {
   Params: { '*': string }
 }
 
-const publishQuery = z.strictObject({
+export const publishQuery = z.strictObject({
   key: z.string().max(255).optional(),
   split: z.enum(['lines', 'none']).default('none'),
 })
