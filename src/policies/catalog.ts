@@ -34,17 +34,14 @@ type PolicyName = keyof typeof OPTIONS
 export const POLICY_NAMES = Object.keys(OPTIONS) as PolicyName[]
 
 /** A policy's description within a larger schema. An issue has the path of the field, as those of the schema around it have. */
-export const policySchema = z
-  .custom<string | PolicyDescription>()
-  .superRefine((value, context) => {
-    try {
-      parsePolicy(value)
-    } catch (error) {
-      const [, place, message] = /^policy((?:\.\w+)*):? (.*)$/s.exec((error as Error).message)!
-      context.addIssue({ code: 'custom', path: place!.split('.').slice(1), message: message! })
-    }
-  })
-  .meta(policyJsonSchema())
+export const policySchema = z.custom<string | PolicyDescription>().superRefine((value, context) => {
+  try {
+    parsePolicy(value)
+  } catch (error) {
+    const [, place, message] = /^policy((?:\.\w+)*):? (.*)$/s.exec((error as Error).message)!
+    context.addIssue({ code: 'custom', path: place!.split('.').slice(1), message: message! })
+  }
+})
 
 /**
  * Makes a policy of its JSON form, the one that `describe()` gives, or of its name alone. Throws POLICY_INVALID with the field, its
@@ -112,10 +109,12 @@ function unknownName(name: unknown, path: string): HubError {
   return new HubError('POLICY_INVALID', `${path}: ${hint}`)
 }
 
-/** What parsePolicy accepts, as a JSON Schema. */
+/** What parsePolicy accepts, as a JSON Schema; of the options of an inner policy it says nothing. */
 export function policyJsonSchema(): { readonly anyOf: readonly object[] } {
   const plain = POLICY_NAMES.filter(name => !('inner' in OPTIONS[name]))
-  const inner = { anyOf: [{ enum: plain }, ...plain.map(name => jsonSchemaOf(name))] }
+  const inner = {
+    anyOf: [{ enum: plain }, { type: 'object', properties: { name: { enum: plain } }, required: ['name'] }],
+  }
   const limited = { required: ['name', 'inner'], anyOf: [{ required: ['messages'] }, { required: ['bytes'] }] }
   return {
     anyOf: [

@@ -27,7 +27,7 @@ declare module 'fastify' {
 export function checkRequest(
   request: FastifyRequest,
   reply: FastifyReply,
-  { socket, opensClient, methodsOnly }: FastifyContextConfig,
+  { socket, opensClient }: FastifyContextConfig,
 ): void {
   const { raw } = request
   if (raw.rawHeaders.length / 2 >= MAX_HEADERS) {
@@ -38,7 +38,7 @@ export function checkRequest(
     throw new HubError('REQUEST_INVALID', 'host: a request has one')
   }
   if (!request.ws) {
-    checkBody(request, methodsOnly)
+    checkBody(request)
     if (opensClient && raw.method === 'GET') (reply.raw as MarkedResponse)[ENDLESS] = true
     if (socket === 'only') {
       throw new HubError(
@@ -114,11 +114,10 @@ function refuse(request: FastifyRequest, socket: 'only' | 'also' | undefined): v
 }
 
 /** A body that nobody reads stops Node from reading the connection, and a subscriber that goes would never be missed. */
-function checkBody(request: FastifyRequest, methodsOnly: true | undefined): void {
+function checkBody(request: FastifyRequest): void {
   const { method, headers, httpVersion } = request.raw
   const { 'content-length': length = '0', 'transfer-encoding': coding } = headers
-  // A path without GET says so, whatever the request brings; the connection ends then.
-  if ((method === 'GET' || method === 'HEAD') && !methodsOnly && (length !== '0' || coding !== undefined)) {
+  if ((method === 'GET' || method === 'HEAD') && (length !== '0' || coding !== undefined)) {
     throw new HubError('REQUEST_INVALID', `body: a ${method} has none; to publish, POST it`)
   }
   // Node reads whatever ends in chunked, and would take what is compressed for the message.

@@ -9,7 +9,7 @@ import { streamHead } from './event-stream.ts'
 import { payloadOf } from './payload.ts'
 import { PresenceStreams } from './presence-streams.ts'
 import type { Api } from './route.ts'
-import { count, position, positionText, queryBoolean, queryNumber, topicPathSchema } from './schemas.ts'
+import { count, position, positionText, publisher, queryBoolean, queryNumber, topicPathSchema } from './schemas.ts'
 
 const DEFAULT_LIMIT = 100
 const MAX_LIMIT = 1000
@@ -28,10 +28,7 @@ const keptMessage = z.object({
   seq: count,
   contentType: z.string(),
   key: z.string().optional(),
-  publisher: z
-    .object({ client: z.string().optional(), user: z.string().optional(), info: z.unknown().optional() })
-    .optional()
-    .meta({ description: 'Who published it, where the rule of the topic says `publisher: true`.' }),
+  publisher: publisher.optional(),
   data: z.unknown().optional().meta({ description: 'Of a message that is JSON.' }),
   text: z.string().optional().meta({ description: 'Of one that is text.' }),
   base64: z.string().optional().meta({ description: 'Of any other.' }),

@@ -1,8 +1,9 @@
 import { z } from 'zod'
 import { type ErrorCode, HTTP_STATUS } from '../../core/errors.ts'
+import { policyJsonSchema, policySchema } from '../../policies/catalog.ts'
 import type { Access } from './guard.ts'
 import { type AnyApiOperation, type ApiAnswer, accessOf } from './route.ts'
-import { errorSchema } from './schemas.ts'
+import { errorSchema, policy } from './schemas.ts'
 
 type Json = Record<string, unknown>
 
@@ -46,7 +47,13 @@ export function openApiDocument(operations: readonly AnyApiOperation[], version:
         token: { type: 'http', scheme: 'bearer', description: 'The token of a client.' },
         ticket: { type: 'apiKey', in: 'query', name: 'ticket', description: 'A ticket of POST /api/tickets.' },
       },
-      schemas: { Error: schemaOf(errorSchema, 'output') },
+      schemas: {
+        Error: schemaOf(errorSchema, 'output'),
+        Policy: {
+          description: 'The name of a policy, or an object with its name and options (docs/policies.md).',
+          ...policyJsonSchema(),
+        },
+      },
     },
     security: [{ key: [] }, {}],
   }
@@ -135,6 +142,11 @@ function refusals(codes: readonly ErrorCode[]): Record<string, Json> {
 }
 
 function schemaOf(schema: z.ZodType, io: 'input' | 'output'): Json {
-  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: 'any' }) as Json
+  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: 'any', override }) as Json
   return rest
+}
+
+/** zod knows nothing of what a function checks. */
+function override({ zodSchema, jsonSchema }: { zodSchema: unknown; jsonSchema: Json }): void {
+  if (zodSchema === policy || zodSchema === policySchema) jsonSchema.$ref = '#/components/schemas/Policy'
 }

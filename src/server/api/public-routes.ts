@@ -1,9 +1,9 @@
 import { z } from 'zod'
 import type { ErrorCode } from '../../core/errors.ts'
-import { publishQuery } from '../routes/publishing.ts'
+import { publishQuery, sourceQuery } from '../routes/publishing.ts'
 import { connectionQuery, subscriberQuery } from '../subscriber.ts'
 import type { Api } from './route.ts'
-import { clientPath, count, errorSchema, topicPathSchema } from './schemas.ts'
+import { count, errorSchema, published, publisher, topicPathSchema } from './schemas.ts'
 
 const STREAM = 'text/event-stream'
 const SUBSCRIBING: readonly ErrorCode[] = [
@@ -25,6 +25,7 @@ const topicDescription = z.object({
   history: z.object({ messages: count, bytes: count, ageMs: count }),
   maxMessageBytes: count,
   presence: z.boolean(),
+  publisher: z.boolean(),
 })
 const historyPage = z.object({
   topic: z.string(),
@@ -35,18 +36,12 @@ const historyPage = z.object({
       position: z.string(),
       contentType: z.string(),
       key: z.string().optional(),
+      publisher: publisher.optional(),
       text: z.string().optional(),
       base64: z.string().optional(),
     }),
   ),
   next: z.string().optional().meta({ description: 'Give it as `since` for the next page; absent on the last.' }),
-})
-const published = z.object({
-  topic: z.string(),
-  epoch: z.string().optional(),
-  seq: count.optional(),
-  matched: count.optional().meta({ description: 'Subscriptions that it is for.' }),
-  behind: count.optional().meta({ description: 'Those of them that were behind.' }),
 })
 
 /** Describes the routes that are registered elsewhere, by what checks their requests. */
@@ -70,7 +65,7 @@ function topics(api: Api): void {
     description:
       'A stream without an end: server-sent events where `Accept` says so, a WebSocket where it is asked for, else the messages as they are (docs/protocols.md). A header Last-Event-ID goes on after an event. With `describe` what the topic is like, with `history` a page of what it keeps, both as JSON.',
     params: topicPathSchema,
-    query: subscriberQuery,
+    query: subscriberQuery.omit({ topic: true }),
     answers: {
       101: { description: 'A WebSocket: a frame is a message.' },
       200: {
@@ -105,7 +100,7 @@ function topics(api: Api): void {
     summary: 'Publishes a live source',
     description: 'The body is published as it comes, each piece or, with `split=lines`, each line as a message.',
     params: topicPathSchema,
-    query: publishQuery,
+    query: sourceQuery,
     rawBody: 'The source, of any length.',
     answers: {
       200: {
@@ -123,7 +118,9 @@ function topics(api: Api): void {
     access,
     summary: 'Subscribes to several topics and patterns, on one stream of events',
     description: 'Each event has the name of its topic. A header Last-Event-ID goes on after an event.',
-    query: subscriberQuery,
+    query: subscriberQuery
+      .omit({ role: true, gaps: true, describe: true, history: true, limit: true })
+      .required({ topic: true }),
     answers: { 200: { description: 'A stream without an end.', type: STREAM } },
     errors: SUBSCRIBING,
   })
@@ -206,7 +203,8 @@ function connections(api: Api): void {
     path: '/@connections/{id}',
     tag: 'As AWS API Gateway',
     description: 'The same at /{stage}/@connections/{id}, with any name of a stage.',
-    params: clientPath,
+    // Of an id that no client can have the answer is 410, as of any that is not connected.
+    params: z.strictObject({ id: z.string().min(1) }),
     errorAnswers: Object.fromEntries(refused),
   } as const
   api.describe({

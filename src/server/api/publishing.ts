@@ -18,6 +18,7 @@ import {
   count,
   defaultType,
   failure,
+  published,
   SAY_WHAT,
   SAY_WHAT_FORMS,
   saysWhatOnce,
@@ -51,18 +52,11 @@ const publishBody = z.strictObject({
 })
 type Publication = z.infer<typeof publication>
 
-const published = z.object({
-  topic: z.string(),
-  epoch: z.string().optional(),
-  seq: count.optional(),
-  matched: count.optional(),
-  behind: count.optional(),
-  unsupported: count
-    .optional()
-    .meta({ description: 'Subscribers whose protocol cannot carry it: they are told a gap.' }),
-  error: failure.optional(),
+const publishResult = z.object({
+  published: count,
+  failed: count,
+  results: z.array(published.extend({ error: failure.optional() })),
 })
-const publishResult = z.object({ published: count, failed: count, results: z.array(published) })
 
 /** One publication, checked, and its bytes. */
 interface Checked {

@@ -2,7 +2,6 @@ import { z } from 'zod'
 import { type ErrorCode, HTTP_STATUS } from '../../core/errors.ts'
 import { CLIENT_ID, MAX_CLIENT_ID_LENGTH, MAX_TOPIC_LENGTH, TOPIC_NAME } from '../../core/ids.ts'
 import { TOPIC_PATTERN } from '../../core/patterns.ts'
-import { policyJsonSchema } from '../../policies/catalog.ts'
 import { POSITION } from '../../transports/transport.ts'
 
 /** What the API answers, and the fields that several operations take. Docs of a field are in its description. */
@@ -39,14 +38,24 @@ export const userPath = z.strictObject({ user: userName })
 
 export const position = z.object({ epoch: z.string(), seq: count })
 /** A policy's JSON form: parsePolicy checks it, and says POLICY_INVALID. */
-export const policy = z
-  .any()
-  .refine(value => value !== undefined, 'it is missing')
-  .meta({
-    ...policyJsonSchema(),
-    description: 'A policy: its name, or an object with name and options (docs/policies.md).',
-  })
+export const policy = z.any().refine(value => value !== undefined, 'it is missing')
 export const policyDescription = z.looseObject({ name: z.string() })
+
+export const publisher = z
+  .object({ client: z.string().optional(), user: z.string().optional(), info: z.unknown().optional() })
+  .meta({ description: 'Who published it, where the rule of the topic says `publisher: true`.' })
+
+/** What became of one message that was published. */
+export const published = z.object({
+  topic: z.string(),
+  epoch: z.string().optional(),
+  seq: count.optional(),
+  matched: count.optional().meta({ description: 'Subscriptions that it is for.' }),
+  behind: count.optional().meta({ description: 'Those of them that were behind.' }),
+  unsupported: count
+    .optional()
+    .meta({ description: 'Subscribers whose protocol cannot carry it: they are told a gap.' }),
+})
 
 const drop = z.object({ policy: z.string(), reason: z.string(), count })
 

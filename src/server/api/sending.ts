@@ -67,6 +67,7 @@ const broadcastBody = z
         all: z.literal(true).optional(),
         except: z.array(z.string()).max(MAX_CLIENTS, `it names at most ${MAX_CLIENTS} clients`).optional(),
       })
+      .meta({ oneOf: [{ required: ['all'] }, { anyOf: formsWith('topic', 'user', 'protocol') }] })
       .optional()
       .meta({ description: 'What they have in common; `all` is everybody.' }),
     ...sendingOptions,
