@@ -20,12 +20,13 @@ it.skipIf(missing && !required)(
   async () => {
     await using server = Object.assign(await startTestServer(), {
       async [Symbol.asyncDispose]() {
+        server.hub.events.removeAllListeners('unregister')
         await server.close()
       },
     })
     const { hub } = server
     const connect = (id: string): void => {
-      if (hub.getActiveClients().some(client => client.id === id)) return
+      if ([...hub.getActiveClients()].some(client => client.id === id)) return
       hub.registerClient(id, new FakeConnection())
       hub.subscribe(id, 'news/one')
     }
