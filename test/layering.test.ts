@@ -21,6 +21,7 @@ const LONG: Readonly<Record<string, string>> = {
   'src/core/outbox.ts':
     'one flush, and what it must keep apart: messages, frames of the protocol, direct messages, time and bytes',
   'src/hub.ts': 'the public face of a hub, most of it documentation',
+  'src/server/api/clients.ts': 'one short entry for each operation on a client, with its schemas',
   'src/testing/mock-connection-manager.ts': 'one short method for each call of a hub',
   'src/core/delivery.ts': 'the whole way of a message, which is easier to follow in one place',
 }

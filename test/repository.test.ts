@@ -170,6 +170,7 @@ it.each([
   'scripts/install-redis.sh',
   'scripts/install-nginx.sh',
   'scripts/install-promtool.sh',
+  'scripts/install-schemathesis.sh',
   'scripts/install-bench-peers.sh',
 ])('%s parses, and stops at the first error', path => {
   execFileSync('bash', ['-n', join(ROOT, path)])

@@ -25,10 +25,10 @@ export const positionRule: Rule = value => {
 
 export const MAX_TOPIC_LENGTH = 255
 export const MAX_CLIENT_ID_LENGTH = 128
-const TOPIC = /^[A-Za-z0-9_.:/-]+$/
-/** An empty one, `.` or `..`. */
-const BAD_SEGMENT = /(?:^|\/)\.{0,2}(?:\/|$)/
-const CLIENT_ID = /^[A-Za-z0-9_.:@-]+$/
+/** One segment of a topic name: it is not empty, "." or "..". */
+export const TOPIC_SEGMENT = '(?:\\.{0,2}[A-Za-z0-9_:-]|\\.{3})[A-Za-z0-9_.:-]*'
+export const TOPIC_NAME = new RegExp(`^/?${TOPIC_SEGMENT}(?:/${TOPIC_SEGMENT})*$`)
+export const CLIENT_ID = /^[A-Za-z0-9_.:@-]+$/
 
 export const TOPIC_RULE = `a topic name is 1 to ${MAX_TOPIC_LENGTH} characters of A-Z a-z 0-9 _ . : / - without an empty, "." or ".." segment`
 
@@ -36,7 +36,7 @@ export const TOPIC_RULE = `a topic name is 1 to ${MAX_TOPIC_LENGTH} characters o
 export function parseTopicName(input: string): TopicName {
   if (typeof input !== 'string') throw topicError(input)
   const name = input.startsWith('/') ? input.slice(1) : input
-  if (name.length > MAX_TOPIC_LENGTH || !TOPIC.test(name) || BAD_SEGMENT.test(name)) throw topicError(name)
+  if (name.length > MAX_TOPIC_LENGTH || !TOPIC_NAME.test(input)) throw topicError(name)
   return name as TopicName
 }
 

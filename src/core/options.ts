@@ -4,7 +4,13 @@ import { type ErrorCode, HubError } from './errors.ts'
 /**
  * Says what a value must be, as the words behind "must be"; undefined: it is that. `field` is for rules that throw an error of their own.
  */
-export type Rule = (value: unknown, field: string) => string | undefined
+export interface Rule {
+  (value: unknown, field: string): string | undefined
+  /** The values that the rule accepts, as a JSON Schema. Absent: any. */
+  readonly schema?: JsonSchema
+}
+
+type JsonSchema = Readonly<Record<string, unknown>>
 
 /** One rule for each option that there is. */
 export type Rules<T> = { readonly [Name in keyof Required<T>]: Rule }
@@ -95,6 +101,11 @@ function quoted(text: string): string {
 
 // ---- rules
 
+/** A rule with its JSON Schema. */
+export function withSchema(schema: JsonSchema | undefined, rule: Rule): Rule {
+  return Object.assign(rule, { schema })
+}
+
 export const anything: Rule = () => undefined
 export const text: Rule = value => (typeof value === 'string' ? undefined : 'a string')
 export const flag: Rule = value => (typeof value === 'boolean' ? undefined : 'true or false')
@@ -111,23 +122,29 @@ export const texts: Rule = value =>
 
 export function integer(from: number, to: number = Number.MAX_SAFE_INTEGER): Rule {
   const words = range('an integer', from, to)
-  return value => (Number.isSafeInteger(value) && within(value, from, to) ? undefined : words)
+  return withSchema({ type: 'integer', minimum: from, maximum: to }, value =>
+    Number.isSafeInteger(value) && within(value, from, to) ? undefined : words,
+  )
 }
 
 export function number(from: number, to: number = Number.MAX_VALUE): Rule {
   const words = range('a number', from, to)
-  return value => (within(value, from, to) ? undefined : words)
+  return withSchema({ type: 'number', minimum: from, maximum: to }, value =>
+    within(value, from, to) ? undefined : words,
+  )
 }
 
 /** A number over 0. */
 export function positive(to: number = Number.MAX_VALUE): Rule {
   const words = to === Number.MAX_VALUE ? 'a number over 0' : `a number over 0 and at most ${to}`
-  return value => (value !== 0 && within(value, 0, to) ? undefined : words)
+  return withSchema({ type: 'number', exclusiveMinimum: 0, maximum: to }, value =>
+    value !== 0 && within(value, 0, to) ? undefined : words,
+  )
 }
 
 export function oneOf(...values: readonly string[]): Rule {
   const words = `one of ${values.map(quoted).join(', ')}`
-  return value => (values.includes(value as string) ? undefined : words)
+  return withSchema({ enum: values }, value => (values.includes(value as string) ? undefined : words))
 }
 
 /** An object with these methods. */

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { HubError } from '../core/errors.ts'
-import { anything, fieldOf, nearest, type Rule, readOptions } from '../core/options.ts'
+import { anything, fieldOf, nearest, type Rule, readOptions, withSchema } from '../core/options.ts'
 import type { DeliveryPolicy, PolicyDescription } from '../core/policy.ts'
 import { bestEffort } from './best-effort.ts'
 import { BUFFERED_OPTIONS, buffered } from './buffered.ts'
@@ -21,7 +21,9 @@ const OPTIONS = {
   'drop-slow': {
     ...DROP_SLOW_OPTIONS,
     // JSON has no Infinity.
-    floorRate: (value, field) => (value === 'none' ? undefined : DROP_SLOW_OPTIONS.floorRate(value, field)),
+    floorRate: withSchema({ anyOf: [DROP_SLOW_OPTIONS.floorRate.schema, { const: 'none' }] }, (value, field) =>
+      value === 'none' ? undefined : DROP_SLOW_OPTIONS.floorRate(value, field),
+    ),
   },
   reliable: RELIABLE_OPTIONS,
   priority: { ...PRIORITY_OPTIONS, ...INNER },
@@ -105,4 +107,27 @@ function unknownName(name: unknown, path: string): HubError {
       ? `unknown name ${JSON.stringify(name.slice(0, 60))}: did you mean "${nearest(name, POLICY_NAMES)}"?`
       : `a name is missing; there are ${POLICY_NAMES.join(', ')}`
   return new HubError('POLICY_INVALID', `${path}: ${hint}`)
+}
+
+/** What parsePolicy accepts, as a JSON Schema; of the options of an inner policy it says nothing. */
+export function policyJsonSchema(): { readonly anyOf: readonly object[] } {
+  const plain = POLICY_NAMES.filter(name => !('inner' in OPTIONS[name]))
+  const inner = {
+    anyOf: [{ enum: plain }, { type: 'object', properties: { name: { enum: plain } }, required: ['name'] }],
+  }
+  const limited = { required: ['name', 'inner'], anyOf: [{ required: ['messages'] }, { required: ['bytes'] }] }
+  return {
+    anyOf: [
+      { enum: [...plain, 'priority'] },
+      ...plain.map(name => jsonSchemaOf(name)),
+      jsonSchemaOf('priority', inner),
+      { ...jsonSchemaOf('rate-limit', inner), ...limited },
+    ],
+  }
+}
+
+function jsonSchemaOf(name: PolicyName, inner?: object): object {
+  const options = Object.entries<Rule>(OPTIONS[name]).map(([key, { schema = {} }]) => [key, schema])
+  const properties = { name: { const: name }, ...Object.fromEntries(options), ...(inner && { inner }) }
+  return { type: 'object', properties, required: ['name'], additionalProperties: false }
 }

@@ -1,4 +1,4 @@
-import { integer, number, oneOf, type Rules, readOptions } from '../core/options.ts'
+import { integer, number, oneOf, type Rules, readOptions, withSchema } from '../core/options.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import { DEFAULT_BUFFER_MESSAGES, MAX_BUFFER_BYTES } from './buffered.ts'
 
@@ -24,7 +24,9 @@ const finiteRate = number(1, 1_000_000_000_000)
 export const DROP_SLOW_OPTIONS: Rules<DropSlowOptions> = {
   timeoutMs: integer(1, 3_600_000),
   bytes: integer(1, MAX_BUFFER_BYTES),
-  floorRate: (value, field) => (value === Number.POSITIVE_INFINITY ? undefined : finiteRate(value, field)),
+  floorRate: withSchema(finiteRate.schema, (value, field) =>
+    value === Number.POSITIVE_INFINITY ? undefined : finiteRate(value, field),
+  ),
   measure: oneOf('queue', 'wire'),
 }
 

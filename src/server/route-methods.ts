@@ -1,3 +1,4 @@
+import { METHODS as parsed } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods, RouteOptions } from 'fastify'
 import { HubError } from '../core/errors.ts'
 
@@ -9,7 +10,9 @@ declare module 'fastify' {
 }
 
 /** In the order in which `Allow` lists them. */
-const METHODS: readonly HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE']
+const KNOWN: readonly HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'QUERY']
+/** Node before 20.19 does not parse QUERY. */
+const METHODS = KNOWN.filter(method => parsed.includes(method))
 
 type AddedRoute = RouteOptions & { readonly routePath: string }
 
@@ -26,6 +29,7 @@ export class RouteMethods {
   /** Before the routes are added. */
   constructor(scope: FastifyInstance) {
     this.#scope = scope
+    for (const method of METHODS) if (!scope.supportedMethods.includes(method)) scope.addHttpMethod(method)
     const added = (route: AddedRoute, instance: FastifyInstance): void => this.#added(route, instance)
     scope.addHook('onRoute', function (route) {
       added(route, this)

@@ -1,7 +1,15 @@
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { HubError } from '../core/errors.ts'
-import { type ClientId, type Position, parseClientId, parseTopicName, type TopicName } from '../core/ids.ts'
+import {
+  CLIENT_ID,
+  type ClientId,
+  MAX_CLIENT_ID_LENGTH,
+  type Position,
+  parseClientId,
+  parseTopicName,
+  type TopicName,
+} from '../core/ids.ts'
 import { isPattern, parsePattern, type TopicPattern } from '../core/patterns.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import { parsePolicy } from '../policies/catalog.ts'
@@ -9,26 +17,46 @@ import { newClientId, parsePosition } from '../transports/transport.ts'
 import { readInput, withoutStrange } from './read-input.ts'
 
 const one = z.string().max(4096)
+const client = one.meta({ pattern: CLIENT_ID.source, maxLength: MAX_CLIENT_ID_LENGTH, description: 'Default: random.' })
 
 /** Most messages that one answer with a history has. */
 const MAX_HISTORY = 1000
 
 /** The query of every subscriber URL. */
-const subscriberQuery = z.strictObject({
-  client: one.optional(),
-  policy: one.optional(),
-  encoding: z.enum(['text', 'base64']).default('text'),
-  role: z.enum(['subscriber', 'publisher', 'both']).default('subscriber'),
-  /** A WebSocket that is told its losses. */
-  gaps: z.enum(['', 'true', '1']).optional(),
-  lastEventId: one.optional(),
-  /** What the topic is like, instead of its messages. */
-  describe: z.enum(['', 'true', '1']).optional(),
-  since: z.union([one, z.array(one)]).optional(),
-  history: z.enum(['', 'true']).optional(),
-  limit: z.coerce.number().int().min(1).max(MAX_HISTORY).optional(),
-  topic: z.union([one, z.array(one)]).optional(),
-  ticket: one.optional(),
+export const subscriberQuery = z.strictObject({
+  client: client.optional(),
+  policy: one.optional().meta({ description: 'The name of a policy, or a policy as JSON (docs/policies.md).' }),
+  encoding: z
+    .enum(['text', 'base64'])
+    .default('text')
+    .meta({ description: 'Of server-sent events: how a payload is written.' }),
+  role: z.enum(['subscriber', 'publisher', 'both']).default('subscriber').meta({ description: 'Of a WebSocket.' }),
+  gaps: z
+    .enum(['', 'true', '1'])
+    .optional()
+    .meta({ description: 'Of a WebSocket: messages are binary frames, and losses are told in text frames.' }),
+  lastEventId: one.optional().meta({ description: 'The same as the header Last-Event-ID.' }),
+  describe: z
+    .enum(['', 'true', '1'])
+    .optional()
+    .meta({ description: 'What the topic is like, instead of its messages.' }),
+  since: z
+    .union([one, z.array(one)])
+    .optional()
+    .meta({ description: 'Begins after this position (epoch-seq), or with the oldest message that is kept (oldest).' }),
+  history: z.enum(['', 'true']).optional().meta({ description: 'A page of what is kept, instead of a stream.' }),
+  limit: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(MAX_HISTORY)
+    .optional()
+    .meta({ description: 'Of `history`: the most messages of the page.' }),
+  topic: z
+    .union([one, z.array(one)])
+    .optional()
+    .meta({ description: 'A topic, or a pattern. May be repeated.' }),
+  ticket: one.optional().meta({ description: 'A ticket of POST /api/tickets, instead of a token.' }),
 })
 
 /** Of most requests. */
@@ -189,7 +217,7 @@ function readPolicy(text: string): DeliveryPolicy {
 }
 
 /** SDKs add keys of their own, such as `cf_protocol_version`: those are ignored, and a misspelt key of ours is not. */
-const connectionQuery = z.strictObject({ client: one.optional(), ticket: one.optional() })
+export const connectionQuery = z.strictObject({ client: client.optional(), ticket: one.optional() })
 
 /** Reads the request that opens a socket of the client protocol: topics come later, as commands. */
 export function readConnection(request: FastifyRequest): { readonly clientId: ClientId; readonly named: boolean } {

@@ -65,10 +65,12 @@ export function positionNotice({ topic, position, recovered }: Subscription, ask
 export function unknownGap({ topic, position, recovered }: Subscription, asked: boolean): Gap | undefined {
   return asked && !recovered && position.seq === 0 ? { topic, from: 0, to: 0, count: null, reason: 'epoch' } : undefined
 }
+/** A position as text: epoch-seq. */
+export const POSITION = /^([0-9a-z]{1,64})-([0-9]{1,15})$/
 
 /** Reads it back; undefined where it is none of ours. */
 export function parsePosition(text: string): Position | undefined {
-  const match = /^([0-9a-z]{1,64})-(\d{1,15})$/.exec(text)
+  const match = POSITION.exec(text)
   return match ? { epoch: match[1]!, seq: Number(match[2]) } : undefined
 }
 

@@ -134,7 +134,7 @@ describe('OPTIONS and other methods', () => {
     expect(routes.size).toBeGreaterThan(30)
     for (const [url, methods] of routes) {
       expect([url, ...methods].sort()).toEqual(
-        [url, 'DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT', 'TRACE'].sort(),
+        [url, 'DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT', 'QUERY', 'TRACE'].sort(),
       )
     }
   })

@@ -157,9 +157,10 @@ function fieldOf(name, schema, { required, description = schema.description, pla
   )
 }
 
-function typeOf({ type, items, anyOf, oneOf, additionalProperties }) {
+function typeOf({ $ref, type, items, anyOf, oneOf, additionalProperties }) {
+  if ($ref) return $ref.split('/').at(-1)
   const forms = anyOf ?? oneOf
-  if (forms) return [...new Set(forms.map(typeOf))].join(' or ')
+  if (forms && type === undefined) return [...new Set(forms.map(typeOf))].join(' or ')
   if (type === 'array') return `list of ${typeOf(items ?? {})}`
   if (type === 'object' && additionalProperties && additionalProperties !== true)
     return `object of ${typeOf(additionalProperties)}`

@@ -11,6 +11,8 @@ import { goneSignal } from '../gone.ts'
 import { listClients, SORTS } from './client-list.ts'
 import type { Api } from './route.ts'
 import {
+  anyClientId,
+  anyTopicName,
   clientId,
   clientInfo,
   clientPath,
@@ -18,6 +20,7 @@ import {
   inspectedClient,
   policy,
   policyDescription,
+  positionText,
   queryBoolean,
   queryNumber,
   subscription,
@@ -30,7 +33,7 @@ const DEFAULT_LIMIT = 100
 const MAX_LIMIT = 1000
 
 const listQuery = z.strictObject({
-  topic: z.string().optional().meta({ description: 'Only those on this topic.' }),
+  topic: anyTopicName.optional().meta({ description: 'Only those on this topic.' }),
   user: z.string().optional().meta({ description: 'Only those of this user.' }),
   protocol: z.string().optional().meta({ description: 'Only those that speak this protocol.' }),
   behind: queryBoolean
@@ -63,24 +66,26 @@ const endQuery = z.strictObject({
     .meta({ description: 'Each protocol has its close code for it (docs/protocols.md).' }),
 })
 
-const topicWish = z.union([z.string(), z.strictObject({ name: z.string(), policy: policy.optional() })])
-const registration = z.strictObject({
-  id: z.string().optional().meta({ description: 'Default: random.' }),
-  url: z.string().optional().meta({ description: 'Messages are posted there.' }),
-  secret: z.string().optional().meta({ description: 'whsec_ and base64: signs the requests.' }),
-  endpoint: z.string().optional().meta({ description: 'Of an AWS API Gateway, with connectionId.' }),
-  connectionId: z.string().optional(),
-  topics: z.array(topicWish).optional(),
-  user: userName.optional(),
-  ifExists: z.enum(['keep', 'replace']).default('keep'),
-})
+const topicWish = z.union([anyTopicName, z.strictObject({ name: anyTopicName, policy: policy.optional() })])
+const registration = z
+  .strictObject({
+    id: anyClientId.optional().meta({ description: 'Default: random.' }),
+    url: z.string().optional().meta({ description: 'Messages are posted there.' }),
+    secret: z.string().optional().meta({ description: 'whsec_ and base64: signs the requests.' }),
+    endpoint: z.string().optional().meta({ description: 'Of an AWS API Gateway, with connectionId.' }),
+    connectionId: z.string().optional(),
+    topics: z.array(topicWish).optional(),
+    user: userName.optional(),
+    ifExists: z.enum(['keep', 'replace']).default('keep'),
+  })
+  .meta({ oneOf: [{ required: ['url'] }, { required: ['endpoint', 'connectionId'] }] })
 const registered = z.object({ id: z.string(), protocol: z.string(), topics: z.array(z.string()) })
 const subscribeBody = z.strictObject({ topic: topicName, policy: policy.optional() })
 const seq = z.int().min(0)
 const confirmation = z.union(
   [
-    z.strictObject({ topic: z.string(), epoch: z.string().max(64), seq }),
-    z.strictObject({ topic: z.string(), position: z.string() }),
+    z.strictObject({ topic: anyTopicName, epoch: z.string().max(64), seq }),
+    z.strictObject({ topic: anyTopicName, position: positionText }),
   ],
   'give topic, epoch and seq, or topic and position (epoch-seq)',
 )
@@ -250,7 +255,8 @@ export function clientRoutes(api: Api, context: HubContext): void {
     tag,
     access: 'publish',
     summary: 'Asks its peer whether it is there',
-    params: clientPath,
+    // Of an id that no client can have the answer is false.
+    params: z.strictObject({ id: z.string().min(1) }),
     query: activeQuery,
     answers: {
       200: { description: 'false: it is not, or did not answer in time.', schema: z.object({ active: z.boolean() }) },

@@ -27,7 +27,7 @@ export async function documentRoutes(app: FastifyInstance, api: Api): Promise<vo
     answers: { 200: { description: 'OpenAPI 3.1.', schema: z.looseObject({ openapi: z.string() }) } },
     // Made when somebody asks: by then all operations are there.
     handler: () => {
-      document ??= openApiDocument(api.routes, version)
+      document ??= openApiDocument(api.operations, version, app.prefix)
       return document
     },
   })

@@ -9,7 +9,7 @@ import { streamHead } from './event-stream.ts'
 import { payloadOf } from './payload.ts'
 import { PresenceStreams } from './presence-streams.ts'
 import type { Api } from './route.ts'
-import { count, position, queryBoolean, queryNumber, topicPathSchema } from './schemas.ts'
+import { count, position, positionText, publisher, queryBoolean, queryNumber, topicPathSchema } from './schemas.ts'
 
 const DEFAULT_LIMIT = 100
 const MAX_LIMIT = 1000
@@ -17,7 +17,7 @@ const MAX_LIMIT = 1000
 const MAX_BYTES = 8 * 1024 * 1024
 
 const historyQuery = z.strictObject({
-  since: z.string().optional().meta({ description: 'Only what came after this position (epoch-seq).' }),
+  since: positionText.optional().meta({ description: 'Only what came after this position (epoch-seq).' }),
   limit: queryNumber(z.int().min(0).max(MAX_LIMIT))
     .optional()
     .meta({ description: `0 to ${MAX_LIMIT}; default ${DEFAULT_LIMIT}. 0: the position alone.` }),
@@ -28,10 +28,7 @@ const keptMessage = z.object({
   seq: count,
   contentType: z.string(),
   key: z.string().optional(),
-  publisher: z
-    .object({ client: z.string().optional(), user: z.string().optional(), info: z.unknown().optional() })
-    .optional()
-    .meta({ description: 'Who published it, where the rule of the topic says `publisher: true`.' }),
+  publisher: publisher.optional(),
   data: z.unknown().optional().meta({ description: 'Of a message that is JSON.' }),
   text: z.string().optional().meta({ description: 'Of one that is text.' }),
   base64: z.string().optional().meta({ description: 'Of any other.' }),

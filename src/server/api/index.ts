@@ -7,6 +7,7 @@ import { drainRoutes } from './drain.ts'
 import { historyRoutes } from './history.ts'
 import { limitRoutes } from './limits.ts'
 import { monitoringRoutes } from './monitoring.ts'
+import { publicRoutes } from './public-routes.ts'
 import { publishingRoutes } from './publishing.ts'
 import { revocationRoutes } from './revocations.ts'
 import { Api } from './route.ts'
@@ -21,6 +22,7 @@ import { userRoutes } from './users.ts'
 export const apiRoutes: FastifyPluginAsync<{ context: HubContext }> = async (app: FastifyInstance, { context }) => {
   takeJsonOnly(app)
   const api = new Api(app)
+  publicRoutes(api)
   monitoringRoutes(api, context)
   clientRoutes(api, context)
   tailRoute(api, context)

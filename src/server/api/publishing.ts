@@ -12,7 +12,17 @@ import { errorBody, toHubError } from '../errors.ts'
 import { resultBody } from '../publisher.ts'
 import { callerOf } from './idempotency.ts'
 import type { Api } from './route.ts'
-import { content, count, defaultType, failure, SAY_WHAT, saysWhatOnce } from './schemas.ts'
+import {
+  anyTopicName,
+  content,
+  count,
+  defaultType,
+  failure,
+  published,
+  SAY_WHAT,
+  SAY_WHAT_FORMS,
+  saysWhatOnce,
+} from './schemas.ts'
 import { Turn } from './turn.ts'
 
 const MAX_PUBLICATIONS = 1000
@@ -24,7 +34,7 @@ const MAX_FAULTS = 100
 
 const publication = z
   .strictObject({
-    topic: z.string(),
+    topic: anyTopicName,
     key: z
       .string()
       .max(255)
@@ -33,6 +43,7 @@ const publication = z
     ...content,
   })
   .refine(saysWhatOnce, SAY_WHAT)
+  .meta(SAY_WHAT_FORMS)
 const publishBody = z.strictObject({
   publications: z
     .array(publication)
@@ -41,18 +52,11 @@ const publishBody = z.strictObject({
 })
 type Publication = z.infer<typeof publication>
 
-const published = z.object({
-  topic: z.string(),
-  epoch: z.string().optional(),
-  seq: count.optional(),
-  matched: count.optional(),
-  behind: count.optional(),
-  unsupported: count
-    .optional()
-    .meta({ description: 'Subscribers whose protocol cannot carry it: they are told a gap.' }),
-  error: failure.optional(),
+const publishResult = z.object({
+  published: count,
+  failed: count,
+  results: z.array(published.extend({ error: failure.optional() })),
 })
-const publishResult = z.object({ published: count, failed: count, results: z.array(published) })
 
 /** One publication, checked, and its bytes. */
 interface Checked {

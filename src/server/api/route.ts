@@ -12,6 +12,8 @@ export interface ApiAnswer {
   /** Of JSON. Absent: there is no body, or it is of `type`. */
   readonly schema?: z.ZodType
   readonly type?: string
+  /** Media types of the other forms that it may have, which are no JSON. */
+  readonly otherTypes?: readonly string[]
 }
 
 /** What a handler gets: checked, and as the schemas made it. */
@@ -25,35 +27,44 @@ export interface ApiCall<P, Q, B> {
   readonly note: (about: Readonly<Record<string, unknown>>) => void
 }
 
-/** One operation of the API: what is checked at run time and what the document says are the same schemas. */
-export interface ApiRoute<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType> {
+/** What the document says of one operation: what is checked at run time and what the document says are the same schemas. */
+export interface ApiOperation<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType> {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   /** As OpenAPI writes it: `/api/clients/{id}`. A `{topic}` or `{pattern}` may have slashes, and stands at the end or in /api/topics/{topic}/... */
   readonly path: string
   readonly summary: string
   readonly description?: string
   readonly tag: string
+  /** Default: made of the method and the path. */
+  readonly operationId?: string
   /** Default: read for a GET, admin for the rest. */
   readonly access?: Access
-  /** What the audit line calls it: of what changes something, or listens to others. */
-  readonly audit?: string
   readonly params?: P
   readonly query?: Q
   readonly body?: B
   /** Of a body that is no JSON: the document says so, and the handler reads `request.body`. */
   readonly rawBody?: string
-  readonly bodyLimit?: number
   /** By status; what the handler returns goes with the first, unless it says another. */
   readonly answers: Readonly<Record<number, ApiAnswer>>
   readonly errors?: readonly ErrorCode[]
+  /** By status, where errors have another form than elsewhere: instead of `errors` and of those that all operations have. */
+  readonly errorAnswers?: Readonly<Record<number, ApiAnswer>>
+}
+
+/** An operation of the API, and what answers it. */
+export interface ApiRoute<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType> extends ApiOperation<P, Q, B> {
+  /** What the audit line calls it: of what changes something, or listens to others. */
+  readonly audit?: string
+  readonly bodyLimit?: number
   readonly handler: (call: ApiCall<z.output<P>, z.output<Q>, z.output<B>>) => unknown
 }
 
-export type AnyApiRoute = ApiRoute<z.ZodType, z.ZodType, z.ZodType>
+export type AnyApiOperation = ApiOperation<z.ZodType, z.ZodType, z.ZodType>
+type AnyApiRoute = ApiRoute<z.ZodType, z.ZodType, z.ZodType>
 
 /** The operations of one app: registered with it, and listed for the document. */
 export class Api {
-  readonly routes: AnyApiRoute[] = []
+  readonly operations: AnyApiOperation[] = []
   readonly #app: FastifyInstance
   /** By method: what /api/topics/* may be. */
   readonly #topics = new Map<string, Map<SubResource | '', AnyApiRoute>>()
@@ -90,8 +101,8 @@ export class Api {
   }
 
   /** One that is registered elsewhere: the document has it too. */
-  describe<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType>(route: ApiRoute<P, Q, B>): void {
-    this.routes.push(route as unknown as AnyApiRoute)
+  describe<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType>(operation: ApiOperation<P, Q, B>): void {
+    this.operations.push(operation)
   }
 
   /** A router cannot tell where a name with slashes ends, so one route serves all paths of a method. */
@@ -102,6 +113,7 @@ export class Api {
       known.set(sub, route)
       return
     }
+    if (this.#topics.size === 0) this.#addTopicsOptions()
     const routes = new Map([[sub, route]])
     this.#topics.set(method, routes)
     this.#app.route({
@@ -112,16 +124,30 @@ export class Api {
         const { topic, sub } = topicPath(request)
         const found = routes.get(sub)
         if (found) return answer(found, { topic }, request, reply)
-        const allowed = [...this.#topics].filter(([, each]) => each.has(sub)).map(([name]) => name)
-        if (allowed.length > 0) {
-          const allow = [...allowed, ...(allowed.includes('GET') ? ['HEAD'] : []), 'OPTIONS'].join(', ')
-          reply.header('allow', allow)
-          throw methodNotAllowed(request, allow)
-        }
-        const all = [...routes.keys()].map(each => `/api/topics/{topic}${each && `/${each}`}`)
-        throw new HubError('NOT_FOUND', `${method} goes to ${all.join(', ')}`)
+        const allow = this.#allowed(sub)
+        reply.header('allow', allow)
+        throw methodNotAllowed(request, allow)
       },
     })
+  }
+
+  #addTopicsOptions(): void {
+    this.#app.route({
+      method: 'OPTIONS',
+      url: '/api/topics/*',
+      config: { access: 'open', methodsOnly: true },
+      handler: (request, reply) =>
+        reply
+          .code(204)
+          .header('allow', this.#allowed(topicPath(request).sub))
+          .send(),
+    })
+  }
+
+  /** The methods that a topic, or something of it, has. */
+  #allowed(sub: SubResource | ''): string {
+    const methods = [...this.#topics].filter(([, each]) => each.has(sub)).map(([name]) => name)
+    return [...methods, ...(methods.includes('GET') ? ['HEAD'] : []), 'OPTIONS'].join(', ')
   }
 }
 
@@ -129,7 +155,7 @@ export class Api {
 export function accessOf({
   method,
   access = method === 'GET' ? 'read' : 'admin',
-}: Pick<AnyApiRoute, 'method' | 'access'>): Access {
+}: Pick<AnyApiOperation, 'method' | 'access'>): Access {
   return access
 }
 

@@ -1,5 +1,8 @@
 import { z } from 'zod'
-import type { ErrorCode } from '../../core/errors.ts'
+import { type ErrorCode, HTTP_STATUS } from '../../core/errors.ts'
+import { CLIENT_ID, MAX_CLIENT_ID_LENGTH, MAX_TOPIC_LENGTH, TOPIC_NAME } from '../../core/ids.ts'
+import { TOPIC_PATTERN } from '../../core/patterns.ts'
+import { POSITION } from '../../transports/transport.ts'
 
 /** What the API answers, and the fields that several operations take. Docs of a field are in its description. */
 
@@ -7,8 +10,27 @@ export const count = z.int().min(0)
 export const ms = z.number().min(0)
 const counts = z.record(z.string(), count)
 
-export const clientId = z.string().min(1).meta({ description: 'Id of a client.' })
-export const topicName = z.string().min(1).meta({ description: 'Name of a topic; in a path with %2F for its slashes.' })
+/** Forms that the core checks, with errors of its own: the document states them, and these schemas take any string. */
+const clientIdForm = { minLength: 1, maxLength: MAX_CLIENT_ID_LENGTH, pattern: CLIENT_ID.source }
+const topicForm = { minLength: 1, maxLength: MAX_TOPIC_LENGTH, pattern: TOPIC_NAME.source }
+const patternForm = { minLength: 1, maxLength: MAX_TOPIC_LENGTH, pattern: TOPIC_PATTERN.source }
+const positionForm = { pattern: POSITION.source }
+
+export const clientId = z
+  .string()
+  .min(1)
+  .meta({ ...clientIdForm, description: 'Id of a client.' })
+/** The id of a client that need not be there, and may be left out. */
+export const anyClientId = z.string().meta(clientIdForm)
+export const topicName = z
+  .string()
+  .min(1)
+  .meta({ ...topicForm, description: 'Name of a topic; in a path with %2F for its slashes.' })
+/** The id of a message, as the header idempotency-key has it. */
+export const messageKey = z.string().meta({ minLength: 1, maxLength: 255, pattern: '^[!-~]+$' })
+export const anyTopicName = z.string().meta(topicForm)
+export const topicPattern = z.string().min(1).meta(patternForm)
+export const positionText = z.string().meta(positionForm)
 export const userName = z.string().min(1).max(255).meta({ description: 'A user: one may have many clients.' })
 export const clientPath = z.strictObject({ id: clientId })
 export const topicPathSchema = z.strictObject({ topic: topicName })
@@ -16,11 +38,24 @@ export const userPath = z.strictObject({ user: userName })
 
 export const position = z.object({ epoch: z.string(), seq: count })
 /** A policy's JSON form: parsePolicy checks it, and says POLICY_INVALID. */
-export const policy = z
-  .any()
-  .refine(value => value !== undefined, 'it is missing')
-  .meta({ description: 'A policy: its name, or an object with name and options (docs/policies.md).' })
+export const policy = z.any().refine(value => value !== undefined, 'it is missing')
 export const policyDescription = z.looseObject({ name: z.string() })
+
+export const publisher = z
+  .object({ client: z.string().optional(), user: z.string().optional(), info: z.unknown().optional() })
+  .meta({ description: 'Who published it, where the rule of the topic says `publisher: true`.' })
+
+/** What became of one message that was published. */
+export const published = z.object({
+  topic: z.string(),
+  epoch: z.string().optional(),
+  seq: count.optional(),
+  matched: count.optional().meta({ description: 'Subscriptions that it is for.' }),
+  behind: count.optional().meta({ description: 'Those of them that were behind.' }),
+  unsupported: count
+    .optional()
+    .meta({ description: 'Subscribers whose protocol cannot carry it: they are told a gap.' }),
+})
 
 const drop = z.object({ policy: z.string(), reason: z.string(), count })
 
@@ -177,6 +212,11 @@ export function defaultType({ text, base64 }: { readonly text?: unknown; readonl
 export function saysWhatOnce(body: object): boolean {
   return ['data', 'text', 'base64'].filter(key => Object.hasOwn(body, key)).length === 1
 }
+/** The same, as JSON Schema has it. */
+export const SAY_WHAT_FORMS = { oneOf: formsWith('data', 'text', 'base64') }
+export function formsWith(...names: readonly string[]): { required: [string] }[] {
+  return names.map(name => ({ required: [name] }))
+}
 export const SAY_WHAT = { path: ['data'], error: 'say what, once: data (any JSON), text or base64' }
 
 /** The refusals of whatever sends to single clients. */
@@ -202,5 +242,17 @@ export const queryBoolean = z.enum(['true', 'false']).transform(text => text ===
 
 /** A list in a query: `?a=1&a=2`. */
 export function queryList(max: number) {
-  return z.union([z.string(), z.array(z.string()).max(max)]).transform(value => [value].flat())
+  return z.union([z.string(), z.array(z.string()).min(1).max(max)]).transform(value => [value].flat())
 }
+
+/** The body of an error. */
+export const errorSchema = z
+  .object({
+    error: z.object({
+      code: z.enum(Object.keys(HTTP_STATUS) as [ErrorCode, ...ErrorCode[]]),
+      reason: z.string().optional().meta({ description: 'Of UNAUTHENTICATED: its class.' }),
+      message: z.string().meta({ description: 'One sentence for people.' }),
+    }),
+  })
+  // Some errors tell more: which of many items failed.
+  .loose()

@@ -12,14 +12,18 @@ import { goneSignal } from '../gone.ts'
 import { saidType } from '../publisher.ts'
 import type { Api } from './route.ts'
 import {
+  anyTopicName,
   broadcastResult,
   clientPath,
   content,
   defaultType,
+  formsWith,
+  messageKey,
   ms,
   queryBoolean,
   queryNumber,
   SAY_WHAT,
+  SAY_WHAT_FORMS,
   SENDING_ERRORS,
   saysWhatOnce,
 } from './schemas.ts'
@@ -33,7 +37,7 @@ const MAX_TIMEOUT_MS = 300_000
 
 const timeoutMs = z.int().min(1).max(MAX_TIMEOUT_MS)
 const sendQuery = z.strictObject({
-  id: z.string().optional().meta({ description: 'Of the message; or the header idempotency-key.' }),
+  id: messageKey.optional().meta({ description: 'Of the message; or the header idempotency-key.' }),
   confirm: queryBoolean
     .optional()
     .meta({ description: 'true: wait until the peer has it, where its protocol can tell.' }),
@@ -43,7 +47,7 @@ const sendQuery = z.strictObject({
 /** Of messages to several: how, beside what and to whom. */
 export const sendingOptions = {
   ...content,
-  id: z.string().optional(),
+  id: messageKey.optional(),
   concurrency: z.int().min(1).max(1000).optional(),
   timeoutMs: timeoutMs.optional(),
   confirm: z.boolean().optional(),
@@ -56,12 +60,13 @@ const broadcastBody = z
       .optional(),
     filter: z
       .strictObject({
-        topic: z.string().optional(),
+        topic: anyTopicName.optional(),
         user: z.string().optional(),
         protocol: z.string().optional(),
         all: z.literal(true).optional(),
         except: z.array(z.string()).max(MAX_CLIENTS, `it names at most ${MAX_CLIENTS} clients`).optional(),
       })
+      .meta({ oneOf: [{ required: ['all'] }, { anyOf: formsWith('topic', 'user', 'protocol') }] })
       .optional()
       .meta({ description: 'What they have in common; `all` is everybody.' }),
     ...sendingOptions,
@@ -71,6 +76,7 @@ const broadcastBody = z
     error: 'say who: clients, a list of ids, or filter ({"all":true} is everybody)',
   })
   .refine(saysWhatOnce, SAY_WHAT)
+  .meta({ allOf: [SAY_WHAT_FORMS, { oneOf: formsWith('clients', 'filter') }] })
 
 /** What a body that has one message in it may have in bytes. */
 export function bodyLimit(maxMessageBytes: number): number {

@@ -8,12 +8,12 @@ import { MAX_TICKET_MS } from '../../sessions/tickets.ts'
 import type { HubContext } from '../context.ts'
 import { takeJsonOnly } from '../json-bodies.ts'
 import { Api, type ApiRoute } from './route.ts'
-import { userName } from './schemas.ts'
+import { topicPattern, userName } from './schemas.ts'
 
 const wantedTicket = z
   .strictObject({
     user: userName.optional(),
-    topics: z.array(z.string().max(255)).min(1).max(MAX_GRANTED_PATTERNS).optional(),
+    topics: z.array(topicPattern.max(255)).min(1).max(MAX_GRANTED_PATTERNS).optional(),
     ttlMs: z.int().min(1).max(MAX_TICKET_MS).optional(),
     expiresAt: z
       .int()

@@ -8,7 +8,7 @@ import type { TopicRules } from '../../topics/registry.ts'
 import { topicRule, toTopicRule } from '../config/topics.ts'
 import type { HubContext } from '../context.ts'
 import type { Api } from './route.ts'
-import { count } from './schemas.ts'
+import { count, topicPattern } from './schemas.ts'
 
 /** Names of topics in one answer; `matched` counts all. */
 const MAX_NAMES = 1000
@@ -17,10 +17,9 @@ const rule = z
   .looseObject({})
   .meta({ description: 'As it can be set again, but for what only code can say (docs/topics.md).' })
 const rulePath = z.strictObject({
-  pattern: z
-    .string()
-    .min(1)
-    .meta({ description: 'A name or a pattern. Slashes and asterisks stand as they are, or percent-encoded.' }),
+  pattern: topicPattern.meta({
+    description: 'A name or a pattern. Slashes and asterisks stand as they are, or percent-encoded.',
+  }),
 })
 const ruleAnswer = z.object({ pattern: z.string(), rule, matched: count, topics: z.array(z.string()) })
 

@@ -1,7 +1,16 @@
 import { z } from 'zod'
 import type { HubContext } from '../context.ts'
 import type { Api } from './route.ts'
-import { broadcastResult, count, queryList, SAY_WHAT, SENDING_ERRORS, saysWhatOnce, userPath } from './schemas.ts'
+import {
+  broadcastResult,
+  count,
+  queryList,
+  SAY_WHAT,
+  SAY_WHAT_FORMS,
+  SENDING_ERRORS,
+  saysWhatOnce,
+  userPath,
+} from './schemas.ts'
 import { bodyLimit, sendingOptions, sendToMany } from './sending.ts'
 
 const MAX_USERS = 1000
@@ -11,7 +20,7 @@ const onlineQuery = z.strictObject({
     description: `Of whom it is asked, at most ${MAX_USERS}: ?online=ada&online=grace.`,
   }),
 })
-const sendBody = z.strictObject(sendingOptions).refine(saysWhatOnce, SAY_WHAT)
+const sendBody = z.strictObject(sendingOptions).refine(saysWhatOnce, SAY_WHAT).meta(SAY_WHAT_FORMS)
 
 /** Users, each with all of their clients. */
 export function userRoutes(api: Api, { hub, maxMessageBytes }: HubContext): void {

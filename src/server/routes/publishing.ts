@@ -16,9 +16,11 @@ interface TopicPath {
   Params: { '*': string }
 }
 
-const publishQuery = z.strictObject({
-  key: z.string().max(255).optional(),
-  split: z.enum(['lines', 'none']).default('none'),
+export const publishQuery = z.strictObject({
+  key: z.string().max(255).optional().meta({ description: 'What the message is the newest value of (policy latest).' }),
+})
+export const sourceQuery = publishQuery.extend({
+  split: z.enum(['lines', 'none']).default('none').meta({ description: 'lines: each line is a message.' }),
 })
 
 const PUBLISH: readonly Action[] = ['publish']
@@ -27,10 +29,10 @@ const PUBLISH: readonly Action[] = ['publish']
 export async function publishRoutes(app: FastifyInstance, context: HubContext): Promise<void> {
   const { hub, maxMessageBytes } = context
 
-  function read(request: FastifyRequest<TopicPath>) {
+  function read<Q extends z.ZodType>(request: FastifyRequest<TopicPath>, schema: Q) {
     const topic = parseTopicName(request.params['*'])
     const known = hub.resolveTopic(topic).contentType ?? undefined
-    return { topic, known, query: readInput(publishQuery, request.query, 'query') }
+    return { topic, known, query: readInput(schema, request.query, 'query') }
   }
 
   const posting: FastifyPluginAsync = async posts => {
@@ -39,7 +41,7 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
       done(null, body),
     )
     posts.post<TopicPath>('/topics/*', { bodyLimit: maxMessageBytes }, async (request, reply) => {
-      const { topic, known, query } = read(request)
+      const { topic, known, query } = read(request, publishQuery)
       await context.authorize(request, PUBLISH, [topic])
       const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
       const contentType = contentTypeOf(saidType(request), known, body)
@@ -58,7 +60,7 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
     sources.addContentTypeParser('*', (_request, _body, done) => done(null))
     const live = { bodyLimit: Number.MAX_SAFE_INTEGER, config: { source: true } } as const
     sources.put<TopicPath>('/topics/*', live, async (request, reply) => {
-      const { topic, known, query } = read(request)
+      const { topic, known, query } = read(request, sourceQuery)
       await context.authorize(request, PUBLISH, [topic])
       const contentType = sourceContentType(saidType(request), known, query.split)
       if (query.split === 'lines' && !isText(contentType)) {

@@ -25,7 +25,7 @@ const VALUES: Readonly<Record<string, string>> = {
 }
 
 /** What has to be said in a query. */
-const QUERIES: Readonly<Record<string, string>> = { '/api/users': '?online=ann' }
+const QUERIES: Readonly<Record<string, string>> = { '/api/users': '?online=ann', '/topics/{topic}': '?history' }
 
 it('every GET of the API answers as its own schema says, with a client, losses, patterns and refusals there', async () => {
   const { webSocket } = await listen(server.url, 'ada', 'news/one')
