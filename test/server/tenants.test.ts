@@ -150,6 +150,9 @@ async function publish(name: Name, text: string): Promise<void> {
   )
 }
 
+/** Those that clients open are among the streams above. */
+const ENDLESS = ['/topics/{topic}', '/events', '/connection/websocket']
+
 describe('two tenants with the same names', () => {
   it('F13: nothing of the one is in any byte that the other is sent', async () => {
     const acme = await populate('acme')
@@ -172,7 +175,7 @@ describe('two tenants with the same names', () => {
     const document = JSON.parse((await ask('globex', '/api/openapi.json')).text)
     const values: Record<string, string> = { id: 'phone', user: 'ada', topic: 'rooms/one', pattern: 'rooms%2F*' }
     const paths = Object.entries(document.paths as Record<string, object>).flatMap(([path, methods]) =>
-      'get' in methods && !path.endsWith('/tail') ? path : [],
+      'get' in methods && !path.endsWith('/tail') && !ENDLESS.includes(path) ? path : [],
     )
     expect(paths.length).toBeGreaterThan(12)
     for (const path of [
