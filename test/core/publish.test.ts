@@ -43,6 +43,22 @@ describe('hub.publish', () => {
     expect([Buffer.from(message!.payload).toString('latin1'), message?.contentType]).toEqual([text, contentType])
   })
 
+  it('takes a buffer and any view of one as bytes', async () => {
+    const hub = createHub()
+    const { buffer } = new Uint8Array([255, 254, 253, 252])
+    const stream = hub.stream('t')
+    for (const data of [buffer, new DataView(buffer, 1, 2), new Uint16Array(buffer)]) await hub.publish('t', data)
+    for (const bytes of [
+      [255, 254, 253, 252],
+      [254, 253],
+      [255, 254, 253, 252],
+    ]) {
+      const { value } = await stream.next()
+      expect([value?.contentType, [...(value?.data ?? [])]]).toEqual(['application/octet-stream', bytes])
+    }
+    await hub.close()
+  })
+
   it('takes what the publisher says, and then what the rule of the topic says, before any guess', async () => {
     const hub = createHub({ topics: openTopics({}, { geo: { contentType: 'application/geo+json' } }) })
     await hub.publish('geo', { type: 'Point' })

@@ -112,7 +112,8 @@ const SURFACE = '/api, /metrics and /@connections'
 const HOW_TO_OPEN = 'give the plugin apiKeys (docs/security.md), or open: true where everybody may use them'
 
 function notLocal(): HubError {
-  const proxy = 'a request through a proxy counts as local only if the app trusts the proxy (trustProxy)'
+  const proxy =
+    'a local request names a loopback Host, such as localhost; one through a proxy counts only if the app trusts the proxy (trustProxy)'
   return new HubError(
     'PERMISSION_DENIED',
     `key: this hub has no API keys, so ${SURFACE} answer loopback addresses only; ${HOW_TO_OPEN}; ${proxy}`,

@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { Networks, parseAddress } from '../../transports/networks.ts'
 import { LOOPBACK } from './limits.ts'
+import { isLoopbackHost } from './origins.ts'
 
 const loopback = new Networks(LOOPBACK)
 
@@ -18,12 +19,14 @@ const OF_PROXIES = [
 ] as const
 
 /**
- * Does a request come from this machine? By the address of its TCP connection. A proxy on this machine speaks for others: what it forwards
- * counts only if the app trusts it (`trustProxy`) and every address on the way is loopback.
+ * Does a request come from this machine? By the address of its TCP connection, and by its Host, which a page of a rebound DNS name cannot set.
+ * A proxy on this machine speaks for others: what it forwards counts only if the app trusts it (`trustProxy`) and every address on the way is
+ * loopback.
  */
 export function isLocalPeer(request: FastifyRequest): boolean {
   const { socket, headers } = request.raw
   if (!isLoopbackAddress(socket.remoteAddress)) return false
+  if (headers.host !== undefined && !isLoopbackHost(headers.host)) return false
   if (OF_PROXIES.every(name => headers[name] === undefined)) return true
   // Fastify has them where it trusts a proxy. Not its `ip` alone: whoever trusts every proxy is told it by the client.
   const { ips = [] } = request

@@ -88,15 +88,24 @@ export class OriginRules {
 
   #requireHost(host: string): void {
     if (this.#anyHost) return
-    const [, said = ''] = HOST.exec(host.toLowerCase()) ?? []
-    // The dot of the root (RFC 3986, section 3.2.2): the same name.
-    const name = said.replace(/(?<=[^.])\.$/, '')
+    const name = nameOf(host)
     if (LOOPBACK.test(name) || this.#hosts.has(name) || (this.#anyAddress && isAddress(name))) return
     throw new HubError(
       'HOST_DENIED',
       `host: this server is not called ${JSON.stringify(host.slice(0, TOLD))}; if it should be, add the name to hosts`,
     )
   }
+}
+
+/** Is it a name or an address of this machine alone? A page whose name was made to resolve to loopback has its own name in Host. */
+export function isLoopbackHost(host: string): boolean {
+  return LOOPBACK.test(nameOf(host))
+}
+
+/** Without the port, and without the dot of the root (RFC 3986, section 3.2.2), which makes no other name. */
+function nameOf(host: string): string {
+  const [, said = ''] = HOST.exec(host.toLowerCase()) ?? []
+  return said.replace(/(?<=[^.])\.$/, '')
 }
 
 /** A page can only be of a name that was rebound, never of an address that is not its own. */

@@ -49,6 +49,16 @@ describe('a hub without sessions and keys', () => {
     }
   })
 
+  it('answers no page of a DNS name that was made to resolve to loopback', async () => {
+    const { app } = await embed()
+    for (const host of ['localhost', 'LOCALHOST.:8000', 'app.localhost', '127.0.0.1:8000', '[::1]:8000']) {
+      expect((await ask(app, '/api/stats', '127.0.0.1', { host })).statusCode, host).toBe(200)
+    }
+    for (const host of ['rebound.example', 'rebound.example:8000', '127.0.0.1.example', 'localhost.example']) {
+      expect((await ask(app, '/api/stats', '127.0.0.1', { host })).statusCode, host).toBe(403)
+    }
+  })
+
   it('changes nothing for a stranger', async () => {
     const hub = createHub()
     const { app } = await embed({ hub })
