@@ -439,6 +439,8 @@ export class Outbox {
 
   /** [H11] anything but the three words, and a throw, is a peer that has gone. */
   #write(frame: Uint8Array, more: boolean): WriteResult {
+    // A re-entrant call has ended the client inside the write before this one.
+    if (this.#gone !== undefined) return 'gone'
     try {
       const result = this.connection.write(frame, more)
       return result === 'ok' || result === 'full' ? result : 'gone'

@@ -268,6 +268,28 @@ describe('links that wait for confirmations, whatever happens (I1, I6)', () => {
     )
   })
 
+  it('a client that ends inside its own write is not written to again', () => {
+    const scheduler = new ManualScheduler()
+    const hub = createHub({ scheduler, policy: POLICIES[0]! })
+    const faults: unknown[] = []
+    hub.events.on('fault', fault => faults.push(fault))
+    const connection = new FakeConnection()
+    const write = connection.write.bind(connection)
+    connection.write = (frame, more) => {
+      const result = write(frame, more)
+      hub.unregisterClient('c', 'peer')
+      return result
+    }
+    hub.registerClient('c', connection)
+    hub.subscribe('c', 'a')
+    hub.routeData('a', Buffer.from('1'))
+    const payload = new Uint8Array(1)
+    hub.post('c', new Direct({ id: 'd', payload, contentType: 'text/plain', correlationId: undefined }), () => {})
+    scheduler.settle()
+    expect(faults).toEqual([])
+    expect(connection.received).toHaveLength(1)
+  })
+
   it('what was published before the end of a subscription comes before it, and not into the next subscription', () => {
     const scheduler = new ManualScheduler()
     const hub = createHub({ scheduler, policy: POLICIES[0]! })
