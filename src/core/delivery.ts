@@ -52,7 +52,7 @@ export class Delivery {
   #ready: Outbox[] = []
   #condemned: [Outbox, CloseReason][] = []
   #told: [Link, Gap][] = []
-  /** What an event has told of the gap that a link is to tell again. Links whose receiver takes its notices are not in it. */
+  /** Of a gap whose notice was refused: the part that a `gap` event has reported already. */
   readonly #heard = new WeakMap<Link, Pick<Gap, 'count' | 'to'>>()
   #faults: { error: unknown; where: string }[] = []
   #retry: Link[] = []
@@ -156,7 +156,9 @@ export class Delivery {
     if (topic.live === topic.links.length || topic.overfull) this.settle(topic, now)
   }
 
-  /** Hands over what the link's topic has gathered, so that nothing of a subscription comes after its end. The write may call the hub. */
+  /**
+   * Writes what the link's topic has gathered, before its subscription ends: no message of it may come later. The write may call the hub.
+   */
   finish(link: Link): void {
     this.seal(link.topic)
     if (link.outbox.holds(link)) this.flush(link.outbox)
@@ -496,7 +498,7 @@ export class Delivery {
   }
 }
 
-/** Null: a count that nobody knows. */
+/** Null: one of the counts is unknown. */
 function sum(one: number | null, other: number | null): number | null {
   return one === null || other === null ? null : one + other
 }
