@@ -55,9 +55,11 @@ function atOnce(text: string): [unknown] | undefined {
   }
 }
 
+// A key that begins with a backslash is left out: after such a key, JSON.parse of Node 24 takes other
+// escaped keys for it (https://github.com/nodejs/node/issues/63785).
 const keys = fc.oneof(
   fc.constantFrom('', '0', '1', '10', 'a', 'b', 'data', 'constructor', 'prototype', 'x"\\'),
-  fc.string(),
+  fc.string().filter(key => !key.startsWith('\\')),
 )
 const values = fc.letrec(tie => ({
   value: fc.oneof(
