@@ -129,14 +129,31 @@ export class Topic {
 
   /** What came after a position, as far as it is kept for those who resume. */
   history({ after, limit = Number.POSITIVE_INFINITY, reverse = false }: HistoryOptions): History {
-    const { historyFrom, position } = this
+    const kept = this.#newestMessages()
+    const start = kept.length > 0 ? kept[0]!.seq - 1 : this.seq
     const found = after === undefined || this.has(after)
-    const from = found ? Math.max(after?.seq ?? 0, historyFrom) : historyFrom
-    const kept = this.spec.history.messages === 0 ? [] : [...this.log.after(from), ...this.pending]
+    const from = found ? Math.max(after?.seq ?? 0, start) : start
     const messages = kept.filter(({ seq }) => seq > from)
     if (reverse) messages.reverse()
-    const whole = (after?.seq ?? 0) >= historyFrom && (kept.length > 0 || this.seq === from)
-    return { position, messages: messages.slice(0, limit), recovered: found && whole }
+    return {
+      position: this.position,
+      messages: messages.slice(0, limit),
+      recovered: found && (after?.seq ?? 0) >= start,
+    }
+  }
+
+  /** As many as the history may hold, oldest first. What is pending counts: the log holds the history of the last batch. */
+  #newestMessages(): readonly Message[] {
+    const { messages, bytes } = this.spec.history
+    const kept = [...this.log.after(this.historyFrom), ...this.pending]
+    let oldest = kept.length
+    let room = bytes
+    while (oldest > 0 && kept.length - oldest < messages) {
+      room -= kept[oldest - 1]!.payload.byteLength
+      if (room < 0) break
+      oldest--
+    }
+    return kept.slice(oldest)
   }
 
   /** Payload bytes of the messages that the topic or one of its links keeps. */

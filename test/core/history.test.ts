@@ -59,6 +59,19 @@ describe('history', () => {
     expect(hub.history('a', { after: first! }).messages.map(text)).toEqual(['2'])
   })
 
+  it('holds no more than its bounds, also before the turn ends', () => {
+    const [first, second] = publish('1', '2', '3')
+    clock.settle()
+    publish('4', '5')
+    expect(hub.history('a').messages.map(text)).toEqual(['3', '4', '5'])
+    expect(hub.history('a', { after: first! })).toMatchObject({ recovered: false })
+    expect(hub.history('a', { after: second! })).toMatchObject({ recovered: true })
+    publish('x'.repeat(60), 'y'.repeat(60))
+    expect(hub.history('a').messages.map(text)).toEqual(['y'.repeat(60)])
+    publish('z'.repeat(101))
+    expect(hub.history('a')).toMatchObject({ messages: [], recovered: false })
+  })
+
   it('at most so many: the oldest, or with reverse the newest', () => {
     const [first] = publish('1', '2', '3')
     const texts = (options: object) => hub.history('a', options).messages.map(text)
