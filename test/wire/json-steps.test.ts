@@ -11,10 +11,15 @@ import {
 } from '../../src/wire/json-steps.ts'
 import { runs } from '../property-runs.ts'
 
-/** As the server's parser does. */
+/** Each string of a JSON text, and the colon behind it if it is a key. */
+const STRINGS = /("(?:[^"\\]|\\.)*")(\s*:)?/g
+
+/** As the server's parser does: a key `__proto__` is refused, escaped or not. */
 function parse(text: string): unknown {
   const value = JSON.parse(text)
-  if (/"__proto__"\s*:/.test(text)) throw new SyntaxError('__proto__')
+  for (const [, string, colon] of text.matchAll(STRINGS)) {
+    if (colon !== undefined && JSON.parse(string!) === '__proto__') throw new SyntaxError('__proto__')
+  }
   return value
 }
 
@@ -58,7 +63,7 @@ function atOnce(text: string): [unknown] | undefined {
 // A key that begins with a backslash is left out: after such a key, JSON.parse of Node 24 takes other
 // escaped keys for it (https://github.com/nodejs/node/issues/63785).
 const keys = fc.oneof(
-  fc.constantFrom('', '0', '1', '10', 'a', 'b', 'data', 'constructor', 'prototype', 'x"\\'),
+  fc.constantFrom('', '0', '1', '10', 'a', 'b', 'data', 'constructor', 'prototype', '__proto__', 'x"\\'),
   fc.string().filter(key => !key.startsWith('\\')),
 )
 const values = fc.letrec(tie => ({

@@ -139,7 +139,10 @@ describe('an offer to upgrade to h2c', () => {
     const many = 'a: b\r\n'.repeat(1100)
     const hidden = 'GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n'
     const text = `POST /topics/a HTTP/1.1\r\n${H2C}${many}Content-Length: ${hidden.length}\r\n\r\n${hidden}`
-    expect(await converse(server.url, [text], 2)).toEqual(['431 '])
+    const [refusal, ...more] = await converse(server.url, [text], 2)
+    // Node 22 and later count headers themselves, and the refusal of the parser has a body.
+    expect(refusal).toMatch(/^431 /)
+    expect(more).toEqual([])
   })
 
   it('does not keep a WebSocket from the same connection', async () => {
