@@ -8,7 +8,7 @@ import { HOST } from './ambiguous.ts'
 import { open } from './connection.ts'
 import { frame, TEXT } from './frame-peer.ts'
 
-const CLIENTS = 2000
+const CLIENTS = 4000
 const ROUNDS = 4
 const AT_ONCE = 50
 /** On the heap for each, above what the test itself leaves lying about: a socket or a request is some kilobytes. */
