@@ -1,4 +1,5 @@
 import { describe, expect, it, vi } from 'vitest'
+import type { Broker } from '../../src/core/broker.ts'
 import { HubError } from '../../src/core/errors.ts'
 import { createHub } from '../../src/hub.ts'
 import { openTopics } from '../../src/open-topics.ts'
@@ -206,6 +207,40 @@ describe('beforePublish', () => {
     await Promise.all(waiting)
     await hub.publish('a', 'x')
     expect(hub.getTopic('a')?.position.seq).toBe(1002)
+  })
+
+  it('makes room with each publication that it answers, while others wait', async () => {
+    const { hook, asked } = held()
+    const hub = createHub({ beforePublish: hook, topics: openTopics({ maxMessageBytes: 16 * 1024 * 1024 }) })
+    const half = Buffer.alloc(4 * 1024 * 1024)
+    const [first] = [hub.publish('a', half), hub.publish('a', half)]
+    await expect(hub.publish('a', half)).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' })
+    asked[0]!.answer()
+    await first
+    const third = hub.publish('a', half)
+    await vi.waitFor(() => expect(asked.length).toBe(2))
+    asked[1]!.answer()
+    await vi.waitFor(() => expect(asked.length).toBe(3))
+    asked[2]!.answer()
+    expect(await third).toMatchObject({ position: { seq: 3 } })
+  })
+
+  it('is asked about the next publication while the broker still has the one before', async () => {
+    const accept: (() => void)[] = []
+    const broker: Broker = {
+      ...{ name: 'slow', start() {}, join() {}, leave() {}, close() {} },
+      publish: () => new Promise(resolve => accept.push(() => resolve(undefined))),
+    }
+    const { hook, asked } = held()
+    const hub = createHub({ beforePublish: hook, broker })
+    const published = [hub.publish('a', 'one'), hub.publish('a', 'two')]
+    asked[0]!.answer()
+    await vi.waitFor(() => expect(asked).toHaveLength(2))
+    expect(accept).toHaveLength(1)
+    asked[1]!.answer()
+    await vi.waitFor(() => expect(accept).toHaveLength(2))
+    for (const each of accept) each()
+    await Promise.all(published)
   })
 
   it('routeData is not asked about', () => {
