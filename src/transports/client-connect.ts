@@ -65,7 +65,6 @@ export async function refresh(
   if (!owner.current) return undefined
   hub.setSession(owner.id, session)
   await endForbidden(context, owner, before, session)
-  if (!owner.current) return undefined
   return resultReply(id, 'refresh', identity(owner.id, session))
 }
 
@@ -82,7 +81,7 @@ async function endForbidden(
     const allowed = async (session: Session) => (await gate.permits(session, 'subscribe', name)) === true
     if ((await allowed(newer)) || !(await allowed(older))) continue
     // Somebody may have been quicker, or have taken over the id.
-    if (!owner.current || hub.sessionOf(owner.id) !== newer) return
+    if (hub.sessionOf(owner.id) !== newer) return
     if (isPattern(name)) hub.unsubscribePattern(owner.id, name)
     else hub.unsubscribe(owner.id, name)
   }

@@ -6,7 +6,11 @@ import { openTopics } from '../../src/open-topics.ts'
 import { buffered } from '../../src/policies/buffered.ts'
 import { latest } from '../../src/policies/latest.ts'
 import { reliable } from '../../src/policies/reliable.ts'
+import { FakeConnection } from '../../src/testing/fake-connection.ts'
+import { authenticate } from '../../src/transports/client-connect.ts'
+import type { TopicsContext } from '../../src/transports/client-gate.ts'
 import { clientSubprotocol } from '../../src/transports/client-protocol.ts'
+import type { Opening } from '../../src/transports/transport.ts'
 import { firstListener } from '../listeners.ts'
 import { type ClientServer, type ClientServerOptions, ManualHeartbeat, Peer, startClientServer } from './client-peer.ts'
 
@@ -864,4 +868,89 @@ it('chooses the JSON subprotocol, none, or refuses', () => {
   expect(clientSubprotocol(new Set(['centrifuge-protobuf', 'centrifuge-json']))).toBe('centrifuge-json')
   expect(clientSubprotocol(new Set(['something']))).toBe(false)
   expect(clientSubprotocol(new Set(['centrifuge-protobuf']))).toBeUndefined()
+})
+
+describe('a refresh', () => {
+  /** Ann's sessions. A refresh, and what it asks of the newer session, answers when the test says so. */
+  function refreshing() {
+    const answers: (() => void)[] = []
+    const later = <T>(value: T) => new Promise<T>(resolve => answers.push(() => resolve(value)))
+    const newer = { user: 'ann', info: 'newer' }
+    const sessions: SessionManager = {
+      authenticate: () => ({ user: 'ann', info: 'older' }),
+      authorize: session => (session.info === 'newer' ? later(false) : true),
+      refresh: () => later(newer),
+    }
+    const asked = () => vi.waitFor(() => expect(answers).toHaveLength(1))
+    const next = async (): Promise<void> => {
+      await asked()
+      answers.pop()!()
+    }
+    return { sessions, asked, next }
+  }
+
+  it('ends what the newer token no longer allows', async () => {
+    const { sessions, next } = refreshing()
+    const server = await serve({ sessions })
+    await using peer = await Peer.connect(`${server.url}?client=c`)
+    await peer.call({ id: 2, subscribe: { channel: 'a' } })
+    peer.say({ id: 3, refresh: { token: 't' } })
+    await next()
+    await next()
+    expect(await peer.take(2)).toMatchObject([{ push: { channel: 'a', unsubscribe: {} } }, { id: 3, refresh: {} }])
+    expect(server.hub.sessionOf('c')).toMatchObject({ info: 'newer' })
+  })
+
+  it.each([
+    ['asks for the newer session', 0],
+    ['asks what it allows', 1],
+  ])('of a client that is replaced while the hub %s changes nothing of the next client', async (_when, answered) => {
+    const { sessions, asked, next } = refreshing()
+    const server = await serve({ sessions })
+    await using peer = await Peer.connect(`${server.url}?client=c`)
+    await peer.call({ id: 2, subscribe: { channel: 'a' } })
+    peer.say({ id: 3, refresh: { token: 't' } })
+    for (let i = 0; i < answered; i++) await next()
+    await asked()
+    const own = { user: 'ann', info: 'of the next client' }
+    server.hub.registerClient('c', new FakeConnection(), { session: own })
+    server.hub.subscribe('c', 'a')
+    await next()
+    await peer.closed
+    await new Promise(setImmediate)
+    expect(server.hub.sessionOf('c')).toEqual(own)
+    expect(server.hub.getClient('c').subscriptions).toMatchObject([{ topic: 'a' }])
+  })
+
+  it('that another session overtakes ends nothing', async () => {
+    const { sessions, next } = refreshing()
+    const server = await serve({ sessions })
+    await using peer = await Peer.connect(`${server.url}?client=c`)
+    await peer.call({ id: 2, subscribe: { channel: 'a' } })
+    peer.say({ id: 3, refresh: { token: 't' } })
+    await next()
+    await vi.waitFor(() => expect(server.hub.sessionOf('c')).toMatchObject({ info: 'newer' }))
+    server.hub.setSession('c', { user: 'ann', info: 'newest' })
+    await next()
+    expect(await peer.next()).toMatchObject({ id: 3, refresh: {} })
+    expect(server.hub.getClient('c').subscriptions).toMatchObject([{ topic: 'a' }])
+  })
+})
+
+describe('the token of a connect', () => {
+  const asked = async (token: string | undefined) => {
+    const asksSessions = vi.fn(() => ({}))
+    const context = { gate: { sessions: { authenticate: asksSessions } } } as unknown as TopicsContext
+    const credentials = { ticket: 'of the URL', token: 'of the URL', headers: {} }
+    const opening = { credentials, address: '192.0.2.1' } as unknown as Opening
+    await authenticate(context, token, opening, new FakeConnection())
+    return asksSessions.mock.calls[0]
+  }
+
+  it('comes before the token and the ticket of the URL, which count without it', async () => {
+    expect(await asked('of the command')).toMatchObject([{ token: 'of the command', ticket: undefined }])
+    for (const none of [undefined, '']) {
+      expect(await asked(none)).toMatchObject([{ token: 'of the URL', ticket: 'of the URL' }])
+    }
+  })
 })
