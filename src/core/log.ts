@@ -94,3 +94,18 @@ export class Log {
     return Math.min(this.#messages.length, this.#head + Math.max(0, cursor + 1 - this.first))
   }
 }
+
+/** The newest of these that are within the bounds, oldest first. */
+export function newestWithin(
+  all: readonly Message[],
+  { messages, bytes }: Omit<LogBounds, 'ageMs'>,
+): readonly Message[] {
+  let oldest = all.length
+  let room = bytes
+  while (oldest > 0 && all.length - oldest < messages) {
+    room -= all[oldest - 1]!.payload.byteLength
+    if (room < 0) break
+    oldest--
+  }
+  return all.slice(oldest)
+}

@@ -4,7 +4,7 @@ import type { History, HistoryOptions } from './contract.ts'
 import type { Position, Seq, TopicName } from './ids.ts'
 import { Ledger } from './ledger.ts'
 import type { Link } from './link.ts'
-import { Log, type LogBounds } from './log.ts'
+import { Log, type LogBounds, newestWithin } from './log.ts'
 import type { Message } from './message.ts'
 import { PickyCodecs } from './picky-codecs.ts'
 import type { DeliveryPolicy } from './policy.ts'
@@ -129,7 +129,8 @@ export class Topic {
 
   /** What came after a position, as far as it is kept for those who resume. */
   history({ after, limit = Number.POSITIVE_INFINITY, reverse = false }: HistoryOptions): History {
-    const kept = this.#newestMessages()
+    // What is pending counts: the log holds the history of the last batch.
+    const kept = newestWithin([...this.log.after(this.historyFrom), ...this.pending], this.spec.history)
     const start = kept.length > 0 ? kept[0]!.seq - 1 : this.seq
     const found = after === undefined || this.has(after)
     const from = found ? Math.max(after?.seq ?? 0, start) : start
@@ -140,20 +141,6 @@ export class Topic {
       messages: messages.slice(0, limit),
       recovered: found && (after?.seq ?? 0) >= start,
     }
-  }
-
-  /** As many as the history may hold, oldest first. What is pending counts: the log holds the history of the last batch. */
-  #newestMessages(): readonly Message[] {
-    const { messages, bytes } = this.spec.history
-    const kept = [...this.log.after(this.historyFrom), ...this.pending]
-    let oldest = kept.length
-    let room = bytes
-    while (oldest > 0 && kept.length - oldest < messages) {
-      room -= kept[oldest - 1]!.payload.byteLength
-      if (room < 0) break
-      oldest--
-    }
-    return kept.slice(oldest)
   }
 
   /** Payload bytes of the messages that the topic or one of its links keeps. */
