@@ -133,14 +133,10 @@ export class Topic {
     const kept = newestWithin([...this.log.after(this.historyFrom), ...this.pending], this.spec.history)
     const start = kept.length > 0 ? kept[0]!.seq - 1 : this.seq
     const found = after === undefined || this.has(after)
-    const from = found ? Math.max(after?.seq ?? 0, start) : start
-    const messages = kept.filter(({ seq }) => seq > from)
+    const seen = after?.seq ?? 0
+    const messages = kept.filter(({ seq }) => !found || seq > seen)
     if (reverse) messages.reverse()
-    return {
-      position: this.position,
-      messages: messages.slice(0, limit),
-      recovered: found && (after?.seq ?? 0) >= start,
-    }
+    return { position: this.position, messages: messages.slice(0, limit), recovered: found && seen >= start }
   }
 
   /** Payload bytes of the messages that the topic or one of its links keeps. */
