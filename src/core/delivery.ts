@@ -73,6 +73,7 @@ export class Delivery {
   /** Takes a message in. Under load ticks gather; a tick's worth of bytes goes at once, so that memory stays bounded. */
   route(topic: Topic, message: Message): void {
     topic.pending.push(message)
+    topic.ledger.keep(message)
     topic.pendingBytes += message.payload.byteLength
     this.#pendingBytes += message.payload.byteLength
     if (!topic.dirty) {
@@ -151,7 +152,10 @@ export class Delivery {
     topic.dirty = false
     if (topic.linger !== undefined) this.#endLinger(topic)
     topic.sealed = messages[messages.length - 1]!.seq
-    for (const message of messages) topic.log.append(message)
+    for (const message of messages) {
+      topic.log.append(message)
+      topic.ledger.release(message)
+    }
     if (topic.links.length > 0) this.#fanOut(topic, new Batch(messages), now)
     if (topic.live === topic.links.length || topic.overfull) this.settle(topic, now)
   }

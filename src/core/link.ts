@@ -1,6 +1,7 @@
 import { Acks } from './acks.ts'
 import type { Batch } from './batch.ts'
 import type { ClientId, Seq, TopicName } from './ids.ts'
+import { MESSAGE_BYTES } from './ledger.ts'
 import type { DropReason, Gap, GapReason, Message } from './message.ts'
 import type { Outbox } from './outbox.ts'
 import type { PatternOrder } from './pattern-index.ts'
@@ -130,6 +131,13 @@ export class Link implements PolicyLink {
   get backlogBytes(): number {
     const shared = this.behind && this.terms.backlog.kind === 'log'
     return this.heldBytes + (shared ? this.topic.log.bytesAfter(this.cursor) : 0)
+  }
+
+  /** What is kept for this link and is not in the outbox takes so much memory, in bytes; another link may wait for the same. */
+  get keptBytes(): number {
+    const shared = this.behind && this.terms.backlog.kind === 'log' ? this.topic.log.countAfter(this.cursor) : 0
+    const messages = this.held.length + shared + (this.acks?.messages ?? 0)
+    return this.backlogBytes + (this.acks?.bytes ?? 0) + messages * MESSAGE_BYTES
   }
 
   /** Takes the policy and lets it make its state. What already waits stays. */

@@ -51,6 +51,10 @@ export class Log {
     for (let index = this.#indexAfter(cursor); index < this.#messages.length; index++) yield this.#messages[index]!
   }
 
+  countAfter(cursor: Seq): number {
+    return this.#messages.length - this.#indexAfter(cursor)
+  }
+
   /** Payload bytes of the messages after the cursor. */
   bytesAfter(cursor: Seq): number {
     return Math.min(this.bytes, this.#end - (this.#ends[this.#indexAfter(cursor) - 1] ?? this.#end - this.bytes))

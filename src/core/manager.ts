@@ -31,6 +31,7 @@ import { Delivery } from './delivery.ts'
 import { HubError } from './errors.ts'
 import { Events } from './events.ts'
 import { type ClientId, type Position, parseClientId, parseTopicName, type TopicName } from './ids.ts'
+import { ownPayload } from './ledger.ts'
 import { DEFAULT_LIMITS, type HubLimits, readLimits } from './limits.ts'
 import { Membership } from './membership.ts'
 import type { Message, PublishedBy } from './message.ts'
@@ -652,7 +653,7 @@ export class ConnectionManager {
     const { length: matched } = topic.links
     topic.contentType = contentType
     topic.routedAt = at
-    const payload = isSmallSlice(data) ? new Uint8Array(data) : data
+    const payload = ownPayload(data)
     // biome-ignore format: one literal of one shape, on the hot path
     const message: Message = { topic: name, epoch, seq, payload, contentType, key, correlationId, publisher, at, keepers: 0 }
     const unsupported = topic.picky === undefined ? 0 : topic.picky.unsupported(message, this.#delivery.fault)
@@ -729,14 +730,6 @@ export class ConnectionManager {
   #checkOpen(): void {
     if (this.#draining) throw new HubError('SHUTTING_DOWN', 'the hub is shutting down')
   }
-}
-
-/**
- * A slice keeps its whole buffer in memory, and a message from a socket is often a few bytes of 64 KiB. Slices of Node's
- * 8 KiB pool are not copied.
- */
-function isSmallSlice(data: Uint8Array): boolean {
-  return data.byteOffset > 0 && data.buffer.byteLength > 4 * data.byteLength + 8192
 }
 
 /** Undefined: nothing is known of the publisher. */

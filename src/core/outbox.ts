@@ -387,10 +387,10 @@ export class Outbox {
     return bytes
   }
 
-  /** The same, with what is kept for it alone beside its topics, and what it has not confirmed. */
+  /** What that takes in memory, with direct messages and what the client has not confirmed, in bytes. */
   get keptBytes(): number {
-    let bytes = this.backlogBytes + this.parcelBytes
-    for (const { acks } of this.links.values()) bytes += acks?.bytes ?? 0
+    let bytes = this.waitingBytes + this.controlBytes + this.queuedBytes + this.parcelBytes
+    for (const link of this.links.values()) bytes += link.keptBytes
     return bytes
   }
 

@@ -40,6 +40,7 @@ export class Topic {
   /** links[0..live) are live, the rest is behind. */
   live = 0
   pending: Message[] = []
+  /** Payload bytes. */
   pendingBytes = 0
   /** The fan-out is walking `links`: members may come at the end, nobody may leave (I4). */
   walking = false
@@ -139,9 +140,9 @@ export class Topic {
     return { position: this.position, messages: messages.slice(0, limit), recovered: found && seen >= start }
   }
 
-  /** Payload bytes of the messages that the topic or one of its links keeps. */
+  /** What the messages take in memory that the topic or one of its links keeps, in bytes. */
   get retainedBytes(): number {
-    return this.ledger.bytes + this.pendingBytes
+    return this.ledger.bytes
   }
 
   add(link: Link): void {

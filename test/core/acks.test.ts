@@ -10,6 +10,7 @@ import { latest } from '../../src/policies/latest.ts'
 import { rateLimit } from '../../src/policies/rate-limit.ts'
 import { reliable } from '../../src/policies/reliable.ts'
 import { type FakeConnection, type FakeConnectionOptions, fakeCodec } from '../../src/testing/fake-connection.ts'
+import { held } from './held.ts'
 import { sendingWorld } from './sending.ts'
 
 const MIB = 1024 * 1024
@@ -241,13 +242,15 @@ describe('confirmed is delivered', () => {
     join('one')
     join('two')
     publish(4)
-    expect(hub.getConnectionStats()).toMatchObject({ keptBytes: 4, retainedBytes: 4, queuedBytes: 0 })
+    expect(hub.getConnectionStats()).toMatchObject({
+      ...{ keptBytes: 4 * held(1, { places: 2 }), retainedBytes: 4 * held(1, { places: 2 }), queuedBytes: 0 },
+    })
     ack(4, 'one')
     expect(account('one')).toEqual([4, 0, 0, 0])
     expect(account('two')).toEqual([0, 0, 4, 4])
-    expect(hub.getConnectionStats().keptBytes).toBe(4)
+    expect(hub.getConnectionStats().keptBytes).toBe(4 * held(1))
     ack(3, 'two')
-    expect(hub.getConnectionStats().keptBytes).toBe(1)
+    expect(hub.getConnectionStats().keptBytes).toBe(held(1))
     ack(4, 'two')
     atRest()
   })
@@ -393,10 +396,10 @@ describe('sent again', () => {
     scheduler.sweepOnly(21)
     expect(one.client!.confirmed('t', Number.NaN)).toBe(0)
     expect(account()).toEqual([0, 0, 3, 0])
-    expect(hub.getConnectionStats()).toMatchObject({ queuedBytes: 3, keptBytes: 3 })
+    expect(hub.getConnectionStats()).toMatchObject({ queuedBytes: 3, keptBytes: 3 * held(1) })
     expect(one.client!.confirmed('t', 2)).toBe(2)
     expect(account()).toEqual([2, 0, 1, 0])
-    expect(hub.getConnectionStats()).toMatchObject({ queuedBytes: 1, keptBytes: 1 })
+    expect(hub.getConnectionStats()).toMatchObject({ queuedBytes: 1, keptBytes: held(1) })
     scheduler.settle()
     expect(account()).toEqual([2, 0, 1, 1])
     expect(one.seqs()).toEqual([1, 2, 3, 3])
@@ -1032,7 +1035,8 @@ describe('a connection that confirms, under reliable', () => {
 describe('memory', () => {
   it('what waits to be confirmed counts towards what the hub keeps, and the client with most of it goes first', () => {
     const { hub, scheduler, join, publish, atRest, ack } = setUp(reliable({ ackMs: 60_000, window: 1000 }), {
-      limits: { maxRetainedBytes: 4000 },
+      // When one has gone, what the other waits for fits in seven eighths of it.
+      limits: { maxRetainedBytes: 120 * held(1) },
     })
     const [a, b] = [join('a'), join('b')]
     hub.subscribe('b', 'u')
@@ -1040,9 +1044,23 @@ describe('memory', () => {
     for (let i = 0; i < 10; i++) hub.routeData('u', new Uint8Array(500))
     scheduler.settle()
     expect([a.closedFor, b.closedFor]).toEqual([undefined, 'slow'])
-    expect(hub.getConnectionStats().keptBytes).toBe(100)
+    expect(hub.getConnectionStats().keptBytes).toBe(100 * held(1))
     ack(100, 'a')
     atRest()
+  })
+
+  it('many small messages take more than few large ones, and their client goes first', () => {
+    const limits = { maxRetainedBytes: 500_000, maxQueuedBytesPerClient: MIB }
+    const { hub, scheduler, join } = setUp(reliable({ ackMs: 60_000, window: 1000 }), { limits })
+    const many = join('many')
+    const large = join('large')
+    hub.unsubscribe('large', 't')
+    hub.subscribe('large', 'u')
+    for (let i = 0; i < 1000; i++) hub.routeData('t', new Uint8Array(1))
+    hub.routeData('u', new Uint8Array(200_000))
+    scheduler.settle()
+    expect([many.closedFor, large.closedFor]).toEqual(['slow', undefined])
+    expect(hub.getConnectionStats().keptBytes).toBe(held(200_000))
   })
 
   it('sent again it is not counted twice', () => {
@@ -1050,9 +1068,9 @@ describe('memory', () => {
     join('one')
     join('two')
     publish(10)
-    expect(hub.getConnectionStats().keptBytes).toBe(10)
+    expect(hub.getConnectionStats().keptBytes).toBe(10 * held(1, { places: 2 }))
     advance(1025)
-    expect(hub.getConnectionStats().keptBytes).toBe(10)
+    expect(hub.getConnectionStats().keptBytes).toBe(10 * held(1, { places: 2 }))
     ack(10, 'one')
     ack(10, 'two')
     atRest()

@@ -1,0 +1,13 @@
+import { heldBytes, PLACE_BYTES } from '../../src/core/ledger.ts'
+
+interface Held {
+  readonly key?: string
+  /** How many lists hold the message. */
+  readonly places?: number
+}
+
+/** What the hub counts for a message with a payload of so many bytes. */
+export function held(payloadBytes: number, { key, places = 1 }: Held = {}): number {
+  const message = { payload: new Uint8Array(payloadBytes), key, correlationId: undefined }
+  return heldBytes(message) + places * PLACE_BYTES
+}
