@@ -10,7 +10,7 @@ export const MESSAGE_BYTES = 330
 /** What each list takes for each message that it holds, in bytes: a reference, and the room that arrays have to grow. */
 export const PLACE_BYTES = 10
 /** What an optional field takes beside its text, in bytes. A key also has an entry in a table of newest values. */
-const FIELD_BYTES = 64
+const FIELD_BYTES = 48
 
 /** A payload that fills less of its buffer than this is copied, so that it keeps no memory that is not counted. */
 const OWN_SHARE = 0.9

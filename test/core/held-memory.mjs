@@ -170,6 +170,83 @@ async function measure(policy) {
   return { policy, points, behind, delivered, histories, end: await point() }
 }
 
+/** Memory with the objects in the heap: what was freed of buffers is swept beside the program. */
+async function allHeld() {
+  for (let i = 0; i < 3; i++) {
+    await new Promise(resolve => setTimeout(resolve, 5))
+    globalThis.gc?.()
+  }
+  const { heapUsed, arrayBuffers } = process.memoryUsage()
+  return heapUsed + arrayBuffers
+}
+
+const FOREVER = { history: { messages: 1e6, bytes: 1e9, ageMs: 1e9 } }
+const pooled = (/** @type {number} */ bytes) => Buffer.allocUnsafe(bytes)
+const own = (/** @type {number} */ bytes) => new Uint8Array(new ArrayBuffer(bytes))
+const inHeap = (/** @type {number} */ bytes) => new Uint8Array(bytes)
+/** The end of a buffer that is so many times as large. */
+const slice = (/** @type {number} */ times) => (/** @type {number} */ bytes) => Buffer.alloc(bytes * times).subarray(-bytes)
+/** The beginning of one. */
+const head = (/** @type {number} */ bytes) => Buffer.alloc(bytes * 4).subarray(0, bytes)
+/** The only one of its pool that is kept. */
+const survivor = (/** @type {number} */ bytes) => {
+  const kept = pooled(bytes)
+  for (let pool = 0; pool < Buffer.poolSize; pool += 1024) pooled(1024)
+  return kept
+}
+
+/** @typedef {{ name: string, count: number, bytes: number, make: (bytes: number) => Uint8Array, keys?: number, policy?: unknown, links?: number, topic?: {} }} Scene */
+/** @type {Scene[]} */
+const SCENES = [
+  { name: 'history, pooled', count: 10_000, bytes: 1, make: pooled },
+  { name: 'history, buffers of their own', count: 10_000, bytes: 1, make: own },
+  { name: 'history, in the heap', count: 10_000, bytes: 32, make: inHeap },
+  { name: 'history, pooled, 100 bytes', count: 10_000, bytes: 100, make: pooled },
+  { name: 'history, with keys', count: 10_000, bytes: 1, make: pooled, keys: 10_000 },
+  { name: 'history, with publishers', count: 10_000, bytes: 1, make: pooled, topic: { ...FOREVER, publisher: true } },
+  { name: 'history, slices of 4 times as much', count: 200, bytes: 10 * KIB, make: slice(4) },
+  { name: 'history, slices of twice as much', count: 200, bytes: 20 * KIB, make: slice(2) },
+  { name: 'history, beginnings of 4 times as much', count: 200, bytes: 10 * KIB, make: head },
+  { name: 'history, one message a pool', count: 500, bytes: 100, make: survivor },
+  { name: 'pending', count: 10_000, bytes: 1, make: pooled, topic: { ...FOREVER, lingerMs: 60_000 } },
+  { name: 'newest values', count: 9000, bytes: 1, make: pooled, policy: 'latest', keys: 9000, links: 2, topic: NONE },
+  {
+    ...{ name: 'lists of links', count: 8000, bytes: 1, make: pooled, links: 20, topic: NONE },
+    policy: { name: 'buffered', overflow: 'drop-newest', messages: 10_000 },
+  },
+  {
+    ...{ name: 'unconfirmed', count: 8000, bytes: 1, make: pooled, links: 20, topic: NONE },
+    policy: { name: 'reliable', window: 10_000 },
+  },
+]
+
+/** Stalled clients under a policy, and then messages for them. @param {Scene} scene */
+async function measureScene({ name, count, bytes, make, keys, policy = 'buffered', links = 0, topic = FOREVER }) {
+  const scheduler = new ManualScheduler()
+  const limits = { maxQueuedBytesPerClient: 1e9, maxRetainedBytes: 1e9 }
+  const hub = createHub({ scheduler, limits, policy: parsePolicy(policy), topics: openTopics(topic) })
+  for (let link = 0; link < links; link++) {
+    hub.registerClient(`c${link}`, new Socket(wsCodec, Number.POSITIVE_INFINITY))
+    hub.subscribe(`c${link}`, 't')
+  }
+  hub.routeData('t', own(1))
+  scheduler.settle()
+  const before = await allHeld()
+  const { keptBytes } = hub.getConnectionStats()
+  for (let i = 0; i < count; i++) {
+    const key = keys === undefined ? undefined : `key ${i % keys}`
+    hub.routeData('t', make(bytes), { key, publisher: { client: 'ann', session: { user: 'ann' } } })
+    scheduler.elapse(0.01)
+    if (i % 100 === 99) scheduler.settle()
+  }
+  scheduler.settle()
+  const held = (await allHeld()) - before
+  return { name, held, reported: hub.getConnectionStats().keptBytes - keptBytes }
+}
+
 const results = []
 for (const policy of POLICIES) results.push(await measure(policy))
-process.stdout.write(JSON.stringify(results))
+const scenes = []
+// The first one compiles.
+for (const scene of [...SCENES.slice(0, 1), ...SCENES]) scenes.push(await measureScene(scene))
+process.stdout.write(JSON.stringify({ results, scenes: scenes.slice(1) }))

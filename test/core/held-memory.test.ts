@@ -25,7 +25,7 @@ interface Result {
 
 const env = { ...process.env, NODE_OPTIONS: '' }
 const { stdout } = await execute(process.execPath, ['--expose-gc', PROGRAM], { env, maxBuffer: MIB })
-const results = JSON.parse(stdout) as Result[]
+const { results, scenes } = JSON.parse(stdout) as { results: Result[]; scenes: (Point & { readonly name: string })[] }
 
 /**
  * What the hub says that it keeps (`keptBytes`, which `maxRetainedBytes` acts on) is what the process holds, after churn with payloads of
@@ -46,5 +46,13 @@ describe('what is reported is what is held', () => {
   it('some are behind, where a policy lets them be', () => {
     const behind = results.filter(result => result.behind > 0).length
     expect(behind).toBeGreaterThan(results.length / 2)
+  })
+})
+
+/** Objects around payloads, keys, and buffers of which a payload is a part, count as well: held is all that the heap and buffers grow by. */
+describe('many small messages', () => {
+  it.each(scenes.map(scene => [scene.name, scene] as const))('%s', (_, { held, reported }) => {
+    expect(reported).toBeGreaterThan(100_000)
+    expect(Math.abs(held - reported)).toBeLessThan(held * 0.1 + MIB / 4)
   })
 })
