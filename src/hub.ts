@@ -40,7 +40,7 @@ import {
 import type { HubApi, PublishData } from './sending/hub-api.ts'
 import { type HubMetrics, hubMetrics, type OperationName } from './sending/metrics.ts'
 import { Operation } from './sending/operation.ts'
-import { type SendOptions, signalRule } from './sending/outgoing.ts'
+import { type Outgoing, type SendOptions, signalRule } from './sending/outgoing.ts'
 import type { SendResult } from './sending/pending-send.ts'
 import { Sender } from './sending/sender.ts'
 import { serializePublication } from './sending/serialize.ts'
@@ -261,17 +261,17 @@ export class Hub extends ConnectionManager implements HubApi {
    * (it went meanwhile, or said 410 and was removed), INVALID_MESSAGE, MESSAGE_TOO_LARGE, REQUEST_INVALID, UNSUPPORTED_PAYLOAD,
    * LIMIT_EXCEEDED, SEND_FAILED, SEND_TIMEOUT, SEND_ABORTED, CIRCUIT_OPEN, SHUTTING_DOWN.
    */
-  async send(clientId: string, message: unknown, options: SendOptions = {}): Promise<SendResult> {
+  send(clientId: string, message: unknown, options: SendOptions = {}): Promise<SendResult> {
     const span = this.tracing?.startSend(clientId, this.#protocolOf(clientId))
     try {
       const outgoing = this.#checked(this.operations.send, () => this.#sender.prepare(message, options))
       span?.carries(outgoing.direct.message)
-      const result = await this.#sender.begin(clientId, outgoing).result
-      span?.end()
-      return result
+      // Not an async function: it would keep the message as it was given in memory until the send ends.
+      const { result } = this.#sender.begin(clientId, outgoing)
+      return span === undefined ? result : endWith(result, span, () => undefined)
     } catch (error) {
       span?.end(error)
-      throw error
+      return Promise.reject(error)
     }
   }
 
@@ -281,19 +281,25 @@ export class Hub extends ConnectionManager implements HubApi {
    * at each, and as `error` with BROADCAST_PARTIAL_FAILURE, which carries the failures. Rejects only where nothing was sent: with INVALID_MESSAGE,
    * MESSAGE_TOO_LARGE, REQUEST_INVALID, TOPIC_INVALID, SHUTTING_DOWN.
    */
-  async broadcast(
+  broadcast(
     targets: Iterable<string> | ClientFilter,
     message: unknown,
     options: BroadcastOptions = {},
   ): Promise<BroadcastResult> {
     const span = this.tracing?.startBroadcast()
     try {
-      const result = await this.#broadcast(targets, message, options, span)
-      span?.end(result.error)
-      return result
+      const prepared = this.#checked(this.operations.broadcast, () => {
+        const { concurrency = DEFAULT_CONCURRENCY, ...rest } = readOptions(options, BROADCAST_OPTIONS, 'broadcast')
+        const read = readTargets(targets)
+        const ids = Array.isArray(read) ? read : this.selectClients(read)
+        return { outgoing: this.#sender.prepare(message, rest), ids, concurrency }
+      })
+      span?.carries(prepared.outgoing.direct.message, prepared.ids.length)
+      const result = this.#broadcast(prepared)
+      return span === undefined ? result : endWith(result, span, ({ error }) => error)
     } catch (error) {
       span?.end(error)
-      throw error
+      return Promise.reject(error)
     }
   }
 
@@ -344,20 +350,8 @@ export class Hub extends ConnectionManager implements HubApi {
     return this.#shutdown
   }
 
-  async #broadcast(
-    targets: Iterable<string> | ClientFilter,
-    message: unknown,
-    options: BroadcastOptions,
-    span: SendSpan | undefined,
-  ): Promise<BroadcastResult> {
+  async #broadcast({ outgoing, ids, concurrency }: Prepared): Promise<BroadcastResult> {
     const operation = this.operations.broadcast
-    const { outgoing, ids, concurrency } = this.#checked(operation, () => {
-      const { concurrency = DEFAULT_CONCURRENCY, ...rest } = readOptions(options, BROADCAST_OPTIONS, 'broadcast')
-      const read = readTargets(targets)
-      const ids = Array.isArray(read) ? read : this.selectClients(read)
-      return { outgoing: this.#sender.prepare(message, rest), ids, concurrency }
-    })
-    span?.carries(outgoing.direct.message, ids.length)
     const startedAt = this.scheduler.now()
     operation.begin()
     const result = await broadcast(this.#sender, this.scheduler, ids, outgoing, concurrency)
@@ -381,6 +375,25 @@ export class Hub extends ConnectionManager implements HubApi {
       operation.record(0, error instanceof HubError ? error.code : 'INTERNAL')
       throw error
     }
+  }
+}
+
+/** What a broadcast needs, without the message as it was given: bytes and objects of the caller must not wait with it. */
+interface Prepared {
+  readonly outgoing: Outgoing
+  readonly ids: readonly string[]
+  readonly concurrency: number
+}
+
+/** The result, and the end of the span with what went wrong. */
+async function endWith<T>(result: Promise<T>, span: SendSpan, wrong: (result: T) => unknown): Promise<T> {
+  try {
+    const value = await result
+    span.end(wrong(value))
+    return value
+  } catch (error) {
+    span.end(error)
+    throw error
   }
 }
 

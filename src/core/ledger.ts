@@ -94,7 +94,8 @@ export class HeldFrames {
   }
 }
 
-function isViewOf(payload: Uint8Array): (frame: Uint8Array) => boolean {
+/** A frame that is the payload itself takes no memory of its own; one that is only in the same buffer does. */
+export function isViewOf(payload: Uint8Array): (frame: Uint8Array) => boolean {
   return ({ buffer, byteOffset, byteLength }) =>
     buffer === payload.buffer && byteOffset === payload.byteOffset && byteLength === payload.byteLength
 }

@@ -133,10 +133,10 @@ export class Link implements PolicyLink {
     return this.heldBytes + (shared ? this.topic.log.bytesAfter(this.cursor) : 0)
   }
 
-  /** What is kept for this link and is not in the outbox takes so much memory, in bytes; another link may wait for the same. */
+  /** What waits for this link takes so much memory, in bytes, less the payloads in the outbox. Another link may wait for the same. */
   get keptBytes(): number {
     const shared = this.behind && this.terms.backlog.kind === 'log' ? this.topic.log.countAfter(this.cursor) : 0
-    const messages = this.held.length + shared + (this.acks?.messages ?? 0)
+    const messages = this.held.length + shared + this.inFlight
     return this.backlogBytes + (this.acks?.bytes ?? 0) + messages * MESSAGE_BYTES
   }
 

@@ -2,7 +2,7 @@ import type { Batch } from './batch.ts'
 import type { CloseReason, Connection, WriteResult } from './connection.ts'
 import type { Fault } from './guarded-codec.ts'
 import type { ClientId, TopicName } from './ids.ts'
-import { type ByteCount, HeldFrames } from './ledger.ts'
+import { type ByteCount, HeldFrames, MESSAGE_BYTES } from './ledger.ts'
 import type { Link } from './link.ts'
 import type { Codec, DropReason } from './message.ts'
 import { departed, type Item, lastWritten, messagesSeen, oldest, settle, waitsSince } from './outbox-items.ts'
@@ -184,7 +184,9 @@ export class Outbox {
 
   /** Its connection does not take what a policy sent, which waits here and not in the topic's log. */
   countWaiting(): void {
-    this.#countOwn(this.controlBytes + this.queuedBytes - this.#counted)
+    let bytes = this.controlBytes + this.queuedBytes
+    for (const { queued } of this.links.values()) bytes += queued * MESSAGE_BYTES
+    this.#countOwn(bytes - this.#counted)
   }
 
   #noteControl(now: number): void {

@@ -1,6 +1,6 @@
 import type { HubError } from './errors.ts'
 import { type Fault, GuardedCodec } from './guarded-codec.ts'
-import type { ByteCount } from './ledger.ts'
+import { type ByteCount, isViewOf, ownPayload } from './ledger.ts'
 import type { Codec } from './message.ts'
 
 /** Something for one client alone, whatever its topics. */
@@ -12,8 +12,10 @@ export interface DirectMessage {
   readonly correlationId: string | undefined
 }
 
-/** What a parcel counts beside its payload, in bytes: so that empty ones are bounded as well. */
+/** What a parcel counts beside its payload among what waits for its client, in bytes: so that empty ones are bounded as well. */
 const PARCEL_BYTES = 256
+/** What a send takes in memory while it waits, beside its payload and frames, in bytes: measured. */
+export const SEND_BYTES = 3000
 
 /** A direct message for any number of clients: encoded once per codec, as a batch is. */
 export class Direct {
@@ -24,7 +26,7 @@ export class Direct {
   #holders = 0
 
   constructor(message: DirectMessage) {
-    this.message = message
+    this.message = { ...message, payload: ownPayload(message.payload) }
     this.#bytes = message.payload.byteLength
   }
 
@@ -34,7 +36,7 @@ export class Direct {
     if (frame === undefined) {
       frame = new GuardedCodec(codec, fault).direct(this.message)
       this.#frames.set(codec, frame)
-      if (frame !== null && frame.buffer !== this.message.payload.buffer) {
+      if (frame !== null && !isViewOf(this.message.payload)(frame)) {
         this.#bytes += frame.byteLength
         if (this.#holders > 0) budget.used += frame.byteLength
       }
@@ -44,12 +46,12 @@ export class Direct {
 
   /** One more client waits for it. Its bytes are counted once for all of them. */
   hold(budget: ByteCount): void {
-    budget.used += PARCEL_BYTES
+    budget.used += SEND_BYTES
     if (this.#holders++ === 0) budget.used += this.#bytes
   }
 
   release(budget: ByteCount): void {
-    budget.used -= PARCEL_BYTES
+    budget.used -= SEND_BYTES
     if (--this.#holders === 0) budget.used -= this.#bytes
   }
 }

@@ -11,6 +11,7 @@ import {
 } from '../wire/client-protocol.ts'
 import { isJson } from '../wire/content-type.ts'
 import { WS_TEXT, wsFrame } from '../wire/ws-frame.ts'
+import { concat } from './codecs.ts'
 
 /** A WebSocket text frame, as a Buffer: Node's streams would wrap any other Uint8Array in one at every write. */
 function frame(payload: Uint8Array): Buffer {
@@ -54,7 +55,7 @@ export const clientCodec: Codec = {
   direct: ({ payload, contentType }) =>
     isJson(contentType) && isJsonText(payload) ? frame(messagePush(payload)) : null,
   gap: ({ topic, from, to, count, reason }) => textFrame(push(topic, 'gap', { from, to, count, reason })),
-  concat: (frames, bytes) => Buffer.concat(frames, bytes),
+  concat,
 }
 
 /**

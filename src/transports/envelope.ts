@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Codec, Gap, Message, PublishedBy } from '../core/message.ts'
+import { concat } from './codecs.ts'
 
 /** One request's worth for a client that is a URL: a message of a topic, a notice of loss, or something sent to this client alone. */
 export interface Envelope {
@@ -64,7 +65,7 @@ export const envelopeCodec: Codec = {
     const payload = encoder.encode(JSON.stringify({ topic, from, to, count, reason }))
     return frame({ kind: 'gap', id, topic, contentType: 'application/json' }, payload)
   },
-  concat: (frames, bytes) => Buffer.concat(frames, bytes),
+  concat,
 }
 
 /** The notice in an envelope that `envelopeCodec.gap` made. */

@@ -185,7 +185,8 @@ const pooled = (/** @type {number} */ bytes) => Buffer.allocUnsafe(bytes)
 const own = (/** @type {number} */ bytes) => new Uint8Array(new ArrayBuffer(bytes))
 const inHeap = (/** @type {number} */ bytes) => new Uint8Array(bytes)
 /** The end of a buffer that is so many times as large. */
-const slice = (/** @type {number} */ times) => (/** @type {number} */ bytes) => Buffer.alloc(bytes * times).subarray(-bytes)
+const slice = (/** @type {number} */ times) => (/** @type {number} */ bytes) =>
+  Buffer.alloc(bytes * times).subarray(-bytes)
 /** The beginning of one. */
 const head = (/** @type {number} */ bytes) => Buffer.alloc(bytes * 4).subarray(0, bytes)
 /** The only one of its pool that is kept. */
@@ -195,7 +196,7 @@ const survivor = (/** @type {number} */ bytes) => {
   return kept
 }
 
-/** @typedef {{ name: string, count: number, bytes: number, make: (bytes: number) => Uint8Array, keys?: number, policy?: unknown, links?: number, topic?: {} }} Scene */
+/** @typedef {{ name: string, count: number, bytes: number, make: (bytes: number) => Uint8Array, keys?: number, policy?: unknown, links?: number, topic?: {}, send?: boolean }} Scene */
 /** @type {Scene[]} */
 const SCENES = [
   { name: 'history, pooled', count: 10_000, bytes: 1, make: pooled },
@@ -209,6 +210,7 @@ const SCENES = [
   { name: 'history, beginnings of 4 times as much', count: 200, bytes: 10 * KIB, make: head },
   { name: 'history, one message a pool', count: 500, bytes: 100, make: survivor },
   { name: 'pending', count: 10_000, bytes: 1, make: pooled, topic: { ...FOREVER, lingerMs: 60_000 } },
+  { name: 'sends that wait', count: 1000, bytes: KIB, make: slice(4), links: 1, send: true },
   { name: 'newest values', count: 9000, bytes: 1, make: pooled, policy: 'latest', keys: 9000, links: 2, topic: NONE },
   {
     ...{ name: 'lists of links', count: 8000, bytes: 1, make: pooled, links: 20, topic: NONE },
@@ -221,7 +223,17 @@ const SCENES = [
 ]
 
 /** Stalled clients under a policy, and then messages for them. @param {Scene} scene */
-async function measureScene({ name, count, bytes, make, keys, policy = 'buffered', links = 0, topic = FOREVER }) {
+async function measureScene({
+  name,
+  count,
+  bytes,
+  make,
+  keys,
+  policy = 'buffered',
+  links = 0,
+  topic = FOREVER,
+  send = false,
+}) {
   const scheduler = new ManualScheduler()
   const limits = { maxQueuedBytesPerClient: 1e9, maxRetainedBytes: 1e9 }
   const hub = createHub({ scheduler, limits, policy: parsePolicy(policy), topics: openTopics(topic) })
@@ -235,7 +247,8 @@ async function measureScene({ name, count, bytes, make, keys, policy = 'buffered
   const { keptBytes } = hub.getConnectionStats()
   for (let i = 0; i < count; i++) {
     const key = keys === undefined ? undefined : `key ${i % keys}`
-    hub.routeData('t', make(bytes), { key, publisher: { client: 'ann', session: { user: 'ann' } } })
+    if (send) hub.send('c0', make(bytes), { timeoutMs: 1e9 }).catch(() => {})
+    else hub.routeData('t', make(bytes), { key, publisher: { client: 'ann', session: { user: 'ann' } } })
     scheduler.elapse(0.01)
     if (i % 100 === 99) scheduler.settle()
   }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { HubError } from '../../src/core/errors.ts'
-import { Direct } from '../../src/core/parcel.ts'
+import { Direct, SEND_BYTES } from '../../src/core/parcel.ts'
 import { openTopics } from '../../src/open-topics.ts'
 import { buffered } from '../../src/policies/buffered.ts'
 import { dropSlow } from '../../src/policies/drop-slow.ts'
@@ -10,6 +10,7 @@ import { collectGarbage, heard, listen, sendingWorld } from './sending.ts'
 const KIB = 1024
 /** What each message to one client counts beside its bytes. */
 const OVERHEAD = 256
+const LARGE = Buffer.alloc(1000)
 const text = (size: number, letter = 'x'): string => letter.repeat(size)
 const noHistory = openTopics({ history: { messages: 0, bytes: 0, ageMs: 0 } })
 
@@ -662,20 +663,31 @@ describe('how much may wait for one client', () => {
     hub.post('one', direct('hand'), () => {})
     scheduler.settle()
     // The message itself, until the connection has taken it.
-    expect(kept()).toEqual({ queued: 4, kept: 4 + OVERHEAD })
+    expect(kept()).toEqual({ queued: 4, kept: 4 + SEND_BYTES })
     const a = hub.post('one', direct(text(1000)), () => {})
     const waiting = 4 + 1000 + OVERHEAD
-    expect(kept()).toEqual({ queued: waiting, kept: waiting + OVERHEAD })
+    expect(kept()).toEqual({ queued: waiting, kept: 4 + 1000 + 2 * SEND_BYTES })
     expect(hub.getClient('one').queuedBytes).toBe(waiting)
     hub.post('one', direct(text(10)), () => {})
     a.cancel(new HubError('SEND_TIMEOUT', 'x'))
     a.cancel(new HubError('SEND_TIMEOUT', 'x'))
     const less = 4 + 10 + OVERHEAD
-    expect(kept()).toEqual({ queued: less, kept: less + OVERHEAD })
+    expect(kept()).toEqual({ queued: less, kept: 4 + 10 + 2 * SEND_BYTES })
     one.read()
     scheduler.settle()
     one.read()
     expect(kept()).toEqual({ queued: 0, kept: 0 })
+  })
+
+  it.each([
+    ['in one of Node’s pools', Buffer.from(text(100)), () => Buffer.from(text(50))],
+    ['in a buffer that the payload nearly fills', LARGE.subarray(0, 950), () => LARGE.subarray(950)],
+  ])('a frame counts that is in the same buffer as its payload: %s', (_, payload, encode) => {
+    const { hub, scheduler, connect, kept } = sendingWorld()
+    connect('one', { window: 0, codec: { ...fakeCodec, direct: encode } })
+    hub.post('one', new Direct({ id: 'm', payload, contentType: 'text/plain', correlationId: undefined }), () => {})
+    scheduler.settle()
+    expect(kept().kept).toBe(payload.byteLength + 50 + SEND_BYTES)
   })
 
   it('10,000 sends to a client that never reads, all timed out: nothing of them is kept', async () => {
