@@ -13,7 +13,7 @@ export interface HubLimits {
   readonly maxTopicsPerPattern: number
   /** Bytes that may wait for one client, over all its topics. A policy that allows more on one topic widens it for its client. */
   readonly maxQueuedBytesPerClient: number
-  /** Bytes that the hub keeps in all: histories and whatever waits. Beyond it histories go, then the clients with most waiting. */
+  /** Memory that the hub keeps in all, in bytes: histories and whatever waits. Beyond it histories go, then the clients with most waiting. */
   readonly maxRetainedBytes: number
 }
 

@@ -157,7 +157,7 @@ export interface TopicInfo {
   readonly published: Seq
   readonly delivered: number
   readonly drops: readonly DropCount[]
-  /** What is kept for links that are behind and for those who resume. */
+  /** What is kept for links that are behind and for those who resume. `bytes` is memory: payloads and the objects of the messages. */
   readonly retained: { readonly messages: number; readonly bytes: number }
 }
 
@@ -190,13 +190,13 @@ export interface ConnectionStats {
   /** In-process bytes that wait for single clients, for each client on its own. */
   readonly queuedBytes: number
   /**
-   * Payload bytes of the messages that topics keep, for those who resume or for clients that are behind, each message once; and the
-   * remembered positions.
+   * What the messages take in memory that topics keep, for clients that resume or are behind, in bytes: each counts once, with its objects. With
+   * the remembered positions.
    */
   readonly retainedBytes: number
   /**
-   * What counts against `maxRetainedBytes`: what the process holds for topics and clients. A payload or a frame counts once, however many
-   * clients wait for it, so this is less than the sum of both. What the current tick will write does not count.
+   * What counts against `maxRetainedBytes`: what the process holds for topics and clients, in bytes. A message, with its objects, or a frame
+   * counts once, however many clients wait for it. Frames that the current tick will write do not count.
    */
   readonly keptBytes: number
   readonly drops: readonly DropCount[]

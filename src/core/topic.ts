@@ -40,7 +40,6 @@ export class Topic {
   /** links[0..live) are live, the rest is behind. */
   live = 0
   pending: Message[] = []
-  /** Payload bytes. */
   pendingBytes = 0
   /** The fan-out is walking `links`: members may come at the end, nobody may leave (I4). */
   walking = false

@@ -75,7 +75,7 @@ function clientMetrics(registry: Registry, stats: () => ConnectionStats): void {
   gauge('hubline_queued_bytes', 'Bytes in this process that wait for single clients', () => stats().queuedBytes)
   gauge(
     'hubline_retained_bytes',
-    'Payload bytes of the messages that topics keep; each message counts once',
+    'Memory of the messages that topics keep, and of remembered positions; each message counts once',
     () => stats().retainedBytes,
   )
   gauge(

@@ -125,7 +125,10 @@ export const topicInfo = z.object({
   published: count,
   delivered: count,
   drops: z.array(drop),
-  retained: z.object({ messages: count, bytes: count }),
+  retained: z.object({
+    messages: count,
+    bytes: count.meta({ description: 'Memory of the messages that are kept: payloads and objects.' }),
+  }),
 })
 
 export const connectionStats = z.object({
@@ -146,8 +149,11 @@ export const connectionStats = z.object({
   unconfirmed: count,
   circuits: counts,
   queuedBytes: count,
-  retainedBytes: count,
-  keptBytes: count,
+  retainedBytes: count.meta({ description: 'Memory of the messages that topics keep, and of remembered positions.' }),
+  keptBytes: count.meta({
+    description:
+      'Memory held for topics and clients, which limits.maxRetainedBytes bounds. A message or a frame counts once.',
+  }),
   drops: z.array(drop),
   closes: counts,
   refused: counts.meta({ description: 'What each limit has refused.' }),
