@@ -143,6 +143,10 @@ export function publishSource(
     const silence = idleMs === Number.POSITIVE_INFINITY ? undefined : setTimeout(() => look(), idleMs / LOOKS)
     let lookedAt = performance.now()
     let quiet = 0
+    /** Messages that have come are still being published. */
+    let busy = false
+    /** The body ended meanwhile: a stream emits `end` even when it is paused in its last `data` event. */
+    let ended = false
     const release = (): void => {
       clearTimeout(silence)
       signal.removeEventListener('abort', shutDown)
@@ -175,8 +179,13 @@ export function publishSource(
         if (accepted === undefined) {
           then()
         } else {
+          busy = true
           body.pause()
-          accepted.then(() => then(), fail)
+          accepted.then(() => {
+            busy = false
+            then()
+            if (ended) finish()
+          }, fail)
         }
       } catch (error) {
         fail(error as Error)
@@ -191,7 +200,9 @@ export function publishSource(
         () => body.resume(),
       )
     }
-    const finish = (): void =>
+    const finish = (): void => {
+      ended = busy
+      if (busy) return
       attempt(
         () => lines.end(),
         () => {
@@ -199,6 +210,7 @@ export function publishSource(
           resolve(result)
         },
       )
+    }
     body.on('data', take).on('end', finish)
     body.on('error', () => fail(new HubError('REQUEST_INVALID', 'body: the source went away before it ended')))
     signal.addEventListener('abort', shutDown, { once: true })
