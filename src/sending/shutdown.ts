@@ -48,6 +48,8 @@ const RECONNECT_MS = 5000
 const LOOK_MS = 20
 /** Clients that one turn of the event loop closes: a socket takes about 0.1 ms. */
 export const CLOSES_PER_TURN = 32
+/** Clients that one turn looks at. */
+const LOOKS_PER_TURN = 256
 
 /** What the ending of a hub needs of it. */
 interface Ending {
@@ -80,9 +82,7 @@ export async function shutdown(ending: Ending, options: ShutdownOptions): Promis
     operations.send.active + operations.broadcast.active === 0 && hub.getConnectionStats().pending === 0
   const drained = await waitUntil(idle, scheduler, Math.min(deadline, startedAt + drainMs), signal)
   const finished = sender.ended - endedBefore
-  const behind = [...hub.getActiveClients()].filter(
-    ({ id, subscriptions }) => owes(subscriptions) || sender.owes(id),
-  ).length
+  const behind = await countBehind(ending)
   const abandoned = sender.abandon(new HubError('SHUTTING_DOWN', 'the hub shut down before it was sent'))
   const afterDrain = tally(hub)
   const closed = await closeSpread(ending, Math.min(deadline, scheduler.now() + spreadMs), reconnectMs, signal)
@@ -103,6 +103,17 @@ function tally(hub: ConnectionManager): { readonly ended: number; readonly close
   const { delivered, dropped, drops } = hub.getConnectionStats()
   const closed = drops.reduce((sum, { reason, count }) => (reason === 'closed' ? sum + count : sum), 0)
   return { ended: delivered + dropped, closed }
+}
+
+/** Clients that are owed something, counted in several turns of the event loop. */
+async function countBehind({ hub, sender, scheduler }: Ending): Promise<number> {
+  let behind = 0
+  let looks = 0
+  for (const { id, subscriptions } of hub.getActiveClients()) {
+    if (owes(subscriptions) || sender.owes(id)) behind++
+    if (++looks % LOOKS_PER_TURN === 0) await new Promise<void>(resolve => scheduler.defer(resolve))
+  }
+  return behind
 }
 
 function owes(subscriptions: readonly { readonly pending: number }[]): boolean {
