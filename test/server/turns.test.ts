@@ -1,11 +1,14 @@
 import { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { parseClientId, parseTopicName } from '../../src/core/ids.ts'
 import type { ConnectionManager } from '../../src/core/manager.ts'
 import { createHub, type Hub } from '../../src/hub.ts'
 import { listClients } from '../../src/server/api/client-list.ts'
 import { MESSAGES_PER_TURN, publishSource } from '../../src/server/publisher.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
+import type { TopicsOwner } from '../../src/transports/client-gate.ts'
+import { ENDS_PER_TURN, Grants } from '../../src/transports/client-grants.ts'
 
 /** Calls of `run` in each turn of the event loop, until `done`. */
 async function callsPerTurn(run: { readonly mock: { readonly calls: readonly unknown[] } }, done: Promise<unknown>) {
@@ -25,6 +28,12 @@ async function callsPerTurn(run: { readonly mock: { readonly calls: readonly unk
 function join(hub: Hub, id: string): void {
   const connection = new FakeConnection()
   connection.client = hub.registerClient(id, connection)
+}
+
+const NEWS = parseTopicName('news')
+
+function ownerOf(id: string): TopicsOwner {
+  return { id: parseClientId(id), current: true, reply: () => undefined, hint: () => undefined }
 }
 
 const hubs: Hub[] = []
@@ -81,5 +90,37 @@ describe('the list of clients', () => {
     expect(next).toBe('c01000')
     expect(Math.max(...turns)).toBeLessThanOrEqual(300)
     expect(turns.length).toBeGreaterThan(CLIENTS / 300)
+  })
+})
+
+describe('subscriptions whose tokens are over', () => {
+  const GRANTS = 500
+
+  it('end so many in a turn, but for one that got a newer token between two turns', () => {
+    vi.useFakeTimers()
+    try {
+      const ended: string[] = []
+      const grants = new Grants((_owner, topic) => void ended.push(topic))
+      const owners = Array.from({ length: GRANTS }, (_, i) => ownerOf(`c${i}`))
+      for (const owner of owners) grants.set(owner, NEWS, Date.now() + 5000)
+      vi.advanceTimersByTime(4000)
+      expect(ended).toEqual([])
+      // The timer's own part, and nothing that it defers.
+      while (ended.length === 0) vi.advanceTimersToNextTimer()
+      expect(ended.length).toBe(ENDS_PER_TURN)
+      grants.set(owners.at(-1)!, NEWS, Date.now() + 60_000)
+      grants.forget(owners.at(-2)!)
+      for (let before = -1; before !== ended.length; ) {
+        before = ended.length
+        vi.advanceTimersToNextTimer()
+        expect(ended.length - before).toBeLessThanOrEqual(ENDS_PER_TURN)
+      }
+      expect(ended).toHaveLength(GRANTS - 2)
+      vi.advanceTimersByTime(61_000)
+      expect(ended).toHaveLength(GRANTS - 1)
+      expect(vi.getTimerCount()).toBe(0)
+    } finally {
+      vi.useRealTimers()
+    }
   })
 })
