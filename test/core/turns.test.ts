@@ -255,7 +255,8 @@ describe('clients that end together', () => {
     }
     scheduler.advance(2000)
     isRevoked = true
-    const turns = endsOfTurns(scheduler, ended, 250)
+    const turns = endsOfTurns(scheduler, ended, 251)
+    expect(Math.max(...turns)).toBeGreaterThan(0)
     expect(Math.max(...turns)).toBeLessThanOrEqual(ENDS_PER_TURN)
     scheduler.advance(750)
     expect(ended).toHaveLength(CLIENTS)
