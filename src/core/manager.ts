@@ -55,7 +55,16 @@ import {
   tooManyOf,
 } from './refusals.ts'
 import type { Session } from './sessions.ts'
-import { clientInfo, connectionStats, explainPolicy, HubCounters, subscriptionInfo, topicInfo } from './snapshot.ts'
+import {
+  clientInfo,
+  connectionStats,
+  explainPolicy,
+  HubCounters,
+  type Sums,
+  subscriptionInfo,
+  sumUp,
+  topicInfo,
+} from './snapshot.ts'
 import type { ClientInfo, ConnectionStats, PolicyExplanation, SubscriptionInfo, TopicInfo } from './stats.ts'
 import type { TopicSpec } from './topics.ts'
 import { checkUser, Users } from './users.ts'
@@ -267,18 +276,20 @@ export class ConnectionManager {
   /** Ids of the clients that match a filter. Throws REQUEST_INVALID where it names nobody, TOPIC_INVALID. */
   selectClients(filter: ClientFilter): ClientId[] {
     const { topic, user, protocol, except } = readFilter(filter)
-    const clients = this.#candidates(topic, user)
     const out = new Set<string>(except)
-    return clients
-      .filter(client => !client.internal)
-      .filter(client => user === undefined || client.session.user === user)
-      .filter(client => protocol === undefined || client.outbox.protocol === protocol)
-      .flatMap(({ id }) => (out.has(id) ? [] : [id]))
+    const selected: ClientId[] = []
+    // One loop: there may be 50,000 clients.
+    for (const { internal, id, session, outbox } of this.#candidates(topic, user)) {
+      if (internal || out.has(id)) continue
+      if (user !== undefined && session.user !== user) continue
+      if (protocol === undefined || outbox.protocol === protocol) selected.push(id)
+    }
+    return selected
   }
 
-  #candidates(topic: string | undefined, user: string | undefined): Registration[] {
+  #candidates(topic: string | undefined, user: string | undefined): Iterable<Registration> {
     if (topic !== undefined) return this.#clientsOn(topic)
-    return user === undefined ? [...this.#clients.values()] : this.#users.of(user)
+    return user === undefined ? this.#clients.values() : this.#users.of(user)
   }
 
   /** Throws CONNECTION_NOT_FOUND. */
@@ -337,8 +348,12 @@ export class ConnectionManager {
   }
 
   #clientsOn(topicName: string): Registration[] {
-    const links = this.#membership.topics.get(parseTopicName(topicName))?.links ?? []
-    return links.flatMap(({ clientId }) => this.#clients.get(clientId) ?? [])
+    const clients: Registration[] = []
+    for (const { clientId } of this.#membership.topics.get(parseTopicName(topicName))?.links ?? []) {
+      const client = this.#clients.get(clientId)
+      if (client !== undefined) clients.push(client)
+    }
+    return clients
   }
 
   /** Undefined where the client is not subscribed to the topic. */
@@ -546,9 +561,12 @@ export class ConnectionManager {
     this.#limits = { ...this.#limits, ...readLimits(limits, 'REQUEST_INVALID') }
   }
 
-  /** The registry's rules have changed: topics in use take their new ones; who may not be on a topic any more is unsubscribed. */
-  refreshTopics(): void {
-    this.#membership.refresh()
+  /**
+   * The registry's rules have changed: topics in use take their new ones; who may not be on a topic any more is unsubscribed. `pattern`: only
+   * of topics that it matches; default: of all. Throws TOPIC_INVALID.
+   */
+  refreshTopics(pattern?: string): void {
+    this.#membership.refresh(pattern === undefined ? undefined : parsePattern(pattern))
   }
 
   /** Tells what is done for one client, until it is disposed of; one at a time. Throws CONNECTION_NOT_FOUND, CLIENT_EXISTS. */
@@ -574,11 +592,38 @@ export class ConnectionManager {
 
   // ---- monitoring and end
 
+  /** At this moment. It looks at every client and topic in the call: 40,000 of each take about 15 ms. */
   getConnectionStats(): ConnectionStats {
+    const steps = sumUp(this.#clients, this.#membership.topics)
+    for (;;) {
+      const { done, value } = steps.next()
+      if (done) return this.#statsOf(value)
+    }
+  }
+
+  /**
+   * The same, counted in several turns of the event loop, so that no other client waits. A client or topic that is there from beginning to end is
+   * counted once; one that comes or goes meanwhile may be counted or not.
+   */
+  async countConnectionStats(): Promise<ConnectionStats> {
+    const steps = sumUp(this.#clients, this.#membership.topics)
+    for (;;) {
+      const { done, value } = steps.next()
+      if (done) return this.#statsOf(value)
+      await new Promise<void>(resolve => this.#options.scheduler.defer(resolve))
+    }
+  }
+
+  #statsOf(sums: Sums): ConnectionStats {
     const uptime = this.#options.scheduler.now() - this.#started
     const { patterns, positions, topics } = this.#membership
-    const held = { users: this.#users.size, patterns, positions }
-    return connectionStats(this.#clients, topics, held, this.#counters, this.#budget.used, uptime)
+    const held = { clients: this.#clients.size, topics: topics.size, users: this.#users.size, patterns, positions }
+    return connectionStats(sums, held, this.#counters, this.#budget.used, uptime)
+  }
+
+  /** Names of the topics in use. May be walked in several turns: a topic that is in use all the time comes once. */
+  getTopicNames(): Iterable<TopicName> {
+    return this.#membership.topics.keys()
   }
 
   *getTopics(): Iterable<TopicInfo> {

@@ -9,7 +9,7 @@ import type { ClientId, Position, TopicName } from './ids.ts'
 import type { HubLimits } from './limits.ts'
 import { Link } from './link.ts'
 import { matcherOf, PatternIndex, type PatternOrder } from './pattern-index.ts'
-import { matches, type TopicPattern } from './patterns.ts'
+import { isPattern, matches, type TopicPattern } from './patterns.ts'
 import type { DeliveryPolicy } from './policy.ts'
 import { Positions } from './positions.ts'
 import { checkAllowed, notConnected, tooMany } from './refusals.ts'
@@ -178,9 +178,9 @@ export class Membership {
     return topic.links.every(link => link.order && link.pending === 0 && link.gapCount === 0 && !link.holding)
   }
 
-  /** The registry has other rules: every topic in use takes its new spec; who may not be on it any more is off it. */
-  refresh(): void {
-    for (const topic of [...this.topics.values()]) {
+  /** The registry has other rules: topics in use take their new specs; who may not be on one any more is off it. */
+  refresh(pattern?: TopicPattern): void {
+    for (const topic of this.#matched(pattern)) {
       const spec = this.#resolved(topic.name, topic.spec)
       if (this.topics.get(topic.name) !== topic) continue
       if (spec === undefined) {
@@ -201,6 +201,19 @@ export class Membership {
       }
       this.#attract(topic)
     }
+  }
+
+  /** Topics in use that the pattern matches; without a pattern, all of them. */
+  #matched(pattern: TopicPattern | undefined): Topic[] {
+    if (pattern === undefined) return [...this.topics.values()]
+    if (!isPattern(pattern)) {
+      const topic = this.topics.get(pattern as string as TopicName)
+      return topic === undefined ? [] : [topic]
+    }
+    const isMatch = matcherOf(pattern)
+    const found: Topic[] = []
+    for (const [name, topic] of this.topics) if (isMatch(name)) found.push(topic)
+    return found
   }
 
   /** Undefined: there is no such topic. A registry that fails has not said so: then `known` stands. */

@@ -44,40 +44,65 @@ export class HubCounters extends Counters {
   }
 }
 
-export function connectionStats(
+/** What is summed over all clients and topics. */
+export type Sums = Pick<
+  ConnectionStats,
+  'subscriptions' | 'behind' | 'pending' | 'unconfirmed' | 'queuedBytes' | 'retainedBytes' | 'circuits'
+>
+
+/** Clients, topics and subscriptions that one step of a sum looks at. */
+export const SUMMED_PER_STEP = 2048
+
+/** In steps: the caller may do something else between two of them. */
+export function* sumUp(
   clients: ReadonlyMap<string, Registration>,
   topics: ReadonlyMap<string, Topic>,
-  {
-    users,
-    patterns,
-    positions,
-  }: Pick<ConnectionStats, 'users' | 'patterns'> & { readonly positions: Pick<Positions, 'size' | 'bytes'> },
-  counters: HubCounters,
-  keptBytes: number,
-  uptimeMs: number,
-): ConnectionStats {
-  const retainedBytes = positions.bytes
-  const sum = { subscriptions: 0, behind: 0, pending: 0, unconfirmed: 0, queuedBytes: 0, retainedBytes }
+): Generator<undefined, Sums> {
+  const sum = { subscriptions: 0, behind: 0, pending: 0, unconfirmed: 0, queuedBytes: 0, retainedBytes: 0 }
   const circuits = { closed: 0, open: 0, 'half-open': 0 }
+  let left = SUMMED_PER_STEP
   for (const client of clients.values()) {
     const { circuit } = client
     if (circuit !== undefined) circuits[circuit]++
     sum.behind += client.outbox.behind
     sum.unconfirmed += client.outbox.unconfirmed
     sum.queuedBytes += queuedBytes(client)
+    left -= 1 + client.outbox.links.size
+    if (left > 0) continue
+    yield
+    left = SUMMED_PER_STEP
   }
   for (const topic of topics.values()) {
     sum.subscriptions += topic.links.length
     sum.retainedBytes += topic.retainedBytes
     for (const link of topic.links) sum.pending += link.pending
+    left -= 1 + topic.links.length
+    if (left > 0) continue
+    yield
+    left = SUMMED_PER_STEP
   }
+  return { ...sum, circuits }
+}
+
+export function connectionStats(
+  sums: Sums,
+  {
+    positions,
+    ...held
+  }: Pick<ConnectionStats, 'clients' | 'topics' | 'users' | 'patterns'> & {
+    readonly positions: Pick<Positions, 'size' | 'bytes'>
+  },
+  counters: HubCounters,
+  keptBytes: number,
+  uptimeMs: number,
+): ConnectionStats {
   const { clientsTotal, published, publishedBytes, delivered, drops, closes, clientsByProtocol } = counters
   const dropped = drops.reduce((total, { count }) => total + count, 0)
   return {
-    ...sum,
-    ...{ clients: clients.size, topics: topics.size, positions: positions.size, users, patterns, keptBytes, uptimeMs },
+    ...sums,
+    retainedBytes: sums.retainedBytes + positions.bytes,
+    ...{ ...held, positions: positions.size, keptBytes, uptimeMs },
     ...{ clientsTotal, published, publishedBytes, delivered, dropped, drops },
-    circuits,
     ...{ closes: { ...closes }, refused: { ...counters.refused }, clientsByProtocol: { ...clientsByProtocol } },
   }
 }

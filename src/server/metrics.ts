@@ -35,8 +35,8 @@ export function createMetrics(
   clientMetrics(registry, stats)
   messageMetrics(registry, stats)
   operationMetrics(registry, hub)
-  counters(registry, 'hubline_refused_total', 'What a limit refused, by its setting', ['limit'], () =>
-    Object.entries({ ...refused, ...stats().refused }).map(([limit, value]) => ({ labels: { limit }, value })),
+  counters(registry, 'hubline_refused_total', 'What a limit refused, by its setting', ['limit'], async () =>
+    Object.entries({ ...refused, ...(await stats()).refused }).map(([limit, value]) => ({ labels: { limit }, value })),
   )
   const rejected = 'What was rejected of clients and publishers, by error code and reason'
   counters(registry, 'hubline_rejected_total', rejected, ['code', 'reason'], () =>
@@ -45,59 +45,65 @@ export function createMetrics(
   return registry
 }
 
-/** Counting walks over all clients: once for a scrape, which asks every metric in one turn. */
-function statsOf(hub: Hub): () => ConnectionStats {
-  let stats: ConnectionStats | undefined
+type Stats = () => Promise<ConnectionStats>
+
+/** Counting walks over all clients, in several turns: once for all metrics of a scrape, which asks them in one turn. */
+function statsOf(hub: Hub): Stats {
+  let stats: Promise<ConnectionStats> | undefined
   return () => {
     if (stats === undefined) queueMicrotask(() => (stats = undefined))
-    stats ??= hub.getConnectionStats()
+    stats ??= hub.countConnectionStats()
     return stats
   }
 }
 
-function clientMetrics(registry: Registry, stats: () => ConnectionStats): void {
-  const gauge = (name: string, help: string, value: () => number): void =>
-    gauges(registry, name, help, [], () => [{ labels: {}, value: value() }])
-  gauges(registry, 'hubline_clients', 'Connected clients', ['protocol'], () =>
-    Object.entries(stats().clientsByProtocol).map(([protocol, value]) => ({ labels: { protocol }, value })),
+function clientMetrics(registry: Registry, stats: Stats): void {
+  const gauge = (name: string, help: string, value: (stats: ConnectionStats) => number): void =>
+    gauges(registry, name, help, [], async () => [{ labels: {}, value: value(await stats()) }])
+  gauges(registry, 'hubline_clients', 'Connected clients', ['protocol'], async () =>
+    Object.entries((await stats()).clientsByProtocol).map(([protocol, value]) => ({ labels: { protocol }, value })),
   )
-  gauges(registry, 'hubline_circuits', 'Clients that are URLs, by their circuit breaker', ['state'], () =>
-    Object.entries(stats().circuits).map(([state, value]) => ({ labels: { state }, value })),
+  gauges(registry, 'hubline_circuits', 'Clients that are URLs, by their circuit breaker', ['state'], async () =>
+    Object.entries((await stats()).circuits).map(([state, value]) => ({ labels: { state }, value })),
   )
-  gauge('hubline_users', 'Users with at least one client', () => stats().users)
-  gauge('hubline_patterns', 'Patterns that clients are subscribed to', () => stats().patterns)
-  gauge('hubline_topics', 'Topics in use', () => stats().topics)
-  gauge('hubline_positions', 'Positions of topics that nobody uses any more', () => stats().positions)
-  gauge('hubline_subscriptions', 'Clients on topics', () => stats().subscriptions)
-  gauge('hubline_subscriptions_behind', 'Subscriptions that are behind', () => stats().behind)
-  gauge('hubline_pending_messages', 'Messages that wait, once per subscription', () => stats().pending)
-  gauge('hubline_unconfirmed_messages', 'Those of them that were sent and are not confirmed', () => stats().unconfirmed)
-  gauge('hubline_queued_bytes', 'Bytes in this process that wait for single clients', () => stats().queuedBytes)
+  gauge('hubline_users', 'Users with at least one client', ({ users }) => users)
+  gauge('hubline_patterns', 'Patterns that clients are subscribed to', ({ patterns }) => patterns)
+  gauge('hubline_topics', 'Topics in use', ({ topics }) => topics)
+  gauge('hubline_positions', 'Positions of topics that nobody uses any more', ({ positions }) => positions)
+  gauge('hubline_subscriptions', 'Clients on topics', ({ subscriptions }) => subscriptions)
+  gauge('hubline_subscriptions_behind', 'Subscriptions that are behind', ({ behind }) => behind)
+  gauge('hubline_pending_messages', 'Messages that wait, once per subscription', ({ pending }) => pending)
+  gauge(
+    'hubline_unconfirmed_messages',
+    'Those of them that were sent and are not confirmed',
+    ({ unconfirmed }) => unconfirmed,
+  )
+  gauge('hubline_queued_bytes', 'Bytes in this process that wait for single clients', ({ queuedBytes }) => queuedBytes)
   gauge(
     'hubline_retained_bytes',
     'Memory of the messages that topics keep, and of remembered positions; each message counts once',
-    () => stats().retainedBytes,
+    ({ retainedBytes }) => retainedBytes,
   )
   gauge(
     'hubline_kept_bytes',
     'Bytes that the process holds for topics and clients; they count against limits.maxRetainedBytes',
-    () => stats().keptBytes,
+    ({ keptBytes }) => keptBytes,
   )
   gauge('hubline_tcp_probe', '1 where unacknowledged bytes can be measured', () => (tcpProbe() ? 1 : 0))
 }
 
-function messageMetrics(registry: Registry, stats: () => ConnectionStats): void {
-  const counter = (name: string, help: string, value: () => number): void =>
-    counters(registry, name, help, [], () => [{ labels: {}, value: value() }])
-  counter('hubline_published_total', 'Messages routed', () => stats().published)
-  counter('hubline_published_bytes_total', 'Payload bytes routed', () => stats().publishedBytes)
-  counter('hubline_delivered_total', 'Messages handed over, once per subscription', () => stats().delivered)
-  counters(registry, 'hubline_dropped_total', 'Messages lost, once per subscription', ['policy', 'reason'], () =>
-    stats().drops.map(({ policy, reason, count }) => ({ labels: { policy, reason }, value: count })),
+function messageMetrics(registry: Registry, stats: Stats): void {
+  const counter = (name: string, help: string, value: (stats: ConnectionStats) => number): void =>
+    counters(registry, name, help, [], async () => [{ labels: {}, value: value(await stats()) }])
+  counter('hubline_published_total', 'Messages routed', ({ published }) => published)
+  counter('hubline_published_bytes_total', 'Payload bytes routed', ({ publishedBytes }) => publishedBytes)
+  counter('hubline_delivered_total', 'Messages handed over, once per subscription', ({ delivered }) => delivered)
+  counters(registry, 'hubline_dropped_total', 'Messages lost, once per subscription', ['policy', 'reason'], async () =>
+    (await stats()).drops.map(({ policy, reason, count }) => ({ labels: { policy, reason }, value: count })),
   )
-  counter('hubline_connects_total', 'Clients that ever connected', () => stats().clientsTotal)
-  counters(registry, 'hubline_disconnects_total', 'Clients that ended', ['reason'], () =>
-    Object.entries(stats().closes).map(([reason, value]) => ({ labels: { reason }, value })),
+  counter('hubline_connects_total', 'Clients that ever connected', ({ clientsTotal }) => clientsTotal)
+  counters(registry, 'hubline_disconnects_total', 'Clients that ended', ['reason'], async () =>
+    Object.entries((await stats()).closes).map(([reason, value]) => ({ labels: { reason }, value })),
   )
 }
 
@@ -132,27 +138,40 @@ function operationMetrics(registry: Registry, { operations }: Hub): void {
   )
 }
 
-function gauges(registry: Registry, name: string, help: string, labelNames: string[], read: () => Sample[]): void {
+function gauges(
+  registry: Registry,
+  name: string,
+  help: string,
+  labelNames: string[],
+  read: () => Sample[] | Promise<Sample[]>,
+): void {
   new Gauge({
     name,
     help,
     labelNames,
     registers: [registry],
-    collect() {
-      for (const { labels, value } of read()) this.set(labels, value)
+    async collect() {
+      for (const { labels, value } of await read()) this.set(labels, value)
     },
   })
 }
 
-function counters(registry: Registry, name: string, help: string, labelNames: string[], read: () => Sample[]): void {
+function counters(
+  registry: Registry,
+  name: string,
+  help: string,
+  labelNames: string[],
+  read: () => Sample[] | Promise<Sample[]>,
+): void {
   new Counter({
     name,
     help,
     labelNames,
     registers: [registry],
-    collect() {
+    async collect() {
+      const samples = await read()
       this.reset()
-      for (const { labels, value } of read()) this.inc(labels, value)
+      for (const { labels, value } of samples) this.inc(labels, value)
     },
   })
 }

@@ -6,9 +6,12 @@ import type { ConnectionManager } from '../core/manager.ts'
 import { LATE_MS } from '../core/stalls.ts'
 import { isRefusedByHook } from '../sending/before-publish.ts'
 import { LineSplitter } from '../wire/lines.ts'
+import { Turn } from './turn.ts'
 
 /** Messages of one source that a broker or a hook may have to accept at a time. */
 const WINDOW = 256
+/** Messages of one source in one turn of the event loop: a piece of 64 KB may have tens of thousands of lines. */
+export const MESSAGES_PER_TURN = 512
 
 /** curl -d says so of whatever it sends; it means that nobody said what it is. */
 const UNSAID = /^(application\/x-www-form-urlencoded|application\/octet-stream)\b/i
@@ -69,6 +72,7 @@ export function publishSource(
 ): Promise<SourceResult> {
   const { split, maxBytes, signal, idleMs = Number.POSITIVE_INFINITY, idle, check, pace, ...route } = options
   const lines = new LineSplitter(maxBytes)
+  const turn = new Turn(MESSAGES_PER_TURN)
   const result: { messages: number; bytes: number; refused?: number } = { messages: 0, bytes: 0 }
 
   /** A promise: until it is settled nothing more is to be read. */
@@ -82,14 +86,17 @@ export function publishSource(
     return waitMs > 0 ? paced(waitMs) : undefined
   }
 
-  /** At most a window of messages that a broker or a hook has not accepted. */
+  /** At most a window of messages that a broker or a hook has not accepted, and at most the messages of one turn. */
   function publishUpTo(left: Iterator<Uint8Array>): Promise<unknown>[] | undefined {
     let accepted: Promise<unknown>[] | undefined
     for (let next = left.next(); next.done !== true; next = left.next()) {
       const answer = attemptOne(next.value)
-      if (answer === undefined) continue
+      const rest = turn.after(next.value.byteLength)
+      if (answer === undefined && rest === undefined) continue
       accepted ??= []
-      if (accepted.push(answer) === WINDOW) break
+      if (answer !== undefined) accepted.push(answer)
+      if (rest !== undefined) accepted.push(rest)
+      if (rest !== undefined || accepted.length === WINDOW) break
     }
     return accepted
   }
@@ -136,6 +143,10 @@ export function publishSource(
     const silence = idleMs === Number.POSITIVE_INFINITY ? undefined : setTimeout(() => look(), idleMs / LOOKS)
     let lookedAt = performance.now()
     let quiet = 0
+    /** Messages that have come are still being published. */
+    let busy = false
+    /** The body ended meanwhile: a stream emits `end` even when it is paused in its last `data` event. */
+    let ended = false
     const release = (): void => {
       clearTimeout(silence)
       signal.removeEventListener('abort', shutDown)
@@ -168,8 +179,13 @@ export function publishSource(
         if (accepted === undefined) {
           then()
         } else {
+          busy = true
           body.pause()
-          accepted.then(() => then(), fail)
+          accepted.then(() => {
+            busy = false
+            then()
+            if (ended) finish()
+          }, fail)
         }
       } catch (error) {
         fail(error as Error)
@@ -184,7 +200,9 @@ export function publishSource(
         () => body.resume(),
       )
     }
-    const finish = (): void =>
+    const finish = (): void => {
+      ended = busy
+      if (busy) return
       attempt(
         () => lines.end(),
         () => {
@@ -192,6 +210,7 @@ export function publishSource(
           resolve(result)
         },
       )
+    }
     body.on('data', take).on('end', finish)
     body.on('error', () => fail(new HubError('REQUEST_INVALID', 'body: the source went away before it ended')))
     signal.addEventListener('abort', shutDown, { once: true })

@@ -39,7 +39,7 @@ export async function openServerHub(
   const topicRules = configuredRules(config, inCode)
   const policy = parsePolicy(config.policy)
   const hub = createHub({ topics: topicRules, policy, limits: hubLimits(config.limits), maxMessageBytes })
-  topicRules.onChange(() => hub.refreshTopics())
+  topicRules.onChange(pattern => hub.refreshTopics(pattern))
   const clients = await ServerClients.open(hub, config, logger)
   const apart = admin.port !== undefined
   return {

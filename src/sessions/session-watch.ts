@@ -1,8 +1,8 @@
+import { Deadlines } from '../core/deadlines.ts'
 import type { ClientId } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import type { Scheduler } from '../core/scheduler.ts'
 import type { Session, SessionManager } from '../core/sessions.ts'
-import { Deadlines } from './deadlines.ts'
 
 export interface SessionWatchOptions {
   readonly hub: Pick<ConnectionManager, 'events' | 'sessionOf' | 'unregisterClient'>
@@ -17,6 +17,10 @@ export interface SessionWatchOptions {
 const TICK_MS = 250
 /** Each open session is asked about within so many ticks: a second. */
 const TICKS_PER_ROUND = 4
+/** Clients that one turn of the event loop ends: a socket takes about 0.1 ms. */
+export const ENDS_PER_TURN = 32
+/** Sessions that one turn asks about. */
+const ASKED_PER_TURN = 1024
 
 interface Watched {
   readonly id: ClientId
@@ -128,9 +132,24 @@ export class SessionWatch implements Disposable {
     // The process was stopped: a newer token may have come meanwhile, and is read before anybody is judged.
     this.#skipped = late && !this.#skipped
     if (this.#skipped) return
+    this.#expireSome()
+    const { length } = this.#round
+    if (this.#sessionManager.revoked) this.#askSome(Math.ceil(length / TICKS_PER_ROUND), length)
+  }
+
+  /** Those who are due: so many in this turn, and the others in the next ones. */
+  #expireSome(): void {
     const now = this.#now()
-    for (const client of this.#sessions.due(now)) this.#expire(client, now)
-    if (this.#sessionManager.revoked) this.#askSome()
+    const due = this.#sessions.due(now, ENDS_PER_TURN)
+    for (const client of due) this.#expire(client, now)
+    if (due.length === ENDS_PER_TURN) this.#nextTurn(() => this.#expireSome())
+  }
+
+  /** Unless there is nobody to watch any more. */
+  #nextTurn(run: () => void): void {
+    this.#options.scheduler.defer(() => {
+      if (this.#timer !== undefined) run()
+    })
   }
 
   #expire(client: Watched, now: number): void {
@@ -141,15 +160,22 @@ export class SessionWatch implements Disposable {
     else this.#options.hub.unregisterClient(client.id, 'expired')
   }
 
-  /** A slice of all sessions: those of hundreds of thousands at once would hold up everybody's messages. */
-  #askSome(): void {
+  /** Asks about at most `asks` sessions until `stays` of them may stay, in as many turns as it takes. */
+  #askSome(stays: number, asks: number): void {
     const { hub } = this.#options
     const sessions = this.#sessionManager
-    for (let left = Math.ceil(this.#round.length / TICKS_PER_ROUND); left > 0 && this.#round.length > 0; left--) {
+    let left = stays
+    let ended = 0
+    for (let asked = 0; left > 0 && asked < asks && this.#round.length > 0; asked++) {
+      if (asked === ASKED_PER_TURN || ended === ENDS_PER_TURN) {
+        this.#nextTurn(() => this.#askSome(left, asks - asked))
+        return
+      }
       if (this.#cursor >= this.#round.length) this.#cursor = 0
       const client = this.#round[this.#cursor]!
+      if (sessions.revoked?.(client.session) !== true) left--
+      else if (hub.unregisterClient(client.id, 'revoked')) ended++
       // Who takes the place of one that is ended is asked next.
-      if (sessions.revoked!(client.session) === true) hub.unregisterClient(client.id, 'revoked')
       if (this.#round[this.#cursor] === client) this.#cursor++
     }
   }

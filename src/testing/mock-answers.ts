@@ -94,14 +94,10 @@ export class MockAnswers {
   }
 
   stats(): ReturnType<HubApi['getConnectionStats']> {
-    return connectionStats(
-      new Map(),
-      new Map(),
-      { users: 0, patterns: 0, positions: { size: 0, bytes: 0 } },
-      new HubCounters(),
-      0,
-      0,
-    )
+    const sums = { subscriptions: 0, behind: 0, pending: 0, unconfirmed: 0, queuedBytes: 0, retainedBytes: 0 }
+    const circuits = { closed: 0, open: 0, 'half-open': 0 }
+    const held = { clients: 0, topics: 0, users: 0, patterns: 0, positions: { size: 0, bytes: 0 } }
+    return connectionStats({ ...sums, circuits }, held, new HubCounters(), 0, 0)
   }
 
   metrics(): ReturnType<HubApi['getMetrics']> {

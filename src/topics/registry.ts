@@ -128,7 +128,7 @@ function named(spec: NamelessSpec, name: TopicName): TopicSpec {
   return { ...(spec as TopicSpec), name }
 }
 
-/** Topics by rules: for `createHub({ topics })`, which has to be told of changes: `rules.onChange(() => hub.refreshTopics())`. */
+/** Topics by rules: for `createHub({ topics })`, which has to be told of changes: `rules.onChange(pattern => hub.refreshTopics(pattern))`. */
 export function topicRules(options?: TopicRulesOptions): TopicRules {
   return new TopicRules(options)
 }

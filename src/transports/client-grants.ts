@@ -1,12 +1,23 @@
+import { Deadlines } from '../core/deadlines.ts'
 import type { TopicName } from '../core/ids.ts'
 import type { TopicsOwner } from './client-gate.ts'
 
 /** How often grants are looked through, in ms: how late the end of one may be noticed. */
 const LOOK_MS = 1000
+/** Subscriptions that one turn of the event loop ends. */
+export const ENDS_PER_TURN = 64
+
+interface Grant {
+  readonly owner: TopicsOwner
+  readonly topic: TopicName
+  readonly expiresAt: number
+}
 
 /** When subscriptions that came with a token of their own end. One timer for all clients, and none while there is no such subscription. */
 export class Grants {
-  readonly #ends = new Map<TopicsOwner, Map<TopicName, number>>()
+  readonly #grants = new Map<TopicsOwner, Map<TopicName, Grant>>()
+  /** Tokens end by the clock on the wall. */
+  readonly #deadlines = new Deadlines<Grant>(Date.now())
   readonly #expired: (owner: TopicsOwner, topic: TopicName) => void
   #timer: NodeJS.Timeout | undefined
 
@@ -16,35 +27,48 @@ export class Grants {
 
   /** @param expiresAt in ms since 1970; undefined: not before the session does */
   set(owner: TopicsOwner, topic: TopicName, expiresAt: number | undefined): void {
-    if (expiresAt === undefined) {
-      this.forget(owner, topic)
-      return
-    }
-    const topics = this.#ends.get(owner) ?? new Map<TopicName, number>()
-    this.#ends.set(owner, topics.set(topic, expiresAt))
+    this.forget(owner, topic)
+    if (expiresAt === undefined) return
+    const grant = { owner, topic, expiresAt }
+    const topics = this.#grants.get(owner) ?? new Map<TopicName, Grant>()
+    this.#grants.set(owner, topics.set(topic, grant))
+    this.#deadlines.add(grant, expiresAt)
     this.#timer ??= setInterval(() => this.#look(), LOOK_MS).unref()
   }
 
   /** One of its topics, or all. */
   forget(owner: TopicsOwner, topic?: TopicName): void {
-    const topics = this.#ends.get(owner)
+    const topics = this.#grants.get(owner)
     if (topics === undefined) return
-    if (topic !== undefined) topics.delete(topic)
-    if (topic === undefined || topics.size === 0) this.#ends.delete(owner)
-    if (this.#ends.size > 0) return
+    for (const grant of topic === undefined ? [...topics.values()] : [topics.get(topic)]) {
+      if (grant === undefined) continue
+      topics.delete(grant.topic)
+      this.#deadlines.remove(grant)
+    }
+    if (topics.size === 0) this.#grants.delete(owner)
+    if (this.#grants.size > 0) return
     clearInterval(this.#timer)
     this.#timer = undefined
   }
 
+  /** Ends so many of those that are over in this turn of the event loop, and the others in the next ones. */
   #look(): void {
-    // Tokens end by the clock on the wall.
     const now = Date.now()
-    const over = [...this.#ends].flatMap(([owner, topics]) =>
-      [...topics].flatMap(([topic, end]) => (end <= now ? [{ owner, topic }] : [])),
-    )
-    for (const { owner, topic } of over) {
-      this.forget(owner, topic)
-      this.#expired(owner, topic)
+    const due = this.#deadlines.due(now, ENDS_PER_TURN)
+    for (const grant of due) this.#end(grant, now)
+    if (due.length === ENDS_PER_TURN) setImmediate(() => this.#look())
+  }
+
+  #end(grant: Grant, now: number): void {
+    const { owner, topic, expiresAt } = grant
+    // The end of another one may have ended it, or begun it anew.
+    if (this.#grants.get(owner)?.get(topic) !== grant) return
+    if (expiresAt > now) {
+      // The clock was set back since.
+      this.#deadlines.add(grant, expiresAt)
+      return
     }
+    this.forget(owner, topic)
+    this.#expired(owner, topic)
   }
 }

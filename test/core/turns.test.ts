@@ -3,12 +3,16 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import { RELIEF_WORK } from '../../src/core/budget.ts'
 import { Largest } from '../../src/core/largest.ts'
 import { TIDY_TOPICS } from '../../src/core/membership.ts'
+import { SUMMED_PER_STEP } from '../../src/core/snapshot.ts'
 import { Topic } from '../../src/core/topic.ts'
 import { createHub, type Hub } from '../../src/hub.ts'
 import { openTopics } from '../../src/open-topics.ts'
 import { buffered } from '../../src/policies/buffered.ts'
+import { CLOSES_PER_TURN } from '../../src/sending/shutdown.ts'
+import { ENDS_PER_TURN, SessionWatch } from '../../src/sessions/session-watch.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
+import { topicRules } from '../../src/topics/registry.ts'
 import { expectPositionsAlone } from '../positions-alone.ts'
 import { runs } from '../property-runs.ts'
 import { held } from './held.ts'
@@ -180,5 +184,166 @@ describe('the largest of many', () => {
       }),
       runs(100),
     )
+  })
+})
+
+describe('clients that end together', () => {
+  const CLIENTS = 1000
+
+  function joined(scheduler: ManualScheduler, expiresAt?: number): { hub: Hub; ended: string[] } {
+    const hub = createHub({ scheduler })
+    for (let i = 0; i < CLIENTS; i++) {
+      const connection = new FakeConnection()
+      connection.client = hub.registerClient(`c${i}`, connection, { session: { user: `u${i}`, expiresAt } })
+      hub.subscribe(`c${i}`, 'news')
+    }
+    scheduler.settle()
+    const ended: string[] = []
+    hub.events.on('unregister', ({ id, reason }) => void ended.push(`${id} ${reason}`))
+    return { hub, ended }
+  }
+
+  /** Ends in each turn, with the timers' own part first. */
+  function endsOfTurns(scheduler: ManualScheduler, ended: readonly string[], ms: number): number[] {
+    scheduler.sweepOnly(ms)
+    const turns = [ended.length]
+    for (let idle = 0; idle < 3; ) {
+      const before = ended.length
+      scheduler.turn()
+      turns.push(ended.length - before)
+      idle = ended.length === before ? idle + 1 : 0
+    }
+    return turns
+  }
+
+  function watchOf(hub: Hub, scheduler: ManualScheduler, revoked?: () => boolean): SessionWatch {
+    // The watch of the hub goes by the real wall clock.
+    hub.sessionWatch[Symbol.dispose]()
+    return new SessionWatch({ hub, sessions: revoked ? { revoked } : {}, scheduler, now: () => scheduler.now() })
+  }
+
+  it('as expired: so many in a turn, but for one whose session is renewed between two turns', () => {
+    const scheduler = new ManualScheduler()
+    const hub = createHub({ scheduler })
+    watchOf(hub, scheduler)
+    const ended: string[] = []
+    hub.events.on('unregister', ({ id, reason }) => void ended.push(`${id} ${reason}`))
+    for (let i = 0; i < CLIENTS; i++) {
+      const connection = new FakeConnection()
+      connection.client = hub.registerClient(`c${i}`, connection, { session: { user: `u${i}`, expiresAt: 2000 } })
+    }
+    scheduler.advance(1900)
+    expect(ended).toEqual([])
+    scheduler.elapse(100)
+    // The timer fires, and nothing that it defers.
+    scheduler.sweepOnly(1)
+    expect(ended.length).toBe(ENDS_PER_TURN)
+    hub.setSession('c999', { user: 'u999', expiresAt: 60_000 })
+    hub.unregisterClient('c998', 'ended')
+    const turns = endsOfTurns(scheduler, ended, 0).slice(1)
+    expect(Math.max(...turns)).toBeLessThanOrEqual(ENDS_PER_TURN)
+    expect(ended.filter(each => each.endsWith(' expired'))).toHaveLength(CLIENTS - 2)
+    expect([...hub.getActiveClients()].map(({ id }) => id)).toEqual(['c999'])
+  })
+
+  it('as revoked: so many in a turn, all of them within a second', () => {
+    const scheduler = new ManualScheduler()
+    let isRevoked = false
+    const hub = createHub({ scheduler })
+    watchOf(hub, scheduler, () => isRevoked)
+    const ended: string[] = []
+    hub.events.on('unregister', ({ id, reason }) => void ended.push(`${id} ${reason}`))
+    for (let i = 0; i < CLIENTS; i++) {
+      const connection = new FakeConnection()
+      connection.client = hub.registerClient(`c${i}`, connection, { session: { user: `u${i}` } })
+    }
+    scheduler.advance(2000)
+    isRevoked = true
+    const turns = endsOfTurns(scheduler, ended, 251)
+    expect(Math.max(...turns)).toBeGreaterThan(0)
+    expect(Math.max(...turns)).toBeLessThanOrEqual(ENDS_PER_TURN)
+    scheduler.advance(750)
+    expect(ended).toHaveLength(CLIENTS)
+    expect(new Set(ended.map(each => each.split(' ')[1]))).toEqual(new Set(['revoked']))
+  })
+
+  it('at shutdown: so many in a turn, each once, and who leaves meanwhile is not counted', async () => {
+    const scheduler = new ManualScheduler()
+    const { hub, ended } = joined(scheduler)
+    const shutdown = hub.shutdown()
+    const turns: number[] = []
+    let report: Awaited<typeof shutdown> | undefined
+    void shutdown.then(done => (report = done))
+    for (let left = true; report === undefined; ) {
+      const before = ended.length
+      scheduler.turn()
+      await new Promise(resolve => setImmediate(resolve))
+      turns.push(ended.length - before)
+      if (left && ended.length > 0) hub.unregisterClient('c999')
+      left &&= ended.length === 0
+    }
+    expect(report.clients.closed).toBe(CLIENTS - 1)
+    expect(Math.max(...turns)).toBeLessThanOrEqual(CLOSES_PER_TURN + 1)
+    expect(new Set(ended).size).toBe(CLIENTS)
+    expect(ended.filter(each => each.endsWith(' shutdown'))).toHaveLength(CLIENTS - 1)
+  })
+})
+
+describe('figures that are counted in turns', () => {
+  it('are those of one look where nothing changes; who stays is counted once where others come and go', async () => {
+    const scheduler = new ManualScheduler()
+    const hub = createHub({ scheduler })
+    const join = (id: string): void => {
+      const connection = new FakeConnection({ window: 0 })
+      connection.client = hub.registerClient(id, connection)
+      hub.subscribe(id, `t/${id}`)
+    }
+    for (let i = 0; i < 3 * SUMMED_PER_STEP; i++) join(`c${i}`)
+    scheduler.settle()
+    const at = hub.getConnectionStats()
+    let turns = 0
+    const counted = async (between: () => void) => {
+      let stats: Awaited<ReturnType<Hub['countConnectionStats']>> | undefined
+      void hub.countConnectionStats().then(done => (stats = done))
+      for (turns = 0; ; turns++) {
+        await new Promise(resolve => setImmediate(resolve))
+        if (stats !== undefined) return stats
+        between()
+        scheduler.turn()
+      }
+    }
+    expect(await counted(() => undefined)).toEqual(at)
+    expect(turns).toBeGreaterThan(6)
+    const stats = await counted(() => {
+      if (turns > 0) return
+      hub.unregisterClient('c1')
+      join('new')
+    })
+    expect(stats.clients).toBe(at.clients)
+    expect(stats.subscriptions).toBe(at.subscriptions)
+  })
+})
+
+describe('a rule that changes', () => {
+  it('is asked for of topics that it matches, and of no other', () => {
+    const scheduler = new ManualScheduler()
+    const rules = topicRules()
+    const hub = createHub({ scheduler, topics: rules })
+    rules.onChange(pattern => hub.refreshTopics(pattern))
+    for (const name of ['a/1', 'a/2', 'b', 'b/1']) hub.routeData(name, new Uint8Array(1))
+    const asked = vi.spyOn(rules, 'resolve')
+    const names = () => asked.mock.calls.splice(0).map(([name]) => name)
+    rules.set('b', { presence: true })
+    expect(names()).toEqual(['b'])
+    expect(hub.getTopic('b')?.presence).toBe(true)
+    rules.set('a/*', { presence: true })
+    expect(names()).toEqual(['a/1', 'a/2'])
+    expect(hub.getTopic('a/2')?.presence).toBe(true)
+    rules.set('nobody', {})
+    expect(names()).toEqual([])
+    rules.delete('a/*')
+    expect(hub.getTopic('a/2')?.presence).toBe(false)
+    hub.refreshTopics()
+    expect(names()).toEqual(['a/1', 'a/2', 'a/1', 'a/2', 'b', 'b/1'])
   })
 })

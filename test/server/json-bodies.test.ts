@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { Turn } from '../../src/server/api/turn.ts'
+import { Turn } from '../../src/server/turn.ts'
 import { MAX_JSON_VALUES } from '../../src/wire/json-steps.ts'
 import { ask, askJson } from './http.ts'
 import { startTestServer, type TestServer } from './test-server.ts'

@@ -69,7 +69,7 @@ it('has the same as JSON', async () => {
 })
 
 it('counts the clients once for a scrape, and anew for the next', async () => {
-  const counted = vi.spyOn(server.hub, 'getConnectionStats')
+  const counted = vi.spyOn(server.hub, 'countConnectionStats')
   await scrape()
   expect(counted).toHaveBeenCalledTimes(1)
   await scrape()

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest'
+import { Deadlines } from '../../src/core/deadlines.ts'
 import type { Session } from '../../src/core/sessions.ts'
 import { createHub, type Hub } from '../../src/hub.ts'
-import { Deadlines } from '../../src/sessions/deadlines.ts'
 import { SessionWatch } from '../../src/sessions/session-watch.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'

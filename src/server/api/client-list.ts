@@ -2,6 +2,12 @@ import type { ClientFilter } from '../../core/contract.ts'
 import { HubError } from '../../core/errors.ts'
 import type { ConnectionManager } from '../../core/manager.ts'
 import type { ClientInfo } from '../../core/stats.ts'
+import { Turn } from '../turn.ts'
+import { compare, First } from './first.ts'
+
+/** Clients that one turn of the event loop looks at: by their ids, or with all that is known of them. */
+const IDS_PER_TURN = 1024
+const CLIENTS_PER_TURN = 256
 
 /** id: in pages. The others: those with most of it, for who looks for trouble. */
 export const SORTS = ['id', 'queue', 'wait', 'drops'] as const
@@ -17,6 +23,11 @@ export interface ListOptions {
   readonly sort: Sort
 }
 
+interface Found {
+  readonly id: string
+  readonly amount: number
+}
+
 interface ClientPage {
   readonly clients: readonly ClientInfo[]
   /** Of all pages. */
@@ -30,28 +41,41 @@ const MEASURES: Readonly<Record<Exclude<Sort, 'id'>, (client: ClientInfo) => num
   drops: ({ drops }) => Object.values(drops).reduce((sum, count) => sum + count, 0),
 }
 
-/** Throws TOPIC_INVALID, REQUEST_INVALID. */
-export function listClients(hub: ConnectionManager, options: ListOptions): ClientPage {
+/**
+ * A page of clients, made in several turns of the event loop: one that leaves meanwhile may be missing. Rejects with TOPIC_INVALID,
+ * REQUEST_INVALID.
+ */
+export async function listClients(hub: ConnectionManager, options: ListOptions): Promise<ClientPage> {
   const { behind, limit, after = '', sort, ...named } = options
   if (sort !== 'id' && after !== '') {
     throw new HubError('REQUEST_INVALID', `after: there are no pages by ${sort}; leave out sort`)
   }
-  const ids = hub
-    .selectClients(filterOf(named))
-    .filter(id => behind === undefined || isBehind(hub.getClient(id)) === behind)
-  if (sort !== 'id') {
-    const measure = MEASURES[sort]
-    const found = ids.map(id => ({ id, amount: measure(hub.getClient(id)) }))
-    const most = first(found, limit, (a, b) => b.amount - a.amount || compare(a.id, b.id))
-    return { clients: most.map(({ id }) => hub.getClient(id)), total: ids.length }
+  const measure = sort === 'id' ? undefined : MEASURES[sort]
+  const found = new First<Found>(limit + 1, (a, b) => b.amount - a.amount || compare(a.id, b.id))
+  let total = 0
+  const looks = new Turn(behind === undefined && measure === undefined ? IDS_PER_TURN : CLIENTS_PER_TURN)
+  for (const id of hub.selectClients(filterOf(named))) {
+    const rest = looks.after(0)
+    if (rest !== undefined) await rest
+    if (hub.handleOf(id) === undefined) continue
+    if (behind !== undefined && isBehind(hub.getClient(id)) !== behind) continue
+    total++
+    if (id > after) found.add({ id, amount: measure?.(hub.getClient(id)) ?? 0 })
   }
-  const rest = first(after === '' ? ids : ids.filter(id => id > after), limit + 1, compare)
-  const page = rest.slice(0, limit)
-  return {
-    clients: page.map(id => hub.getClient(id)),
-    total: ids.length,
-    ...(rest.length > limit && { next: page.at(-1)! }),
+  const page = found.all.slice(0, limit)
+  const clients = await infosOf(hub, page)
+  const next = sort === 'id' && found.all.length > limit ? page.at(-1)!.id : undefined
+  return { clients, total, ...(next !== undefined && { next }) }
+}
+
+async function infosOf(hub: ConnectionManager, page: readonly Found[]): Promise<ClientInfo[]> {
+  const clients: ClientInfo[] = []
+  const turn = new Turn()
+  for (const { id } of page) {
+    if (hub.handleOf(id) !== undefined) clients.push(hub.getClient(id))
+    await turn.after(0)
   }
+  return clients
 }
 
 /** A query names what it wants; one that names nothing lists all. */
@@ -62,25 +86,4 @@ function filterOf(named: { readonly [Name in 'topic' | 'user' | 'protocol']?: st
 
 function isBehind({ subscriptions }: ClientInfo): boolean {
   return subscriptions.some(({ state }) => state === 'behind')
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0
-}
-
-/** The first `count` in this order: cheaper than to sort them all, of which there may be 50,000 while one page is asked for. */
-export function first<T>(all: readonly T[], count: number, order: (a: T, b: T) => number): T[] {
-  const kept: T[] = []
-  for (const each of all) {
-    if (kept.length === count && order(each, kept[count - 1]!) >= 0) continue
-    let low = 0
-    for (let high = kept.length; low < high; ) {
-      const middle = (low + high) >> 1
-      if (order(each, kept[middle]!) < 0) high = middle
-      else low = middle + 1
-    }
-    kept.splice(low, 0, each)
-    if (kept.length > count) kept.pop()
-  }
-  return kept
 }

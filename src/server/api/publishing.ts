@@ -10,6 +10,7 @@ import type { HubContext } from '../context.ts'
 import { correlate } from '../correlation.ts'
 import { errorBody, toHubError } from '../errors.ts'
 import { resultBody } from '../publisher.ts'
+import { Turn } from '../turn.ts'
 import { callerOf } from './idempotency.ts'
 import type { Api } from './route.ts'
 import {
@@ -23,7 +24,6 @@ import {
   SAY_WHAT_FORMS,
   saysWhatOnce,
 } from './schemas.ts'
-import { Turn } from './turn.ts'
 
 const MAX_PUBLICATIONS = 1000
 /** Of the whole request. One message may be larger than that alone, and JSON writes a byte as up to six. */

@@ -1,17 +1,21 @@
 import { z } from 'zod'
 import { HubError } from '../../core/errors.ts'
 import type { TopicName } from '../../core/ids.ts'
-import { matches, parsePattern, type TopicPattern } from '../../core/patterns.ts'
+import { matcherOf } from '../../core/pattern-index.ts'
+import { parsePattern, type TopicPattern } from '../../core/patterns.ts'
 import type { Hub } from '../../hub.ts'
 import { describeRule } from '../../topics/describe.ts'
 import type { TopicRules } from '../../topics/registry.ts'
 import { topicRule, toTopicRule } from '../config/topics.ts'
 import type { HubContext } from '../context.ts'
+import { Turn } from '../turn.ts'
 import type { Api } from './route.ts'
 import { count, topicPattern } from './schemas.ts'
 
 /** Names of topics in one answer; `matched` counts all. */
 const MAX_NAMES = 1000
+/** Names of topics that one turn of the event loop looks at. */
+const NAMES_PER_TURN = 1024
 
 const rule = z
   .looseObject({})
@@ -95,19 +99,25 @@ export function topicRuleRoutes(api: Api, { hub, topicRules: rules }: HubContext
   })
 }
 
-function answer(hub: Hub, rules: TopicRules, input: string): Record<string, unknown> {
+async function answer(hub: Hub, rules: TopicRules, input: string): Promise<Record<string, unknown>> {
   const pattern = parsePattern(input)
   const rule = rules.get(pattern)
   if (rule === undefined) throw noRule(pattern)
-  const topics = topicsOf(hub, rules, pattern)
+  const topics = await topicsOf(hub, rules, pattern)
   return { pattern, rule: describeRule(rule), matched: topics.length, topics: topics.slice(0, MAX_NAMES) }
 }
 
 /** Topics in use for which this rule holds. */
-function topicsOf(hub: Hub, rules: TopicRules, pattern: TopicPattern): TopicName[] {
-  return [...hub.getTopics()]
-    .map(({ name }) => name as TopicName)
-    .filter(name => matches(pattern, name) && rules.candidates(name)[0] === pattern)
+async function topicsOf(hub: Hub, rules: TopicRules, pattern: TopicPattern): Promise<TopicName[]> {
+  const isMatch = matcherOf(pattern)
+  const found: TopicName[] = []
+  const turn = new Turn(NAMES_PER_TURN)
+  for (const name of hub.getTopicNames()) {
+    if (isMatch(name) && rules.candidates(name)[0] === pattern) found.push(name)
+    const rest = turn.after(0)
+    if (rest !== undefined) await rest
+  }
+  return found
 }
 
 function noRule(pattern: string): HubError {

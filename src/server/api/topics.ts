@@ -1,8 +1,10 @@
 import { z } from 'zod'
+import type { Hub } from '../../hub.ts'
 import { parsePolicy } from '../../policies/catalog.ts'
 import { describeSpec } from '../../topics/describe.ts'
 import type { HubContext } from '../context.ts'
-import { first } from './client-list.ts'
+import { Turn } from '../turn.ts'
+import { compare, First } from './first.ts'
 import { moveClients } from './move.ts'
 import type { Api } from './route.ts'
 import {
@@ -18,6 +20,8 @@ import {
 
 const DEFAULT_LIMIT = 100
 const MAX_LIMIT = 1000
+/** Names of topics that one turn of the event loop looks at. */
+const NAMES_PER_TURN = 1024
 
 const listQuery = z.strictObject({
   limit: queryNumber(z.int().min(1).max(MAX_LIMIT))
@@ -29,6 +33,28 @@ const listQuery = z.strictObject({
     .meta({ description: 'Only names behind this one: what `next` of the page before said.' }),
 })
 const moveBody = z.strictObject({ to: topicName })
+
+/** A page of topics by name, made in several turns of the event loop. Those that come or go meanwhile may be on it or not. */
+async function listTopics(hub: Hub, limit: number, after: string) {
+  const names = new First<string>(limit + 1, compare)
+  let total = 0
+  const looks = new Turn(NAMES_PER_TURN)
+  for (const name of hub.getTopicNames()) {
+    total++
+    if (name > after) names.add(name)
+    const rest = looks.after(0)
+    if (rest !== undefined) await rest
+  }
+  const page = names.all.slice(0, limit)
+  const topics = []
+  const infos = new Turn()
+  for (const name of page) {
+    const info = hub.getTopic(name)
+    if (info !== null) topics.push(info)
+    await infos.after(0)
+  }
+  return { topics, total, ...(names.all.length > limit && { next: page.at(-1)! }) }
+}
 
 /** Topics that somebody uses, and what is decided for each at run time. */
 export function topicRoutes(api: Api, { hub }: HubContext): void {
@@ -46,16 +72,7 @@ export function topicRoutes(api: Api, { hub }: HubContext): void {
         schema: z.object({ topics: z.array(topicInfo), total: count, next: z.string().optional() }),
       },
     },
-    handler: ({ query: { limit = DEFAULT_LIMIT, after = '' } }) => {
-      const all = [...hub.getTopics()]
-      const rest = first(
-        all.filter(({ name }) => after === '' || name > after),
-        limit + 1,
-        (a, b) => (a.name < b.name ? -1 : 1),
-      )
-      const topics = rest.slice(0, limit)
-      return { topics, total: all.length, ...(rest.length > limit && { next: topics.at(-1)!.name }) }
-    },
+    handler: ({ query: { limit = DEFAULT_LIMIT, after = '' } }) => listTopics(hub, limit, after),
   })
 
   api.add({

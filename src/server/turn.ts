@@ -1,19 +1,25 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
 /** Work of one turn of the event loop: so many items, or so many bytes of them. Both take about a millisecond. */
-const MAX_ITEMS = 50
+const ITEMS = 50
 const MAX_BYTES = 256 * 1024
 
 /** Divides a long list of work among turns of the event loop, so that nobody else waits for all of it. */
 export class Turn {
+  readonly #maxItems: number
   #items = 0
   #bytes = 0
+
+  /** @param maxItems items that take about a millisecond */
+  constructor(maxItems = ITEMS) {
+    this.#maxItems = maxItems
+  }
 
   /** After an item of so many bytes. Goes on in the next turn once this one has done enough. */
   after(bytes: number): Promise<void> | undefined {
     this.#items++
     this.#bytes += bytes
-    if (this.#items < MAX_ITEMS && this.#bytes < MAX_BYTES) return undefined
+    if (this.#items < this.#maxItems && this.#bytes < MAX_BYTES) return undefined
     this.#items = 0
     this.#bytes = 0
     return nextTurn()

@@ -38,13 +38,19 @@ export class Deadlines<T> {
     if (bucket.size === 0) this.#buckets.delete(second)
   }
 
-  /** Takes out whoever is due. */
-  due(now: number): T[] {
+  /** Takes out at most `most` of those that are due. As many as that: more may be due, and the next call takes them out. */
+  due(now: number, most = Number.POSITIVE_INFINITY): T[] {
     const second = Math.floor(now / 1000)
-    const entries = this.#secondsUpTo(second).flatMap(each => [...(this.#buckets.get(each) ?? [])])
+    const entries: T[] = []
+    for (const each of this.#secondsUpTo(second)) {
+      for (const entry of this.#buckets.get(each) ?? []) {
+        if (entries.length === most) return entries
+        entries.push(entry)
+        this.remove(entry)
+      }
+    }
     // Also back, when the clock is set back: those seconds come again.
     this.#looked = second
-    for (const entry of entries) this.remove(entry)
     return entries
   }
 

@@ -1,0 +1,126 @@
+import { IncomingMessage } from 'node:http'
+import { Socket } from 'node:net'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { parseClientId, parseTopicName } from '../../src/core/ids.ts'
+import type { ConnectionManager } from '../../src/core/manager.ts'
+import { createHub, type Hub } from '../../src/hub.ts'
+import { listClients } from '../../src/server/api/client-list.ts'
+import { MESSAGES_PER_TURN, publishSource } from '../../src/server/publisher.ts'
+import { FakeConnection } from '../../src/testing/fake-connection.ts'
+import type { TopicsOwner } from '../../src/transports/client-gate.ts'
+import { ENDS_PER_TURN, Grants } from '../../src/transports/client-grants.ts'
+
+/** Calls of `run` in each turn of the event loop, until `done`. */
+async function callsPerTurn(run: { readonly mock: { readonly calls: readonly unknown[] } }, done: Promise<unknown>) {
+  const turns: number[] = []
+  let before = run.mock.calls.length
+  let over = false
+  const watched = done.finally(() => (over = true))
+  while (!over) {
+    await new Promise(resolve => setImmediate(resolve))
+    turns.push(run.mock.calls.length - before)
+    before = run.mock.calls.length
+  }
+  await watched
+  return turns
+}
+
+function join(hub: Hub, id: string): void {
+  const connection = new FakeConnection()
+  connection.client = hub.registerClient(id, connection)
+}
+
+const NEWS = parseTopicName('news')
+
+function ownerOf(id: string): TopicsOwner {
+  return { id: parseClientId(id), current: true, reply: () => undefined, hint: () => undefined }
+}
+
+const hubs: Hub[] = []
+function openHub(): Hub {
+  const hub = createHub()
+  hubs.push(hub)
+  return hub
+}
+afterEach(async () => {
+  vi.restoreAllMocks()
+  await Promise.all(hubs.splice(0).map(hub => hub.close()))
+})
+
+describe('lines of a live source', () => {
+  const LINES = 5000
+
+  it('are published so many in a turn, all of them and in their order', async () => {
+    const hub = openHub()
+    const published: string[] = []
+    const publish = vi.spyOn(hub, 'publishBytes')
+    publish.mockImplementation((_topic, data) => {
+      published.push(Buffer.from(data).toString())
+      return { position: { epoch: 'e', seq: published.length }, matched: 0, behind: 0, unsupported: 0 }
+    })
+    const body = new IncomingMessage(new Socket())
+    const options = { split: 'lines', maxBytes: 1000, signal: new AbortController().signal } as const
+    const ended = publishSource(hub as ConnectionManager, 'lines', body, options)
+    const lines = Array.from({ length: LINES }, (_, i) => String(i))
+    body.push(Buffer.from(lines.join('\n')))
+    body.push(null)
+    const turns = await callsPerTurn(publish, ended)
+    expect(published).toEqual(lines)
+    expect(await ended).toMatchObject({ messages: LINES })
+    expect(Math.max(...turns)).toBeLessThanOrEqual(MESSAGES_PER_TURN)
+    expect(turns.filter(count => count > 0).length).toBeGreaterThanOrEqual(LINES / MESSAGES_PER_TURN)
+  })
+})
+
+describe('the list of clients', () => {
+  const CLIENTS = 5000
+
+  it('is made in several turns; who leaves meanwhile is not on it, and all others are', async () => {
+    const hub = openHub()
+    for (let i = 0; i < CLIENTS; i++) join(hub, `c${String(i).padStart(5, '0')}`)
+    const looks = vi.spyOn(hub, 'getClient')
+    const listed = listClients(hub, { behind: false, limit: 1000, sort: 'id' })
+    hub.unregisterClient('c00900')
+    hub.unregisterClient('c04999')
+    const turns = await callsPerTurn(looks, listed)
+    const { clients, total, next } = await listed
+    expect(total).toBe(CLIENTS - 2)
+    const ids = Array.from({ length: 1001 }, (_, i) => `c${String(i).padStart(5, '0')}`)
+    expect(clients.map(({ id }) => id)).toEqual(ids.filter(id => id !== 'c00900'))
+    expect(next).toBe('c01000')
+    expect(Math.max(...turns)).toBeLessThanOrEqual(300)
+    expect(turns.length).toBeGreaterThan(CLIENTS / 300)
+  })
+})
+
+describe('subscriptions whose tokens are over', () => {
+  const GRANTS = 500
+
+  it('end so many in a turn, but for one that got a newer token between two turns', () => {
+    vi.useFakeTimers()
+    try {
+      const ended: string[] = []
+      const grants = new Grants((_owner, topic) => void ended.push(topic))
+      const owners = Array.from({ length: GRANTS }, (_, i) => ownerOf(`c${i}`))
+      for (const owner of owners) grants.set(owner, NEWS, Date.now() + 5000)
+      vi.advanceTimersByTime(4000)
+      expect(ended).toEqual([])
+      // The timer's own part, and nothing that it defers.
+      while (ended.length === 0) vi.advanceTimersToNextTimer()
+      expect(ended.length).toBe(ENDS_PER_TURN)
+      grants.set(owners.at(-1)!, NEWS, Date.now() + 60_000)
+      grants.forget(owners.at(-2)!)
+      for (let before = -1; before !== ended.length; ) {
+        before = ended.length
+        vi.advanceTimersToNextTimer()
+        expect(ended.length - before).toBeLessThanOrEqual(ENDS_PER_TURN)
+      }
+      expect(ended).toHaveLength(GRANTS - 2)
+      vi.advanceTimersByTime(61_000)
+      expect(ended).toHaveLength(GRANTS - 1)
+      expect(vi.getTimerCount()).toBe(0)
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+})
