@@ -3,6 +3,7 @@ import { type ErrorCode, HTTP_STATUS } from '../../core/errors.ts'
 import { CLIENT_ID, MAX_CLIENT_ID_LENGTH, MAX_TOPIC_LENGTH, TOPIC_NAME } from '../../core/ids.ts'
 import { TOPIC_PATTERN } from '../../core/patterns.ts'
 import { POSITION } from '../../transports/transport.ts'
+import { isBase64 } from '../../wire/base64.ts'
 
 /** What the API answers, and the fields that several operations take. Docs of a field are in its description. */
 
@@ -198,7 +199,11 @@ export const broadcastResult = z.object({
 export const content = {
   data: z.unknown().optional().meta({ description: 'The message, as any JSON.' }),
   text: z.string().optional().meta({ description: 'The message, as a text.' }),
-  base64: z.base64('it is not base64').optional().meta({ description: 'The message, as bytes.' }),
+  base64: z
+    .string()
+    .refine(isBase64, 'it is not base64')
+    .optional()
+    .meta({ format: 'base64', contentEncoding: 'base64', description: 'The message, as bytes.' }),
   contentType: z
     .string()
     .min(1)
