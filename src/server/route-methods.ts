@@ -6,6 +6,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** This route says which methods its path has, to everybody, and nothing else. */
     methodsOnly?: true
+    /** What `Allow` lists, where one route serves the paths of several resources. Default: the methods of the route's path. */
+    allowed?: (request: FastifyRequest) => string
   }
 }
 
@@ -24,6 +26,7 @@ export class RouteMethods {
   readonly #scope: FastifyInstance
   /** By path, as the scope's own prefix is not part of it. */
   readonly #paths = new Map<string, Set<HTTPMethods>>()
+  readonly #allowed = new Map<string, (request: FastifyRequest) => string>()
   #complete = false
 
   /** Before the routes are added. */
@@ -43,8 +46,9 @@ export class RouteMethods {
       const whole = this.#scope.prefix + url
       const missing = METHODS.filter(method => !methods.has(method) && !this.#scope.hasRoute({ url: whole, method }))
       const allow = METHODS.filter(method => method === 'OPTIONS' || !missing.includes(method)).join(', ')
+      const allowed = this.#allowed.get(url) ?? (() => allow)
       for (const method of missing) {
-        const onRequest = method === 'OPTIONS' ? options(allow) : refusal(allow)
+        const onRequest = method === 'OPTIONS' ? options(allow) : refusal(allowed)
         const config = { methodsOnly: true } as const
         this.#scope.route({ method, url, config, exposeHeadRoute: false, onRequest, handler: () => undefined })
       }
@@ -56,6 +60,7 @@ export class RouteMethods {
     const methods = this.#paths.get(path) ?? new Set()
     this.#paths.set(path, methods)
     for (const method of [route.method].flat()) methods.add(method)
+    if (route.config?.allowed) this.#allowed.set(path, route.config.allowed)
     if (!methods.has('GET') || methods.has('HEAD') || this.#complete) return
     const { wsHandler: _, ...head } = route
     scope.route({ ...head, method: 'HEAD', url: route.routePath })
@@ -69,8 +74,11 @@ function options(allow: string): Answer {
 }
 
 /** Answers before the body is read. */
-function refusal(allow: string): (...args: [...Parameters<Answer>, done: (error: Error) => void]) => void {
+function refusal(
+  allowed: (request: FastifyRequest) => string,
+): (...args: [...Parameters<Answer>, done: (error: Error) => void]) => void {
   return (request, reply, done) => {
+    const allow = allowed(request)
     reply.header('allow', allow)
     done(methodNotAllowed(request, allow))
   }

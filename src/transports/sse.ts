@@ -35,8 +35,9 @@ function spread(ms: number): number {
 }
 
 /** The end of a stream: when EventSource comes back, which it does by itself, and an event that says why. */
-export function sseClose(why: object, retryMs = RETRY_MS): Uint8Array {
-  const reconnectMs = spread(retryMs)
+export function sseClose(why: object, retryMs = 0): Uint8Array {
+  // A rate limit lets one more in after a few ms, but all that were refused would come back for that one place.
+  const reconnectMs = spread(Math.max(RETRY_MS, retryMs))
   return Buffer.concat([
     sseRetry(reconnectMs),
     sseEvent({ event: 'close', data: JSON.stringify({ ...why, reconnectMs }) }),

@@ -115,6 +115,16 @@ describe('OPTIONS and other methods', () => {
       allow: 'GET, HEAD, OPTIONS',
     })
     expect(await ask(`${server.url}/api/topics/a/move`, 'GET')).toMatchObject({ status: 405, allow: 'POST, OPTIONS' })
+    for (const [path, allow] of [
+      ['/api/topics/a', 'GET, HEAD, OPTIONS'],
+      ['/api/topics/a/history', 'GET, HEAD, OPTIONS'],
+      ['/api/topics/a/move', 'POST, OPTIONS'],
+      ['/api/topics/a/policy', 'GET, PUT, DELETE, HEAD, OPTIONS'],
+    ] as const) {
+      for (const method of ['PATCH', 'QUERY']) {
+        expect(await ask(server.url + path, method), `${method} ${path}`).toMatchObject({ status: 405, allow })
+      }
+    }
   })
 
   it('TRACE is refused with 405: nothing repeats what a proxy has added', async () => {

@@ -132,15 +132,12 @@ export class Api {
   }
 
   #addTopicsOptions(): void {
+    const allowed = (request: FastifyRequest): string => this.#allowed(topicPath(request).sub)
     this.#app.route({
       method: 'OPTIONS',
       url: '/api/topics/*',
-      config: { access: 'open', methodsOnly: true },
-      handler: (request, reply) =>
-        reply
-          .code(204)
-          .header('allow', this.#allowed(topicPath(request).sub))
-          .send(),
+      config: { access: 'open', methodsOnly: true, allowed },
+      handler: (request, reply) => reply.code(204).header('allow', allowed(request)).send(),
     })
   }
 
