@@ -3,7 +3,8 @@ import type { ErrorObject, Options, ValidateFunction } from 'ajv'
 import { HubError } from '../core/errors.ts'
 import { placeOf, printable } from './place.ts'
 import type { ValueCheck } from './schema.ts'
-import { limitTime, mayExplode, targetOf } from './schema-time.ts'
+import { findCircle } from './schema-circle.ts'
+import { limitTime, mayExplode } from './schema-time.ts'
 
 export type JsonSchema = boolean | Readonly<Record<string, unknown>>
 
@@ -46,6 +47,11 @@ const compilers = new Map<string, Compiler>()
 export function compileJsonSchema(schema: JsonSchema): ValueCheck {
   if (typeof schema !== 'boolean' && (typeof schema !== 'object' || schema === null || Array.isArray(schema))) {
     throw new HubError('REQUEST_INVALID', 'schema: it is a JSON Schema, which is an object')
+  }
+  const circle = findCircle(schema)
+  if (circle) {
+    const fault = 'the reference leads back to itself without a step into the message'
+    throw new HubError('REQUEST_INVALID', `schema: ${placeOf(circle)}: ${fault}`)
   }
   const compiler = compilerOf(typeof schema === 'boolean' ? undefined : schema.$schema)
   const rooted = typeof schema === 'boolean' || schema.$id !== undefined ? schema : { ...schema, $id: ROOT_ID }
@@ -110,25 +116,8 @@ function explain(error: unknown, schema: JsonSchema): string {
     const missing = String((error as { missingRef: unknown }).missingRef).replace(/^hubline:(schema)?/, '')
     return `$ref: ${printable(missing)} is not in the schema, and nothing is fetched`
   }
-  if (error instanceof RangeError) return explainDepth(schema)
+  if (error instanceof RangeError) return 'it nests too deep'
   return printable(message.replace(/^schema is invalid: data/, '').split(', data')[0]!)
-}
-
-/** The stack overflows where references lead in a circle without a step into the message, and where schemas nest too deep. */
-function explainDepth(schema: JsonSchema): string {
-  const path = pathTo(schema, (key, value) => key === '$ref' && leadsToItself(value, schema))
-  if (path.length === 0) return 'it nests too deep'
-  return `${placeOf(path)}: the reference leads back to itself without a step into the message`
-}
-
-function leadsToItself(reference: unknown, root: JsonSchema): boolean {
-  const seen = new Set<unknown>()
-  for (let next = reference; typeof next === 'string'; ) {
-    if (seen.has(next)) return true
-    seen.add(next)
-    next = (targetOf(next, root) as { $ref?: unknown } | undefined)?.$ref
-  }
-  return false
 }
 
 /** The first that is meant, breadth first: schemas may nest deeper than the stack. */

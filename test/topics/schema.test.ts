@@ -142,9 +142,25 @@ describe('a JSON Schema', () => {
     expect(check(tree, { child: { child: { n: 'x' } } })).toBe('/child/child/n: must be number')
   })
 
-  it('names the reference that leads in a circle', () => {
-    const circle = { $defs: { a: { $ref: '#/$defs/b' }, b: { $ref: '#/$defs/a' } }, $ref: '#/$defs/a' }
-    expect(refusal(circle)).toMatch(/^schema: \/\$ref: the reference leads back to itself/)
+  it.each([
+    [{ $defs: { a: { $ref: '#/$defs/b' }, b: { $ref: '#/$defs/a' } }, $ref: '#/$defs/a' }, '/$defs/a/$ref'],
+    [{ $ref: '#' }, '/$ref'],
+    [{ not: { $ref: '#' } }, '/not/$ref'],
+    [{ type: 'object', anyOf: [{ const: 1 }, { allOf: [{ $ref: '#' }] }] }, '/anyOf/1/allOf/0/$ref'],
+    [{ if: { $ref: '#' }, else: true }, '/if/$ref'],
+    [{ properties: { a: { oneOf: [{ $ref: '#/properties/a' }, true] } } }, '/properties/a/oneOf/0/$ref'],
+    [{ dependentSchemas: { a: { $ref: '#' } } }, '/dependentSchemas/a/$ref'],
+  ])('names the reference that leads in a circle: %j', (circle, place) => {
+    expect(refusal(circle)).toBe(`schema: ${place}: the reference leads back to itself without a step into the message`)
+  })
+
+  it.each([
+    [{ oneOf: [{ type: 'number' }, { type: 'array', items: { $ref: '#' } }] }, [[1], [[2]]]],
+    [{ properties: { not: { $ref: '#' }, if: { $ref: '#' } }, type: 'object' }, { not: { if: {} } }],
+    [{ allOf: [{ $ref: '#/$defs/a' }, { $ref: '#/$defs/a' }], $defs: { a: { type: 'number' } } }, 1],
+    [{ enum: [{ $ref: '#/enum/0' }] }, { $ref: '#/enum/0' }],
+  ])('takes one whose references lead into the message, or only look like a circle: %j', (schema, message) => {
+    expect(check(schema as JsonSchema, message)).toBeUndefined()
   })
 
   it('one that nests beyond the stack is refused, and not more', () => {
