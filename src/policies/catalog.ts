@@ -109,12 +109,10 @@ function unknownName(name: unknown, path: string): HubError {
   return new HubError('POLICY_INVALID', `${path}: ${hint}`)
 }
 
-/** What parsePolicy accepts, as a JSON Schema; of the options of an inner policy it says nothing. */
+/** What parsePolicy accepts, as a JSON Schema. */
 export function policyJsonSchema(): { readonly anyOf: readonly object[] } {
   const plain = POLICY_NAMES.filter(name => !('inner' in OPTIONS[name]))
-  const inner = {
-    anyOf: [{ enum: plain }, { type: 'object', properties: { name: { enum: plain } }, required: ['name'] }],
-  }
+  const inner = { anyOf: [{ enum: plain }, ...plain.map(name => jsonSchemaOf(name))] }
   const limited = { required: ['name', 'inner'], anyOf: [{ required: ['messages'] }, { required: ['bytes'] }] }
   return {
     anyOf: [
