@@ -8,7 +8,15 @@ import { httpChunk, LAST_CHUNK, multipartStart } from '../wire/http-framing.ts'
 import { BOUNDARY, httpCodecs } from './codecs.ts'
 import { watchHost } from './liveness.ts'
 import { NodeSocket, type NodeSocketOptions } from './node-socket.ts'
-import { type Beginning, formatPosition, heartbeatOf, join, type Opening, type Transport } from './transport.ts'
+import {
+  type Beginning,
+  checkOpening,
+  formatPosition,
+  heartbeatOf,
+  join,
+  type Opening,
+  type Transport,
+} from './transport.ts'
 
 export interface StreamHead {
   readonly protocol: string
@@ -88,6 +96,7 @@ export interface OpenStream {
  * the bare bytes until the connection closes. The head tells where a single topic begins.
  */
 export function openStream(response: ServerResponse, opening: Opening, head: StreamHead): OpenStream {
+  checkOpening(opening)
   const socket = response.socket
   // Node lets go of the socket of an answered response only: this one may be closed, and would never report its end.
   if (socket?.destroyed) throw new HubError('CONNECTION_STALE', 'the peer has closed the connection')
