@@ -84,8 +84,12 @@ describe('a broker', () => {
 
   it('may answer a promise of another library', async () => {
     const result = { position: { epoch: 'e', seq: 1 }, matched: 0, behind: 0, unsupported: 0 }
-    // biome-ignore lint/suspicious/noThenProperty: it is such a promise
-    const thenable = { then: (resolve: (value: unknown) => void) => resolve(result) }
+    const thenable = {
+      // biome-ignore lint/suspicious/noThenProperty: it is such a promise
+      then(resolve: (value: unknown) => void) {
+        resolve(result)
+      },
+    }
     const hub = hubOf({ broker: { ...brokerOf(thenable), ...stub } })
     expect(await hub.publish('a', 'x')).toEqual(result)
   })
