@@ -96,7 +96,6 @@ export interface OpenStream {
  * the bare bytes until the connection closes. The head tells where a single topic begins.
  */
 export function openStream(response: ServerResponse, opening: Opening, head: StreamHead): OpenStream {
-  checkOpening(opening)
   const socket = response.socket
   // Node lets go of the socket of an answered response only: this one may be closed, and would never report its end.
   if (socket?.destroyed) throw new HubError('CONNECTION_STALE', 'the peer has closed the connection')
@@ -160,6 +159,7 @@ function watchStream(response: ServerResponse, { client, connection }: OpenStrea
 export const httpStream: Transport<ServerResponse> = {
   name: 'http-stream',
   open(response, opening) {
+    checkOpening(opening)
     const { contentType, preamble } = describeTopic(opening)
     const stream = openStream(response, opening, {
       protocol: 'http-stream',
@@ -175,6 +175,7 @@ function multipartOf(codecs: StreamHead['codecs'], firstHead: boolean): Transpor
   return {
     name: 'multipart',
     open(response, opening) {
+      checkOpening(opening)
       const { contentType = 'image/jpeg' } = firstHead ? describeTopic(opening) : {}
       const stream = openStream(response, opening, {
         protocol: 'multipart',

@@ -3,7 +3,7 @@ import * as hubline from '../../src/index.ts'
 import { jwtSessions } from '../../src/sessions/index.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/index.ts'
-import { CallbackClients, newClientId, sse } from '../../src/transports/index.ts'
+import { CallbackClients, httpStream, multipart, newClientId, sse, webSocketTopic } from '../../src/transports/index.ts'
 
 const { createHub, HubError, latest, memoryBroker, rateLimit, topicRules } = hubline
 type Wrong = never
@@ -241,7 +241,9 @@ describe('an opening', () => {
   it.each(openings)('%j is refused before anything is written', async (wrong, message) => {
     const hub = hubOf()
     const opening = { hub, clientId: newClientId(), topics: [{ name: 'news' }], ...wrong }
-    expect(await refusalOf(() => sse('single', 'text').open({} as Wrong, opening as Wrong))).toMatch(message)
+    for (const transport of [sse('single', 'text'), httpStream, multipart, webSocketTopic]) {
+      expect(await refusalOf(() => transport.open({} as Wrong, opening as Wrong))).toMatch(message)
+    }
     expect(hub.getConnectionStats().clients).toBe(0)
   })
 })
