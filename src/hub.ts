@@ -1,7 +1,14 @@
 import { randomBytes } from 'node:crypto'
 import { memoryBroker } from './brokers/memory.ts'
+import { sessionRule } from './core/arguments.ts'
 import type { Broker } from './core/broker.ts'
-import { type ClientFilter, NO_OPTIONS, type PublishResult, type RouteOptions } from './core/contract.ts'
+import {
+  type ClientFilter,
+  NO_OPTIONS,
+  type Publisher,
+  type PublishResult,
+  type RouteOptions,
+} from './core/contract.ts'
 import { HubError } from './core/errors.ts'
 import type { HubLimits } from './core/limits.ts'
 import { ConnectionManager } from './core/manager.ts'
@@ -40,7 +47,7 @@ import {
 import type { HubApi, PublishData } from './sending/hub-api.ts'
 import { type HubMetrics, hubMetrics, type OperationName } from './sending/metrics.ts'
 import { Operation } from './sending/operation.ts'
-import { type Outgoing, type SendOptions, signalRule } from './sending/outgoing.ts'
+import { contentTypeRule, idRule, keyRule, type Outgoing, type SendOptions, signalRule } from './sending/outgoing.ts'
 import type { SendResult } from './sending/pending-send.ts'
 import { Sender } from './sending/sender.ts'
 import { serializePublication } from './sending/serialize.ts'
@@ -110,8 +117,8 @@ const HUB_OPTIONS: Rules<HubOptions> = {
   broker: having('a broker', 'start', 'publish', 'join', 'leave', 'close'),
   topics: having('a registry of topics', 'resolve'),
   policy: policyRule,
-  // The manager checks them.
-  limits: anything,
+  // The manager checks its fields.
+  limits: object,
   maxMessageBytes: integer(0),
   // startTracing checks it.
   tracing: anything,
@@ -121,7 +128,15 @@ const HUB_OPTIONS: Rules<HubOptions> = {
   scheduler: having('a scheduler', 'now', 'defer', 'after', 'every'),
 }
 
-const PUBLISH_OPTIONS: Rules<RouteOptions> = { contentType: text, key: text, correlationId: text, publisher: object }
+const PUBLISHER: Rules<Publisher> = { client: text, session: sessionRule }
+
+/** As over HTTP. A content type and a correlation id become headers. */
+const PUBLISH_OPTIONS: Rules<RouteOptions> = {
+  contentType: contentTypeRule,
+  key: keyRule,
+  correlationId: idRule,
+  publisher: nested(PUBLISHER),
+}
 
 const STREAM_OPTIONS: Rules<StreamOptions> = {
   // The subscription checks these two.

@@ -9,6 +9,7 @@ import {
   flag,
   having,
   integer,
+  object,
   oneOf,
   type Rule,
   type Rules,
@@ -29,15 +30,23 @@ const connection: Rule = (value, field) => {
   return codec(own, field) && 'a connection whose codec has the methods encode, concat'
 }
 
-const session: Rule = value => {
-  const { user } = (value ?? {}) as Session
-  const isSession = typeof value === 'object' && value !== null && (user === undefined || typeof user === 'string')
-  return isSession ? undefined : 'a session: an object whose user is a string or absent'
+const time: Rule = value =>
+  value === undefined || Number.isFinite(value) ? undefined : 'a time in ms since 1970, as a number'
+
+/** Keys of its own are allowed: a SessionManager may keep more in its sessions. */
+export const sessionRule: Rule = (value, field) => {
+  if (object(value, field) !== undefined) return 'a session: an object'
+  const { user, expiresAt, issuedAt } = value as Session
+  if (user !== undefined && typeof user !== 'string') return 'a session whose user is a string or absent'
+  // A time of any other type would never come.
+  checkValue(expiresAt, time, `${field}.expiresAt`)
+  checkValue(issuedAt, time, `${field}.issuedAt`)
+  return undefined
 }
 
 const REGISTER: Rules<RegisterOptions> = {
   protocols: texts,
-  session,
+  session: sessionRule,
   address: text,
   ifExists: oneOf('replace', 'seize', 'refuse'),
   restore: anything,
@@ -86,7 +95,7 @@ export function checkReason(given: CloseReason): void {
 }
 
 export function checkSession(given: Session): void {
-  checkValue(given, session, 'session')
+  checkValue(given, sessionRule, 'session')
 }
 
 /** Throws REQUEST_INVALID for a filter that names nothing, or a key that is undefined: a mistake must not select every client. */

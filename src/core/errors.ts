@@ -73,9 +73,9 @@ export class HubError extends Error {
     this.retryMs = options?.retryMs
   }
 
-  /** The HTTP status of its code, from 207 to 504, for servers of your own. */
+  /** The HTTP status of its code, from 207 to 504, for servers of your own. 500 of a code that is none of the hub's. */
   get status(): number {
-    return HTTP_STATUS[this.code]
+    return HTTP_STATUS[this.code] ?? HTTP_STATUS.INTERNAL
   }
 }
 

@@ -151,17 +151,20 @@ export class Link implements PolicyLink {
     if (confirm || this.outbox.confirms) this.acks ??= new Acks(this.topic.ledger, this.#sentUpTo)
     else this.#stopWaiting()
     this.wakeAt = 0
-    this.state = this.#open()
+    this.#open()
     this.tally = this.topic.counters.tallyOf(name)
   }
 
-  /** A policy that throws has no state: what its `admit` cannot decide without one is dropped and counted. */
-  #open(): unknown {
+  /**
+   * A policy that throws keeps the state that it has set itself, as one around a policy that throws does. What its `admit` cannot decide
+   * without a state is dropped and counted.
+   */
+  #open(): void {
+    this.state = undefined
     try {
-      return this.policy.open(this)
+      this.state = this.policy.open(this)
     } catch (error) {
       this.outbox.fault(`policy '${this.terms.name}'`, error)
-      return undefined
     }
   }
 

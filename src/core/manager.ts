@@ -35,7 +35,7 @@ import { ownPayload } from './ledger.ts'
 import { DEFAULT_LIMITS, type HubLimits, readLimits } from './limits.ts'
 import { Membership } from './membership.ts'
 import type { Message, PublishedBy } from './message.ts'
-import { callable, checkValue } from './options.ts'
+import { callable, checkValue, shown } from './options.ts'
 import { Outbox } from './outbox.ts'
 import { type Direct, Parcel } from './parcel.ts'
 import { parsePattern } from './patterns.ts'
@@ -429,15 +429,23 @@ export class ConnectionManager {
     const publication = this.#publication(topicName, data, options)
     const result = this.#options.broker.publish(publication)
     // The common case first: it needs no instanceof.
-    return result !== undefined && 'position' in result ? result : this.#settleResult(result, publication)
+    return isRouteResult(result) ? result : this.#settleResult(result, publication)
   }
 
   #settleResult(
-    result: Promise<RouteResult | undefined> | undefined,
+    result: RouteResult | undefined | PromiseLike<RouteResult | undefined>,
     publication: Publication,
   ): PublishResult | Promise<PublishResult> {
     if (result === undefined) return this.#placeless(publication)
-    return result.then(known => known ?? this.#placeless(publication))
+    if (isRouteResult(result)) return result
+    if (typeof (result as PromiseLike<unknown> | null)?.then === 'function') {
+      // A promise of another library becomes one of ours.
+      return Promise.resolve(result).then(known => this.#settleResult(known, publication))
+    }
+    throw new HubError(
+      'INTERNAL',
+      `publish of broker ${shown(this.#options.broker.name)} must answer a RouteResult or undefined, got ${shown(result)}`,
+    )
   }
 
   /** Accepted by a broker that does not tell the message's place: only the subscribers of this node are known. */
@@ -775,6 +783,10 @@ export class ConnectionManager {
   #checkOpen(): void {
     if (this.#draining) throw new HubError('SHUTTING_DOWN', 'the hub is shutting down')
   }
+}
+
+function isRouteResult(result: RouteResult | undefined | PromiseLike<RouteResult | undefined>): result is RouteResult {
+  return typeof result === 'object' && result !== null && 'position' in result
 }
 
 /** Undefined: nothing is known of the publisher. */

@@ -16,7 +16,8 @@ const PATTERN_RULE =
 
 /** Does it name many topics? A topic's name has no asterisk. */
 export function isPattern(name: string): boolean {
-  return name.includes('*')
+  // What is no string is refused as a topic's name.
+  return typeof name === 'string' && name.includes('*')
 }
 
 const WILDCARDS = `(?:(?:${TOPIC_SEGMENT}|\\*)/){0,${MAX_PATTERN_DEPTH - 1}}(?:${TOPIC_SEGMENT}|\\*\\*?)`

@@ -1,5 +1,6 @@
 import { HubError } from './errors.ts'
 import type { ClientId, TopicName } from './ids.ts'
+import { shown } from './options.ts'
 import type { DeliveryPolicy, PolicyDescription } from './policy.ts'
 import type { Topic } from './topic.ts'
 import type { TopicSpec } from './topics.ts'
@@ -10,7 +11,10 @@ export function tooMany(what: string, limit: number, setting = 'limit'): HubErro
 }
 
 export function notConnected(id: string): HubError {
-  return new HubError('CONNECTION_NOT_FOUND', `client: no client ${JSON.stringify(id)} is connected`)
+  return new HubError(
+    'CONNECTION_NOT_FOUND',
+    `client: no client ${typeof id === 'string' ? JSON.stringify(id) : shown(id)} is connected`,
+  )
 }
 
 /** Also for what was on its way when the breaker opened. */

@@ -89,3 +89,11 @@ export const openSessions: SessionManager = Object.freeze({
   authenticate: () => anonymous,
   authorize: () => true,
 })
+
+/** What an error says of an action that is refused, before the name of the topic. */
+export const VERBS: Readonly<Record<Action, string>> = {
+  subscribe: 'subscribe to',
+  publish: 'publish to',
+  presence: 'ask who is on',
+  history: 'read the history of',
+}

@@ -57,7 +57,13 @@ export function rateLimit(given: RateLimitOptions, inner: DeliveryPolicy): Deliv
     ...(inner.confirm && { confirm: true }),
     ...(inner.fresh && { fresh: true }),
     stepwise: true,
-    open: link => ({ inner: inner.open(link), ...most, filledAt: 0 }),
+    open(link) {
+      const state: State = { inner: undefined, ...most, filledAt: 0 }
+      // Set before the inner policy can throw: the rate does not need its state.
+      link.state = state
+      state.inner = inner.open(link)
+      return state
+    },
     admit(link, batch, now) {
       const { state } = link
       fill(state, now)

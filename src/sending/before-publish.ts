@@ -1,8 +1,13 @@
 import type { Publisher, PublishResult } from '../core/contract.ts'
 import { HubError } from '../core/errors.ts'
 import type { TopicName } from '../core/ids.ts'
+import { anything, type Rules, readOptions } from '../core/options.ts'
 import type { Scheduler } from '../core/scheduler.ts'
-import { bytesOf } from './serialize.ts'
+import { isJson } from '../wire/content-type.ts'
+import { contentTypeRule, keyRule } from './outgoing.ts'
+import { JSON_TYPE, serialize } from './serialize.ts'
+
+const CHANGE: Rules<DraftChange> = { data: anything, contentType: contentTypeRule, key: keyRule }
 
 /** Publications of one publisher that wait for the hook, and their payload bytes; one larger message waits alone. */
 const MAX_WAITING = 1000
@@ -21,7 +26,10 @@ export interface Draft {
 
 /** What the hook changes. A field that is absent stays as it is. */
 export interface DraftChange {
-  /** Bytes as they are, a string as UTF-8, anything else as JSON; the contentType does not change by itself. */
+  /**
+   * Bytes as they are, a string as UTF-8: the contentType stays as it is unless the change has one. Anything else as JSON: its contentType is
+   * application/json, unless the publication's is another of JSON.
+   */
   readonly data?: Uint8Array | string | object | undefined
   readonly contentType?: string | undefined
   readonly key?: string | undefined
@@ -182,8 +190,21 @@ function changed(draft: Draft, change: unknown): Draft {
       `beforePublish must return undefined or an object, got ${String(change)}; throw a HubError to refuse`,
     )
   }
-  const { data, contentType = draft.contentType, key = draft.key } = change as DraftChange
-  return { ...draft, data: data === undefined ? draft.data : bytesOf(data), contentType, key }
+  const { data, contentType, key = draft.key } = readChange(change as DraftChange)
+  if (data === undefined) return { ...draft, contentType: contentType ?? draft.contentType, key }
+  const { payload, contentType: type } = serialize(data)
+  // Of text and bytes the hook does not know what they are any better than the publisher.
+  const isJsonValue = type === JSON_TYPE && !isJson(draft.contentType)
+  return { ...draft, data: payload, contentType: contentType ?? (isJsonValue ? type : draft.contentType), key }
+}
+
+/** What is wrong with it is a fault of the hook, and not the publisher's business. */
+function readChange(change: DraftChange): DraftChange {
+  try {
+    return readOptions(change, CHANGE, 'beforePublish')
+  } catch (error) {
+    throw new TypeError((error as Error).message, { cause: error })
+  }
 }
 
 function checkRoom({ count, bytes }: Line, { data }: Draft): void {

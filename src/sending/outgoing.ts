@@ -53,12 +53,17 @@ export function prepareOutgoing(message: unknown, given: SendOptions, maxBytes: 
 export const signalRule: Rule = value => (value instanceof AbortSignal ? undefined : 'an AbortSignal')
 
 const timeoutRule = positive(MAX_TIMEOUT_MS)
-const keyRule = header(KEY, 'printable ASCII characters without spaces')
+/** Of an id and a correlation id. */
+export const idRule = header(KEY, 'printable ASCII characters without spaces')
+export const contentTypeRule = header(CONTENT_TYPE, 'printable ASCII characters')
+/** Of a publication: what it is the newest value of. */
+export const keyRule: Rule = value =>
+  typeof value === 'string' && value.length <= MAX_HEADER_LENGTH ? undefined : `at most ${MAX_HEADER_LENGTH} characters`
 
 export const SEND_OPTIONS: Rules<SendOptions> = {
-  contentType: header(CONTENT_TYPE, 'printable ASCII characters'),
-  id: keyRule,
-  correlationId: keyRule,
+  contentType: contentTypeRule,
+  id: idRule,
+  correlationId: idRule,
   confirm: flag,
   timeoutMs: timeoutRule,
   signal: signalRule,

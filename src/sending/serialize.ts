@@ -8,7 +8,7 @@ export interface Serialized {
 }
 
 const encoder = new TextEncoder()
-const JSON_TYPE = 'application/json'
+export const JSON_TYPE = 'application/json'
 
 /**
  * Bytes as they are (application/octet-stream), a string as text/plain, anything else as JSON; `contentType` wins over these.

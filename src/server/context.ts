@@ -7,7 +7,14 @@ import { HubError } from '../core/errors.ts'
 import { Gate } from '../core/gate.ts'
 import type { ClientId, TopicName } from '../core/ids.ts'
 import type { TopicPattern } from '../core/patterns.ts'
-import { type Action, type Handshake, openSessions, type Session, type SessionManager } from '../core/sessions.ts'
+import {
+  type Action,
+  type Handshake,
+  openSessions,
+  type Session,
+  type SessionManager,
+  VERBS,
+} from '../core/sessions.ts'
 import type { Hub } from '../hub.ts'
 import type { ShutdownOptions, ShutdownReport } from '../sending/shutdown.ts'
 import { ApiKeys } from '../sessions/api-keys.ts'
@@ -203,7 +210,7 @@ export class HubContext {
   }
 
   #decide(allowed: boolean, session: Session, { action, topic }: Ask, rest: readonly Ask[]): Promise<void> | undefined {
-    if (!allowed) throw new HubError('PERMISSION_DENIED', `topic: this session may not ${action} to ${topic}`)
+    if (!allowed) throw new HubError('PERMISSION_DENIED', `topic: this session may not ${VERBS[action]} ${topic}`)
     return this.#permit(session, rest)
   }
 

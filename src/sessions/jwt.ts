@@ -48,6 +48,12 @@ export function jwtSessions(options: JwtOptions): SessionManager {
   return new JwtSessions(options)
 }
 
+/** Never repeats it. */
+const secretRule: Rule = value => {
+  if (typeof value === 'string' || value instanceof Uint8Array) return undefined
+  throw new HubError('CONFIG_INVALID', 'jwt: secret: it must be a string of at least 32 bytes')
+}
+
 const names: Rule = (value, field) =>
   typeof value === 'string' ? undefined : texts(value, field) && 'a string or an array of strings'
 
@@ -59,8 +65,8 @@ const OPTIONS: Rules<JwtOptions> = {
   defaultGrants: nested(GRANTS, 'CONFIG_INVALID'),
   revoked: callable,
   now: callable,
-  // What keys are good for, `verificationKey` says.
-  secret: anything,
+  // What else keys are good for, `verificationKey` says.
+  secret: secretRule,
   publicKey: anything,
   jwksUrl: anything,
   algorithms: anything,

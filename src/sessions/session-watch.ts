@@ -1,6 +1,7 @@
 import { Deadlines } from '../core/deadlines.ts'
 import type { ClientId } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
+import { checkValue, type Rule } from '../core/options.ts'
 import type { Scheduler } from '../core/scheduler.ts'
 import type { Session, SessionManager } from '../core/sessions.ts'
 
@@ -12,6 +13,14 @@ export interface SessionWatchOptions {
   readonly scheduler: Scheduler
   /** The wall clock, in ms since 1970: the times of tokens are compared with it and nothing else is. */
   readonly now?: (() => number) | undefined
+}
+
+/** It may have more: it is the whole session manager as a rule. */
+const MANAGER: Rule = value => {
+  const { revoked } = (value ?? {}) as Pick<SessionManager, 'revoked'>
+  const isManager =
+    typeof value === 'object' && value !== null && (revoked === undefined || typeof revoked === 'function')
+  return isManager ? undefined : 'an object whose revoked is a function or absent'
 }
 
 const TICK_MS = 250
@@ -57,8 +66,12 @@ export class SessionWatch implements Disposable {
     hub.events.on('register', this.#begin).on('session', this.#renew).on('unregister', this.#end)
   }
 
-  /** Says from now on whether a session was revoked. Clients that are registered later are asked about. */
+  /**
+   * Says from now on whether a session was revoked. Clients that are registered later are asked about. Throws REQUEST_INVALID where `revoked` is
+   * there and no function.
+   */
   ask(sessions: Pick<SessionManager, 'revoked'>): void {
+    checkValue(sessions, MANAGER, 'sessions')
     this.#sessionManager = sessions
   }
 
@@ -163,7 +176,6 @@ export class SessionWatch implements Disposable {
   /** Asks about at most `asks` sessions until `stays` of them may stay, in as many turns as it takes. */
   #askSome(stays: number, asks: number): void {
     const { hub } = this.#options
-    const sessions = this.#sessionManager
     let left = stays
     let ended = 0
     for (let asked = 0; left > 0 && asked < asks && this.#round.length > 0; asked++) {
@@ -173,10 +185,20 @@ export class SessionWatch implements Disposable {
       }
       if (this.#cursor >= this.#round.length) this.#cursor = 0
       const client = this.#round[this.#cursor]!
-      if (sessions.revoked?.(client.session) !== true) left--
+      if (!this.#isRevoked(client.session)) left--
       else if (hub.unregisterClient(client.id, 'revoked')) ended++
       // Who takes the place of one that is ended is asked next.
       if (this.#round[this.#cursor] === client) this.#cursor++
+    }
+  }
+
+  /** A manager that throws has not said so: the session goes on, and the others are asked. */
+  #isRevoked(session: Session): boolean {
+    try {
+      return this.#sessionManager.revoked?.(session) === true
+    } catch (error) {
+      this.#options.hub.events.emit('fault', { error, where: 'revoked of the session manager' })
+      return false
     }
   }
 

@@ -1,6 +1,6 @@
 import { HubError } from '../core/errors.ts'
 import { parseTopicName, type TopicName } from '../core/ids.ts'
-import { object, oneOf, type Rules, readOptions } from '../core/options.ts'
+import { callable, checkValue, object, oneOf, type Rules, readOptions } from '../core/options.ts'
 import { PatternTrie } from '../core/pattern-trie.ts'
 import { isPattern, parsePattern, type TopicPattern } from '../core/patterns.ts'
 import { tooMany } from '../core/refusals.ts'
@@ -106,6 +106,7 @@ export class TopicRules implements TopicRegistry {
 
   /** Told after each change which rule it was: whoever uses topics asks again what they are like. */
   onChange(listener: (pattern: TopicPattern) => void): Disposable {
+    checkValue(listener, callable, 'listener')
     this.#listeners.add(listener)
     return { [Symbol.dispose]: () => this.#listeners.delete(listener) }
   }

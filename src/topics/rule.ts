@@ -40,6 +40,7 @@ export interface TopicRule extends Omit<TopicDefaults, 'rule' | 'history' | 'max
 
 const JSON_TYPE = 'application/json'
 const limit = integer(0)
+const MAX_BYTES = 64 * 1024 * 1024
 const access = oneOf('anyone', 'users', 'nobody')
 const perSecond = positive()
 const PUBLISH_RATE: Rules<PublishRate> = { messages: perSecond, bytes: perSecond }
@@ -51,10 +52,10 @@ const RULE: Rules<TopicRule> = {
   contentType: value =>
     typeof value === 'string' && /^[\x20-\x7e]{1,255}$/.test(value) ? undefined : 'printable ASCII, such as text/plain',
   history: nested(HISTORY),
-  maxMessageBytes: limit,
-  lingerMs: number(0),
+  maxMessageBytes: integer(1, MAX_BYTES),
+  lingerMs: number(0, 1000),
   preamble: value => (value instanceof Uint8Array ? undefined : 'a Uint8Array or Buffer'),
-  maxSubscribers: limit,
+  maxSubscribers: integer(0, 10_000_000),
   publishRate: nested(PUBLISH_RATE),
   priority: oneOf('high', 'normal', 'bulk'),
   presence: flag,

@@ -1,6 +1,6 @@
 import type { Client } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
-import { anything, type Rules, readOptions, text } from '../core/options.ts'
+import { anything, type Rule, type Rules, readOptions, text } from '../core/options.ts'
 import { CallbackRequests } from './callback-request.ts'
 import { Egress } from './egress.ts'
 import type { Resolver } from './name-resolver.ts'
@@ -35,8 +35,13 @@ export interface CallbackOpening extends RequestOpening {
 }
 
 const OPTIONS: Rules<CallbackOptions> = { ...REQUEST_RULES, ...ATTEMPT_RULES, secret: text }
-// The address and the secret have errors of their own.
-const OPENING: Rules<CallbackOpening> = { ...OPENING_RULES, url: anything, secret: anything }
+/** It has an error of its own, which does not repeat it. null is no secret, or requests would go unsigned. */
+const secretRule: Rule = value => {
+  parseSecret(value)
+  return undefined
+}
+// The address has an error of its own.
+const OPENING: Rules<CallbackOpening> = { ...OPENING_RULES, url: anything, secret: secretRule }
 
 /** What a store keeps of such a client. */
 interface StoredCallback {

@@ -4,7 +4,7 @@ import { type ClientId, parseTopicName, type TopicName } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import type { TopicPattern } from '../core/patterns.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
-import type { Action, Session, SessionManager } from '../core/sessions.ts'
+import { type Action, type Session, type SessionManager, VERBS } from '../core/sessions.ts'
 import { DISCONNECTS, type Disconnect, ERRORS, type ErrorName, type ProtocolError } from '../wire/client-protocol.ts'
 import { CLIENT_CLOSE_CODES } from './client-codec.ts'
 import type { Grants } from './client-grants.ts'
@@ -102,13 +102,6 @@ export async function permitted(
 
 export function denied(action: Action, topic: string): HubError {
   return new HubError('PERMISSION_DENIED', `this session may not ${VERBS[action]} ${topic}`)
-}
-
-const VERBS: Readonly<Record<Action, string>> = {
-  subscribe: 'subscribe to',
-  publish: 'publish to',
-  presence: 'ask who is on',
-  history: 'read the history of',
 }
 
 /** Pushes name the topic as the hub does; a client that asked for another spelling would not recognise them. */

@@ -248,7 +248,9 @@ describe('what was before', () => {
         ...['?since=oldest', '?since=abc-1', '?history'].map(query => `/topics/a${query}`),
         ...['/events?topic=a&since=oldest', '/events?topic=a/*&since=oldest'],
       ]) {
-        expect((await ask(`${url}${path}`)).body.error.code).toBe('PERMISSION_DENIED' satisfies HubError['code'])
+        const { error } = (await ask(`${url}${path}`)).body
+        expect(error.code).toBe('PERMISSION_DENIED' satisfies HubError['code'])
+        expect(error.message).toMatch(/^topic: this session may not read the history of a/)
       }
       const leave = new AbortController()
       const resumed = await fetch(`${url}/topics/a`, {

@@ -1,0 +1,249 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import * as hubline from '../../src/index.ts'
+import { jwtSessions } from '../../src/sessions/index.ts'
+import { FakeConnection } from '../../src/testing/fake-connection.ts'
+import { ManualScheduler } from '../../src/testing/index.ts'
+import { CallbackClients, httpStream, multipart, newClientId, sse, webSocketTopic } from '../../src/transports/index.ts'
+
+const { createHub, HubError, latest, memoryBroker, rateLimit, topicRules } = hubline
+type Wrong = never
+
+const hubs: hubline.Hub[] = []
+afterEach(async () => {
+  for (const hub of hubs.splice(0)) await hub.close()
+})
+
+function hubOf(options?: Parameters<typeof createHub>[0]) {
+  const hub = createHub(options)
+  hubs.push(hub)
+  return hub
+}
+
+async function refusalOf(call: () => unknown): Promise<string> {
+  try {
+    await call()
+  } catch (error) {
+    expect(error).toBeInstanceOf(HubError)
+    const { code, message } = error as hubline.HubError
+    return `${code} ${message}`
+  }
+  throw new Error('it was accepted')
+}
+
+describe('a session', () => {
+  const wrong: [string, unknown, RegExp][] = [
+    ['a date as text', { user: 'ann', expiresAt: '2030-01-01' }, /session\.expiresAt must be a time in ms since 1970/],
+    ['NaN', { user: 'ann', expiresAt: Number.NaN }, /expiresAt .* got NaN/],
+    ['null', { user: 'ann', expiresAt: null }, /expiresAt .* got null/],
+    ['a BigInt', { user: 'ann', expiresAt: 5n }, /expiresAt .* got 5/],
+    ['a time of issue as text', { user: 'ann', issuedAt: 'now' }, /issuedAt .* got "now"/],
+    ['a list', [], /session must be a session: an object/],
+  ]
+  it.each(wrong)('with %s never ended; it is refused', async (_, session, message) => {
+    const hub = hubOf()
+    expect(await refusalOf(() => hub.registerClient('a', new FakeConnection(), { session: session as Wrong }))).toMatch(
+      message,
+    )
+    hub.registerClient('b', new FakeConnection(), { session: { user: 'ann' } })
+    expect(await refusalOf(() => hub.setSession('b', session as Wrong))).toMatch(message)
+  })
+})
+
+describe('publish, as over HTTP', () => {
+  const wrong: [object, RegExp][] = [
+    [{ contentType: 'a\nb' }, /contentType must be 1 to 255 printable ASCII characters/],
+    [{ contentType: '' }, /contentType must be/],
+    [{ contentType: 'x'.repeat(256) }, /contentType must be/],
+    [{ correlationId: 'a b' }, /correlationId must be 1 to 255 printable ASCII characters without spaces/],
+    [{ key: 'x'.repeat(256) }, /key must be at most 255 characters/],
+    [{ publisher: { user: 'ann' } }, /publisher: unknown option "user": did you mean "client"/],
+    [{ publisher: { client: 5 } }, /publisher\.client must be a string, got 5/],
+    [{ publisher: { session: { user: 5 } } }, /publisher\.session must be a session/],
+  ]
+  it.each(wrong)('refuses %j', async (options, message) => {
+    expect(await refusalOf(() => hubOf().publish('a', 'x', options))).toMatch(message)
+  })
+
+  it('keeps the publisher that it is given', async () => {
+    const hub = hubOf({ topics: topicRules({ rules: { a: { publisher: true } } }) })
+    await hub.publish('a', 'x', { publisher: { client: 'phone', session: { user: 'ann' } } })
+    expect(hub.history('a').messages[0]?.publisher).toEqual({ client: 'phone', user: 'ann' })
+  })
+})
+
+describe('a broker', () => {
+  const brokerOf = (answer: unknown) => ({ ...memoryBroker(), name: 'mine', publish: () => answer as Wrong })
+  const stub = { start() {}, join() {}, leave() {}, close() {} }
+
+  it.each([[5], [{}], [null], ['x']])('that answers %j makes publish reject with INTERNAL', async answer => {
+    const hub = hubOf({ broker: { ...brokerOf(answer), ...stub } })
+    expect(await refusalOf(() => hub.publish('a', 'x'))).toMatch(
+      /^INTERNAL publish of broker "mine" must answer a RouteResult/,
+    )
+  })
+
+  it('may answer a promise of another library', async () => {
+    const result = { position: { epoch: 'e', seq: 1 }, matched: 0, behind: 0, unsupported: 0 }
+    const thenable = {
+      // biome-ignore lint/suspicious/noThenProperty: it is such a promise
+      then(resolve: (value: unknown) => void) {
+        resolve(result)
+      },
+    }
+    const hub = hubOf({ broker: { ...brokerOf(thenable), ...stub } })
+    expect(await hub.publish('a', 'x')).toEqual(result)
+  })
+})
+
+describe('what beforePublish returns', () => {
+  async function publishedWith(change: unknown) {
+    const faults: string[] = []
+    const hub = hubOf({ beforePublish: () => change as Wrong })
+    hub.events.on('fault', ({ error }) => faults.push((error as Error).message))
+    const outcome = await hub.publish('a', 'words').then(
+      () => 'published',
+      ({ code, message }) => `${code} ${message}`,
+    )
+    const [message] = hub.history('a').messages
+    return { outcome, faults, message: message && `${message.contentType} ${Buffer.from(message.payload)}` }
+  }
+
+  it.each([
+    [{ dta: 'redacted' }, /unknown option "dta": did you mean "data"/],
+    [{ topic: 'b' }, /unknown option "topic"/],
+    [{ contentType: 'a\nb' }, /contentType must be/],
+    [{ key: 5 }, /key must be/],
+  ])('%j is a fault of the hook: nothing is published', async (change, fault) => {
+    const { outcome, faults, message } = await publishedWith(change)
+    expect(outcome).toBe('INTERNAL publication: beforePublish failed; see the fault event')
+    expect(faults).toEqual([expect.stringMatching(fault)])
+    expect(message).toBeUndefined()
+  })
+
+  it('a value is JSON, and text stays what it was', async () => {
+    expect((await publishedWith({ data: { a: 1 } })).message).toBe('application/json {"a":1}')
+    expect((await publishedWith({ data: 'other' })).message).toBe('text/plain; charset=utf-8 other')
+    expect((await publishedWith({ data: { a: 1 }, contentType: 'text/csv' })).message).toBe('text/csv {"a":1}')
+  })
+})
+
+describe('a session manager', () => {
+  it('that throws in `revoked` is a fault, and other sessions are asked', () => {
+    const scheduler = new ManualScheduler()
+    const hub = hubOf({ scheduler })
+    const faults: string[] = []
+    hub.events.on('fault', ({ where }) => faults.push(where))
+    hub.sessionWatch.ask({
+      revoked({ user }) {
+        if (user === 'eve') throw new Error('away')
+        return user === 'bob'
+      },
+    })
+    const [eve, bob] = ['eve', 'bob'].map(user => {
+      const connection = new FakeConnection()
+      connection.client = hub.registerClient(user, connection, { session: { user } })
+      return connection
+    })
+    scheduler.advance(1000)
+    expect(faults).toContain('revoked of the session manager')
+    expect(eve?.closedFor).toBeUndefined()
+    expect(bob?.closedFor).toBe('revoked')
+  })
+
+  it('is checked when it is given', async () => {
+    const { sessionWatch } = hubOf()
+    for (const wrong of [undefined, 5, { revoked: 5 }]) {
+      expect(await refusalOf(() => sessionWatch.ask(wrong as Wrong))).toMatch(/^REQUEST_INVALID sessions must be/)
+    }
+  })
+})
+
+describe('a policy inside of rate-limit', () => {
+  it('that throws when it opens does not starve the link', () => {
+    const scheduler = new ManualScheduler()
+    const hub = hubOf({ scheduler })
+    const faults: string[] = []
+    hub.events.on('fault', ({ error }) => faults.push((error as Error).message))
+    const inner = Object.freeze({
+      ...latest(),
+      open() {
+        throw new Error('once')
+      },
+    })
+    const connection = new FakeConnection()
+    connection.client = hub.registerClient('a', connection)
+    hub.subscribe('a', 'news', { policy: rateLimit({ messages: 1000 }, inner) })
+    for (let i = 0; i < 3; i++) {
+      hub.routeData('news', Buffer.from('x'))
+      scheduler.settle()
+    }
+    expect(connection.seqs()).toEqual([1, 2, 3])
+    expect(faults).toEqual(['once'])
+  })
+})
+
+describe('other calls', () => {
+  const calls: [string, () => unknown, RegExp][] = [
+    [
+      'limits that are null',
+      () => createHub({ limits: null as Wrong }),
+      /^CONFIG_INVALID createHub: limits must be an object/,
+    ],
+    ['a stream of nothing', () => hubOf().stream(undefined as Wrong), /^TOPIC_INVALID topic: undefined/],
+    ['a BigInt as an id', () => hubOf().subscribe(10n as Wrong, 'a'), /^CONNECTION_NOT_FOUND client: no client 10/],
+    ['a listener of rules', () => topicRules().onChange(5 as Wrong), /^REQUEST_INVALID listener must be a function/],
+    [
+      'a secret of tokens',
+      () => jwtSessions({ secret: 5 as Wrong, algorithms: ['HS256'], issuer: 'a', audience: 'b' }),
+      /^CONFIG_INVALID jwt: secret: it must be a string/,
+    ],
+    [
+      'a secret of requests that is null',
+      () => new CallbackClients(hubOf()).register({ url: 'https://example.org/', secret: null as Wrong }),
+      /^REQUEST_INVALID secret: it must be whsec_/,
+    ],
+    [
+      'a form of events',
+      () => sse('singel' as Wrong, 'text'),
+      /^REQUEST_INVALID naming must be one of "single", "named"/,
+    ],
+    ['no form of events', () => sse('single', undefined as Wrong), /^REQUEST_INVALID encoding must be one of/],
+  ]
+  it.each(calls)('refuse %s', async (_, call, message) => {
+    expect(await refusalOf(call)).toMatch(message)
+  })
+
+  it('a code of an application is status 500', () => {
+    expect(new HubError('SWEARING' as Wrong, 'no').status).toBe(500)
+  })
+})
+
+describe('a rule of topics, as over HTTP', () => {
+  it.each([
+    [{ maxMessageBytes: 0 }, /maxMessageBytes must be an integer from 1 to 67108864/],
+    [{ maxMessageBytes: 2 ** 30 }, /maxMessageBytes must be/],
+    [{ maxSubscribers: 10_000_001 }, /maxSubscribers must be an integer from 0 to 10000000/],
+    [{ lingerMs: 1001 }, /lingerMs must be a number from 0 to 1000/],
+  ])('refuses %j', async (rule, message) => {
+    expect(await refusalOf(() => topicRules({ rules: { a: rule } }))).toMatch(message)
+  })
+})
+
+describe('an opening', () => {
+  const openings: [object, RegExp][] = [
+    [{ sesion: { user: 'ann' } }, /unknown option "sesion": did you mean "session"/],
+    [{ heartbeat: { pingMs: 5 } }, /heartbeat must be a Heartbeat or false/],
+    [{ topics: ['news'] }, /topics must be an array of \{ name, options \}/],
+    [{ topics: [{ name: 'news', polcy: latest() }] }, /topics must be an array of/],
+    [{ topics: undefined }, /topics must not be undefined/],
+    [{ hub: undefined }, /hub must not be undefined/],
+  ]
+  it.each(openings)('%j is refused before anything is written', async (wrong, message) => {
+    const hub = hubOf()
+    const opening = { hub, clientId: newClientId(), topics: [{ name: 'news' }], ...wrong }
+    for (const transport of [sse('single', 'text'), httpStream, multipart, webSocketTopic]) {
+      expect(await refusalOf(() => transport.open({} as Wrong, opening as Wrong))).toMatch(message)
+    }
+    expect(hub.getConnectionStats().clients).toBe(0)
+  })
+})
