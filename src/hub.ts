@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { memoryBroker } from './brokers/memory.ts'
-import { sessionRule } from './core/arguments.ts'
+import { contentTypeRule, sessionRule } from './core/arguments.ts'
 import type { Broker } from './core/broker.ts'
 import {
   type ClientFilter,
@@ -47,7 +47,7 @@ import {
 import type { HubApi, PublishData } from './sending/hub-api.ts'
 import { type HubMetrics, hubMetrics, type OperationName } from './sending/metrics.ts'
 import { Operation } from './sending/operation.ts'
-import { contentTypeRule, idRule, keyRule, type Outgoing, type SendOptions, signalRule } from './sending/outgoing.ts'
+import { idRule, keyRule, type Outgoing, type SendOptions, signalRule } from './sending/outgoing.ts'
 import type { SendResult } from './sending/pending-send.ts'
 import { Sender } from './sending/sender.ts'
 import { serializePublication } from './sending/serialize.ts'

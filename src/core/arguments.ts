@@ -44,6 +44,10 @@ export const sessionRule: Rule = (value, field) => {
   return undefined
 }
 
+/** It goes into the head of a response as it is. */
+export const contentTypeRule: Rule = value =>
+  typeof value === 'string' && /^[\x20-\x7e]{1,255}$/.test(value) ? undefined : '1 to 255 printable ASCII characters'
+
 const REGISTER: Rules<RegisterOptions> = {
   protocols: texts,
   session: sessionRule,
@@ -92,6 +96,10 @@ export function readHistory(options: HistoryOptions): HistoryOptions {
 
 export function checkReason(given: CloseReason): void {
   checkValue(given, reason, 'reason')
+}
+
+export function checkContentType(given: string): void {
+  checkValue(given, contentTypeRule, 'contentType')
 }
 
 export function checkSession(given: Session): void {

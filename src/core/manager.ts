@@ -1,5 +1,6 @@
 import {
   checkConnection,
+  checkContentType,
   checkReason,
   checkSession,
   readFilter,
@@ -105,6 +106,8 @@ export class ConnectionManager {
       if (this.#clients.get(client.id) === client) this.unregisterClient(client.id, reason)
     },
   }
+  /** The content type that was checked last: a program uses few. */
+  #checkedType = OCTETS
   #draining = false
   #closed = false
 
@@ -685,10 +688,16 @@ export class ConnectionManager {
       throw this.#counters.refuse('maxMessageBytes', tooLarge(spec, data.byteLength))
     }
     const { contentType = spec.contentType ?? OCTETS, key, correlationId } = options
+    if (contentType !== this.#checkedType) this.#checkType(contentType)
     const publisher = spec.publisher === true ? publishedBy(options.publisher) : undefined
     // What few topics have is in a function of its own, so that this one stays small enough to be inlined.
     if (spec.check !== undefined || spec.publishRate !== undefined) this.#checkRule(spec, data, contentType)
     return { topic, data, contentType, key, correlationId, publisher }
+  }
+
+  #checkType(contentType: string): void {
+    checkContentType(contentType)
+    this.#checkedType = contentType
   }
 
   #checkRule(spec: TopicSpec, data: Uint8Array, contentType: string): void {

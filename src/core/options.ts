@@ -32,13 +32,16 @@ export function readOptions<T extends object>(
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     throw new HubError(code, `${placeOf(where)}: options must be an object, got ${shown(given)}`)
   }
-  for (const key of Object.keys(given)) {
+  const keys = Object.keys(given)
+  for (const key of keys) {
     if (Object.hasOwn(rules, key)) continue
     throw new HubError(code, `${placeOf(where)}: ${unknownOption(key, Object.keys(rules))}`)
   }
   const prefix = where.endsWith('.') || where.endsWith(': ') ? where : ''
   const read: Record<string, unknown> = {}
-  for (const key of Object.keys(rules)) {
+  // An object of a class may have options in its prototype.
+  const isPlain = Object.getPrototypeOf(given) === Object.prototype
+  for (const key of isPlain ? keys : Object.keys(rules)) {
     const value = fieldOf(given, key, prefix + key, code)
     if (value === undefined) continue
     checkValue(value, rules[key as keyof T], prefix + key, code)

@@ -1,10 +1,11 @@
+import { contentTypeRule } from '../core/arguments.ts'
 import type { Publisher, PublishResult } from '../core/contract.ts'
 import { HubError } from '../core/errors.ts'
 import type { TopicName } from '../core/ids.ts'
 import { anything, type Rules, readOptions } from '../core/options.ts'
 import type { Scheduler } from '../core/scheduler.ts'
 import { isJson } from '../wire/content-type.ts'
-import { contentTypeRule, keyRule } from './outgoing.ts'
+import { keyRule } from './outgoing.ts'
 import { JSON_TYPE, serialize } from './serialize.ts'
 
 const CHANGE: Rules<DraftChange> = { data: anything, contentType: contentTypeRule, key: keyRule }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { contentTypeRule } from '../core/arguments.ts'
 import { HubError } from '../core/errors.ts'
 import { flag, positive, type Rule, type Rules, readOptions } from '../core/options.ts'
 import { Direct } from '../core/parcel.ts'
@@ -19,10 +20,8 @@ export interface SendOptions {
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000
-/** Of an id, a correlation id or a content type: they become headers. */
-const MAX_HEADER_LENGTH = 255
-const KEY = /^[\x21-\x7e]+$/
-const CONTENT_TYPE = /^[\x20-\x7e]+$/
+/** Of a key, an id or a correlation id: the last two become headers. */
+const MAX_LENGTH = 255
 /** A longer timer would fire at once. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1
 
@@ -54,11 +53,13 @@ export const signalRule: Rule = value => (value instanceof AbortSignal ? undefin
 
 const timeoutRule = positive(MAX_TIMEOUT_MS)
 /** Of an id and a correlation id. */
-export const idRule = header(KEY, 'printable ASCII characters without spaces')
-export const contentTypeRule = header(CONTENT_TYPE, 'printable ASCII characters')
+export const idRule: Rule = value =>
+  typeof value === 'string' && /^[\x21-\x7e]{1,255}$/.test(value)
+    ? undefined
+    : '1 to 255 printable ASCII characters without spaces'
 /** Of a publication: what it is the newest value of. */
 export const keyRule: Rule = value =>
-  typeof value === 'string' && value.length <= MAX_HEADER_LENGTH ? undefined : `at most ${MAX_HEADER_LENGTH} characters`
+  typeof value === 'string' && value.length <= MAX_LENGTH ? undefined : `at most ${MAX_LENGTH} characters`
 
 export const SEND_OPTIONS: Rules<SendOptions> = {
   contentType: contentTypeRule,
@@ -75,9 +76,3 @@ export const IS_ACTIVE_OPTIONS: Rules<Pick<SendOptions, 'timeoutMs' | 'signal'>>
 }
 
 /** It becomes a header. */
-function header(form: RegExp, characters: string): Rule {
-  return value => {
-    const fits = typeof value === 'string' && value.length <= MAX_HEADER_LENGTH && form.test(value)
-    return fits ? undefined : `1 to ${MAX_HEADER_LENGTH} ${characters}`
-  }
-}

@@ -5,7 +5,7 @@ import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/index.ts'
 import { CallbackClients, httpStream, multipart, newClientId, sse, webSocketTopic } from '../../src/transports/index.ts'
 
-const { createHub, HubError, latest, memoryBroker, rateLimit, topicRules } = hubline
+const { buffered, createHub, HubError, latest, memoryBroker, rateLimit, topicRules } = hubline
 type Wrong = never
 
 const hubs: hubline.Hub[] = []
@@ -182,6 +182,13 @@ describe('a policy inside of rate-limit', () => {
   })
 })
 
+/** Options whose fields are in the prototype. */
+class NoMessages {
+  get messages() {
+    return 0
+  }
+}
+
 describe('other calls', () => {
   const calls: [string, () => unknown, RegExp][] = [
     [
@@ -190,6 +197,21 @@ describe('other calls', () => {
       /^CONFIG_INVALID createHub: limits must be an object/,
     ],
     ['a stream of nothing', () => hubOf().stream(undefined as Wrong), /^TOPIC_INVALID topic: undefined/],
+    [
+      'a content type that is no header',
+      () => hubOf().routeData('news', Buffer.from('x'), { contentType: 'text/plain\r\nset-cookie: a=b' }),
+      /^REQUEST_INVALID contentType must be 1 to 255 printable ASCII characters/,
+    ],
+    [
+      'a content type of a transport that is no header',
+      () => hubOf().publishBytes('news', Buffer.from('x'), { contentType: '' }),
+      /^REQUEST_INVALID contentType must be 1 to 255 printable ASCII characters/,
+    ],
+    [
+      'an option that is wrong in a class',
+      () => buffered(new NoMessages()),
+      /^POLICY_INVALID buffered: messages must be an integer from 1 to 1000000, got 0/,
+    ],
     ['a BigInt as an id', () => hubOf().subscribe(10n as Wrong, 'a'), /^CONNECTION_NOT_FOUND client: no client 10/],
     ['a listener of rules', () => topicRules().onChange(5 as Wrong), /^REQUEST_INVALID listener must be a function/],
     [
