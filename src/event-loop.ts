@@ -12,7 +12,7 @@ const timers = {
     return { [Symbol.dispose]: () => clearTimeout(timer) }
   },
   every(ms: number, run: () => void): Disposable {
-    const timer = setInterval(run, ms)
+    const timer = setInterval(run, Math.min(ms, MAX_TIMER_MS))
     timer.unref()
     return { [Symbol.dispose]: () => clearInterval(timer) }
   },
@@ -34,9 +34,10 @@ export async function within<T>(ms: number, work: (signal: AbortSignal) => Promi
   }
 }
 
-/** Node's event loop as the core's scheduler. Deadlines (`after`) leave out the time in which the process did not run. */
+/** Node's event loop as the core's scheduler. `after` and `every` leave out the time in which the process did not run. */
 export const eventLoop: Scheduler = {
-  ...timers,
+  now: timers.now,
   defer: run => void setImmediate(run),
   after: (ms, run) => running.after(ms, run),
+  every: (ms, run) => running.every(ms, run),
 }

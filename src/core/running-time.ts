@@ -1,28 +1,34 @@
 import type { Scheduler } from './scheduler.ts'
-import { LATE_MS, Stalls } from './stalls.ts'
+import { LATE_MS } from './stalls.ts'
 
-/** How often the loop is looked at while somebody waits, in ms. */
+/** How often the loop is looked at while a deadline is under way, in ms. */
 const LOOK_MS = 100
+/** A periodic run that is later than this is left out, in ms. */
+const LEFT_OUT_MS = 100
 
 /**
- * Deadlines in time in which the process ran. While it is stopped, or its event loop is blocked, nobody's answer can be read, so that time is
- * added to every deadline that is under way. One timer while there are deadlines, and none while there are none.
+ * `after` and `every` in time in which the process ran, on timers that count all time. While the process is stopped, or its event loop is
+ * blocked, no answer of a peer can be read, so that time belongs to no deadline and no period.
  */
-export class RunningTime {
-  readonly #scheduler: Pick<Scheduler, 'now' | 'after' | 'every'>
-  readonly #stalls = new Stalls()
+export class RunningTime implements Pick<Scheduler, 'after' | 'every'> {
+  readonly #timers: Pick<Scheduler, 'now' | 'after' | 'every'>
+  /** Deadlines under way. One timer looks at the loop while there are any. */
   #waiting = 0
+  #looking = false
+  /** When the next look is due. */
   #due = 0
-  #look: Disposable | undefined
+  /** How long the process did not run, as far as the looks know, in ms. */
+  #stoppedMs = 0
 
-  constructor(scheduler: Pick<Scheduler, 'now' | 'after' | 'every'>) {
-    this.#scheduler = scheduler
+  constructor(timers: Pick<Scheduler, 'now' | 'after' | 'every'>) {
+    this.#timers = timers
   }
 
   /** Runs once, when the process has run for `ms` from now, unless disposed of. */
   after(ms: number, run: () => void): Disposable {
-    const startedAt = this.#scheduler.now()
-    this.#begin(startedAt)
+    this.#waiting++
+    if (!this.#looking) this.#lookLater()
+    const until = this.#now() + ms
     let over = false
     let timer: Disposable
     const end = (): void => {
@@ -32,15 +38,13 @@ export class RunningTime {
       timer[Symbol.dispose]()
     }
     const wait = (waitMs: number, excused: boolean): void => {
-      const due = this.#scheduler.now() + waitMs
-      timer = this.#scheduler.after(waitMs, () => {
-        const late = this.#scheduler.now() - due > LATE_MS
-        const left = ms - this.#ranSince(startedAt)
-        if (left > 0 || (late && !excused)) {
-          // What has come while the process did not run is read first.
-          wait(late ? Math.max(left, LOOK_MS) : left, late)
-          return
-        }
+      const due = this.#timers.now() + waitMs
+      timer = this.#timers.after(waitMs, () => {
+        const late = this.#timers.now() - due > LATE_MS
+        // A timer may come a millisecond early.
+        const left = until - this.#now() - 1
+        // What has come while the process did not run is read first.
+        if (left > 0 || (late && !excused)) return wait(late ? Math.max(left, LOOK_MS) : left, late)
         end()
         run()
       })
@@ -49,29 +53,31 @@ export class RunningTime {
     return { [Symbol.dispose]: end }
   }
 
-  #begin(now: number): void {
-    this.#waiting++
-    if (this.#look !== undefined) return
-    this.#due = now + LOOK_MS
-    this.#look = this.#scheduler.every(LOOK_MS, () => this.#tick())
+  /** Leaves out a run that comes late, and never two in a row: a loop that is always late has a period too. */
+  every(ms: number, run: () => void): Disposable {
+    let due = this.#timers.now() + ms
+    let leftOut = false
+    return this.#timers.every(ms, () => {
+      const now = this.#timers.now()
+      leftOut = now - due > LEFT_OUT_MS && !leftOut
+      due = now + ms
+      if (!leftOut) run()
+    })
   }
 
-  #tick(): void {
-    this.#note(this.#scheduler.now())
-    if (this.#waiting > 0) return
-    this.#look?.[Symbol.dispose]()
-    this.#look = undefined
+  /** Stands still from the time at which a look is late. */
+  #now(): number {
+    return Math.min(this.#timers.now(), this.#due + LATE_MS) - this.#stoppedMs
   }
 
-  #note(now: number): void {
-    this.#stalls.note(this.#due, now)
-    if (now >= this.#due) this.#due = now + LOOK_MS
-  }
-
-  /** How long the process ran since `time`, in ms; a timer may come a millisecond early. */
-  #ranSince(time: number): number {
-    const now = this.#scheduler.now()
-    this.#note(now)
-    return now - time - this.#stalls.since(time) + 1
+  #lookLater(): void {
+    this.#looking = true
+    this.#due = this.#timers.now() + LOOK_MS
+    this.#timers.after(LOOK_MS, () => {
+      const lateMs = this.#timers.now() - this.#due
+      if (lateMs > LATE_MS) this.#stoppedMs += lateMs
+      this.#looking = false
+      if (this.#waiting > 0) this.#lookLater()
+    })
   }
 }

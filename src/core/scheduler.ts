@@ -12,6 +12,9 @@ export interface Scheduler {
    * answer could not be read meanwhile. Somebody waits for it: it may keep the process alive.
    */
   after(ms: number, run: () => void): Disposable
-  /** Runs every `ms` until disposed. Must not keep the process alive. */
+  /**
+   * Runs every `ms` until disposed. A run that comes late, because the process was stopped or its event loop was blocked, is left out: the next
+   * one comes `ms` later, and what the network brought meanwhile is read before it. Must not keep the process alive.
+   */
   every(ms: number, run: () => void): Disposable
 }

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { PublishResult, RouteOptions } from '../core/contract.ts'
 import { HubError } from '../core/errors.ts'
 import type { ConnectionManager } from '../core/manager.ts'
-import { LATE_MS } from '../core/stalls.ts'
+import { eventLoop } from '../event-loop.ts'
 import { isRefusedByHook } from '../sending/before-publish.ts'
 import { LineSplitter } from '../wire/lines.ts'
 import { Turn } from './turn.ts'
@@ -16,7 +16,7 @@ export const MESSAGES_PER_TURN = 512
 /** curl -d says so of whatever it sends; it means that nobody said what it is. */
 const UNSAID = /^(application\/x-www-form-urlencoded|application\/octet-stream)\b/i
 
-/** A live source is looked at so often within its time limit. A look that comes late does not count. */
+/** A live source is looked at so often within its time limit. */
 const LOOKS = 4
 
 /**
@@ -140,15 +140,15 @@ export function publishSource(
   }
 
   return new Promise((resolve, reject) => {
-    const silence = idleMs === Number.POSITIVE_INFINITY ? undefined : setTimeout(() => look(), idleMs / LOOKS)
-    let lookedAt = performance.now()
+    const silence = idleMs === Number.POSITIVE_INFINITY ? undefined : eventLoop.every(idleMs / LOOKS, () => look())
+    /** Looks since the last piece; the first of them may come at once. */
     let quiet = 0
     /** Messages that have come are still being published. */
     let busy = false
     /** The body ended meanwhile: a stream emits `end` even when it is paused in its last `data` event. */
     let ended = false
     const release = (): void => {
-      clearTimeout(silence)
+      silence?.[Symbol.dispose]()
       signal.removeEventListener('abort', shutDown)
       body.off('data', take).off('end', finish)
     }
@@ -158,16 +158,9 @@ export function publishSource(
       reject(error instanceof RangeError ? new HubError('MESSAGE_TOO_LARGE', `body: ${error.message}`) : error)
     }
     const look = (): void => {
-      const now = performance.now()
-      const late = now - lookedAt - idleMs / LOOKS
-      lookedAt = now
-      // What is not read cannot come: neither while the body is paused, nor while the process did not run.
-      if (body.isPaused()) quiet = 0
-      else if (late <= LATE_MS || late <= idleMs / LOOKS) quiet++
-      if (quiet < LOOKS) {
-        silence?.refresh()
-        return
-      }
+      // What is not read cannot come.
+      quiet = body.isPaused() ? 0 : quiet + 1
+      if (quiet <= LOOKS) return
       idle?.()
       fail(new HubError('REQUEST_TIMEOUT', `body: nothing came for ${idleMs} ms (timeouts.sourceIdleMs); begin again`))
     }
@@ -193,8 +186,6 @@ export function publishSource(
     }
     const take = (piece: Buffer): void => {
       quiet = 0
-      lookedAt = performance.now()
-      silence?.refresh()
       attempt(
         () => (split === 'lines' ? lines.push(piece) : [piece]),
         () => body.resume(),

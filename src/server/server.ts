@@ -11,6 +11,7 @@ import Fastify, {
 } from 'fastify'
 import { pino } from 'pino'
 import { HubError } from '../core/errors.ts'
+import { eventLoop } from '../event-loop.ts'
 import type { Hub } from '../hub.ts'
 import type { ShutdownReport } from '../sending/shutdown.ts'
 import type { TopicRule } from '../topics/rule.ts'
@@ -215,11 +216,11 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
     ...{ url, adminUrl, hub: app.hub, app },
     tenants: Object.fromEntries(tenants.map(({ name, hub }) => [name, hub.hub])),
     async close({ signal } = {}) {
-      const deadline = setTimeout(() => cut.abort(), config.drainMs)
+      const deadline = eventLoop.after(config.drainMs, () => cut.abort())
       signal?.addEventListener('abort', () => cut.abort(), { once: true })
       if (signal?.aborted) cut.abort()
       await end()
-      clearTimeout(deadline)
+      deadline[Symbol.dispose]()
       return app.hubContext.report
     },
   }

@@ -10,7 +10,7 @@ export interface SessionWatchOptions {
   /** Says whether a session was revoked. Default: none ever is. */
   readonly sessions?: Pick<SessionManager, 'revoked'> | undefined
   /** For the ticks. */
-  readonly scheduler: Scheduler
+  readonly scheduler: Pick<Scheduler, 'every' | 'defer'>
   /** The wall clock, in ms since 1970: the times of tokens are compared with it and nothing else is. */
   readonly now?: (() => number) | undefined
 }
@@ -53,9 +53,6 @@ export class SessionWatch implements Disposable {
   /** While there is anybody to watch. */
   #timer: Disposable | undefined
   #cursor = 0
-  /** When the next tick is due, on the scheduler's clock, in ms. */
-  #due = 0
-  #skipped = false
 
   constructor(options: SessionWatchOptions) {
     const { hub, now = Date.now } = options
@@ -127,10 +124,7 @@ export class SessionWatch implements Disposable {
   }
 
   #start(): void {
-    if (this.#timer !== undefined) return
-    const { scheduler } = this.#options
-    this.#due = scheduler.now() + TICK_MS
-    this.#timer = scheduler.every(TICK_MS, () => this.#tick())
+    this.#timer ??= this.#options.scheduler.every(TICK_MS, () => this.#tick())
   }
 
   #rest(): void {
@@ -139,12 +133,7 @@ export class SessionWatch implements Disposable {
   }
 
   #tick(): void {
-    const at = this.#options.scheduler.now()
-    const late = at - this.#due > TICK_MS
-    this.#due = at + TICK_MS
-    // The process was stopped: a newer token may have come meanwhile, and is read before anybody is judged.
-    this.#skipped = late && !this.#skipped
-    if (this.#skipped) return
+    // Tokens end by the wall clock, whether the process runs or not. A newer one that came in a stop is read before this tick.
     this.#expireSome()
     const { length } = this.#round
     if (this.#sessionManager.revoked) this.#askSome(Math.ceil(length / TICKS_PER_ROUND), length)

@@ -1,3 +1,4 @@
+import { RunningTime } from '../core/running-time.ts'
 import type { Scheduler } from '../core/scheduler.ts'
 
 interface Timer {
@@ -12,6 +13,11 @@ export class ManualScheduler implements Scheduler {
   #now = 0
   #deferred: (() => void)[] = []
   readonly #timers = new Set<Timer>()
+  readonly #running = new RunningTime({
+    now: () => this.#now,
+    after: (ms, run) => this.after(ms, run),
+    every: (ms, run) => this.#add({ ms, run, once: false, due: this.#now + ms }),
+  })
 
   now(): number {
     return this.#now
@@ -22,7 +28,7 @@ export class ManualScheduler implements Scheduler {
   }
 
   every(ms: number, run: () => void): Disposable {
-    return this.#add({ ms, run, once: false, due: this.#now + ms })
+    return this.#running.every(ms, run)
   }
 
   after(ms: number, run: () => void): Disposable {

@@ -1,5 +1,7 @@
 import { Deadlines } from '../core/deadlines.ts'
 import type { TopicName } from '../core/ids.ts'
+import type { Scheduler } from '../core/scheduler.ts'
+import { eventLoop } from '../event-loop.ts'
 import type { TopicsOwner } from './client-gate.ts'
 
 /** How often grants are looked through, in ms: how late the end of one may be noticed. */
@@ -16,13 +18,18 @@ interface Grant {
 /** When subscriptions that came with a token of their own end. One timer for all clients, and none while there is no such subscription. */
 export class Grants {
   readonly #grants = new Map<TopicsOwner, Map<TopicName, Grant>>()
-  /** Tokens end by the clock on the wall. */
+  /** Tokens end by the wall clock, whether the process runs or not. A newer one that came in a stop is read before the next look. */
   readonly #deadlines = new Deadlines<Grant>(Date.now())
   readonly #expired: (owner: TopicsOwner, topic: TopicName) => void
-  #timer: NodeJS.Timeout | undefined
+  readonly #scheduler: Pick<Scheduler, 'every' | 'defer'>
+  #timer: Disposable | undefined
 
-  constructor(expired: (owner: TopicsOwner, topic: TopicName) => void) {
+  constructor(
+    expired: (owner: TopicsOwner, topic: TopicName) => void,
+    scheduler: Pick<Scheduler, 'every' | 'defer'> = eventLoop,
+  ) {
     this.#expired = expired
+    this.#scheduler = scheduler
   }
 
   /** @param expiresAt in ms since 1970; undefined: not before the session does */
@@ -33,7 +40,7 @@ export class Grants {
     const topics = this.#grants.get(owner) ?? new Map<TopicName, Grant>()
     this.#grants.set(owner, topics.set(topic, grant))
     this.#deadlines.add(grant, expiresAt)
-    this.#timer ??= setInterval(() => this.#look(), LOOK_MS).unref()
+    this.#timer ??= this.#scheduler.every(LOOK_MS, () => this.#look())
   }
 
   /** One of its topics, or all. */
@@ -47,7 +54,7 @@ export class Grants {
     }
     if (topics.size === 0) this.#grants.delete(owner)
     if (this.#grants.size > 0) return
-    clearInterval(this.#timer)
+    this.#timer?.[Symbol.dispose]()
     this.#timer = undefined
   }
 
@@ -56,7 +63,7 @@ export class Grants {
     const now = Date.now()
     const due = this.#deadlines.due(now, ENDS_PER_TURN)
     for (const grant of due) this.#end(grant, now)
-    if (due.length === ENDS_PER_TURN) setImmediate(() => this.#look())
+    if (due.length === ENDS_PER_TURN) this.#scheduler.defer(() => this.#look())
   }
 
   #end(grant: Grant, now: number): void {

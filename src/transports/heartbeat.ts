@@ -1,5 +1,4 @@
 import type { Scheduler } from '../core/scheduler.ts'
-import { LATE_MS } from '../core/stalls.ts'
 import { eventLoop } from '../event-loop.ts'
 
 /** How long a peer may take to answer a ping, in ms, if nothing else is said. */
@@ -15,7 +14,7 @@ export interface HeartbeatOptions {
   /** How long a client that takes part in nothing may stay, in ms; seen at its next ping. Default: for ever. */
   readonly idleMs?: number | undefined
   /** For the ticks. Default: the event loop. */
-  readonly scheduler?: Pick<Scheduler, 'now' | 'every' | 'defer'> | undefined
+  readonly scheduler?: Pick<Scheduler, 'every' | 'defer'> | undefined
 }
 
 /** What one client does at the heartbeat. An object of a class, where there is one for each connection: closures cost four times as much. */
@@ -29,15 +28,14 @@ export interface Beat {
  * The pings of all clients, and the deadlines of their answers: one timer while there is anybody, and none while there is nobody. Each client
  * is in one of the buckets, and each tick pings one bucket, so that no turn of the event loop is long.
  *
- * Deadlines are counted in ticks and not read from a clock. A tick that comes late does not count, because the process did not run or the
- * event loop was blocked: what the peers sent meanwhile is read before anybody is judged.
+ * Deadlines are counted in ticks of the scheduler and not read from a clock: time in which the process did not run is in none of them.
  */
 export class Heartbeat implements Disposable {
   readonly everyMs: number
   readonly pongMs: number
   /** A client that takes part in nothing is closed at this ping since it last did. */
   readonly idleBeats: number
-  readonly #scheduler: Pick<Scheduler, 'now' | 'every' | 'defer'>
+  readonly #scheduler: Pick<Scheduler, 'every' | 'defer'>
   readonly #tickMs: number
   /** Ticks between a ping and the deadline of its answer. */
   readonly #pongTicks: number
@@ -46,10 +44,6 @@ export class Heartbeat implements Disposable {
   #timer: Disposable | undefined
   /** The bucket that was pinged last. */
   #at = 0
-  /** When the next tick is due, on the scheduler's clock, in ms. */
-  #due = 0
-  /** The last tick was late, and did not count. The next one does, so that a loop that is always late has a heartbeat too. */
-  #skipped = false
 
   /** @param everyMs the time between two pings of a client, in ms */
   constructor(everyMs: number, { pongMs = PONG_MS, idleMs = 0, scheduler = eventLoop }: HeartbeatOptions = {}) {
@@ -72,10 +66,7 @@ export class Heartbeat implements Disposable {
     const bucket = this.#emptiest()
     bucket.add(beat)
     this.#size++
-    if (this.#timer === undefined) {
-      this.#due = this.#scheduler.now() + this.#tickMs
-      this.#timer = this.#scheduler.every(this.#tickMs, () => this.#tick())
-    }
+    this.#timer ??= this.#scheduler.every(this.#tickMs, () => this.#tick())
     return () => {
       if (!bucket.delete(beat)) return
       this.#size--
@@ -95,11 +86,6 @@ export class Heartbeat implements Disposable {
   }
 
   #tick(): void {
-    const now = this.#scheduler.now()
-    const late = now - this.#due > Math.max(LATE_MS, this.#tickMs)
-    this.#due = now + this.#tickMs
-    this.#skipped = late && !this.#skipped
-    if (this.#skipped) return
     const count = this.#buckets.length
     this.#at = (this.#at + 1) % count
     const pinged = this.#buckets[this.#at]!

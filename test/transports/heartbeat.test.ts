@@ -139,7 +139,7 @@ describe('a process that was stopped', () => {
     const heartbeat = new Heartbeat(1000, { scheduler })
     const { beat, taken } = counted()
     heartbeat.add(beat)
-    for (let turns = 0; turns < 400; turns++) scheduler.block(100)
+    for (let turns = 0; turns < 400; turns++) scheduler.block(200)
     expect(taken()).toBe(2)
   })
 })

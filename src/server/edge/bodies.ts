@@ -1,6 +1,5 @@
 import type { IncomingMessage } from 'node:http'
 import { HubError } from '../../core/errors.ts'
-import { Stalls } from '../../core/stalls.ts'
 
 /**
  * Bodies that have not come yet. Node's own limit is for the whole of any request, and a live source is one request for days. Whoever
@@ -9,30 +8,33 @@ import { Stalls } from '../../core/stalls.ts'
 export class Bodies {
   readonly #ms: number
   readonly #late: () => void
-  /** In the order in which they began; when, in ms. */
+  /** Sweeps that a body may take: the first of them may come at once. */
+  readonly #limit: number
+  #sweeps = 0
+  /** In the order in which they began; after how many sweeps. */
   readonly #since = new Map<IncomingMessage, number>()
-  readonly #stalls = new Stalls()
 
   /** @param late is told of each that took too long */
-  constructor(ms: number, late: () => void) {
+  constructor(ms: number, sweepMs: number, late: () => void) {
     this.#ms = ms
+    this.#limit = Math.ceil(ms / sweepMs) + 1
     this.#late = late
   }
 
-  expect(request: IncomingMessage, now: number): void {
-    this.#since.set(request, now)
+  expect(request: IncomingMessage): void {
+    this.#since.set(request, this.#sweeps)
   }
 
   forget(request: IncomingMessage): void {
     this.#since.delete(request)
   }
 
-  /** To be called once a second or so. `due`: when it should have been; what is later is time in which no body could be read. */
-  sweep(now: number, due = now): void {
-    this.#stalls.note(due, now)
+  /** To be called every `sweepMs` in which the process ran: no body can be read while it does not. */
+  sweep(): void {
+    this.#sweeps++
     for (const [request, since] of this.#since) {
       const over = request.complete || request.destroyed
-      if (!over && now - since - this.#stalls.since(since) < this.#ms) return
+      if (!over && this.#sweeps - since < this.#limit) return
       this.#since.delete(request)
       if (over) continue
       this.#late()

@@ -1,6 +1,7 @@
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { HubError } from '../../core/errors.ts'
+import type { Scheduler } from '../../core/scheduler.ts'
 import type { AddressEntry } from './addresses.ts'
 import type { EdgeLimits } from './limits.ts'
 
@@ -8,7 +9,7 @@ type ConnectionLimit = 'maxConnections' | 'maxConnectionsPerAddress'
 
 /** Connections over a limit that are told so at their first request, at a time; more are reset without a word. */
 const MAX_TOLD = 64
-/** How long one of them may take to ask, in ms. */
+/** How long one of them may take to ask and to read the answer, in ms. */
 const ASK_MS = 2000
 
 /** Set on a socket: the entry of its peer, so that the address is read once in its life, and that of whom its proxy opened it for. */
@@ -18,11 +19,13 @@ type KnownSocket = Socket & { [PEER]?: AddressEntry; [FORWARDED]?: AddressEntry 
 
 /** Counts the connections of the process and of each address. */
 export class DoorKeeper {
+  readonly #scheduler: Pick<Scheduler, 'after'>
   readonly #refused: (limit: ConnectionLimit) => void
   readonly #told = new Map<Socket, HubError>()
   #connections = 0
 
-  constructor(refused: (limit: ConnectionLimit) => void) {
+  constructor(scheduler: Pick<Scheduler, 'after'>, refused: (limit: ConnectionLimit) => void) {
+    this.#scheduler = scheduler
     this.#refused = refused
   }
 
@@ -90,8 +93,11 @@ export class DoorKeeper {
       return
     }
     this.#told.set(socket, error)
-    // Whoever asks is answered with `connection: close`; a socket without a listener of its own is destroyed by the HTTP server.
-    socket.setTimeout(ASK_MS)
-    socket.once('close', () => this.#told.delete(socket))
+    // The answer to its request says `connection: close`.
+    const timer = this.#scheduler.after(ASK_MS, () => socket.destroy())
+    socket.once('close', () => {
+      timer[Symbol.dispose]()
+      this.#told.delete(socket)
+    })
   }
 }

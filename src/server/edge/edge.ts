@@ -84,16 +84,13 @@ export class Edge implements Disposable {
     this.#clock = clock
     this.#addresses = new AddressTable(new Networks(exempt), new Networks(trustedProxies))
     this.#behindProxy = trustedProxies.length > 0
-    this.#door = new DoorKeeper(limit => this.count(limit))
-    this.#bodies = new Bodies(options.bodyMs ?? 30_000, () => this.count('bodyMs'))
+    this.#door = new DoorKeeper(clock, limit => this.count(limit))
+    this.#bodies = new Bodies(options.bodyMs ?? 30_000, SWEEP_MS, () => this.count('bodyMs'))
     this.#limits = { ...DEFAULT_EDGE_LIMITS, ...options.limits }
     this.#handshakes = this.#processBucket()
-    let due = clock.now() + SWEEP_MS
     this.#sweep = clock.every(SWEEP_MS, () => {
-      const now = clock.now()
-      this.#addresses.sweep(now)
-      this.#bodies.sweep(now, due)
-      due = now + SWEEP_MS
+      this.#addresses.sweep(clock.now())
+      this.#bodies.sweep()
     })
   }
 
@@ -212,7 +209,7 @@ export class Edge implements Disposable {
 
   #change(request: FastifyRequest): void {
     this.#take(this.#entryOf(request), 'requestsPerSecondPerAddress', 'requests')
-    this.#bodies.expect(request.raw, this.#clock.now())
+    this.#bodies.expect(request.raw)
   }
 
   #take(entry: AddressEntry, rate: RateOfAddress, what: string): void {
