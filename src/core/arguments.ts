@@ -98,10 +98,6 @@ export function checkReason(given: CloseReason): void {
   checkValue(given, reason, 'reason')
 }
 
-export function checkContentType(given: string): void {
-  checkValue(given, contentTypeRule, 'contentType')
-}
-
 export function checkSession(given: Session): void {
   checkValue(given, sessionRule, 'session')
 }

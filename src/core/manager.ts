@@ -1,8 +1,8 @@
 import {
   checkConnection,
-  checkContentType,
   checkReason,
   checkSession,
+  contentTypeRule,
   readFilter,
   readHistory,
   readRegister,
@@ -696,7 +696,7 @@ export class ConnectionManager {
   }
 
   #checkType(contentType: string): void {
-    checkContentType(contentType)
+    checkValue(contentType, contentTypeRule, 'contentType')
     this.#checkedType = contentType
   }
 
