@@ -44,6 +44,8 @@ export class Heartbeat implements Disposable {
   #timer: Disposable | undefined
   /** The bucket that was pinged last. */
   #at = 0
+  /** The bucket that got a client last. */
+  #filled = 0
 
   /** @param everyMs the time between two pings of a client, in ms */
   constructor(everyMs: number, { pongMs = PONG_MS, idleMs = 0, scheduler = eventLoop }: HeartbeatOptions = {}) {
@@ -63,7 +65,7 @@ export class Heartbeat implements Disposable {
 
   /** Its first ping comes within `everyMs`. @returns ends it */
   add(beat: Beat): () => void {
-    const bucket = this.#emptiest()
+    const bucket = this.#nextBucket()
     bucket.add(beat)
     this.#size++
     this.#timer ??= this.#scheduler.every(this.#tickMs, () => this.#tick())
@@ -74,15 +76,13 @@ export class Heartbeat implements Disposable {
     }
   }
 
-  /** Of buckets with equally few the one whose turn is last. */
-  #emptiest(): Set<Beat> {
+  /** Round and round, past those that have more than their share. Of an idle heartbeat the one whose turn is last. */
+  #nextBucket(): Set<Beat> {
     const count = this.#buckets.length
-    let emptiest = this.#buckets[this.#at]!
-    for (let back = 1; back < count && emptiest.size > 0; back++) {
-      const bucket = this.#buckets[(this.#at - back + count) % count]!
-      if (bucket.size < emptiest.size) emptiest = bucket
-    }
-    return emptiest
+    if (this.#size === 0) this.#filled = this.#at + 1
+    do this.#filled = (this.#filled + count - 1) % count
+    while (this.#buckets[this.#filled]!.size > this.#size / count)
+    return this.#buckets[this.#filled]!
   }
 
   #tick(): void {
