@@ -8,15 +8,7 @@ import { httpChunk, LAST_CHUNK, multipartStart } from '../wire/http-framing.ts'
 import { BOUNDARY, httpCodecs } from './codecs.ts'
 import { watchHost } from './liveness.ts'
 import { NodeSocket, type NodeSocketOptions } from './node-socket.ts'
-import {
-  type Beginning,
-  checkOpening,
-  formatPosition,
-  heartbeatOf,
-  join,
-  type Opening,
-  type Transport,
-} from './transport.ts'
+import { type Beginning, formatPosition, heartbeatOf, join, type Opening, type Transport } from './transport.ts'
 
 export interface StreamHead {
   readonly protocol: string
@@ -159,7 +151,6 @@ function watchStream(response: ServerResponse, { client, connection }: OpenStrea
 export const httpStream: Transport<ServerResponse> = {
   name: 'http-stream',
   open(response, opening) {
-    checkOpening(opening)
     const { contentType, preamble } = describeTopic(opening)
     const stream = openStream(response, opening, {
       protocol: 'http-stream',
@@ -175,7 +166,6 @@ function multipartOf(codecs: StreamHead['codecs'], firstHead: boolean): Transpor
   return {
     name: 'multipart',
     open(response, opening) {
-      checkOpening(opening)
       const { contentType = 'image/jpeg' } = firstHead ? describeTopic(opening) : {}
       const stream = openStream(response, opening, {
         protocol: 'multipart',

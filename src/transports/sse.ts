@@ -1,7 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { CloseReason } from '../core/connection.ts'
 import type { Position } from '../core/ids.ts'
-import { checkValue, oneOf } from '../core/options.ts'
 import { httpChunk } from '../wire/http-framing.ts'
 import { sseComment, sseEvent, sseId, sseRetry } from '../wire/sse-event.ts'
 import { httpCodecs, type SseEncoding, type SseNaming } from './codecs.ts'
@@ -10,7 +9,6 @@ import { isChunked, type OpenStream, openStream } from './http-stream.ts'
 import { watchHost } from './liveness.ts'
 import {
   type Beginning,
-  checkOpening,
   heartbeatOf,
   type Opening,
   parsePosition,
@@ -18,9 +16,6 @@ import {
   type Transport,
   unknownGap,
 } from './transport.ts'
-
-const NAMING = oneOf('single', 'named')
-const ENCODING = oneOf('text', 'base64')
 
 /** How long a browser waits before it connects again, in ms: between this and twice as long, so that not all come back at once. */
 const RETRY_MS = 1500
@@ -78,12 +73,9 @@ function beginningOf(naming: SseNaming, { topics }: Opening): Beginning['begun']
 
 /** Server-Sent Events (HTML Standard, section 9.2), for EventSource. Tells gaps, and why it ends. */
 export function sse(naming: SseNaming, encoding: SseEncoding): Transport<ServerResponse> {
-  checkValue(naming, NAMING, 'naming')
-  checkValue(encoding, ENCODING, 'encoding')
   return {
     name: 'sse',
     open(response, opening) {
-      checkOpening(opening)
       const heartbeat = heartbeatOf(opening)
       const stream = openStream(response, opening, {
         protocol: 'sse',

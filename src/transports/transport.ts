@@ -1,11 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { Client, Connection } from '../core/connection.ts'
 import type { SubscribeOptions, Subscription } from '../core/contract.ts'
-import { HubError } from '../core/errors.ts'
 import type { Position } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import type { Gap } from '../core/message.ts'
-import { anything, flag, having, object, type Rules, readOptions } from '../core/options.ts'
 import { isPattern } from '../core/patterns.ts'
 import type { Handshake, Session } from '../core/sessions.ts'
 import type { Heartbeat } from './heartbeat.ts'
@@ -94,41 +92,6 @@ export interface Beginning {
   readonly first?: Uint8Array | undefined
   /** Once for each topic, before anything of it is written: where it begins. What it answers is the next that the peer gets. */
   readonly begun?: ((subscription: Subscription) => Uint8Array | undefined) | undefined
-}
-
-const OPENING: Rules<Opening> = {
-  hub: having('a hub', 'registerClient', 'subscribe', 'subscribePattern'),
-  // registerClient checks these.
-  clientId: anything,
-  session: anything,
-  address: anything,
-  ifExists: anything,
-  restore: anything,
-  named: flag,
-  topics: value => (isTopicList(value) ? undefined : 'an array of { name, options }'),
-  credentials: object,
-  heartbeat: value => (value === false || heart(value, '') === undefined ? undefined : 'a Heartbeat or false'),
-  inbound: having('a limit', 'take'),
-  headers: object,
-}
-const heart = having('a heartbeat', 'add')
-
-function isTopicList(value: unknown): boolean {
-  return Array.isArray(value) && value.every(topic => object(topic, '') === undefined && isTopic(Object.keys(topic)))
-}
-
-function isTopic(keys: readonly string[]): boolean {
-  return keys.includes('name') && keys.every(key => key === 'name' || key === 'options')
-}
-
-/**
- * Throws REQUEST_INVALID for a field that is unknown, with the nearest name, or wrong: a session that is misspelt would be none. To be called
- * before anything is written to the channel.
- */
-export function checkOpening(opening: Opening): void {
-  const { hub, topics } = readOptions(opening, OPENING, 'open')
-  if (hub !== undefined && topics !== undefined) return
-  throw new HubError('REQUEST_INVALID', `${hub === undefined ? 'hub' : 'topics'} must not be undefined`)
 }
 
 /** Registers and subscribes, or neither. */

@@ -8,15 +8,7 @@ import { wsCodec, wsGapsCodec, wsNotice } from './codecs.ts'
 import { FrameSocket, type WebSocketChannel, webSocketConnection } from './frame-socket.ts'
 import type { Beat, Heartbeat } from './heartbeat.ts'
 import { silentFor } from './liveness.ts'
-import {
-  checkOpening,
-  heartbeatOf,
-  join,
-  type Opening,
-  positionNotice,
-  type Transport,
-  unknownGap,
-} from './transport.ts'
+import { heartbeatOf, join, type Opening, positionNotice, type Transport, unknownGap } from './transport.ts'
 
 /**
  * Pings in stream order. The pong proves that everything before it was read; nothing else is a pong, neither other traffic nor one with
@@ -113,7 +105,6 @@ function transportOf(name: string, form: Form): Transport<WebSocketChannel> {
   return {
     name,
     open(channel, opening) {
-      checkOpening(opening)
       const connection = webSocketConnection(channel, form.codec)
       const begun = (subscription: Subscription) => form.begun?.(subscription, opening)
       return keepOpen(channel.webSocket, connection, join(connection, opening, { begun }), opening)

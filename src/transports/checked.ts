@@ -1,0 +1,79 @@
+import type { ServerResponse } from 'node:http'
+import { HubError } from '../core/errors.ts'
+import { anything, checkValue, flag, having, object, oneOf, type Rules, readOptions } from '../core/options.ts'
+import type { SseEncoding, SseNaming } from './codecs.ts'
+import * as httpStreams from './http-stream.ts'
+import { sse as uncheckedSse } from './sse.ts'
+import type { Opening, Transport } from './transport.ts'
+import * as webSockets from './websocket.ts'
+
+/*
+ * The transports as programs use them: each checks its opening before it writes anything. The server makes its openings itself and uses the
+ * transports directly, so that its connections do not pay for the checks.
+ */
+
+const OPENING: Rules<Opening> = {
+  hub: having('a hub', 'registerClient', 'subscribe', 'subscribePattern'),
+  // registerClient checks these.
+  clientId: anything,
+  session: anything,
+  address: anything,
+  ifExists: anything,
+  restore: anything,
+  named: flag,
+  topics: value => (isTopicList(value) ? undefined : 'an array of { name, options }'),
+  credentials: object,
+  heartbeat: value => (value === false || heart(value, '') === undefined ? undefined : 'a Heartbeat or false'),
+  inbound: having('a limit', 'take'),
+  headers: object,
+}
+const heart = having('a heartbeat', 'add')
+
+function isTopicList(value: unknown): boolean {
+  return Array.isArray(value) && value.every(topic => object(topic, '') === undefined && isTopic(Object.keys(topic)))
+}
+
+function isTopic(keys: readonly string[]): boolean {
+  return keys.includes('name') && keys.every(key => key === 'name' || key === 'options')
+}
+
+/**
+ * Throws REQUEST_INVALID for a field that is unknown, with the nearest name, or wrong: a session that is misspelt would be none. Nothing
+ * has been written to the channel then.
+ */
+function checkOpening(opening: Opening): void {
+  const { hub, topics } = readOptions(opening, OPENING, 'open')
+  if (hub !== undefined && topics !== undefined) return
+  throw new HubError('REQUEST_INVALID', `${hub === undefined ? 'hub' : 'topics'} must not be undefined`)
+}
+
+function checked<Channel>({ name, open }: Transport<Channel>): Transport<Channel> {
+  return {
+    name,
+    open(channel, opening) {
+      checkOpening(opening)
+      return open(channel, opening)
+    },
+  }
+}
+
+/** The bytes as published, one after the other: for curl, players, anything that reads a socket. */
+export const httpStream = checked(httpStreams.httpStream)
+/** Each message is a part of multipart/x-mixed-replace. */
+export const multipart = checked(httpStreams.multipart)
+/** The same for an `<img>`, which shows a picture once the next part begins. */
+export const multipartImage = checked(httpStreams.multipartImage)
+/** One topic a socket: the frames are the messages as published, text for text types and binary for the rest. */
+export const webSocketTopic = checked(webSockets.webSocketTopic)
+/** The same, and it reports losses: every binary frame is a message, and every text frame is a JSON object about the stream. */
+export const webSocketTopicWithGaps = checked(webSockets.webSocketTopicWithGaps)
+
+const NAMING = oneOf('single', 'named')
+const ENCODING = oneOf('text', 'base64')
+
+/** Server-Sent Events (HTML Standard, section 9.2), for EventSource. Tells gaps, and why it ends. Throws REQUEST_INVALID. */
+export function sse(naming: SseNaming, encoding: SseEncoding): Transport<ServerResponse> {
+  checkValue(naming, NAMING, 'naming')
+  checkValue(encoding, ENCODING, 'encoding')
+  return checked(uncheckedSse(naming, encoding))
+}
