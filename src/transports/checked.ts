@@ -59,9 +59,9 @@ function checked<Channel>({ name, open }: Transport<Channel>): Transport<Channel
 
 /** The bytes as published, one after the other: for curl, players, anything that reads a socket. */
 export const httpStream = checked(httpStreams.httpStream)
-/** Each message is a part of multipart/x-mixed-replace. */
+/** Each message replaces the one before: a live picture. */
 export const multipart = checked(httpStreams.multipart)
-/** The same for an `<img>`, which shows a picture once the next part begins. */
+/** The same for `<img src="/topics/camera">`: Chromium shows each picture at once, also one that no other follows. */
 export const multipartImage = checked(httpStreams.multipartImage)
 /** One topic a socket: the frames are the messages as published, text for text types and binary for the rest. */
 export const webSocketTopic = checked(webSockets.webSocketTopic)
