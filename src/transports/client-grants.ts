@@ -4,8 +4,8 @@ import type { Scheduler } from '../core/scheduler.ts'
 import { eventLoop } from '../event-loop.ts'
 import type { TopicsOwner } from './client-gate.ts'
 
-/** How often grants are looked through, in ms: how late the end of one may be noticed. */
-const LOOK_MS = 1000
+/** How often grants are looked through, in ms. The end of one is noticed up to a second and this later. */
+const LOOK_MS = 250
 /** Subscriptions that one turn of the event loop ends. */
 export const ENDS_PER_TURN = 64
 

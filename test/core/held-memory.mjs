@@ -209,7 +209,7 @@ const SCENES = [
   { name: 'history, slices of twice as much', count: 200, bytes: 20 * KIB, make: slice(2) },
   { name: 'history, beginnings of 4 times as much', count: 200, bytes: 10 * KIB, make: head },
   { name: 'history, one message a pool', count: 500, bytes: 100, make: survivor },
-  { name: 'pending', count: 10_000, bytes: 1, make: pooled, topic: { ...FOREVER, lingerMs: 60_000 } },
+  { name: 'pending', count: 10_000, bytes: 1, make: pooled, topic: { ...FOREVER, lingerMs: 1000 } },
   { name: 'sends that wait', count: 1000, bytes: KIB, make: slice(4), links: 1, send: true },
   { name: 'newest values', count: 9000, bytes: 1, make: pooled, policy: 'latest', keys: 9000, links: 2, topic: NONE },
   {

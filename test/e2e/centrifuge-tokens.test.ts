@@ -74,9 +74,15 @@ describe('the tokens of an SDK', () => {
     subscription.subscribe()
     await subscription.ready()
     expect(asked).toEqual(['-1', '100000'])
-    const short = centrifuge.newSubscription('b', { token: '900', getToken: async () => '100000' })
+    // Its next token comes once the subscription has ended.
+    let renew = (_token: string): void => {}
+    const token = new Promise<string>(resolve => (renew = resolve))
+    const short = centrifuge.newSubscription('b', { token: '900', getToken: () => token })
     const left: number[] = []
-    short.on('subscribing', ({ code }) => left.push(code))
+    short.on('subscribing', ({ code }) => {
+      left.push(code)
+      if (code === 2501) renew('100000')
+    })
     short.subscribe()
     await short.ready()
     await expect.poll(() => left, { timeout: 4000 }).toContain(2501)
