@@ -18,7 +18,7 @@ it('no blocked time is forgotten, none is counted twice, and the youngest 31 sta
           runsMs: fc.integer({ min: 0, max: 2000 }),
           stallsMs: fc.integer({ min: LATE_MS + 1, max: 60_000 }),
         }),
-        { maxLength: 100 },
+        { maxLength: 100, size: 'max' },
       ),
       fc.double({ min: 0, max: 1, noNaN: true }),
       (turns, share) => {
