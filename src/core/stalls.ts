@@ -1,17 +1,23 @@
 /** How much later than due the sweep may run before the loop counts as blocked, in ms. */
 export const LATE_MS = 25
-/** Stalls that are remembered; a loop that is blocked more often is not excused for the older ones. */
+/** Stalls that are remembered one by one. */
 const MOST = 32
 
 /** Times in which our own event loop did not turn. A client cannot be blamed for them. */
 export class Stalls {
-  readonly #stalls: { readonly from: number; readonly to: number }[] = []
+  readonly #stalls: { from: number; readonly to: number }[] = []
 
   /** The sweep was due at `due` and runs now. */
   note(due: number, now: number): void {
     if (now - due <= LATE_MS) return
     this.#stalls.push({ from: due, to: now })
-    if (this.#stalls.length > MOST) this.#stalls.shift()
+    if (this.#stalls.length > MOST) this.#joinOldest()
+  }
+
+  /** The second oldest begins earlier by the length of the oldest: no blocked time is forgotten. */
+  #joinOldest(): void {
+    const { from, to } = this.#stalls.shift()!
+    this.#stalls[0]!.from -= to - from
   }
 
   /** How much of the time after `time` the loop was blocked, in ms. */

@@ -100,6 +100,19 @@ describe('closing a server', () => {
     expect([status, body.error.code]).toEqual([503, 'SHUTTING_DOWN'])
   })
 
+  it('does not count time in which the process did not run', async () => {
+    const server = await startTestServer({ drainMs: 600 })
+    await stall(server)
+    const begun = performance.now()
+    const closed = server.close()
+    await until(() => server.hub.draining)
+    // The event loop is blocked.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000)
+    expect((await closed)?.outcome).toBe('deadline')
+    // The look that is due in the block comes within 100 ms of its beginning: they count.
+    expect(performance.now() - begun).toBeGreaterThan(1000 + 600 - 200)
+  })
+
   it('ends at once when it is told to', async () => {
     const server = await startTestServer()
     await stall(server)
