@@ -46,6 +46,7 @@ export function createMetrics(
 }
 
 type Stats = () => Promise<ConnectionStats>
+type Read = () => Sample[] | Promise<Sample[]>
 
 /** Counting walks over all clients, in several turns: once for all metrics of a scrape, which asks them in one turn. */
 function statsOf(hub: Hub): Stats {
@@ -138,13 +139,7 @@ function operationMetrics(registry: Registry, { operations }: Hub): void {
   )
 }
 
-function gauges(
-  registry: Registry,
-  name: string,
-  help: string,
-  labelNames: string[],
-  read: () => Sample[] | Promise<Sample[]>,
-): void {
+function gauges(registry: Registry, name: string, help: string, labelNames: string[], read: Read): void {
   new Gauge({
     name,
     help,
@@ -156,13 +151,7 @@ function gauges(
   })
 }
 
-function counters(
-  registry: Registry,
-  name: string,
-  help: string,
-  labelNames: string[],
-  read: () => Sample[] | Promise<Sample[]>,
-): void {
+function counters(registry: Registry, name: string, help: string, labelNames: string[], read: Read): void {
   new Counter({
     name,
     help,
