@@ -48,7 +48,7 @@ export function createMetrics(
 type Stats = () => Promise<ConnectionStats>
 type Read = () => Sample[] | Promise<Sample[]>
 
-/** Counting walks over all clients, in several turns: once for all metrics of a scrape, which asks them in one turn. */
+/** Counts all clients once for all metrics of a scrape. The count takes several turns; a scrape asks for all metrics in one turn. */
 function statsOf(hub: Hub): Stats {
   let stats: Promise<ConnectionStats> | undefined
   return () => {
