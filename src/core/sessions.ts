@@ -94,6 +94,6 @@ export const openSessions: SessionManager = Object.freeze({
 export const VERBS: Readonly<Record<Action, string>> = {
   subscribe: 'subscribe to',
   publish: 'publish to',
-  presence: 'ask who is on',
+  presence: 'read the presence of',
   history: 'read the history of',
 }

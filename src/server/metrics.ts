@@ -70,7 +70,7 @@ function clientMetrics(registry: Registry, stats: Stats): void {
   gauge('hubline_users', 'Users with at least one client', ({ users }) => users)
   gauge('hubline_patterns', 'Patterns that clients are subscribed to', ({ patterns }) => patterns)
   gauge('hubline_topics', 'Topics in use', ({ topics }) => topics)
-  gauge('hubline_positions', 'Positions of topics that nobody uses any more', ({ positions }) => positions)
+  gauge('hubline_positions', 'Positions of topics that are not in use any more', ({ positions }) => positions)
   gauge('hubline_subscriptions', 'Clients on topics', ({ subscriptions }) => subscriptions)
   gauge('hubline_subscriptions_behind', 'Subscriptions that are behind', ({ behind }) => behind)
   gauge('hubline_pending_messages', 'Messages that wait, once per subscription', ({ pending }) => pending)
