@@ -130,7 +130,7 @@ const HUB_OPTIONS: Rules<HubOptions> = {
 
 const PUBLISHER: Rules<Publisher> = { client: text, session: sessionRule }
 
-/** As over HTTP. A content type and a correlation id become headers. */
+/** The same as over HTTP. A content type and a correlation id become headers. */
 const PUBLISH_OPTIONS: Rules<RouteOptions> = {
   contentType: contentTypeRule,
   key: keyRule,
@@ -393,14 +393,14 @@ export class Hub extends ConnectionManager implements HubApi {
   }
 }
 
-/** What a broadcast needs, without the message as it was given: bytes and objects of the caller must not wait with it. */
+/** What a broadcast needs. It does not have the message that the caller gave, so that a broadcast that waits does not keep it in memory. */
 interface Prepared {
   readonly outgoing: Outgoing
   readonly ids: readonly string[]
   readonly concurrency: number
 }
 
-/** The result, and the end of the span with what went wrong. */
+/** Ends the span when the result is known; `wrong` returns the error of a result. */
 async function endWith<T>(result: Promise<T>, span: SendSpan, wrong: (result: T) => unknown): Promise<T> {
   try {
     const value = await result

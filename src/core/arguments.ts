@@ -33,18 +33,18 @@ const connection: Rule = (value, field) => {
 const time: Rule = value =>
   value === undefined || Number.isFinite(value) ? undefined : 'a time in ms since 1970, as a number'
 
-/** Keys of its own are allowed: a SessionManager may keep more in its sessions. */
+/** Other keys are allowed: a SessionManager may keep more in its sessions. */
 export const sessionRule: Rule = (value, field) => {
   if (object(value, field) !== undefined) return 'a session: an object'
   const { user, expiresAt, issuedAt } = value as Session
   if (user !== undefined && typeof user !== 'string') return 'a session whose user is a string or absent'
-  // A time of any other type would never come.
+  // A session with a time of another type would never end.
   checkValue(expiresAt, time, `${field}.expiresAt`)
   checkValue(issuedAt, time, `${field}.issuedAt`)
   return undefined
 }
 
-/** It goes into the head of a response as it is. */
+/** A content type becomes a header of a response without a change. */
 export const contentTypeRule: Rule = value =>
   typeof value === 'string' && /^[\x20-\x7e]{1,255}$/.test(value) ? undefined : '1 to 255 printable ASCII characters'
 

@@ -1,6 +1,6 @@
 /**
- * Who is due, by the second, on a clock that may be set: a look costs what has come due, and not what waits. Each entry stands under one
- * second, its earliest.
+ * Entries by the second in which they are due, on a clock that may be set. The cost of a call of `due` grows with the entries that are due, and
+ * not with those that wait. Each entry has one second, its earliest.
  */
 export class Deadlines<T> {
   readonly #buckets = new Map<number, Set<T>>()
@@ -38,7 +38,7 @@ export class Deadlines<T> {
     if (bucket.size === 0) this.#buckets.delete(second)
   }
 
-  /** Takes out at most `most` of those that are due. As many as that: more may be due, and the next call takes them out. */
+  /** Removes and returns at most `most` of the entries that are due. Where it returns `most`, more may be due: call it again. */
   due(now: number, most = Number.POSITIVE_INFINITY): T[] {
     const second = Math.floor(now / 1000)
     const entries: T[] = []

@@ -73,7 +73,7 @@ export class HubError extends Error {
     this.retryMs = options?.retryMs
   }
 
-  /** The HTTP status of its code, from 207 to 504, for servers of your own. 500 of a code that is none of the hub's. */
+  /** The HTTP status of its code, from 207 to 504, for servers of your own. 500 for a code that the hub does not know. */
   get status(): number {
     return HTTP_STATUS[this.code] ?? HTTP_STATUS.INTERNAL
   }

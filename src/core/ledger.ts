@@ -5,16 +5,16 @@ export interface ByteCount {
   used: number
 }
 
-/** What a message takes in memory beside its payload and its optional fields, in bytes: measured with Node 20, 22 and 24. */
+/** The memory that a message takes beside its payload and its optional fields, in bytes: measured with Node 20, 22 and 24. */
 export const MESSAGE_BYTES = 330
-/** What each list takes for each message that it holds, in bytes: a reference, and the room that arrays have to grow. */
+/** The memory that a list takes for each of its messages, in bytes: a reference, and the spare room of arrays. */
 export const PLACE_BYTES = 10
-/** What an optional field takes beside its text, in bytes. A key also has an entry in a table of newest values. */
+/** The memory that an optional field takes beside its text, in bytes. A key also has an entry in a table of newest values. */
 const FIELD_BYTES = 48
 
 /** A payload that fills less of its buffer than this is copied, so that it keeps no memory that is not counted. */
 const OWN_SHARE = 0.9
-/** V8 keeps arrays up to this size in the heap. To ask one for its buffer moves it out of there, which costs more than a copy. */
+/** V8 keeps arrays up to this size in the heap. Reading `buffer` of such an array moves it out of the heap, which costs more than a copy. */
 const IN_HEAP_BYTES = 64
 
 /** The payload in a buffer of its own. A slice keeps its whole buffer in memory: 64 KiB of a socket, or one of Node's pools. */
@@ -26,7 +26,7 @@ export function ownPayload(data: Uint8Array): Uint8Array {
 
 type Weighed = Pick<Message, 'payload' | 'key' | 'correlationId' | 'publisher'>
 
-/** What a message takes in memory, in bytes, without the places in lists that hold it. */
+/** The memory that a message takes, in bytes, without its places in lists. */
 export function heldBytes({ payload, key, correlationId, publisher }: Weighed): number {
   let bytes = MESSAGE_BYTES + payload.byteLength
   if (key !== undefined) bytes += FIELD_BYTES + key.length
@@ -35,7 +35,7 @@ export function heldBytes({ payload, key, correlationId, publisher }: Weighed): 
   return bytes
 }
 
-/** The messages that one topic and its links hold: each is counted once, however many lists hold it, and its place in each list. */
+/** The memory of the messages that one topic and its links hold: each message counts once, and each of its places in lists counts. */
 export class Ledger {
   readonly #budget: ByteCount
   bytes = 0
@@ -94,7 +94,7 @@ export class HeldFrames {
   }
 }
 
-/** A frame that is the payload itself takes no memory of its own; one that is only in the same buffer does. */
+/** A frame that is the payload itself takes no memory of its own. A frame that is another part of the same buffer does. */
 export function isViewOf(payload: Uint8Array): (frame: Uint8Array) => boolean {
   return ({ buffer, byteOffset, byteLength }) =>
     buffer === payload.buffer && byteOffset === payload.byteOffset && byteLength === payload.byteLength

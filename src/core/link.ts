@@ -133,7 +133,7 @@ export class Link implements PolicyLink {
     return this.heldBytes + (shared ? this.topic.log.bytesAfter(this.cursor) : 0)
   }
 
-  /** What waits for this link takes so much memory, in bytes, less the payloads in the outbox. Another link may wait for the same. */
+  /** Memory of what waits for this link, in bytes, without the payloads in the outbox. Another link may wait for the same messages. */
   get keptBytes(): number {
     const shared = this.behind && this.terms.backlog.kind === 'log' ? this.topic.log.countAfter(this.cursor) : 0
     const messages = this.held.length + shared + this.inFlight
@@ -156,8 +156,8 @@ export class Link implements PolicyLink {
   }
 
   /**
-   * A policy that throws keeps the state that it has set itself, as one around a policy that throws does. What its `admit` cannot decide
-   * without a state is dropped and counted.
+   * Where `open` throws, the link keeps the state that the policy has set before: a policy around another one does so. A message on which
+   * `admit` throws without a state is dropped and counted.
    */
   #open(): void {
     this.state = undefined

@@ -106,7 +106,7 @@ export class ConnectionManager {
       if (this.#clients.get(client.id) === client) this.unregisterClient(client.id, reason)
     },
   }
-  /** The content type that was checked last: a program uses few. */
+  /** The content type that was checked last. A program uses few, so most calls skip the check. */
   #checkedType = OCTETS
   #draining = false
   #closed = false
@@ -442,7 +442,7 @@ export class ConnectionManager {
     if (result === undefined) return this.#placeless(publication)
     if (isRouteResult(result)) return result
     if (typeof (result as PromiseLike<unknown> | null)?.then === 'function') {
-      // A promise of another library becomes one of ours.
+      // A promise of another library becomes one of Node's.
       return Promise.resolve(result).then(known => this.#settleResult(known, publication))
     }
     throw new HubError(
@@ -573,8 +573,8 @@ export class ConnectionManager {
   }
 
   /**
-   * The registry's rules have changed: topics in use take their new ones; who may not be on a topic any more is unsubscribed. `pattern`: only
-   * of topics that it matches; default: of all. Throws TOPIC_INVALID.
+   * To be called when the registry's rules have changed. Topics in use take their new rules. Clients that may not be on a topic any more are
+   * unsubscribed. `pattern` is the name of a topic or a pattern: only topics that it matches are looked at. Default: all. Throws TOPIC_INVALID.
    */
   refreshTopics(pattern?: string): void {
     this.#membership.refresh(pattern === undefined ? undefined : parsePattern(pattern))
@@ -603,7 +603,7 @@ export class ConnectionManager {
 
   // ---- monitoring and end
 
-  /** At this moment. It looks at every client and topic in the call: 40,000 of each take about 15 ms. */
+  /** The counters at this moment. The call looks at every client and topic: 40,000 of each take about 15 ms. */
   getConnectionStats(): ConnectionStats {
     const steps = sumUp(this.#clients, this.#membership.topics)
     for (;;) {
@@ -632,7 +632,7 @@ export class ConnectionManager {
     return connectionStats(sums, held, this.#counters, this.#budget.used, uptime)
   }
 
-  /** Names of the topics in use. May be walked in several turns: a topic that is in use all the time comes once. */
+  /** Names of the topics in use. A walk may take several turns of the event loop: a topic that is in use all the time comes once. */
   getTopicNames(): Iterable<TopicName> {
     return this.#membership.topics.keys()
   }

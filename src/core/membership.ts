@@ -178,7 +178,7 @@ export class Membership {
     return topic.links.every(link => link.order && link.pending === 0 && link.gapCount === 0 && !link.holding)
   }
 
-  /** The registry has other rules: topics in use take their new specs; who may not be on one any more is off it. */
+  /** Topics in use take their new specs from the registry. Clients that may not be on a topic any more are unsubscribed. */
   refresh(pattern?: TopicPattern): void {
     for (const topic of this.#matched(pattern)) {
       const spec = this.#resolved(topic.name, topic.spec)

@@ -16,7 +16,7 @@ export interface Message {
   readonly publisher?: PublishedBy | undefined
   /** When it was routed, in ms on the scheduler's clock. */
   readonly at: number
-  /** The hub's own books: how many of its lists hold the message, which is counted once (Ledger). */
+  /** For the hub's accounts: how many of its lists hold the message, which counts once (Ledger). */
   keepers?: number
 }
 

@@ -389,7 +389,7 @@ export class Outbox {
     return bytes
   }
 
-  /** What that takes in memory, with direct messages and what the client has not confirmed, in bytes. */
+  /** Memory of what waits for the client, of its direct messages and of what it has not confirmed, in bytes. */
   get keptBytes(): number {
     let bytes = this.waitingBytes + this.controlBytes + this.queuedBytes + this.parcelBytes
     for (const link of this.links.values()) bytes += link.keptBytes

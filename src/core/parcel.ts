@@ -12,9 +12,9 @@ export interface DirectMessage {
   readonly correlationId: string | undefined
 }
 
-/** What a parcel counts beside its payload among what waits for its client, in bytes: so that empty ones are bounded as well. */
+/** What a parcel adds to its payload in the queue limit of its client, in bytes, so that the number of empty parcels is bounded too. */
 const PARCEL_BYTES = 256
-/** What a send takes in memory while it waits, beside its payload and frames, in bytes: measured. */
+/** The memory that a send takes while it waits, beside its payload and frames, in bytes: measured. */
 export const SEND_BYTES = 3000
 
 /** A direct message for any number of clients: encoded once per codec, as a batch is. */

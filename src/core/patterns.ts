@@ -16,7 +16,7 @@ const PATTERN_RULE =
 
 /** Does it name many topics? A topic's name has no asterisk. */
 export function isPattern(name: string): boolean {
-  // What is no string is refused as a topic's name.
+  // A value that is not a string is refused later, as the name of a topic.
   return typeof name === 'string' && name.includes('*')
 }
 

@@ -7,8 +7,8 @@ const LOOK_MS = 100
 const LEFT_OUT_MS = 100
 
 /**
- * `after` and `every` in time in which the process ran, on timers that count all time. While the process is stopped, or its event loop is
- * blocked, no answer of a peer can be read, so that time belongs to no deadline and no period.
+ * `after` and `every`, counted in time in which the process ran. The timers below count all time. While the process is stopped, or its event loop
+ * is blocked, it can read no answer of a peer, so that time counts against no deadline and no period.
  */
 export class RunningTime implements Pick<Scheduler, 'after' | 'every'> {
   readonly #timers: Pick<Scheduler, 'now' | 'after' | 'every'>
@@ -53,7 +53,7 @@ export class RunningTime implements Pick<Scheduler, 'after' | 'every'> {
     return { [Symbol.dispose]: end }
   }
 
-  /** Leaves out a run that comes late, and never two in a row: a loop that is always late has a period too. */
+  /** Leaves out a run that comes late, but never two in a row: where every run is late, every second one still comes. */
   every(ms: number, run: () => void): Disposable {
     let due = this.#timers.now() + ms
     let leftOut = false

@@ -13,8 +13,8 @@ export interface Scheduler {
    */
   after(ms: number, run: () => void): Disposable
   /**
-   * Runs every `ms` until disposed. A run that comes late, because the process was stopped or its event loop was blocked, is left out: the next
-   * one comes `ms` later, and what the network brought meanwhile is read before it. Must not keep the process alive.
+   * Runs every `ms` until disposed. Leaves out a run that comes late because the process was stopped or its event loop was blocked, but never two
+   * in a row. The next run comes `ms` later, after the process has read what came meanwhile. Must not keep the process alive.
    */
   every(ms: number, run: () => void): Disposable
 }

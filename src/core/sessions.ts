@@ -90,10 +90,10 @@ export const openSessions: SessionManager = Object.freeze({
   authorize: () => true,
 })
 
-/** What an error says of an action that is refused, before the name of the topic. */
+/** The words for a refused action in an error, before the name of the topic. */
 export const VERBS: Readonly<Record<Action, string>> = {
   subscribe: 'subscribe to',
   publish: 'publish to',
-  presence: 'ask who is on',
+  presence: 'read the presence of',
   history: 'read the history of',
 }

@@ -44,7 +44,7 @@ export class HubCounters extends Counters {
   }
 }
 
-/** What is summed over all clients and topics. */
+/** Sums over all clients and topics. */
 export type Sums = Pick<
   ConnectionStats,
   'subscriptions' | 'behind' | 'pending' | 'unconfirmed' | 'queuedBytes' | 'retainedBytes' | 'circuits'
@@ -53,7 +53,7 @@ export type Sums = Pick<
 /** Clients, topics and subscriptions that one step of a sum looks at. */
 export const SUMMED_PER_STEP = 2048
 
-/** In steps: the caller may do something else between two of them. */
+/** Sums in steps, so that the caller can let other work run between two of them. */
 export function* sumUp(
   clients: ReadonlyMap<string, Registration>,
   topics: ReadonlyMap<string, Topic>,

@@ -157,7 +157,7 @@ export interface TopicInfo {
   readonly published: Seq
   readonly delivered: number
   readonly drops: readonly DropCount[]
-  /** What is kept for links that are behind and for those who resume. `bytes` is memory: payloads and the objects of the messages. */
+  /** Messages that are kept for links that are behind and for clients that resume. `bytes` is memory: payloads and the objects of messages. */
   readonly retained: { readonly messages: number; readonly bytes: number }
 }
 
@@ -190,8 +190,8 @@ export interface ConnectionStats {
   /** In-process bytes that wait for single clients, for each client on its own. */
   readonly queuedBytes: number
   /**
-   * What the messages take in memory that topics keep, for clients that resume or are behind, in bytes: each counts once, with its objects. With
-   * the remembered positions.
+   * Memory of the messages that topics keep for clients that resume or are behind, and of the remembered positions, in bytes. Each message counts
+   * once, with its objects.
    */
   readonly retainedBytes: number
   /**

@@ -129,7 +129,7 @@ export class Topic {
 
   /** What came after a position, as far as it is kept for those who resume. */
   history({ after, limit = Number.POSITIVE_INFINITY, reverse = false }: HistoryOptions): History {
-    // What is pending counts: the log holds the history of the last batch.
+    // Pending messages belong to the history too: the log has messages up to the last batch.
     const kept = newestWithin([...this.log.after(this.historyFrom), ...this.pending], this.spec.history)
     const start = kept.length > 0 ? kept[0]!.seq - 1 : this.seq
     const found = after === undefined || this.has(after)
@@ -139,7 +139,7 @@ export class Topic {
     return { position: this.position, messages: messages.slice(0, limit), recovered: found && seen >= start }
   }
 
-  /** What the messages take in memory that the topic or one of its links keeps, in bytes. */
+  /** Memory of the messages that the topic or one of its links keeps, in bytes. */
   get retainedBytes(): number {
     return this.ledger.bytes
   }

@@ -59,7 +59,7 @@ export function rateLimit(given: RateLimitOptions, inner: DeliveryPolicy): Deliv
     stepwise: true,
     open(link) {
       const state: State = { inner: undefined, ...most, filledAt: 0 }
-      // Set before the inner policy can throw: the rate does not need its state.
+      // The link gets the state before the inner policy can throw, because the rate works without the inner state.
       link.state = state
       state.inner = inner.open(link)
       return state

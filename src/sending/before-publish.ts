@@ -28,8 +28,8 @@ export interface Draft {
 /** What the hook changes. A field that is absent stays as it is. */
 export interface DraftChange {
   /**
-   * Bytes as they are, a string as UTF-8: the contentType stays as it is unless the change has one. Anything else as JSON: its contentType is
-   * application/json, unless the publication's is another of JSON.
+   * Bytes as they are, a string as UTF-8, anything else as JSON. The default contentType for JSON is application/json, or that of the publication
+   * if it is a type of JSON. For bytes and strings the default is the contentType of the publication.
    */
   readonly data?: Uint8Array | string | object | undefined
   readonly contentType?: string | undefined
@@ -194,12 +194,12 @@ function changed(draft: Draft, change: unknown): Draft {
   const { data, contentType, key = draft.key } = readChange(change as DraftChange)
   if (data === undefined) return { ...draft, contentType: contentType ?? draft.contentType, key }
   const { payload, contentType: type } = serialize(data)
-  // Of text and bytes the hook does not know what they are any better than the publisher.
+  // For text and bytes, the publisher's content type holds unless the hook returns one.
   const isJsonValue = type === JSON_TYPE && !isJson(draft.contentType)
   return { ...draft, data: payload, contentType: contentType ?? (isJsonValue ? type : draft.contentType), key }
 }
 
-/** What is wrong with it is a fault of the hook, and not the publisher's business. */
+/** Throws a TypeError for a wrong change: it is a fault of the hook, and the publisher does not see the message. */
 function readChange(change: DraftChange): DraftChange {
   try {
     return readOptions(change, CHANGE, 'beforePublish')

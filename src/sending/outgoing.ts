@@ -20,8 +20,6 @@ export interface SendOptions {
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000
-/** Of a key, an id or a correlation id: the last two become headers. */
-const MAX_LENGTH = 255
 /** A longer timer would fire at once. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1
 
@@ -52,14 +50,14 @@ export function prepareOutgoing(message: unknown, given: SendOptions, maxBytes: 
 export const signalRule: Rule = value => (value instanceof AbortSignal ? undefined : 'an AbortSignal')
 
 const timeoutRule = positive(MAX_TIMEOUT_MS)
-/** Of an id and a correlation id. */
+/** Of an id and a correlation id, which become headers. */
 export const idRule: Rule = value =>
   typeof value === 'string' && /^[\x21-\x7e]{1,255}$/.test(value)
     ? undefined
     : '1 to 255 printable ASCII characters without spaces'
-/** Of a publication: what it is the newest value of. */
+/** Of a publication: the key whose newest value it is. */
 export const keyRule: Rule = value =>
-  typeof value === 'string' && value.length <= MAX_LENGTH ? undefined : `at most ${MAX_LENGTH} characters`
+  typeof value === 'string' && value.length <= 255 ? undefined : 'at most 255 characters'
 
 export const SEND_OPTIONS: Rules<SendOptions> = {
   contentType: contentTypeRule,
@@ -74,5 +72,3 @@ export const IS_ACTIVE_OPTIONS: Rules<Pick<SendOptions, 'timeoutMs' | 'signal'>>
   timeoutMs: timeoutRule,
   signal: signalRule,
 }
-
-/** It becomes a header. */

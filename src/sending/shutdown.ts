@@ -105,13 +105,13 @@ function tally(hub: ConnectionManager): { readonly ended: number; readonly close
   return { ended: delivered + dropped, closed }
 }
 
-/** Clients that are owed something, counted in several turns of the event loop. */
+/** The number of clients for which messages still wait, counted in several turns of the event loop. */
 async function countBehind({ hub, sender, scheduler }: Ending): Promise<number> {
   let behind = 0
   let looks = 0
   for (const { id, subscriptions } of hub.getActiveClients()) {
     if (owes(subscriptions) || sender.owes(id)) behind++
-    if (++looks % LOOKS_PER_TURN === 0) await new Promise<void>(resolve => scheduler.defer(resolve))
+    if (++looks % LOOKS_PER_TURN === 0) await nextTurn(scheduler)
   }
   return behind
 }
@@ -133,14 +133,14 @@ async function closeSpread(
   let closed = 0
   for (let next = 0; next < ids.length; ) {
     const elapsed = scheduler.now() - startedAt
-    // Once the time has come, or the signal, whoever is left goes, and is counted.
+    // At the end of the window, or when the signal aborts, all the other clients are closed and counted.
     const isOver = signal?.aborted || !(elapsed < window)
     const due = isOver ? ids.length : Math.ceil((ids.length * elapsed) / window)
     for (const end = Math.min(due, next + CLOSES_PER_TURN); next < end; next++) {
       // Some leave by themselves meanwhile.
       if (hub.unregisterClient(ids[next]!, 'shutdown', Math.ceil(random() * reconnectMs))) closed++
     }
-    if (next < due) await new Promise<void>(resolve => scheduler.defer(resolve))
+    if (next < due) await nextTurn(scheduler)
     else if (next < ids.length) await pause(scheduler, Math.min(LOOK_MS, window - elapsed), signal)
   }
   return closed
@@ -159,6 +159,10 @@ async function waitUntil(
     await pause(scheduler, Math.min(LOOK_MS, left), signal)
   }
   return true
+}
+
+function nextTurn(scheduler: Scheduler): Promise<void> {
+  return new Promise(resolve => scheduler.defer(resolve))
 }
 
 /** Resolves after so many ms, or when the signal aborts. */

@@ -46,8 +46,9 @@ export function createMetrics(
 }
 
 type Stats = () => Promise<ConnectionStats>
+type Read = () => Sample[] | Promise<Sample[]>
 
-/** Counting walks over all clients, in several turns: once for all metrics of a scrape, which asks them in one turn. */
+/** Counts all clients once for all metrics of a scrape. The count takes several turns; a scrape asks for all metrics in one turn. */
 function statsOf(hub: Hub): Stats {
   let stats: Promise<ConnectionStats> | undefined
   return () => {
@@ -69,7 +70,7 @@ function clientMetrics(registry: Registry, stats: Stats): void {
   gauge('hubline_users', 'Users with at least one client', ({ users }) => users)
   gauge('hubline_patterns', 'Patterns that clients are subscribed to', ({ patterns }) => patterns)
   gauge('hubline_topics', 'Topics in use', ({ topics }) => topics)
-  gauge('hubline_positions', 'Positions of topics that nobody uses any more', ({ positions }) => positions)
+  gauge('hubline_positions', 'Positions of topics that are not in use any more', ({ positions }) => positions)
   gauge('hubline_subscriptions', 'Clients on topics', ({ subscriptions }) => subscriptions)
   gauge('hubline_subscriptions_behind', 'Subscriptions that are behind', ({ behind }) => behind)
   gauge('hubline_pending_messages', 'Messages that wait, once per subscription', ({ pending }) => pending)
@@ -138,13 +139,7 @@ function operationMetrics(registry: Registry, { operations }: Hub): void {
   )
 }
 
-function gauges(
-  registry: Registry,
-  name: string,
-  help: string,
-  labelNames: string[],
-  read: () => Sample[] | Promise<Sample[]>,
-): void {
+function gauges(registry: Registry, name: string, help: string, labelNames: string[], read: Read): void {
   new Gauge({
     name,
     help,
@@ -156,13 +151,7 @@ function gauges(
   })
 }
 
-function counters(
-  registry: Registry,
-  name: string,
-  help: string,
-  labelNames: string[],
-  read: () => Sample[] | Promise<Sample[]>,
-): void {
+function counters(registry: Registry, name: string, help: string, labelNames: string[], read: Read): void {
   new Counter({
     name,
     help,

@@ -6,7 +6,7 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** This route says which methods its path has, to everybody, and nothing else. */
     methodsOnly?: true
-    /** What `Allow` lists, where one route serves the paths of several resources. Default: the methods of the route's path. */
+    /** Returns the value of `Allow`, for a route that serves several resources. Default: the methods of the route's path. */
     allowed?: (request: FastifyRequest) => string
   }
 }

@@ -48,7 +48,7 @@ export function jwtSessions(options: JwtOptions): SessionManager {
   return new JwtSessions(options)
 }
 
-/** Never repeats it. */
+/** Checks the type. The error does not contain the secret. */
 const secretRule: Rule = value => {
   if (typeof value === 'string' || value instanceof Uint8Array) return undefined
   throw new HubError('CONFIG_INVALID', 'jwt: secret: it must be a string of at least 32 bytes')
@@ -65,7 +65,7 @@ const OPTIONS: Rules<JwtOptions> = {
   defaultGrants: nested(GRANTS, 'CONFIG_INVALID'),
   revoked: callable,
   now: callable,
-  // What else keys are good for, `verificationKey` says.
+  // `verificationKey` checks the rest.
   secret: secretRule,
   publicKey: anything,
   jwksUrl: anything,

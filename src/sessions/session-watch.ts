@@ -15,7 +15,7 @@ export interface SessionWatchOptions {
   readonly now?: (() => number) | undefined
 }
 
-/** It may have more: it is the whole session manager as a rule. */
+/** Other keys are allowed, because programs usually pass the whole session manager. */
 const MANAGER: Rule = value => {
   const { revoked } = (value ?? {}) as Pick<SessionManager, 'revoked'>
   const isManager =
@@ -65,7 +65,7 @@ export class SessionWatch implements Disposable {
 
   /**
    * Says from now on whether a session was revoked. Clients that are registered later are asked about. Throws REQUEST_INVALID where `revoked` is
-   * there and no function.
+   * neither absent nor a function.
    */
   ask(sessions: Pick<SessionManager, 'revoked'>): void {
     checkValue(sessions, MANAGER, 'sessions')
@@ -133,13 +133,13 @@ export class SessionWatch implements Disposable {
   }
 
   #tick(): void {
-    // Tokens end by the wall clock, whether the process runs or not. A newer one that came in a stop is read before this tick.
+    // Tokens end by the wall clock, also while the process is stopped. The process reads a newer token that came meanwhile before this tick.
     this.#expireSome()
     const { length } = this.#round
     if (this.#sessionManager.revoked) this.#askSome(Math.ceil(length / TICKS_PER_ROUND), length)
   }
 
-  /** Those who are due: so many in this turn, and the others in the next ones. */
+  /** Ends expired sessions: a bounded number in this turn, and the others in the next turns. */
   #expireSome(): void {
     const now = this.#now()
     const due = this.#sessions.due(now, ENDS_PER_TURN)
@@ -147,7 +147,7 @@ export class SessionWatch implements Disposable {
     if (due.length === ENDS_PER_TURN) this.#nextTurn(() => this.#expireSome())
   }
 
-  /** Unless there is nobody to watch any more. */
+  /** Runs in the next turn, unless no client is left to watch. */
   #nextTurn(run: () => void): void {
     this.#options.scheduler.defer(() => {
       if (this.#timer !== undefined) run()
@@ -162,7 +162,7 @@ export class SessionWatch implements Disposable {
     else this.#options.hub.unregisterClient(client.id, 'expired')
   }
 
-  /** Asks about at most `asks` sessions until `stays` of them may stay, in as many turns as it takes. */
+  /** Asks about at most `asks` sessions, until `stays` of them are not revoked. Takes several turns where there are many. */
   #askSome(stays: number, asks: number): void {
     const { hub } = this.#options
     let left = stays
@@ -181,7 +181,7 @@ export class SessionWatch implements Disposable {
     }
   }
 
-  /** A manager that throws has not said so: the session goes on, and the others are asked. */
+  /** False where the manager throws: the session goes on, and the manager is asked about the others. */
   #isRevoked(session: Session): boolean {
     try {
       return this.#sessionManager.revoked?.(session) === true

@@ -1,3 +1,4 @@
+import { contentTypeRule } from '../core/arguments.ts'
 import { HubError } from '../core/errors.ts'
 import type { LogBounds } from '../core/log.ts'
 import {
@@ -49,8 +50,7 @@ const HISTORY: Rules<LogBounds> = { messages: limit, bytes: limit, ageMs: number
 const RULE: Rules<TopicRule> = {
   policy: policyRule,
   allowedPolicies: texts,
-  contentType: value =>
-    typeof value === 'string' && /^[\x20-\x7e]{1,255}$/.test(value) ? undefined : 'printable ASCII, such as text/plain',
+  contentType: contentTypeRule,
   history: nested(HISTORY),
   maxMessageBytes: integer(1, MAX_BYTES),
   lingerMs: number(0, 1000),

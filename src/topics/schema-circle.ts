@@ -4,8 +4,8 @@ import { targetOf } from './schema-time.ts'
 const DATA: ReadonlySet<string> = new Set(['const', 'enum', 'default', 'examples'])
 
 /**
- * The path of a `$ref` that leads back to itself without a step into the message, so that no message can be checked to the end. Undefined: there is
- * none. References below an `$id` of their own, and those that are no JSON pointers, are not followed.
+ * Returns the path of a `$ref` that leads back to itself without a step into the message. The check of a message would never end. Returns undefined
+ * where there is none. Does not follow references below an `$id` of their own, nor those that are not JSON pointers.
  */
 export function findCircle(root: unknown): string[] | undefined {
   const places = placesOf(root)
@@ -32,7 +32,7 @@ interface Place {
   readonly key: string
 }
 
-/** All objects and arrays, and where they are. Without recursion: schemas may nest deeper than the stack. */
+/** All objects and arrays with their places. It does not recurse, because schemas may nest deeper than the stack. */
 function placesOf(root: unknown): Map<object, Place | undefined> {
   const places = new Map<object, Place | undefined>()
   if (isObject(root)) places.set(root, undefined)
@@ -56,7 +56,7 @@ function appliedInPlace(schema: Record<string, unknown>, root: unknown): unknown
   ]
 }
 
-/** A circle has a reference, among the schemas that are open since its first one. */
+/** Every circle has a `$ref`. It is in one of the schemas that are open since the first schema of the circle. */
 function pathOfReference(
   first: object,
   state: ReadonlyMap<object, string>,

@@ -35,7 +35,7 @@ export interface CallbackOpening extends RequestOpening {
 }
 
 const OPTIONS: Rules<CallbackOptions> = { ...REQUEST_RULES, ...ATTEMPT_RULES, secret: text }
-/** It has an error of its own, which does not repeat it. null is no secret, or requests would go unsigned. */
+/** The error of `parseSecret` does not contain the secret. null is refused: without a secret, requests would go unsigned. */
 const secretRule: Rule = value => {
   parseSecret(value)
   return undefined

@@ -12,6 +12,8 @@ import * as webSockets from './websocket.ts'
  * transports directly, so that its connections do not pay for the checks.
  */
 
+const heart = having('a heartbeat', 'add')
+
 const OPENING: Rules<Opening> = {
   hub: having('a hub', 'registerClient', 'subscribe', 'subscribePattern'),
   // registerClient checks these.
@@ -27,7 +29,6 @@ const OPENING: Rules<Opening> = {
   inbound: having('a limit', 'take'),
   headers: object,
 }
-const heart = having('a heartbeat', 'add')
 
 function isTopicList(value: unknown): boolean {
   return Array.isArray(value) && value.every(topic => object(topic, '') === undefined && isTopic(Object.keys(topic)))
@@ -38,8 +39,8 @@ function isTopic(keys: readonly string[]): boolean {
 }
 
 /**
- * Throws REQUEST_INVALID for a field that is unknown, with the nearest name, or wrong: a session that is misspelt would be none. Nothing
- * has been written to the channel then.
+ * Throws REQUEST_INVALID for a wrong field, and for an unknown one with the nearest name: a client whose session is misspelt would have no
+ * session. Nothing has been written to the channel then.
  */
 function checkOpening(opening: Opening): void {
   const { hub, topics } = readOptions(opening, OPENING, 'open')

@@ -18,7 +18,7 @@ interface Grant {
 /** When subscriptions that came with a token of their own end. One timer for all clients, and none while there is no such subscription. */
 export class Grants {
   readonly #grants = new Map<TopicsOwner, Map<TopicName, Grant>>()
-  /** Tokens end by the wall clock, whether the process runs or not. A newer one that came in a stop is read before the next look. */
+  /** Tokens end by the wall clock, also while the process is stopped. The process reads a newer token that came meanwhile before the next look. */
   readonly #deadlines = new Deadlines<Grant>(Date.now())
   readonly #expired: (owner: TopicsOwner, topic: TopicName) => void
   readonly #scheduler: Pick<Scheduler, 'every' | 'defer'>
@@ -58,7 +58,7 @@ export class Grants {
     this.#timer = undefined
   }
 
-  /** Ends so many of those that are over in this turn of the event loop, and the others in the next ones. */
+  /** Ends a bounded number of expired subscriptions in this turn of the event loop, and the others in the next turns. */
   #look(): void {
     const now = Date.now()
     const due = this.#deadlines.due(now, ENDS_PER_TURN)
@@ -68,10 +68,10 @@ export class Grants {
 
   #end(grant: Grant, now: number): void {
     const { owner, topic, expiresAt } = grant
-    // The end of another one may have ended it, or begun it anew.
+    // A handler of the end of another subscription may have ended this one, or replaced it.
     if (this.#grants.get(owner)?.get(topic) !== grant) return
     if (expiresAt > now) {
-      // The clock was set back since.
+      // The wall clock was set back meanwhile.
       this.#deadlines.add(grant, expiresAt)
       return
     }

@@ -11,7 +11,7 @@ export const BOUNDARY = 'hubline-frame'
 /** What a message of a topic and one for a single client have in common. */
 type Data = Pick<Message, 'payload' | 'contentType'>
 
-/** Frames as one, in a buffer of its own: in one of Node's pools it would keep the pool in memory while a client is stalled. */
+/** Joins frames in a buffer of its own. A part of one of Node's pools would keep the pool in memory while a client is stalled. */
 export function concat(frames: readonly Uint8Array[], bytes: number): Uint8Array {
   const joined = Buffer.allocUnsafeSlow(bytes)
   let at = 0

@@ -28,7 +28,7 @@ export interface Beat {
  * The pings of all clients, and the deadlines of their answers: one timer while there is anybody, and none while there is nobody. Each client
  * is in one of the buckets, and each tick pings one bucket, so that no turn of the event loop is long.
  *
- * Deadlines are counted in ticks of the scheduler and not read from a clock: time in which the process did not run is in none of them.
+ * Deadlines are counted in ticks of the scheduler, and not read from a clock: time in which the process did not run does not count.
  */
 export class Heartbeat implements Disposable {
   readonly everyMs: number
@@ -76,7 +76,7 @@ export class Heartbeat implements Disposable {
     }
   }
 
-  /** Round and round, past those that have more than their share. Of an idle heartbeat the one whose turn is last. */
+  /** Takes the buckets in turn, and skips those that have more than their share. For the first client: the bucket that is pinged last. */
   #nextBucket(): Set<Beat> {
     const count = this.#buckets.length
     if (this.#size === 0) this.#filled = this.#at + 1

@@ -36,7 +36,7 @@ function spread(ms: number): number {
 
 /** The end of a stream: when EventSource comes back, which it does by itself, and an event that says why. */
 export function sseClose(why: object, retryMs = 0): Uint8Array {
-  // A rate limit lets one more in after a few ms, but all that were refused would come back for that one place.
+  // A rate limit has room for one more client after a few ms. All refused clients would come back for that one place.
   const reconnectMs = spread(Math.max(RETRY_MS, retryMs))
   return Buffer.concat([
     sseRetry(reconnectMs),

@@ -5,7 +5,7 @@ import type { ClientInfo } from '../../core/stats.ts'
 import { Turn } from '../turn.ts'
 import { compare, First } from './first.ts'
 
-/** Clients that one turn of the event loop looks at: by their ids, or with all that is known of them. */
+/** Clients that one turn of the event loop looks at: only their ids, or with their subscriptions. */
 const IDS_PER_TURN = 1024
 const CLIENTS_PER_TURN = 256
 
@@ -42,7 +42,7 @@ const MEASURES: Readonly<Record<Exclude<Sort, 'id'>, (client: ClientInfo) => num
 }
 
 /**
- * A page of clients, made in several turns of the event loop: one that leaves meanwhile may be missing. Rejects with TOPIC_INVALID,
+ * A page of clients, made in several turns of the event loop. A client that leaves meanwhile may be missing. Rejects with TOPIC_INVALID,
  * REQUEST_INVALID.
  */
 export async function listClients(hub: ConnectionManager, options: ListOptions): Promise<ClientPage> {

@@ -1,5 +1,5 @@
 /**
- * The first few of many in an order: cheaper than to sort them all, of which there may be 50,000 while one page is asked for. They are added
+ * The first items of many in an order. This is cheaper than a sort of all of them: there may be 50,000, and a page has a few. Items are added
  * one by one, so that the work can be spread over several turns.
  */
 export class First<T> {
@@ -13,7 +13,7 @@ export class First<T> {
     this.#order = order
   }
 
-  /** In their order. */
+  /** Sorted. */
   get all(): readonly T[] {
     return this.#kept
   }
