@@ -31,7 +31,8 @@ interface Watched {
 
 /**
  * Ends what is over: a client within two seconds of its session's `expiresAt` as `expired`, one whose session was revoked as `revoked`. Forgets a
- * client with its end. Subscriptions with tokens of their own are the client protocol's business.
+ * client with its end. Where `revoked` throws, the client stays and a `fault` tells it. Subscriptions with tokens of their own are the client
+ * protocol's business.
  */
 export class SessionWatch implements Disposable {
   readonly #options: Omit<SessionWatchOptions, 'sessions'>
@@ -166,6 +167,17 @@ export class SessionWatch implements Disposable {
     const sessions = this.#sessionManager
     let left = stays
     let ended = 0
+    let isFaultTold = false
+    const isRevoked = (session: Session): boolean => {
+      try {
+        return sessions.revoked?.(session) === true
+      } catch (error) {
+        // There may be one for each client.
+        if (!isFaultTold) hub.events.emit('fault', { error, where: 'revoked' })
+        isFaultTold = true
+        return false
+      }
+    }
     for (let asked = 0; left > 0 && asked < asks && this.#round.length > 0; asked++) {
       if (asked === ASKED_PER_TURN || ended === ENDS_PER_TURN) {
         this.#nextTurn(() => this.#askSome(left, asks - asked))
@@ -173,7 +185,7 @@ export class SessionWatch implements Disposable {
       }
       if (this.#cursor >= this.#round.length) this.#cursor = 0
       const client = this.#round[this.#cursor]!
-      if (sessions.revoked?.(client.session) !== true) left--
+      if (!isRevoked(client.session)) left--
       else if (hub.unregisterClient(client.id, 'revoked')) ended++
       // Who takes the place of one that is ended is asked next.
       if (this.#round[this.#cursor] === client) this.#cursor++
