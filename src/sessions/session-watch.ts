@@ -167,6 +167,17 @@ export class SessionWatch implements Disposable {
     const { hub } = this.#options
     let left = stays
     let ended = 0
+    let failed = false
+    const isRevoked = (session: Session): boolean => {
+      try {
+        return this.#sessionManager.revoked?.(session) === true
+      } catch (error) {
+        // The session goes on. There may be one error for each client.
+        if (!failed) hub.events.emit('fault', { error, where: 'revoked of the session manager' })
+        failed = true
+        return false
+      }
+    }
     for (let asked = 0; left > 0 && asked < asks && this.#round.length > 0; asked++) {
       if (asked === ASKED_PER_TURN || ended === ENDS_PER_TURN) {
         this.#nextTurn(() => this.#askSome(left, asks - asked))
@@ -174,20 +185,10 @@ export class SessionWatch implements Disposable {
       }
       if (this.#cursor >= this.#round.length) this.#cursor = 0
       const client = this.#round[this.#cursor]!
-      if (!this.#isRevoked(client.session)) left--
+      if (!isRevoked(client.session)) left--
       else if (hub.unregisterClient(client.id, 'revoked')) ended++
       // Who takes the place of one that is ended is asked next.
       if (this.#round[this.#cursor] === client) this.#cursor++
-    }
-  }
-
-  /** False where the manager throws: the session goes on, and the manager is asked about the others. */
-  #isRevoked(session: Session): boolean {
-    try {
-      return this.#sessionManager.revoked?.(session) === true
-    } catch (error) {
-      this.#options.hub.events.emit('fault', { error, where: 'revoked of the session manager' })
-      return false
     }
   }
 

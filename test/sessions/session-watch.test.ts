@@ -91,6 +91,23 @@ describe('the watch over sessions', () => {
     expect(ends.sort()).toEqual(['u0 revoked', 'u7 revoked', 'u99 revoked'])
   })
 
+  it('reports a session manager that throws about one client, which stays, and asks about the others', () => {
+    const faults: unknown[] = []
+    hub.events.on('fault', fault => faults.push(fault))
+    const error = new Error('the list of revocations is away')
+    watch.ask({
+      revoked: ({ user = '' }) => {
+        if (user === 'u1') throw error
+        return gone.has(user)
+      },
+    })
+    for (let at = 0; at < 8; at++) join(`u${at}`)
+    gone.add('u2').add('u7')
+    scheduler.advance(3000)
+    expect(ends.sort()).toEqual(['u2 revoked', 'u7 revoked'])
+    expect(faults[0]).toEqual({ where: 'revoked of the session manager', error })
+  })
+
   it('asks about each once a second, spread over its ticks', () => {
     for (let at = 0; at < 1000; at++) join(`u${at}`)
     asked = 0
