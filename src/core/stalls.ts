@@ -11,11 +11,8 @@ export class Stalls {
   note(due: number, now: number): void {
     if (now - due <= LATE_MS) return
     this.#stalls.push({ from: due, to: now })
-    if (this.#stalls.length > MOST) this.#joinOldest()
-  }
-
-  /** The second oldest begins earlier by the length of the oldest: no blocked time is forgotten. */
-  #joinOldest(): void {
+    if (this.#stalls.length <= MOST) return
+    // The oldest is joined with the next, which begins earlier by as much: no blocked time is forgotten.
     const { from, to } = this.#stalls.shift()!
     this.#stalls[0]!.from -= to - from
   }
@@ -24,8 +21,7 @@ export class Stalls {
   since(time: number): number {
     let sum = 0
     for (let i = this.#stalls.length - 1; i >= 0 && this.#stalls[i]!.to > time; i--) {
-      const { from, to } = this.#stalls[i]!
-      sum += to - Math.max(from, time)
+      sum += this.#stalls[i]!.to - Math.max(this.#stalls[i]!.from, time)
     }
     return sum
   }
