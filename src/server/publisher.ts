@@ -45,7 +45,7 @@ export interface SourceOptions extends RouteOptions {
   /** How long it may send nothing, in ms, until it is given up with REQUEST_TIMEOUT; and who counts that. */
   readonly idleMs?: number
   readonly idle?: () => void
-  /** Asked before anything of a piece is published: throws where the source may not go on. */
+  /** Asked before each window of messages is published: throws where the source may not go on. */
   readonly check?: () => void
   /** Says how long nothing more is read of it after so much, in ms. Default: it is read as fast as it comes. */
   readonly pace?: { waitMs(messages: number, bytes: number): number }
@@ -77,7 +77,6 @@ export function publishSource(
 
   /** A promise: until it is settled nothing more is to be read. */
   function publish(messages: Iterable<Uint8Array>): Promise<unknown> | undefined {
-    check?.()
     const before = { ...result }
     const left = messages[Symbol.iterator]()
     const accepted = publishUpTo(left)
@@ -88,17 +87,22 @@ export function publishSource(
 
   /** At most a window of messages that a broker or a hook has not accepted, and at most the messages of one turn. */
   function publishUpTo(left: Iterator<Uint8Array>): Promise<unknown>[] | undefined {
-    let accepted: Promise<unknown>[] | undefined
-    for (let next = left.next(); next.done !== true; next = left.next()) {
-      const answer = attemptOne(next.value)
-      const rest = turn.after(next.value.byteLength)
-      if (answer === undefined && rest === undefined) continue
-      accepted ??= []
-      if (answer !== undefined) accepted.push(answer)
-      if (rest !== undefined) accepted.push(rest)
-      if (rest !== undefined || accepted.length === WINDOW) break
+    check?.()
+    const accepted: Promise<unknown>[] = []
+    try {
+      for (let next = left.next(); next.done !== true; next = left.next()) {
+        const answer = attemptOne(next.value)
+        const rest = turn.after(next.value.byteLength)
+        if (answer !== undefined) accepted.push(answer)
+        if (rest !== undefined) accepted.push(rest)
+        if (rest !== undefined || accepted.length === WINDOW) break
+      }
+    } catch (error) {
+      if (accepted.length === 0) throw error
+      // Those before it may still reject, and each rejection needs a handler.
+      accepted.push(Promise.reject(error))
     }
-    return accepted
+    return accepted.length > 0 ? accepted : undefined
   }
 
   /** A promise only where the publication has to wait. One that `beforePublish` refuses is counted, and the source goes on. */

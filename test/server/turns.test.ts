@@ -1,6 +1,7 @@
 import { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { HubError } from '../../src/core/errors.ts'
 import { parseClientId, parseTopicName } from '../../src/core/ids.ts'
 import type { ConnectionManager } from '../../src/core/manager.ts'
 import { createHub, type Hub } from '../../src/hub.ts'
@@ -69,6 +70,49 @@ describe('lines of a live source', () => {
     expect(await ended).toMatchObject({ messages: LINES })
     expect(Math.max(...turns)).toBeLessThanOrEqual(MESSAGES_PER_TURN)
     expect(turns.filter(count => count > 0).length).toBeGreaterThanOrEqual(LINES / MESSAGES_PER_TURN)
+  })
+
+  it('fail with the first error, and a publication that fails later is no unhandled rejection', async () => {
+    const hub = openHub()
+    const rejections: unknown[] = []
+    const note = (error: unknown): void => void rejections.push(error)
+    process.on('unhandledRejection', note)
+    try {
+      let refuse!: (error: Error) => void
+      const waiting = new Promise<never>((_, reject) => (refuse = reject))
+      vi.spyOn(hub, 'publishBytes').mockReturnValue(waiting)
+      const body = new IncomingMessage(new Socket())
+      const options = { split: 'lines', maxBytes: 1000, signal: new AbortController().signal } as const
+      const ended = publishSource(hub as ConnectionManager, 'lines', body, options)
+      const failed = expect(ended).rejects.toMatchObject({ code: 'MESSAGE_TOO_LARGE' })
+      body.push(Buffer.from(`short\n${'x'.repeat(1001)}\n`))
+      await failed
+      refuse(new HubError('RATE_LIMITED', 'topic: it takes no more'))
+      for (let turn = 0; turn < 3; turn++) await new Promise(resolve => setImmediate(resolve))
+      expect(rejections).toEqual([])
+    } finally {
+      process.off('unhandledRejection', note)
+    }
+  })
+
+  it('that are published in later turns are checked again: a publisher who was revoked meanwhile publishes no more', async () => {
+    const hub = openHub()
+    const publish = vi.spyOn(hub, 'publishBytes')
+    let revoked = false
+    const check = (): void => {
+      if (revoked) throw new HubError('UNAUTHORIZED', 'session: it was revoked')
+    }
+    const body = new IncomingMessage(new Socket())
+    const options = { split: 'lines', maxBytes: 1000, signal: new AbortController().signal, check } as const
+    const ended = publishSource(hub as ConnectionManager, 'lines', body, options)
+    const failed = expect(ended).rejects.toMatchObject({ code: 'UNAUTHORIZED' })
+    body.push(Buffer.from('line\n'.repeat(LINES)))
+    body.push(null)
+    while (publish.mock.calls.length === 0) await new Promise(resolve => setImmediate(resolve))
+    revoked = true
+    const before = publish.mock.calls.length
+    await failed
+    expect(publish.mock.calls.length).toBe(before)
   })
 })
 
