@@ -491,6 +491,8 @@ export class ConnectionManager {
     const exceeds = (): boolean => outbox.parcelBytes > 0 && outbox.parcelBytes + parcel.bytes > most
     // What waits for nothing but the tick goes now.
     if (exceeds()) this.#delivery.flush(outbox)
+    // The write may have ended the client: what is put into its outbox then is never settled.
+    if (this.#clients.get(outbox.id) !== client) throw notConnected(outbox.id)
     if (exceeds())
       throw this.#tooMany('maxQueuedBytesPerClient', `bytes of messages sent to ${outbox.id} alone that wait`)
     direct.hold(this.#budget)

@@ -520,6 +520,24 @@ describe('inside of a flush', () => {
     }
   })
 
+  it('that makes room for a message and ends the client refuses the message, and nothing is kept for it', () => {
+    const { hub, kept } = sendingWorld({ limits: { maxQueuedBytesPerClient: 100 } })
+    const one = new FakeConnection()
+    one.client = hub.registerClient('one', one)
+    const told: (string | undefined)[] = []
+    hub.post('one', direct(), error => told.push(error?.code))
+    one.answer = () => {
+      hub.unregisterClient('one', 'lost')
+      return 'ok'
+    }
+    const second = direct()
+    expect(() => hub.post('one', second, () => told.push('second'))).toThrow(
+      expect.objectContaining({ code: 'CONNECTION_NOT_FOUND' }),
+    )
+    expect(told).toEqual(['CONNECTION_STALE'])
+    expect(kept()).toEqual({ queued: 0, kept: 0 })
+  })
+
   it('what is sent meanwhile does not overtake the rest of it, however much that is', () => {
     const { hub, scheduler } = sendingWorld({ limits: { maxQueuedBytesPerClient: 1000 } })
     const one = new FakeConnection()

@@ -100,12 +100,12 @@ describe('lines of a live source', () => {
     const publish = vi.spyOn(hub, 'publishBytes')
     let revoked = false
     const check = (): void => {
-      if (revoked) throw new HubError('UNAUTHORIZED', 'session: it was revoked')
+      if (revoked) throw new HubError('PERMISSION_DENIED', 'session: it was revoked')
     }
     const body = new IncomingMessage(new Socket())
     const options = { split: 'lines', maxBytes: 1000, signal: new AbortController().signal, check } as const
     const ended = publishSource(hub as ConnectionManager, 'lines', body, options)
-    const failed = expect(ended).rejects.toMatchObject({ code: 'UNAUTHORIZED' })
+    const failed = expect(ended).rejects.toMatchObject({ code: 'PERMISSION_DENIED' })
     body.push(Buffer.from('line\n'.repeat(LINES)))
     body.push(null)
     while (publish.mock.calls.length === 0) await new Promise(resolve => setImmediate(resolve))
