@@ -48,7 +48,11 @@ function isWebSocket({ headers }: IncomingMessage): boolean {
 /** Calls back once all earlier requests of the connection are answered. Behind a last answer the connection is cut, as elsewhere. */
 function whenAnswered(socket: AnsweringSocket, next: () => void): void {
   const { _httpMessage: ahead } = socket
-  if (socket.destroyed) return
+  if (socket.destroyed) {
+    // Its error may be still to come.
+    socket.on('error', ignore)
+    return
+  }
   if (ahead === null || ahead === undefined) {
     next()
     return

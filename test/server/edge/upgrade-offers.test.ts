@@ -1,7 +1,9 @@
-import { connect } from 'node:net'
+import { createServer, IncomingMessage, ServerResponse } from 'node:http'
+import { connect, Socket } from 'node:net'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createHub } from '../../../src/hub.ts'
+import { ignoreUpgradeOffers } from '../../../src/server/edge/upgrade-offers.ts'
 import { hubline } from '../../../src/server/fastify.ts'
 import { upgradeRequest } from '../raw-request.ts'
 import { startTestServer, type TestServer } from '../test-server.ts'
@@ -132,6 +134,23 @@ describe('an offer to upgrade to h2c', () => {
       6,
     )
     expect(new Set(counts.slice(1)).size).toBe(1)
+  })
+
+  it('on a connection that breaks while an earlier answer is written ends no more than the connection', async () => {
+    const server = createServer()
+    ignoreUpgradeOffers(server)
+    const socket = new Socket()
+    const request = new IncomingMessage(socket)
+    const ahead = new ServerResponse(request)
+    ahead.shouldKeepAlive = true
+    Object.assign(socket, { _httpMessage: ahead })
+    server.emit('upgrade', request, socket, Buffer.alloc(0))
+    const closed = new Promise(resolve => socket.once('close', resolve))
+    socket.destroy(new Error('write ECONNRESET'))
+    ahead.emit('close')
+    // The error comes after the close of the answer. Without a listener it would end the process.
+    expect(socket.listenerCount('error')).toBe(1)
+    await closed
   })
 
   it('with more headers than Node keeps is refused, for the length of its body is not known', async () => {
