@@ -265,6 +265,9 @@ export class Membership {
     }
     if (existing) this.#delivery.finish(existing)
     else this.#delivery.seal(topic)
+    // That write may have ended the client, or the subscription.
+    if (this.#owner.clients.get(client.id) !== client) throw notConnected(client.id)
+    if (links.get(name) !== existing) return this.subscribe(client, name, options)
     // A pattern's subscription has no past: who asks for one gets a subscription of its own.
     if (existing && !existing.closed) this.unlink(client, existing)
     const link = new Link(client.outbox, topic, topic.seq, options.policy)

@@ -89,11 +89,3 @@ export const openSessions: SessionManager = Object.freeze({
   authenticate: () => anonymous,
   authorize: () => true,
 })
-
-/** The words for a refused action in an error, before the name of the topic. */
-export const VERBS: Readonly<Record<Action, string>> = {
-  subscribe: 'subscribe to',
-  publish: 'publish to',
-  presence: 'read the presence of',
-  history: 'read the history of',
-}

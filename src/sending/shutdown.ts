@@ -81,8 +81,8 @@ export async function shutdown(ending: Ending, options: ShutdownOptions): Promis
   const idle = (): boolean =>
     operations.send.active + operations.broadcast.active === 0 && hub.getConnectionStats().pending === 0
   const drained = await waitUntil(idle, scheduler, Math.min(deadline, startedAt + drainMs), signal)
-  const finished = sender.ended - endedBefore
   const behind = await countBehind(ending)
+  const finished = sender.ended - endedBefore
   const abandoned = sender.abandon(new HubError('SHUTTING_DOWN', 'the hub shut down before it was sent'))
   const afterDrain = tally(hub)
   const closed = await closeSpread(ending, Math.min(deadline, scheduler.now() + spreadMs), reconnectMs, signal)

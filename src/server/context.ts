@@ -7,14 +7,7 @@ import { HubError } from '../core/errors.ts'
 import { Gate } from '../core/gate.ts'
 import type { ClientId, TopicName } from '../core/ids.ts'
 import type { TopicPattern } from '../core/patterns.ts'
-import {
-  type Action,
-  type Handshake,
-  openSessions,
-  type Session,
-  type SessionManager,
-  VERBS,
-} from '../core/sessions.ts'
+import { type Action, type Handshake, openSessions, type Session, type SessionManager } from '../core/sessions.ts'
 import type { Hub } from '../hub.ts'
 import type { ShutdownOptions, ShutdownReport } from '../sending/shutdown.ts'
 import { ApiKeys } from '../sessions/api-keys.ts'
@@ -22,6 +15,7 @@ import { Revocations } from '../sessions/revocations.ts'
 import type { SessionWatch } from '../sessions/session-watch.ts'
 import { Tickets } from '../sessions/tickets.ts'
 import type { TopicRules } from '../topics/registry.ts'
+import { VERBS } from '../transports/client-gate.ts'
 import { Heartbeat } from '../transports/heartbeat.ts'
 import { AdminGuard, type KeyRing } from './api/guard.ts'
 import { Idempotency } from './api/idempotency.ts'

@@ -4,7 +4,7 @@ import { type ClientId, parseTopicName, type TopicName } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import type { TopicPattern } from '../core/patterns.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
-import { type Action, type Session, type SessionManager, VERBS } from '../core/sessions.ts'
+import type { Action, Session, SessionManager } from '../core/sessions.ts'
 import { DISCONNECTS, type Disconnect, ERRORS, type ErrorName, type ProtocolError } from '../wire/client-protocol.ts'
 import { CLIENT_CLOSE_CODES } from './client-codec.ts'
 import type { Grants } from './client-grants.ts'
@@ -98,6 +98,14 @@ export async function permitted(
   if (session === undefined) return false
   if ((await gate.permits(session, action, topic)) !== true) throw denied(action, topic)
   return owner.current
+}
+
+/** The words for a refused action in an error, before the name of the topic. */
+export const VERBS: Readonly<Record<Action, string>> = {
+  subscribe: 'subscribe to',
+  publish: 'publish to',
+  presence: 'read the presence of',
+  history: 'read the history of',
 }
 
 export function denied(action: Action, topic: string): HubError {

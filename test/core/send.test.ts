@@ -538,6 +538,30 @@ describe('inside of a flush', () => {
     expect(kept()).toEqual({ queued: 0, kept: 0 })
   })
 
+  it.each(['ends', 'subscribes'])(
+    'of a subscription by pattern that %s its client leaves no link without a client',
+    what => {
+      const { hub, scheduler, publish } = sendingWorld()
+      const one = new FakeConnection()
+      one.client = hub.registerClient('one', one)
+      publish('a')
+      hub.subscribePattern('one', '**')
+      publish('a')
+      one.answer = () => {
+        one.answer = undefined
+        if (what === 'ends') hub.unregisterClient('one', 'lost')
+        else hub.subscribe('one', 'a', { after: 'oldest' })
+        return 'ok'
+      }
+      const subscribe = () => hub.subscribe('one', 'a', { after: 'oldest' })
+      if (what === 'ends') expect(subscribe).toThrow(expect.objectContaining({ code: 'CONNECTION_NOT_FOUND' }))
+      else subscribe()
+      hub.unregisterClient('one', 'lost')
+      scheduler.settle()
+      expect(hub.getTopic('a')).toMatchObject({ subscribers: 0, behind: 0 })
+    },
+  )
+
   it('what is sent meanwhile does not overtake the rest of it, however much that is', () => {
     const { hub, scheduler } = sendingWorld({ limits: { maxQueuedBytesPerClient: 1000 } })
     const one = new FakeConnection()
