@@ -35,8 +35,11 @@ export function ignoreUpgradeOffers(server: Server): void {
   server.emit = ((event: string | symbol, ...args: unknown[]): boolean => {
     if (event !== 'upgrade') return emit(event, ...args)
     const [request, socket, head] = args as [IncomingMessage, AnsweringSocket, Buffer]
-    if (isWebSocket(request) && server.listenerCount('upgrade') > 1) return emit(event, ...args)
-    whenAnswered(socket, () => serveAgain(server, request, socket, head))
+    // A handshake waits too: @fastify/websocket cannot answer on a socket that still has another response, and would leave it open unread.
+    whenAnswered(socket, () => {
+      if (isWebSocket(request) && server.listenerCount('upgrade') > 1) emit(event, ...args)
+      else serveAgain(server, request, socket, head)
+    })
     return true
   }) as Server['emit']
 }

@@ -170,6 +170,42 @@ describe('an offer to upgrade to h2c', () => {
     expect(answers[1]).toMatch(/^101/)
   })
 
+  it('does not keep a WebSocket from waiting for the answers before it', async () => {
+    app = Fastify()
+    let answer = (): void => {}
+    const asked = new Promise<void>(resolve => {
+      app!.get('/slow', async () => {
+        resolve()
+        await new Promise<void>(done => {
+          answer = done
+        })
+        return 'late'
+      })
+    })
+    const hub = createHub()
+    await app.register(hubline, { hub })
+    const url = await app.listen({ port: 0, host: '127.0.0.1' })
+    const offered = new Promise(resolve => app!.server.on('upgrade', resolve))
+    const text = `GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n${upgradeRequest('/topics/a')}`
+    const answers = converse(url, [text], 2)
+    await asked
+    answer()
+    await offered
+    expect(await answers).toEqual(['200 late', expect.stringMatching(/^101/)])
+    // A socket that nothing reads would never be missed.
+    await new Promise<void>(resolve => app!.server.close(() => resolve()))
+  })
+
+  it('behind a stream, a WebSocket is not opened: the connection ends', async () => {
+    server = await startTestServer()
+    const { hostname, port } = new URL(server.url)
+    const socket = connect(Number(port), hostname, () => {
+      socket.write(`GET /topics/a HTTP/1.1\r\nHost: localhost\r\n\r\n${upgradeRequest('/topics/b')}`)
+    })
+    await new Promise(resolve => socket.on('error', () => {}).resume().on('close', resolve))
+    expect(server.hub.getTopic('b')).toBeNull()
+  })
+
   it('behind a stream is not answered: the connection ends', async () => {
     server = await startTestServer()
     const { hostname, port } = new URL(server.url)
