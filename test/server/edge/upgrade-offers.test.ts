@@ -202,7 +202,12 @@ describe('an offer to upgrade to h2c', () => {
     const socket = connect(Number(port), hostname, () => {
       socket.write(`GET /topics/a HTTP/1.1\r\nHost: localhost\r\n\r\n${upgradeRequest('/topics/b')}`)
     })
-    await new Promise(resolve => socket.on('error', () => {}).resume().on('close', resolve))
+    await new Promise(resolve =>
+      socket
+        .on('error', () => {})
+        .resume()
+        .on('close', resolve),
+    )
     expect(server.hub.getTopic('b')).toBeNull()
   })
 
