@@ -82,10 +82,15 @@ function checkListener(event: unknown, listener: unknown): void {
   throw new HubError('REQUEST_INVALID', `events: the listener of "${event}" must be a function, got ${shown(listener)}`)
 }
 
+interface Emitted {
+  readonly event: keyof HubEvents
+  readonly args: HubEvents[keyof HubEvents]
+}
+
 /** A typed emitter of which no listener can hurt the hub or another listener. */
 export class Events extends EventEmitter<HubEvents> {
   /** Emitted and not yet delivered, oldest first. */
-  #queue: (() => void)[] = []
+  #queue: Emitted[] = []
   /** Changes that are under way; events wait while there are any. Delivering counts as one. */
   #holds = 0
 
@@ -94,8 +99,12 @@ export class Events extends EventEmitter<HubEvents> {
    * or returns a promise that rejects, is told as a fault; the others still run.
    */
   override emit<E extends keyof HubEvents>(event: E, ...args: HubEvents[E]): boolean {
-    this.#queue.push(() => this.#deliver(event, args))
-    if (this.#holds === 0) this.together(() => {})
+    if (this.#holds > 0) this.#queue.push({ event, args })
+    else {
+      this.#holds++
+      this.#deliver(event, args)
+      this.#release()
+    }
     return this.listenerCount(event) > 0
   }
 
@@ -105,27 +114,32 @@ export class Events extends EventEmitter<HubEvents> {
     try {
       return change()
     } finally {
-      if (this.#holds === 1) {
-        for (const deliver of this.#queue) deliver()
-        this.#queue = []
-      }
-      this.#holds--
+      this.#release()
     }
   }
 
-  #deliver<E extends keyof HubEvents>(event: E, args: HubEvents[E]): void {
-    const failed = (error: unknown): void => {
-      if (event !== 'fault') this.emit('fault', { error, where: `listener of '${event}'` })
+  /** Ends one hold. With the last one, what waits is delivered, and what its listeners cause. */
+  #release(): void {
+    if (this.#holds === 1 && this.#queue.length > 0) {
+      for (const { event, args } of this.#queue) this.#deliver(event, args)
+      this.#queue = []
     }
-    const listeners = this.listeners(event) as unknown as ((...args: HubEvents[E]) => unknown)[]
-    for (const listener of listeners) {
+    this.#holds--
+  }
+
+  #deliver<E extends keyof HubEvents>(event: E, args: HubEvents[E]): void {
+    for (const listener of this.listeners(event) as unknown as ((...args: HubEvents[E]) => unknown)[]) {
       try {
         const result = listener(...args)
-        if (result instanceof Promise) result.catch(failed)
+        if (result instanceof Promise) result.catch(error => this.#failed(event, error))
       } catch (error) {
-        failed(error)
+        this.#failed(event, error)
       }
     }
+  }
+
+  #failed(event: keyof HubEvents, error: unknown): void {
+    if (event !== 'fault') this.emit('fault', { error, where: `listener of '${event}'` })
   }
 
   /** Throws REQUEST_INVALID for an unknown event. */

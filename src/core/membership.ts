@@ -314,7 +314,7 @@ export class Membership {
     client.outbox.links.delete(topic.name)
     if (link.order) this.#takeOver(client, link)
     if (!link.terms.fresh) client.outbox.cushioned--
-    this.#delivery.holdLittle(client.outbox)
+    client.outbox.holdLittle()
     this.#delivery.leave(link)
     if (topic.links.length === 0) this.#owner.call('broker leave', () => this.#options.broker.leave(topic.name))
   }
@@ -497,7 +497,7 @@ export class Membership {
     client.outbox.links.set(topic.name, link)
     client.outbox.noteLane(topic.lane)
     if (!link.terms.fresh) client.outbox.cushioned++
-    this.#delivery.holdLittle(client.outbox)
+    client.outbox.holdLittle()
     const whole = found && after.seq >= Math.min(topic.log.first - 1, topic.sealed)
     if (found) link.replay(after.seq)
     if (after !== undefined && !found && topic.seq > 0) link.noteGap(1, topic.seq, null, 'epoch')
@@ -523,7 +523,7 @@ export class Membership {
       link.adopt(policy)
     }
     link.outbox.cushioned += Number(wasFresh) - Number(link.terms.fresh)
-    this.#delivery.holdLittle(link.outbox)
+    link.outbox.holdLittle()
     this.#delivery.sweeper.watch(link.outbox)
     this.#delivery.wake(link.outbox)
   }
