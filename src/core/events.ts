@@ -100,11 +100,7 @@ export class Events extends EventEmitter<HubEvents> {
    */
   override emit<E extends keyof HubEvents>(event: E, ...args: HubEvents[E]): boolean {
     if (this.#holds > 0) this.#queue.push({ event, args })
-    else {
-      this.#holds++
-      this.#deliver(event, args)
-      this.#release()
-    }
+    else this.together(() => this.#deliver(event, args))
     return this.listenerCount(event) > 0
   }
 
@@ -114,17 +110,12 @@ export class Events extends EventEmitter<HubEvents> {
     try {
       return change()
     } finally {
-      this.#release()
+      if (this.#holds === 1 && this.#queue.length > 0) {
+        for (const { event, args } of this.#queue) this.#deliver(event, args)
+        this.#queue = []
+      }
+      this.#holds--
     }
-  }
-
-  /** Ends one hold. With the last one, what waits is delivered, and what its listeners cause. */
-  #release(): void {
-    if (this.#holds === 1 && this.#queue.length > 0) {
-      for (const { event, args } of this.#queue) this.#deliver(event, args)
-      this.#queue = []
-    }
-    this.#holds--
   }
 
   #deliver<E extends keyof HubEvents>(event: E, args: HubEvents[E]): void {
