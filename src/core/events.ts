@@ -1,4 +1,5 @@
 import { EventEmitter } from 'eventemitter3'
+import { attempt } from './attempt.ts'
 import type { Circuit, Client, CloseReason } from './connection.ts'
 import { HubError } from './errors.ts'
 import type { ClientId, TopicName } from './ids.ts'
@@ -119,12 +120,7 @@ export class Events extends EventEmitter<HubEvents> {
     }
     const listeners = this.listeners(event) as unknown as ((...args: HubEvents[E]) => unknown)[]
     for (const listener of listeners) {
-      try {
-        const result = listener(...args)
-        if (result instanceof Promise) result.catch(failed)
-      } catch (error) {
-        failed(error)
-      }
+      attempt(() => listener(...args), failed)
     }
   }
 

@@ -1,3 +1,4 @@
+import { attempt } from './attempt.ts'
 import type { Batch } from './batch.ts'
 import type { CloseReason, Connection, WriteResult } from './connection.ts'
 import type { Fault } from './guarded-codec.ts'
@@ -109,14 +110,12 @@ export class Outbox {
     this.fault = fault
   }
 
-  /** What the connection answers; undefined where it throws, which is a fault of the connection. */
+  /** What the connection answers; undefined where it throws, which is a fault of the connection. So is a promise of it that rejects. */
   ask<T>(member: string, question: (connection: Connection) => T): T | undefined {
-    try {
-      return question(this.connection)
-    } catch (error) {
-      this.#failed(member, error)
-      return undefined
-    }
+    return attempt(
+      () => question(this.connection),
+      error => this.#failed(member, error),
+    )
   }
 
   #failed(member: string, error: unknown): void {
@@ -293,13 +292,8 @@ export class Outbox {
   }
 
   #sendParcel(parcel: Parcel): WriteResult {
-    try {
-      const result = this.connection.send!(parcel)
-      if (result === 'ok' || result === 'full') return result
-    } catch (error) {
-      this.#failed('send', error)
-    }
-    return 'gone'
+    const result = this.ask('send', connection => connection.send!(parcel))
+    return result === 'ok' || result === 'full' ? result : 'gone'
   }
 
   #settleHanded(gone?: CloseReason): void {
@@ -445,11 +439,13 @@ export class Outbox {
     if (this.#gone !== undefined) return 'gone'
     try {
       const result = this.connection.write(frame, more)
-      return result === 'ok' || result === 'full' ? result : 'gone'
+      if (result === 'ok' || result === 'full') return result
+      // It may be a promise that rejects.
+      this.ask('write', () => result)
     } catch (error) {
       this.#failed('write', error)
-      return 'gone'
     }
+    return 'gone'
   }
 }
 
