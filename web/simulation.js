@@ -106,8 +106,12 @@ function nameOf({ name, inner }) {
   return inner ? `${name} over ${inner.name}` : name
 }
 
-function reasons({ gaps, lostOnDisconnect }) {
+/** They add up to what was dropped. */
+function reasons({ dropped, gaps, lostOnDisconnect }) {
   const counts = Object.entries(gaps.messages).map(([reason, count]) => `${reason} ${count}`)
   if (lostOnDisconnect > 0) counts.push(`disconnected ${lostOnDisconnect}`)
+  const told = Object.values(gaps.messages).reduce((sum, count) => sum + count, 0)
+  const untold = dropped - told - lostOnDisconnect
+  if (untold > 0) counts.push(`not told yet ${untold}`)
   return counts.length === 0 ? 'nothing' : counts.join(', ')
 }

@@ -76,6 +76,8 @@ export class GuardedCodec {
 
 function bytes(frame: unknown): Uint8Array {
   if (frame instanceof Uint8Array) return frame
+  // The fault is told below. Its promise may reject as well.
+  if (frame instanceof Promise) frame.catch(() => {})
   throw new TypeError(`frame must be a Uint8Array, got ${typeof frame}`)
 }
 

@@ -8,6 +8,7 @@ import {
   readRegister,
   readSubscribe,
 } from './arguments.ts'
+import { attempt } from './attempt.ts'
 import type { Publication, RouteResult } from './broker.ts'
 import { Budget } from './budget.ts'
 import { type BackEdge, Registration } from './client.ts'
@@ -510,12 +511,12 @@ export class ConnectionManager {
   ping(id: string, answer: (active: boolean) => void): boolean {
     const { outbox } = this.#client(id)
     const asks = outbox.ask('ping', connection => {
-      connection.ping?.(answer)
-      return connection.ping !== undefined
+      const asked: unknown = connection.ping?.(answer)
+      return asked instanceof Promise ? asked.then(() => true) : connection.ping !== undefined
     })
     // A connection that throws cannot say that its peer is there.
     if (asks === undefined) answer(false)
-    return asks ?? true
+    return asks !== false
   }
 
   /**
@@ -585,11 +586,10 @@ export class ConnectionManager {
     const { outbox } = this.#client(id)
     if (outbox.watcher !== undefined) throw taken(outbox.id, 'watched already')
     const told: ClientWatcher = sighting => {
-      try {
-        watcher(sighting)
-      } catch (error) {
-        this.#delivery.fault('watcher', error)
-      }
+      attempt(
+        () => watcher(sighting),
+        error => this.#delivery.fault('watcher', error),
+      )
     }
     outbox.watcher = told
     return {

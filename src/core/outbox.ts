@@ -109,10 +109,12 @@ export class Outbox {
     this.fault = fault
   }
 
-  /** What the connection answers; undefined where it throws, which is a fault of the connection. */
+  /** What the connection answers; undefined where it throws, which is a fault of the connection. So is a promise of it that rejects. */
   ask<T>(member: string, question: (connection: Connection, outbox: Outbox) => T): T | undefined {
     try {
-      return question(this.connection, this)
+      const answer = question(this.connection, this)
+      if (answer instanceof Promise) answer.catch(error => this.#failed(member, error))
+      return answer
     } catch (error) {
       this.#failed(member, error)
       return undefined
@@ -298,13 +300,8 @@ export class Outbox {
   }
 
   #sendParcel(parcel: Parcel): WriteResult {
-    try {
-      const result = this.connection.send!(parcel)
-      if (result === 'ok' || result === 'full') return result
-    } catch (error) {
-      this.#failed('send', error)
-    }
-    return 'gone'
+    const result = this.ask('send', connection => connection.send!(parcel))
+    return result === 'ok' || result === 'full' ? result : 'gone'
   }
 
   #settleHanded(gone?: CloseReason): void {
@@ -450,11 +447,13 @@ export class Outbox {
     if (this.#gone !== undefined) return 'gone'
     try {
       const result = this.connection.write(frame, more)
-      return result === 'ok' || result === 'full' ? result : 'gone'
+      if (result === 'ok' || result === 'full') return result
+      // It may be a promise that rejects.
+      this.ask('write', () => result)
     } catch (error) {
       this.#failed('write', error)
-      return 'gone'
     }
+    return 'gone'
   }
 }
 

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { attempt } from '../core/attempt.ts'
 import type { SubscribeOptions } from '../core/contract.ts'
 import { HubError } from '../core/errors.ts'
 import type { Position } from '../core/ids.ts'
@@ -56,14 +57,7 @@ class InProcessStream implements MessageStream {
     this.#signal = signal
     const failed = (error: unknown): void =>
       void hub.events.emit('fault', { error, where: `onGap of a stream of ${topic}` })
-    this.#connection = new InProcessConnection(gap => {
-      try {
-        const result: unknown = onGap?.(gap)
-        if (result instanceof Promise) result.catch(failed)
-      } catch (error) {
-        failed(error)
-      }
-    })
+    this.#connection = new InProcessConnection(gap => attempt(() => onGap?.(gap), failed))
     const client = hub.registerClient(`in-process-${randomUUID()}`, this.#connection, { internal: true })
     this.#connection.bind(client)
     try {

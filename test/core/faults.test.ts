@@ -12,6 +12,7 @@ import { openTopics } from '../../src/open-topics.ts'
 import { bestEffort } from '../../src/policies/best-effort.ts'
 import { buffered } from '../../src/policies/buffered.ts'
 import { dropSlow } from '../../src/policies/drop-slow.ts'
+import { latest } from '../../src/policies/latest.ts'
 import { priority } from '../../src/policies/priority.ts'
 import { rateLimit } from '../../src/policies/rate-limit.ts'
 import {
@@ -40,9 +41,11 @@ const broken = (): never => {
   throw new Error('broken')
 }
 
-/** An object whose one member throws: a method when it is called, anything else when it is read. */
-function breaking<T extends object>(object: T, member: keyof T & string, how: 'call' | 'read'): T {
-  const descriptor = how === 'read' ? { get: broken } : { value: broken }
+const rejected = async (): Promise<never> => broken()
+
+/** An object whose one member throws: a method when it is called, anything else when it is read. `reject`: its promise does. */
+function breaking<T extends object>(object: T, member: keyof T & string, how: 'call' | 'read' | 'reject'): T {
+  const descriptor = how === 'read' ? { get: broken } : { value: how === 'call' ? broken : rejected }
   return Object.defineProperty(object, member, { ...descriptor, configurable: true })
 }
 
@@ -106,6 +109,9 @@ class World {
     scheduler.advance(2000)
     this.check()
     await Promise.all([sent, asked])
+    // What a promise rejects with is a fault in a later turn.
+    await new Promise(setImmediate)
+    scheduler.settle()
     const { clients, pending, behind, keptBytes, retainedBytes } = hub.getConnectionStats()
     expect({ clients, pending, behind, keptBytes }).toEqual({
       clients: 2,
@@ -150,7 +156,12 @@ const WINDOW = { window: 400 }
 
 describe('a codec that throws', () => {
   const codec = (member: keyof Codec, value: () => unknown = broken): Codec => ({ ...fakeCodec, [member]: value })
-  const answers = { throws: broken, 'answers a string': () => 'text', 'answers nothing': () => undefined }
+  const answers = {
+    throws: broken,
+    'answers a promise that rejects': rejected,
+    'answers a string': () => 'text',
+    'answers nothing': () => undefined,
+  }
 
   describe.each(Object.entries(answers))('%s', (kind, value) => {
     it('encode: its client loses the message as unsupported', async () => {
@@ -219,18 +230,23 @@ describe('a connection that throws', () => {
   const measured = dropSlow({ measure: 'wire', timeoutMs: 50, floorRate: 1e9 })
   const cases: [
     keyof Connection & string,
-    'call' | 'read',
+    'call' | 'read' | 'reject',
     FakeConnectionOptions,
     DeliveryPolicy | undefined,
     string,
   ][] = [
     ['write', 'call', {}, buffered(), 'lost'],
+    ['write', 'reject', {}, buffered(), 'lost'],
     ['unacknowledged', 'call', WINDOW, measured, 'slow'],
     ['roundTrip', 'call', WINDOW, measured, 'slow'],
     ['unacknowledged', 'call', WINDOW, priority(), 'ended'],
     ['ping', 'call', {}, buffered(), 'ended'],
     ['ping', 'read', {}, buffered(), 'ended'],
+    ['ping', 'reject', {}, buffered(), 'ended'],
     ['close', 'call', {}, buffered(), 'ended'],
+    ['close', 'reject', {}, buffered(), 'ended'],
+    ['holdLittle', 'call', {}, latest(), 'ended'],
+    ['holdLittle', 'reject', {}, latest(), 'ended'],
     ['address', 'read', {}, buffered(), 'ended'],
     ['circuit', 'read', {}, buffered(), 'ended'],
   ]
@@ -247,10 +263,10 @@ describe('a connection that throws', () => {
     expect(ends).toEqual([['bad', reason]])
   })
 
-  it('send: the message fails, and its client is lost', async () => {
+  it.each(['call', 'reject'] as const)('send (%s): the message fails, and its client is lost', async how => {
     const world = new World()
     const bad = new FakeRequestConnection({ confirms: false })
-    breaking(bad, 'send', 'call')
+    breaking(bad, 'send', how)
     await play(world, bad, buffered())
     expect(world.faults).toEqual(['send of fake'])
   })
@@ -262,9 +278,9 @@ describe('a connection that throws', () => {
       world.addHealthy('one')
       const bad = new FakeConnection()
       breaking(bad, member, 'read')
-      const rejected = /broken|connection cannot be read/
-      expect(() => world.hub.registerClient('one', bad)).toThrow(rejected)
-      expect(() => world.hub.registerClient('bad', bad)).toThrow(rejected)
+      const refusal = /broken|connection cannot be read/
+      expect(() => world.hub.registerClient('one', bad)).toThrow(refusal)
+      expect(() => world.hub.registerClient('bad', bad)).toThrow(refusal)
       world.publish(2)
       world.check()
       expect(world.hub.getConnectionStats().clients).toBe(1)
@@ -309,10 +325,10 @@ describe('a policy that throws', () => {
       const bad = new FakeConnection()
       bad.client = world.hub.registerClient('bad', bad)
       const policy = breaking(whole(), member, 'read')
-      const rejected = expect.objectContaining({ code: 'POLICY_INVALID' })
-      expect(() => world.hub.subscribe('bad', 't', { policy })).toThrow(rejected)
-      expect(() => world.hub.setDeliveryPolicy('t', policy)).toThrow(rejected)
-      expect(() => world.hub.setClientPolicy('bad', policy)).toThrow(rejected)
+      const refusal = expect.objectContaining({ code: 'POLICY_INVALID' })
+      expect(() => world.hub.subscribe('bad', 't', { policy })).toThrow(refusal)
+      expect(() => world.hub.setDeliveryPolicy('t', policy)).toThrow(refusal)
+      expect(() => world.hub.setClientPolicy('bad', policy)).toThrow(refusal)
       world.publish(3)
       world.check()
       expect(world.hub.getDeliveryPolicy('t').name).toBe('buffered')
@@ -397,12 +413,12 @@ describe('a policy that throws', () => {
 })
 
 describe('an observer that throws', () => {
-  it('watcher: what happens to its client goes on', async () => {
+  it.each([broken, rejected])('watcher (%o): what happens to its client goes on', async watcher => {
     const world = new World()
     world.addHealthy('before')
     world.connect('bad', new FakeConnection(WINDOW), buffered())
     world.addHealthy('after')
-    world.hub.watch('bad', broken)
+    world.hub.watch('bad', watcher)
     await world.run(new FakeConnection())
     expect(new Set(world.faults)).toEqual(new Set(['watcher']))
   })

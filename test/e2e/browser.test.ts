@@ -81,6 +81,17 @@ describe.skipIf(executablePath === undefined && !required)('the page, in Chromiu
     if (path) await page.screenshot({ path, fullPage: true })
   })
 
+  it('says of each dropped message what it was dropped as, or that the client is not told yet', async () => {
+    const set = await page.request.post(`${server.url}/demo/speed`, { data: { bytesPerSecond: 0 } })
+    expect(set.status()).toBe(200)
+    const card = page.locator('#clients .client', { has: page.locator('h3', { hasText: /^best-effort$/ }) })
+    const figures = () => card.locator('.figures').textContent()
+    await expect.poll(figures, WAIT).toMatch(/not told yet [1-9]/)
+    const [, dropped, reasons] = /Dropped\s*(\d+)\D.*Dropped as\s*(.*)/.exec((await figures())!)!
+    const sum = [...reasons!.matchAll(/\d+/g)].reduce((total, [count]) => total + Number(count), 0)
+    expect(sum).toBe(Number(dropped))
+  })
+
   it('fits a narrow screen', async () => {
     await page.setViewportSize({ width: 400, height: 900 })
     expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(400)

@@ -126,7 +126,8 @@ it('a process that was stopped closes no client that answers its pings', { timeo
 })
 
 it('a stop counts against no client, no body, no live source and no webhook', { timeout: 60_000 }, async () => {
-  const SOURCE_IDLE_MS = 3000
+  // Long, so that a busy machine does not use up the fifth look before the stop.
+  const SOURCE_IDLE_MS = 6000
   const BODY_MS = 2000
   const ATTEMPT_MS = 1000
   const url = await serve({
@@ -174,7 +175,8 @@ it('a stop counts against no client, no body, no live source and no webhook', { 
   server!.kill('SIGSTOP')
   source.write('two\n')
   held[0]!.writeHead(204).end()
-  await sleep(STOP_MS)
+  // Until after the fifth look would have been.
+  await sleep(SOURCE_IDLE_MS * 0.4)
   server!.kill('SIGCONT')
 
   body.end('er"')

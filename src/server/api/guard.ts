@@ -109,11 +109,11 @@ export class AdminGuard {
 }
 
 const SURFACE = '/api, /metrics and /@connections'
-const HOW_TO_OPEN = 'give the plugin apiKeys (docs/security.md), or open: true where everybody may use them'
+const HOW_TO_OPEN = 'give it API keys (docs/security.md), or the plugin open: true where everybody may use them'
 
 function notLocal(): HubError {
   const proxy =
-    'a local request names a loopback Host, such as localhost; one through a proxy counts only if the app trusts the proxy (trustProxy)'
+    'a local request names a loopback Host, such as localhost; one through a proxy counts only if the proxy is trusted (trustedProxies of a server, trustProxy of an app)'
   return new HubError(
     'PERMISSION_DENIED',
     `key: this hub has no API keys, so ${SURFACE} answer loopback addresses only; ${HOW_TO_OPEN}; ${proxy}`,

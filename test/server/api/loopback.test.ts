@@ -45,7 +45,7 @@ describe('a hub without sessions and keys', () => {
     for (const remote of ['203.0.113.9', '10.0.0.3', '2001:db8::1', '::ffff:10.0.0.3', '0.0.0.0']) {
       const answer = await ask(app, url, remote)
       expect(answer.statusCode, remote).toBe(403)
-      expect(answer.body).toMatch(/loopback addresses only; give the plugin apiKeys .* or open: true/)
+      expect(answer.body).toMatch(/loopback addresses only; give it API keys .* or the plugin open: true/)
     }
   })
 
@@ -118,7 +118,7 @@ describe('a hub without sessions and keys', () => {
     const { app, warnings } = await embed()
     await ask(app, '/api/stats', '203.0.113.9')
     await ask(app, '/api/stats', '203.0.113.9')
-    expect(warnings()).toEqual([expect.stringMatching(/^there are no API keys: \/api.*give the plugin apiKeys/)])
+    expect(warnings()).toEqual([expect.stringMatching(/^there are no API keys: \/api.*give it API keys/)])
     const silent = await embed({ open: false })
     expect((await ask(silent.app, '/api/stats', '203.0.113.9')).statusCode).toBe(403)
     expect(silent.warnings()).toEqual([])
