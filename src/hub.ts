@@ -207,8 +207,8 @@ export class Hub extends ConnectionManager implements HubApi {
 
   /**
    * Publishes to the subscribers of a topic, here and on other nodes. Bytes go as they are, a string as UTF-8, anything else as JSON. Without
-   * a contentType it is the topic's; else an object is application/json, and of bytes and strings it is guessed as over HTTP: JSON, other
-   * text, or application/octet-stream. Messages are routed in the order of the calls. Bytes must not be changed afterwards (I5).
+   * a contentType it is the topic's; else an object is application/json, and of bytes and strings it is guessed as by POST /topics/{topic}:
+   * JSON, other text, or application/octet-stream. Messages are routed in the order of the calls. Bytes must not be changed afterwards (I5).
    * Rejects, and never throws, with TOPIC_INVALID, TOPIC_UNKNOWN, MESSAGE_TOO_LARGE, INVALID_MESSAGE, SCHEMA_MISMATCH, RATE_LIMITED,
    * SHUTTING_DOWN, with what `beforePublish` refuses with, and with what the broker rejects with. `routeData` is the synchronous way.
    */

@@ -19,7 +19,7 @@ export function serialize(message: unknown, contentType?: string): Serialized {
   return { payload: bytesOf(message), contentType: contentType ?? ownType(message) }
 }
 
-/** The same, for a topic. The type of bytes and strings, if neither the publisher nor the topic's rule names it, is guessed as over HTTP. */
+/** The same, for a topic. The type of bytes and strings, if neither the publisher nor the topic's rule names it, is guessed as by POST /topics/{topic}. */
 export function serializePublication(
   message: unknown,
   said: string | undefined,

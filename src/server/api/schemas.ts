@@ -210,7 +210,10 @@ export const content = {
     .max(255)
     .regex(/^[\x20-\x7e]+$/, 'it must be printable ASCII')
     .optional()
-    .meta({ description: 'Default: application/json, text/plain; charset=utf-8, application/octet-stream.' }),
+    .meta({
+      description:
+        'Default: of a publication the type of its topic; else application/json for data, text/plain; charset=utf-8 for text, application/octet-stream for base64. The bytes are not looked at.',
+    }),
 }
 
 /** The content type of a message whose sender says none. */

@@ -64,6 +64,15 @@ describe('POST /api/publish', () => {
     expect(server.hub.getTopic('typed')?.contentType).toBe('application/vnd.own+json')
   })
 
+  it.each([
+    [{ data: { n: 1 } }, 'application/json'],
+    [{ text: '{"n":1}' }, 'text/plain; charset=utf-8'],
+    [{ base64: btoa('{"n":1}') }, 'application/octet-stream'],
+  ])('takes the content type of %j from its member, whatever the bytes look like', async (message, type) => {
+    await publish([{ topic: 'types', ...message }])
+    expect(server.hub.getTopic('types')?.contentType).toBe(type)
+  })
+
   it('G9: publishes none where one is wrong, and tells each of these by its index', async () => {
     const before = published()
     const good = { topic: 'fine', text: 'x' }
