@@ -1,9 +1,8 @@
 import { EventEmitter } from 'eventemitter3'
 import type { Circuit, Client, CloseReason } from './connection.ts'
-import { HubError } from './errors.ts'
 import type { ClientId, TopicName } from './ids.ts'
 import type { Gap } from './message.ts'
-import { nearest, shown } from './options.ts'
+import { callable, checkValue, oneOf } from './options.ts'
 import type { TopicPattern } from './patterns.ts'
 import type { Session } from './sessions.ts'
 
@@ -70,16 +69,12 @@ const NAMES: Readonly<Record<keyof HubEvents, true>> = {
   fault: true,
 }
 
+const eventName = oneOf(...Object.keys(NAMES))
+
 /** Throws REQUEST_INVALID for an unknown event, whose listener would never be called, and for a listener that is not a function. */
 function checkListener(event: unknown, listener: unknown): void {
-  if (typeof event !== 'string' || !Object.hasOwn(NAMES, event)) {
-    const names = Object.keys(NAMES)
-    const hint =
-      typeof event === 'string' ? `did you mean "${nearest(event, names)}"?` : `there are ${names.join(', ')}`
-    throw new HubError('REQUEST_INVALID', `events: unknown event ${shown(event)}: ${hint}`)
-  }
-  if (typeof listener === 'function') return
-  throw new HubError('REQUEST_INVALID', `events: the listener of "${event}" must be a function, got ${shown(listener)}`)
+  checkValue(event, eventName, 'event')
+  checkValue(listener, callable, `the listener of "${event}"`)
 }
 
 /** A typed emitter of which no listener can hurt the hub or another listener. */

@@ -1,4 +1,4 @@
-import { closest } from 'fastest-levenshtein'
+import { closest, distance } from 'fastest-levenshtein'
 import { type ErrorCode, HubError } from './errors.ts'
 
 /**
@@ -21,7 +21,7 @@ const MAX_SHOWN = 60
 /**
  * Checks the options of one call. Returns a plain copy of the options that are given, so nothing is read twice. `where` is what the sentence
  * about an unknown key begins with; where it ends with a dot or a colon and a space, every field begins with it as well. Throws a HubError of
- * this code for an unknown key, with the nearest known one, and for a value that breaks its rule.
+ * this code for an unknown key, with the nearest known one or all of them, and for a value that breaks its rule.
  */
 export function readOptions<T extends object>(
   given: T,
@@ -67,13 +67,20 @@ export function checkValue(value: unknown, rule: Rule, field: string, code: Erro
 
 /** The sentence about an unknown key. */
 export function unknownOption(key: string, known: readonly string[]): string {
-  const hint = known.length === 0 ? 'it takes none' : `did you mean ${quoted(nearest(key, known))}?`
-  return `unknown option ${quoted(key)}: ${hint}`
+  return `unknown option ${quoted(key)}: ${known.length === 0 ? 'it takes none' : suggestion(key, known)}`
 }
 
-/** The known name that is nearest to the one given. */
-export function nearest(typed: string, known: readonly string[]): string {
-  return closest(typed.slice(0, MAX_SHOWN), [...known])
+/** What stands behind an unknown name: the known one that it may be, or all of them. `within` comes before the known one, such as `limits.` */
+export function suggestion(typed: string, known: readonly string[], within = ''): string {
+  const near = nearest(typed, known)
+  return near === undefined ? `known names: ${known.join(', ')}` : `did you mean "${within}${near}"?`
+}
+
+/** The known name that is nearest to the one given. Undefined: more than half of it would have to change. */
+export function nearest(typed: string, known: readonly string[]): string | undefined {
+  const start = typed.slice(0, MAX_SHOWN)
+  const near = closest(start, [...known])
+  return 2 * distance(start, near) > Math.max(start.length, near.length) ? undefined : near
 }
 
 /** One field of an object. Its getter may be the caller's and throw: then a HubError of this code. */

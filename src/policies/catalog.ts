@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { HubError } from '../core/errors.ts'
-import { anything, fieldOf, nearest, type Rule, readOptions, withSchema } from '../core/options.ts'
+import { anything, fieldOf, type Rule, readOptions, suggestion, withSchema } from '../core/options.ts'
 import type { DeliveryPolicy, PolicyDescription } from '../core/policy.ts'
 import { bestEffort } from './best-effort.ts'
 import { BUFFERED_OPTIONS, buffered } from './buffered.ts'
@@ -104,7 +104,7 @@ function plain(inner: unknown, path: string): unknown {
 function unknownName(name: unknown, path: string): HubError {
   const hint =
     typeof name === 'string' && name !== ''
-      ? `unknown name ${JSON.stringify(name.slice(0, 60))}: did you mean "${nearest(name, POLICY_NAMES)}"?`
+      ? `unknown name ${JSON.stringify(name.slice(0, 60))}: ${suggestion(name, POLICY_NAMES)}`
       : `a name is missing; there are ${POLICY_NAMES.join(', ')}`
   return new HubError('POLICY_INVALID', `${path}: ${hint}`)
 }

@@ -80,7 +80,7 @@ export const topicRule = z
     lingerMs: lingerMs.optional(),
     /** base64 */
     preamble: z
-      .base64()
+      .base64('it is not base64')
       .max(Math.ceil(MAX_JSON_BYTES / 3) * 4)
       .optional(),
   })
