@@ -107,10 +107,8 @@ export function readFilter(filter: ClientFilter): ClientFilter {
   const read = readOptions(filter, FILTER, 'filter.')
   const missing = Object.keys(filter).find(key => !Object.hasOwn(read, key))
   if (missing !== undefined) {
-    throw new HubError(
-      'REQUEST_INVALID',
-      `filter.${missing} must not be undefined; leave it out, or ask for { all: true }`,
-    )
+    const how = 'leave it out, or ask for { all: true }'
+    throw new HubError('REQUEST_INVALID', `filter.${missing} must not be undefined; ${how}`)
   }
   const { all, except: _, ...named } = read
   const names = Object.keys(named)

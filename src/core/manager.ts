@@ -663,7 +663,7 @@ export class ConnectionManager {
     return this.#draining
   }
 
-  /** Refuses new work, hands over what it can, closes every client as `shutdown`. Idempotent. */
+  /** Refuses new work, hands over what it can, closes every client as `shutdown`. Never rejects. Idempotent. */
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
@@ -672,7 +672,11 @@ export class ConnectionManager {
     for (const client of [...this.#clients.values()]) this.#remove(client, 'shutdown')
     this.#housekeeping[Symbol.dispose]()
     this.#delivery.sweeper.stop()
-    await this.#options.broker.close()
+    try {
+      await this.#options.broker.close()
+    } catch (error) {
+      this.events.emit('fault', { error, where: 'broker close' })
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {

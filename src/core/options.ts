@@ -70,10 +70,10 @@ export function unknownOption(key: string, known: readonly string[]): string {
   return `unknown option ${quoted(key)}: ${known.length === 0 ? 'it takes none' : suggestion(key, known)}`
 }
 
-/** What stands behind an unknown name: the known one that it may be, or all of them. `within` comes before the known one, such as `limits.` */
-export function suggestion(typed: string, known: readonly string[], within = ''): string {
+/** What stands behind an unknown name: the known one that it may be, or all of them. */
+export function suggestion(typed: string, known: readonly string[]): string {
   const near = nearest(typed, known)
-  return near === undefined ? `known names: ${known.join(', ')}` : `did you mean "${within}${near}"?`
+  return near === undefined ? `known names: ${known.join(', ')}` : `did you mean "${near}"?`
 }
 
 /** The known name that is nearest to the one given. Undefined: more than half of it would have to change. */
@@ -122,10 +122,8 @@ export const flag: Rule = value => (typeof value === 'boolean' ? undefined : 'tr
 export const callable: Rule = value => (typeof value === 'function' ? undefined : 'a function')
 
 /** An object of named values: no list, no Map. */
-export const object: Rule = value => {
-  const isObject = typeof value === 'object' && value !== null && !(Symbol.iterator in value)
-  return isObject ? undefined : 'an object'
-}
+export const object: Rule = value =>
+  typeof value === 'object' && value !== null && !(Symbol.iterator in value) ? undefined : 'an object'
 
 export const texts: Rule = value =>
   Array.isArray(value) && value.every(each => typeof each === 'string') ? undefined : 'an array of strings'
@@ -161,9 +159,8 @@ export function oneOf(...values: readonly string[]): Rule {
 export function having(what: string, ...methods: readonly string[]): Rule {
   const words = `${what} with the methods ${methods.join(', ')}`
   return value => {
-    const object =
-      typeof value === 'object' || typeof value === 'function' ? (value as Record<string, unknown> | null) : null
-    return object !== null && methods.every(name => typeof object[name] === 'function') ? undefined : words
+    const given = value as Readonly<Record<string, unknown>> | null | undefined
+    return methods.every(name => typeof given?.[name] === 'function') ? undefined : words
   }
 }
 
