@@ -53,6 +53,7 @@ import { Sender } from './sending/sender.ts'
 import { serializePublication } from './sending/serialize.ts'
 import { SHUTDOWN_OPTIONS, type ShutdownOptions, type ShutdownReport, shutdown } from './sending/shutdown.ts'
 import { SessionWatch } from './sessions/session-watch.ts'
+import { checkedTopics } from './topics/checked.ts'
 import { type SendSpan, startTracing, type Tracing, type TracingOptions } from './tracing/tracing.ts'
 import { Heartbeat } from './transports/heartbeat.ts'
 
@@ -174,7 +175,7 @@ export class Hub extends ConnectionManager implements HubApi {
     super({
       scheduler,
       broker: options.broker ?? memoryBroker(),
-      topics: options.topics ?? openTopics(),
+      topics: checkedTopics(options.topics ?? openTopics()),
       policy: options.policy ?? buffered(),
       limits: options.limits ?? {},
       epoch: randomBytes(4).toString('hex'),

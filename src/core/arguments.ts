@@ -113,10 +113,7 @@ export function readFilter(filter: ClientFilter): ClientFilter {
   const { all, except: _, ...named } = read
   const names = Object.keys(named)
   if (all === undefined && names.length === 0) {
-    throw new HubError(
-      'REQUEST_INVALID',
-      'filter: name topic, user or protocol, or ask for everybody with { all: true }',
-    )
+    throw new HubError('REQUEST_INVALID', 'filter: name topic, user or protocol, or everybody with { all: true }')
   }
   if (all === undefined || names.length === 0) return read
   throw new HubError('REQUEST_INVALID', `filter.all cannot be combined with ${names.join(', ')}; give one or the other`)

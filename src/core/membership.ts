@@ -221,7 +221,7 @@ export class Membership {
     try {
       return this.#options.topics.resolve(name)
     } catch (error) {
-      if (error instanceof HubError) return undefined
+      if (error instanceof HubError && error.code !== 'INTERNAL') return undefined
       this.#delivery.fault('topic registry', error)
       return known
     }

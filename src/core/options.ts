@@ -169,7 +169,7 @@ function within(value: unknown, from: number, to: number): boolean {
 }
 
 function range(what: string, from: number, to: number): string {
-  if (to === Number.MAX_SAFE_INTEGER || to === Number.MAX_VALUE) return `${what} of at least ${from}`
+  if (to === Number.MAX_SAFE_INTEGER || to >= Number.MAX_VALUE) return `${what} of at least ${from}`
   return `${what} from ${from} to ${to}`
 }
 

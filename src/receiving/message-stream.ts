@@ -56,14 +56,14 @@ class InProcessStream implements MessageStream {
     this.#signal = signal
     const failed = (error: unknown): void =>
       void hub.events.emit('fault', { error, where: `onGap of a stream of ${topic}` })
-    this.#connection = new InProcessConnection(gap => {
+    const tell = async (gap: Gap): Promise<void> => {
       try {
-        const result: unknown = onGap?.(gap)
-        if (result instanceof Promise) result.catch(failed)
+        await onGap?.(gap)
       } catch (error) {
         failed(error)
       }
-    })
+    }
+    this.#connection = new InProcessConnection(gap => void tell(gap))
     const client = hub.registerClient(`in-process-${randomUUID()}`, this.#connection, { internal: true })
     this.#connection.bind(client)
     try {

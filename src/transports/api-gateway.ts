@@ -2,7 +2,7 @@ import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
 import type { Client, CloseReason } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
-import { anything, type Rules, readOptions, text, texts } from '../core/options.ts'
+import { anything, checkValue, type Rules, readOptions, text, texts } from '../core/options.ts'
 import { within } from '../event-loop.ts'
 import { outcomeOfBody, outcomeOfError, outcomeOfStatus } from './callback-outcome.ts'
 import { Egress } from './egress.ts'
@@ -98,13 +98,16 @@ export class ApiGatewayClients {
   /** Throws CONFIG_INVALID, and CALLBACK_URL_INVALID where an endpoint is not to be posted to. */
   constructor(hub: RequestHub, sdk: GatewaySdk, given: ApiGatewayOptions) {
     const options = readOptions(given, OPTIONS, 'apiGateway: ', 'CONFIG_INVALID')
+    // readOptions leaves out what is not given.
+    checkValue(options.endpoints, texts, 'apiGateway: endpoints', 'CONFIG_INVALID')
     this.#hub = hub
     this.#sdk = sdk
     this.#options = options
     this.#timeoutMs = options.timeoutMs ?? TIMEOUT_MS
     const egress = new Egress(options.allow, { resolve: options.resolve })
-    for (const endpoint of options.endpoints ?? [])
+    for (const endpoint of options.endpoints) {
       this.#apis.set(endpointKey(egress.checkUrl(endpoint)), this.#api(endpoint, egress))
+    }
   }
 
   /** Throws CONFIG_INVALID where a region is neither given nor found: nothing could be signed. */

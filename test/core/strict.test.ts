@@ -37,7 +37,7 @@ async function refusalOf(call: () => unknown): Promise<[string, string]> {
 
 describe('everybody is asked for by name', () => {
   const filters: [unknown, RegExp][] = [
-    [{}, /^filter: name topic, user or protocol, or ask for everybody with \{ all: true \}$/],
+    [{}, /^filter: name topic, user or protocol, or everybody with \{ all: true \}$/],
     [{ usr: 'ann' }, /^filter: unknown option "usr": did you mean "user"\?$/],
     [{ user: undefined }, /^filter.user must not be undefined/],
     [{ topic: 'news', user: undefined }, /^filter.user must not be undefined/],

@@ -9,6 +9,7 @@ import { Revocations } from '../../src/sessions/revocations.ts'
 import { Tickets } from '../../src/sessions/tickets.ts'
 import { memoryStore } from '../../src/stores/memory.ts'
 import { HTTPConnectionManager } from '../../src/tower/http-connection-manager.ts'
+import { ApiGatewayClients } from '../../src/transports/api-gateway.ts'
 import { CallbackClients } from '../../src/transports/callback.ts'
 import { clientProtocol } from '../../src/transports/client-protocol.ts'
 
@@ -122,6 +123,11 @@ describe('settings of what a hub is used with', () => {
       'callbacks: breaker',
       () => new CallbackClients(hub, { breaker: { failures: 0 } }),
       /breaker.failures must be an integer of at least 1, got 0/,
+    ],
+    [
+      'API Gateway: no endpoints',
+      () => new ApiGatewayClients(hub, {} as Wrong, {} as Wrong),
+      /^apiGateway: endpoints must be an array of strings, got undefined$/,
     ],
     [
       'client protocol',
