@@ -4,7 +4,8 @@ import { defineConfig } from 'vitest/config'
 const OWN_PROCESS = [
   'test/*.test.ts',
   'test/{abuse,cli,e2e,examples}/**/*.test.ts',
-  'test/sessions/api-keys.test.ts',
+  'test/server/edge/connections.test.ts',
+  'test/sessions/{api-keys,server}.test.ts',
   'test/transports/direct-write.test.ts',
 ]
 

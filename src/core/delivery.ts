@@ -219,11 +219,6 @@ export class Delivery {
     return true
   }
 
-  /** Tells the connection how much its buffers may take, after a change of the client's links. A connection that throws keeps its buffers. */
-  holdLittle(outbox: Outbox): void {
-    outbox.ask('holdLittle', connection => connection.holdLittle?.(outbox.holdsLittle))
-  }
-
   /** After what was published before it: only a topic that lingers, and what waits for a client that is behind, may come later. */
   post(outbox: Outbox, parcel: Parcel): void {
     for (const { topic } of outbox.links.values()) if (topic.linger === undefined) this.seal(topic)

@@ -77,10 +77,15 @@ function checkListener(event: unknown, listener: unknown): void {
   checkValue(listener, callable, `the listener of "${event}"`)
 }
 
+interface Emitted {
+  readonly event: keyof HubEvents
+  readonly args: HubEvents[keyof HubEvents]
+}
+
 /** A typed emitter of which no listener can hurt the hub or another listener. */
 export class Events extends EventEmitter<HubEvents> {
   /** Emitted and not yet delivered, oldest first. */
-  #queue: (() => void)[] = []
+  #queue: Emitted[] = []
   /** Changes that are under way; events wait while there are any. Delivering counts as one. */
   #holds = 0
 
@@ -89,8 +94,8 @@ export class Events extends EventEmitter<HubEvents> {
    * or returns a promise that rejects, is told as a fault; the others still run.
    */
   override emit<E extends keyof HubEvents>(event: E, ...args: HubEvents[E]): boolean {
-    this.#queue.push(() => this.#deliver(event, args))
-    if (this.#holds === 0) this.together(() => {})
+    if (this.#holds > 0) this.#queue.push({ event, args })
+    else this.together(() => this.#deliver(event, args))
     return this.listenerCount(event) > 0
   }
 
@@ -100,8 +105,8 @@ export class Events extends EventEmitter<HubEvents> {
     try {
       return change()
     } finally {
-      if (this.#holds === 1) {
-        for (const deliver of this.#queue) deliver()
+      if (this.#holds === 1 && this.#queue.length > 0) {
+        for (const { event, args } of this.#queue) this.#deliver(event, args)
         this.#queue = []
       }
       this.#holds--
@@ -109,18 +114,18 @@ export class Events extends EventEmitter<HubEvents> {
   }
 
   #deliver<E extends keyof HubEvents>(event: E, args: HubEvents[E]): void {
-    const failed = (error: unknown): void => {
-      if (event !== 'fault') this.emit('fault', { error, where: `listener of '${event}'` })
-    }
-    const listeners = this.listeners(event) as unknown as ((...args: HubEvents[E]) => unknown)[]
-    for (const listener of listeners) {
+    for (const listener of this.listeners(event) as unknown as ((...args: HubEvents[E]) => unknown)[]) {
       try {
         const result = listener(...args)
-        if (result instanceof Promise) result.catch(failed)
+        if (result instanceof Promise) result.catch(error => this.#failed(event, error))
       } catch (error) {
-        failed(error)
+        this.#failed(event, error)
       }
     }
+  }
+
+  #failed(event: keyof HubEvents, error: unknown): void {
+    if (event !== 'fault') this.emit('fault', { error, where: `listener of '${event}'` })
   }
 
   /** Throws REQUEST_INVALID for an unknown event. */

@@ -128,11 +128,8 @@ export class ConnectionManager {
         }),
       handed: ms => options.onHanded?.(ms),
     })
-    const manager = this
     this.#membership = new Membership(options, this.#delivery, this.events, {
-      get limits() {
-        return manager.#limits
-      },
+      limits: () => this.#limits,
       counters: this.#counters,
       clients: this.#clients,
       budget: this.#budget,

@@ -29,7 +29,7 @@ const QUIET_MS = 60_000
 
 /** What the membership needs of its manager. */
 interface Owner {
-  readonly limits: HubLimits
+  limits(): HubLimits
   readonly counters: HubCounters
   readonly clients: ReadonlyMap<ClientId, Registration>
   readonly budget: Budget
@@ -76,7 +76,7 @@ export class Membership {
     const known = this.topics.get(name)
     if (known) return known
     const spec = this.#options.topics.resolve(name)
-    const { maxTopics } = this.#owner.limits
+    const { maxTopics } = this.#owner.limits()
     if (this.topics.size >= maxTopics) this.#makeRoom(maxTopics)
     // A handler of what was tidied away may have been quicker.
     const made = this.topics.get(name)
@@ -98,7 +98,7 @@ export class Membership {
 
   #tooMany(limit: keyof HubLimits, what: string): HubError {
     const { counters, limits } = this.#owner
-    return counters.refuse(limit, tooMany(what, limits[limit], `limits.${limit}`))
+    return counters.refuse(limit, tooMany(what, limits()[limit], `limits.${limit}`))
   }
 
   #makeRoom(maxTopics: number): void {
@@ -159,7 +159,7 @@ export class Membership {
       }
       topic.forgetHistory()
       this.topics.delete(topic.name)
-      const { maxTopics } = this.#owner.limits
+      const { maxTopics } = this.#owner.limits()
       this.positions.remember(topic.name, topic.position, this.#options.scheduler.now(), maxTopics)
     })
   }
@@ -239,7 +239,7 @@ export class Membership {
 
   subscribe(client: Registration, name: TopicName, options: SubscribeOptions): Subscription {
     const { links } = client.outbox
-    const most = this.#owner.limits.maxSubscriptionsPerClient
+    const most = this.#owner.limits().maxSubscriptionsPerClient
     const before = links.get(name)
     if ((before === undefined || before.order) && links.size - client.matched >= most) {
       throw this.#tooMany('maxSubscriptionsPerClient', 'subscriptions of one client')
@@ -314,7 +314,7 @@ export class Membership {
     client.outbox.links.delete(topic.name)
     if (link.order) this.#takeOver(client, link)
     if (!link.terms.fresh) client.outbox.cushioned--
-    this.#delivery.holdLittle(client.outbox)
+    client.outbox.holdLittle()
     this.#delivery.leave(link)
     if (topic.links.length === 0) this.#owner.call('broker leave', () => this.#options.broker.leave(topic.name))
   }
@@ -334,7 +334,7 @@ export class Membership {
     this.#revive(client, isMatch, options.after)
     // The topic is told to whoever has a pattern for it: a handler may have ended the client.
     if (this.#owner.clients.get(client.id) !== client) throw notConnected(client.id)
-    const { maxPatternsPerClient: most, maxTopicsPerPattern } = this.#owner.limits
+    const { maxPatternsPerClient: most, maxTopicsPerPattern } = this.#owner.limits()
     const known = client.patterns?.get(pattern)
     if (known) return { pattern, topics: known.topics }
     if ((client.patterns?.size ?? 0) >= most) throw this.#tooMany('maxPatternsPerClient', 'patterns of one client')
@@ -359,7 +359,7 @@ export class Membership {
     if (after === undefined || after === 'oldest') return
     const forgotten = this.positions.after(after, isMatch)
     if (forgotten.length === 0) return
-    const { maxTopics, maxTopicsPerPattern } = this.#owner.limits
+    const { maxTopics, maxTopicsPerPattern } = this.#owner.limits()
     let room = maxTopicsPerPattern
     for (const name of this.topics.keys()) if (isMatch(name)) room--
     for (const name of forgotten) {
@@ -409,7 +409,7 @@ export class Membership {
 
   /** Whoever has more than it may is closed: it must not miss anything silently. */
   #hasRoom({ client, topics }: PatternOrder): boolean {
-    if (topics < this.#owner.limits.maxTopicsPerPattern) return true
+    if (topics < this.#owner.limits().maxTopicsPerPattern) return true
     this.#delivery.condemn(client.outbox, 'overloaded')
     return false
   }
@@ -441,7 +441,7 @@ export class Membership {
   // ---- policies
 
   setPolicy(name: TopicName, policy: DeliveryPolicy | null): void {
-    const { maxTopics } = this.#owner.limits
+    const { maxTopics } = this.#owner.limits()
     if (policy === null) this.#policies.delete(name)
     else if (!this.#policies.has(name) && this.#policies.size >= maxTopics)
       throw this.#tooMany('maxTopics', 'topics with a policy')
@@ -497,7 +497,7 @@ export class Membership {
     client.outbox.links.set(topic.name, link)
     client.outbox.noteLane(topic.lane)
     if (!link.terms.fresh) client.outbox.cushioned++
-    this.#delivery.holdLittle(client.outbox)
+    client.outbox.holdLittle()
     const whole = found && after.seq >= Math.min(topic.log.first - 1, topic.sealed)
     if (found) link.replay(after.seq)
     if (after !== undefined && !found && topic.seq > 0) link.noteGap(1, topic.seq, null, 'epoch')
@@ -523,7 +523,7 @@ export class Membership {
       link.adopt(policy)
     }
     link.outbox.cushioned += Number(wasFresh) - Number(link.terms.fresh)
-    this.#delivery.holdLittle(link.outbox)
+    link.outbox.holdLittle()
     this.#delivery.sweeper.watch(link.outbox)
     this.#delivery.wake(link.outbox)
   }

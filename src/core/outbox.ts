@@ -110,9 +110,9 @@ export class Outbox {
   }
 
   /** What the connection answers; undefined where it throws, which is a fault of the connection. */
-  ask<T>(member: string, question: (connection: Connection) => T): T | undefined {
+  ask<T>(member: string, question: (connection: Connection, outbox: Outbox) => T): T | undefined {
     try {
-      return question(this.connection)
+      return question(this.connection, this)
     } catch (error) {
       this.#failed(member, error)
       return undefined
@@ -132,6 +132,11 @@ export class Outbox {
 
   get holdsLittle(): boolean {
     return this.cushioned === 0 && this.links.size > 0
+  }
+
+  /** Tells the connection how much its buffers may take, after a change of the client's links. A connection that throws keeps its buffers. */
+  holdLittle(): void {
+    this.ask('holdLittle', askToHoldLittle)
   }
 
   get empty(): boolean {
@@ -455,3 +460,4 @@ export class Outbox {
 
 const askUnacknowledged = (connection: Connection): number | undefined => connection.unacknowledged?.()
 const askRoundTrip = (connection: Connection): number | undefined => connection.roundTrip?.()
+const askToHoldLittle = (connection: Connection, { holdsLittle }: Outbox): void => connection.holdLittle?.(holdsLittle)

@@ -23,6 +23,7 @@ import type { Edge } from './edge/edge.ts'
 import type { Receivers } from './receivers.ts'
 import type { Rejections } from './rejections.ts'
 import { releaseUpgrade } from './release.ts'
+import { Rivals } from './rivals.ts'
 import type { SubscriberRequest } from './subscriber.ts'
 import { UserAgents } from './user-agents.ts'
 
@@ -90,6 +91,7 @@ export class HubContext {
   readonly rejections: Rejections
   readonly degraded: () => string | undefined
   readonly userAgents: UserAgents
+  readonly rivals: Rivals
   readonly guard: AdminGuard
   readonly idempotency: Idempotency
   readonly processMetrics: boolean
@@ -130,6 +132,7 @@ export class HubContext {
     this.guard = new AdminGuard(keyless ? without : this.apiKeys, sessions, options.edge)
     this.idempotency = new Idempotency(hub.scheduler)
     this.userAgents = new UserAgents(hub.events)
+    this.rivals = new Rivals(hub.events, () => hub.scheduler.now())
     this.#ownSockets = options.ownSockets
     // Each live source listens to it while it runs.
     setMaxListeners(0, this.#closing.signal)

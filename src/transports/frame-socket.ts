@@ -98,7 +98,8 @@ export class FrameSocket extends NodeSocket {
     this.#webSocket = webSocket
     if (this.#asking !== undefined) this.#listen(webSocket)
     this.#closing?.()
-    const early = this.#early ?? []
+    const early = this.#early
+    if (early === undefined) return
     this.#early = undefined
     const results = early.map(({ frame, more }) => super.write(frame, more))
     if (results.includes('gone')) this.client?.close('lost')

@@ -99,21 +99,25 @@ export function join(connection: Bound, opening: Opening, { first, begun }: Begi
   const { hub, clientId, topics, session, address, ifExists, restore } = opening
   const client = hub.registerClient(clientId, connection, { session, address, ifExists, restore })
   connection.bind(client)
-  const begin = begun && {
-    begun(subscription: Subscription): void {
-      const frame = begun(subscription)
-      if (frame) client.send(frame)
-    },
-  }
   try {
     if (first && first.byteLength > 0) client.send(first)
-    for (const { name, options } of topics) subscribeTo(hub, clientId, name, { ...options, ...begin })
+    for (const { name, options } of topics) {
+      subscribeTo(hub, clientId, name, begun ? { ...options, begun: sending(client, begun) } : options)
+    }
   } catch (error) {
     connection.detach()
     client.close('denied')
     throw error
   }
   return client
+}
+
+/** What `begun` answers goes to the client. */
+function sending(client: Client, begun: NonNullable<Beginning['begun']>): (subscription: Subscription) => void {
+  return subscription => {
+    const frame = begun(subscription)
+    if (frame) client.send(frame)
+  }
 }
 
 export function heartbeatOf({ heartbeat, hub }: Opening): Heartbeat | undefined {

@@ -106,8 +106,9 @@ function transportOf(name: string, form: Form): Transport<WebSocketChannel> {
     name,
     open(channel, opening) {
       const connection = webSocketConnection(channel, form.codec)
-      const begun = (subscription: Subscription) => form.begun?.(subscription, opening)
-      return keepOpen(channel.webSocket, connection, join(connection, opening, { begun }), opening)
+      const { begun } = form
+      const beginning = begun && { begun: (subscription: Subscription) => begun(subscription, opening) }
+      return keepOpen(channel.webSocket, connection, join(connection, opening, beginning), opening)
     },
   }
 }

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Transform } from 'node:stream'
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib'
-import type { FastifyInstance, FastifyReply, FastifyRequest, RequestPayload } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, preParsingHookHandler, RequestPayload } from 'fastify'
 import { HubError } from '../../core/errors.ts'
 
 declare module 'fastify' {
@@ -25,11 +25,16 @@ const ACCEPTED = 'gzip, deflate, br'
  * (RFC 9110, section 12.5.3), as is every coding of a live source, whose pieces would no longer be the messages.
  */
 export function decodeBodies(scope: FastifyInstance): void {
-  scope.addHook('preParsing', (request, reply, payload, done) => {
-    const coding = request.raw.headers['content-encoding']?.trim().toLowerCase() ?? ''
-    if (coding === '' || coding === 'identity' || !hasBody(request)) done(null, payload)
-    else decode(request, reply, coding, payload as IncomingMessage, done)
+  scope.addHook('onRoute', route => {
+    // A GET has no body, and opens most connections: it does not pay for the hook.
+    if (route.method !== 'GET' && route.method !== 'HEAD') route.preParsing = decodeBody
   })
+}
+
+const decodeBody: preParsingHookHandler = (request, reply, payload, done) => {
+  const coding = request.raw.headers['content-encoding']?.trim().toLowerCase() ?? ''
+  if (coding === '' || coding === 'identity' || !hasBody(request)) done(null, payload)
+  else decode(request, reply, coding, payload as IncomingMessage, done)
 }
 
 function decode(

@@ -20,7 +20,9 @@ export function clientProtocolRoute(app: FastifyInstance, context: HubContext): 
     config: { socket: 'only', opensClient: true },
     // Before the upgrade: what is wrong with the request must be a status, not a close code.
     preHandler(request, reply, done) {
-      request.hubClientId = readConnection(request)
+      const client = readConnection(request)
+      if (client.named) context.rivals.check(client.clientId)
+      request.hubClientId = client
       request.hubResponse = reply.raw
       const offered = offeredBy(request.headers['sec-websocket-protocol'])
       if (clientSubprotocol(offered) === undefined) {

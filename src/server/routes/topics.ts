@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { HubError } from '../../core/errors.ts'
-import type { Position, TopicName } from '../../core/ids.ts'
+import type { ClientId, Position, TopicName } from '../../core/ids.ts'
 import { notToName } from '../../core/refusals.ts'
 import type { Action } from '../../core/sessions.ts'
 import { describePublicly } from '../../topics/describe.ts'
@@ -84,9 +84,20 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
       done(refusal(error))
       return
     }
-    const enter = (): void => done(subscriber.named && request.hubSession?.anonymous ? notToName() : undefined)
+    const enter = (): void => done(subscriber.named ? nameRefusal(request, subscriber.clientId) : undefined)
     if (waiting === undefined) enter()
     else waiting.then(enter, (error: unknown) => done(refusal(error)))
+  }
+
+  /** What is against a client's own name for itself. */
+  function nameRefusal({ hubSession }: FastifyRequest, id: ClientId): Error | undefined {
+    if (hubSession?.anonymous) return notToName()
+    try {
+      context.rivals.check(id)
+      return undefined
+    } catch (error) {
+      return refusal(error)
+    }
   }
 
   function open(request: FastifyRequest, reply: FastifyReply, transport: typeof httpStream): void {
