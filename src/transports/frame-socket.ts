@@ -94,7 +94,7 @@ export class FrameSocket extends NodeSocket {
 
   /** The handshake is answered: what waits goes out. Once. */
   attach(webSocket: WebSocket): void {
-    webSocket.on('error', ignore)
+    webSocket.on('error', this.onError)
     this.#webSocket = webSocket
     if (this.#asking !== undefined) this.#listen(webSocket)
     this.#closing?.()
@@ -176,6 +176,3 @@ function closeCode(reason: CloseReason, reconnectMs?: number): readonly [code: n
   const [code, text] = CLOSE_CODES[reason]
   return [code, reconnectMs === undefined ? text : `${reason}: come back in ${reconnectMs} ms`]
 }
-
-/** ws reports here what a peer did wrong on the wire; it has answered with the right code already. */
-function ignore(): void {}

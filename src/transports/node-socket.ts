@@ -43,7 +43,9 @@ export class NodeSocket implements Connection {
   #closed = false
   /** While it holds little: the bound before, to go back to. */
   #lowatBefore: number | undefined
-  readonly #onError = (): void => this.#client?.close('lost')
+  /** Also of the WebSocket on top, whose ws reports here what its peer did wrong on the wire. ws has answered with the right code already. */
+  protected readonly onError = ({ code }: NodeJS.ErrnoException): void =>
+    this.#client?.close(code?.startsWith('WS_ERR_') ? 'protocol' : 'lost')
   readonly #onClose = (): void => {
     const client = this.#client
     // A closed socket is kept by its handle until a full collection: it must not keep everything else of the connection until then.
@@ -65,7 +67,7 @@ export class NodeSocket implements Connection {
     this.#socket = socket
     this.#farewell = options.farewell
     socket.setNoDelay(true)
-    socket.on('error', this.#onError)
+    socket.on('error', this.onError)
     socket.on('close', this.#onClose)
   }
 
@@ -93,7 +95,7 @@ export class NodeSocket implements Connection {
   #release(): void {
     this.#client = undefined
     this.#socket.off('close', this.#onClose)
-    this.#socket.off('error', this.#onError)
+    this.#socket.off('error', this.onError)
   }
 
   get writable(): boolean {
