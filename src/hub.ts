@@ -93,9 +93,9 @@ export interface HubOptions {
 
 /** In ms. */
 export interface HubHeartbeat {
-  /** Between two pings of a client. Default 25,000. */
+  /** Between two pings of a client, at least 100. Default 25,000. */
   readonly pingMs?: number | undefined
-  /** How long a client may take to answer one. Default 10,000; never longer than until the next. */
+  /** How long a client may take to answer one, at least 100. Default 10,000; never longer than until the next. */
   readonly pongMs?: number | undefined
   /** How long a WebSocket that takes part in nothing may stay. Default: for ever. */
   readonly idleMs?: number | undefined
@@ -108,9 +108,12 @@ const DEFAULT_CONCURRENCY = 10
 /** A longer timer of Node's would fire at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
+/** In less, a pong over a long path comes late, and pings are most of what is sent. */
+const MIN_PING_MS = 100
+
 const HEARTBEAT_OPTIONS: Rules<HubHeartbeat> = {
-  pingMs: positive(MAX_TIMER_MS),
-  pongMs: positive(MAX_TIMER_MS),
+  pingMs: number(MIN_PING_MS, MAX_TIMER_MS),
+  pongMs: number(MIN_PING_MS, MAX_TIMER_MS),
   idleMs: number(0, MAX_TIMER_MS),
 }
 

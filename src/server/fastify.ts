@@ -61,9 +61,9 @@ export interface HublinePluginOptions {
   /** What of the session chain has routes: /api/tickets, /api/revocations. */
   readonly tickets?: Tickets
   readonly revocations?: Revocations
-  /** Between two pings of a client, in ms. Default 25,000. */
+  /** Between two pings of a client, in ms; at least 100. Default 25,000. */
   readonly pingMs?: number
-  /** How long a client may take to answer one, in ms. Default 10,000; never longer than until the next. */
+  /** How long a client may take to answer one, in ms; at least 100. Default 10,000; never longer than until the next. */
   readonly pongMs?: number
   /** How long a WebSocket that takes part in nothing may stay, in ms. Default: for ever. */
   readonly idleMs?: number

@@ -119,6 +119,12 @@ describe('a mistake is an error at the call', () => {
       /createHub: unknown option "polcy": did you mean "policy"\?/,
     ],
     [
+      'createHub: pings without a pause',
+      () => createHub({ heartbeat: { pingMs: 1 } }),
+      'CONFIG_INVALID',
+      /^createHub: heartbeat\.pingMs must be a number from 100 to 2147483647, got 1$/,
+    ],
+    [
       'createHub: no object',
       () => createHub('x' as Wrong),
       'CONFIG_INVALID',
