@@ -4,6 +4,8 @@ import { contentTypeRule, sessionRule } from './core/arguments.ts'
 import type { Broker } from './core/broker.ts'
 import {
   type ClientFilter,
+  type History,
+  type HistoryOptions,
   NO_OPTIONS,
   type Publisher,
   type PublishResult,
@@ -12,6 +14,7 @@ import {
 import { HubError } from './core/errors.ts'
 import type { HubLimits } from './core/limits.ts'
 import { ConnectionManager } from './core/manager.ts'
+import type { Message } from './core/message.ts'
 import {
   anything,
   callable,
@@ -251,6 +254,12 @@ export class Hub extends ConnectionManager implements HubApi {
 
   #trace(topicName: string, data: Uint8Array, options: RouteOptions): PublishResult | Promise<PublishResult> {
     return this.tracing!.publish(topicName, data, options, () => super.publishBytes(topicName, data, options))
+  }
+
+  /** What the topic keeps for those who resume. Throws TOPIC_INVALID, TOPIC_UNKNOWN, REQUEST_INVALID. */
+  history(topicName: string, options?: HistoryOptions): History {
+    const { messages, ...rest } = this.kept(topicName, options)
+    return { ...rest, messages: messages.map(({ keepers: _, ...message }: Message) => message) }
   }
 
   /**

@@ -81,7 +81,7 @@ export interface HistoryOptions {
 export interface History {
   /** Of the topic's last message. */
   readonly position: Position
-  readonly messages: readonly Message[]
+  readonly messages: readonly Omit<Message, 'keepers'>[]
   /** Nothing is missing between `after` and the topic's last message, but for what `limit` leaves out. */
   readonly recovered: boolean
 }

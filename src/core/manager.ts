@@ -389,8 +389,8 @@ export class ConnectionManager {
     return this.#clients.get(id as ClientId)?.internal === true
   }
 
-  /** What the topic keeps for those who resume. Throws TOPIC_INVALID, TOPIC_UNKNOWN, REQUEST_INVALID. */
-  history(topicName: string, given: HistoryOptions = {}): History {
+  /** `history` for transports: with the hub's own messages, which nobody may change. Throws TOPIC_INVALID, TOPIC_UNKNOWN, REQUEST_INVALID. */
+  kept(topicName: string, given: HistoryOptions = {}): History {
     const name = parseTopicName(topicName)
     const options = readHistory(given)
     const topic = this.#membership.topics.get(name)
@@ -406,7 +406,7 @@ export class ConnectionManager {
   recovers(topicName: string, after: Position): boolean {
     const topic = this.#membership.topics.get(parseTopicName(topicName))
     if (topic !== undefined) this.#delivery.seal(topic)
-    return this.history(topicName, { after }).recovered
+    return this.kept(topicName, { after }).recovered
   }
 
   /** Where the topic is, or was when it was forgotten. Undefined: no position of it is known. Throws TOPIC_INVALID. */

@@ -1,4 +1,4 @@
-import type { ClientFilter, PublishResult, RouteOptions } from '../core/contract.ts'
+import type { ClientFilter, History, HistoryOptions, PublishResult, RouteOptions } from '../core/contract.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import type { Listener, MessageHandler } from '../receiving/listener.ts'
 import type { MessageStream, StreamOptions } from '../receiving/message-stream.ts'
@@ -28,7 +28,6 @@ export interface HubApi
     | 'disconnectUser'
     | 'presence'
     | 'presenceStats'
-    | 'history'
     | 'selectClients'
     | 'getClient'
     | 'getActiveClients'
@@ -36,6 +35,7 @@ export interface HubApi
     | 'getConnectionStats'
   > {
   publish(topicName: string, data: PublishData, options?: RouteOptions): Promise<PublishResult>
+  history(topicName: string, options?: HistoryOptions): History
   stream(topic: string, options?: StreamOptions): MessageStream
   listen(topic: string, handler: MessageHandler, options?: StreamOptions): Listener
   send(clientId: string, message: unknown, options?: SendOptions): Promise<SendResult>

@@ -15,7 +15,7 @@ export function historyOf(hub: Hub, { topics, since }: SubscriberRequest, limit:
   const topic = topics[0]!
   const start = since.get(topic)
   const after = start === 'oldest' ? undefined : start
-  const { position, messages, recovered } = hub.history(topic, { after, limit })
+  const { position, messages, recovered } = hub.kept(topic, { after, limit })
   const page = pageOf(messages)
   const last = page.at(-1)
   const more = last !== undefined && last.seq < position.seq

@@ -35,7 +35,7 @@ async function history(context: TopicsContext, owner: TopicsOwner, command: Comm
   const topic = topicOf(channel)
   if (!(await permitted(context, owner, 'history', topic))) return undefined
   const limit = command.limit < 0 ? MAX_HISTORY : Math.min(command.limit, MAX_HISTORY)
-  const found = reverse ? backwards(context, topic, since, limit) : context.hub.history(topic, { after: since, limit })
+  const found = reverse ? backwards(context, topic, since, limit) : context.hub.kept(topic, { after: since, limit })
   if (since !== undefined && !found.recovered) return errorReply(id, ERRORS.unrecoverablePosition)
   const { epoch, seq } = found.position
   return publicationsReply(id, 'history', { epoch, offset: seq }, publicationsOf(found.messages))
@@ -43,7 +43,7 @@ async function history(context: TopicsContext, owner: TopicsOwner, command: Comm
 
 /** Newest first, and what was before `since`. */
 function backwards({ hub }: TopicsContext, topic: TopicName, since: Position | undefined, limit: number) {
-  const { position, messages } = hub.history(topic, { reverse: true })
+  const { position, messages } = hub.kept(topic, { reverse: true })
   const before = since?.seq ?? Number.POSITIVE_INFINITY
   const recovered = since === undefined || since.epoch === position.epoch
   return { position, recovered, messages: messages.filter(({ seq }) => seq < before).slice(0, limit) }

@@ -90,7 +90,7 @@ export class ServerSubscriptions {
 
   /** All between two positions, but for what is a gap; undefined where it is not all there, or does not fit. */
   #missed(topic: TopicName, after: Position, upTo: Position): string[] | undefined {
-    const { messages, recovered } = this.#hub.history(topic, { after })
+    const { messages, recovered } = this.#hub.kept(topic, { after })
     if (!recovered) return undefined
     const missed = messages.filter(({ seq }) => seq <= upTo.seq)
     const json = missed.filter(({ contentType }) => isJson(contentType))
