@@ -227,7 +227,7 @@ describe('E24: a flood of one client, as the server is shipped', () => {
 
   it.each([
     ['frames of a publisher', '/topics/a?role=publisher', [], 'x', undefined, 4429],
-    ['bytes of a publisher', '/topics/a?role=both', [], Buffer.alloc(64 * 1024), undefined, 4429],
+    ['bytes of a publisher', '/topics/a?role=publisher', [], Buffer.alloc(64 * 1024), undefined, 4429],
     ['commands', '/connection/websocket', ['centrifuge-json'], COMMAND, CONNECT, 3013],
     ['commands in few frames', '/connection/websocket', [], `${COMMAND}\n`.repeat(100), CONNECT, 3013],
     ['answers to pings', '/connection/websocket', [], '{}', CONNECT, 3013],
