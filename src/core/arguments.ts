@@ -102,7 +102,10 @@ export function checkSession(given: Session): void {
   checkValue(given, sessionRule, 'session')
 }
 
-/** Throws REQUEST_INVALID for a filter that names nothing, or a key that is undefined: a mistake must not select every client. */
+/**
+ * Throws REQUEST_INVALID for a filter that names nothing, or a key that is undefined: a mistake must not select every
+ * client.
+ */
 export function readFilter(filter: ClientFilter): ClientFilter {
   const read = readOptions(filter, FILTER, 'filter.')
   const missing = Object.keys(filter).find(key => !Object.hasOwn(read, key))

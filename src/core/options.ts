@@ -2,7 +2,8 @@ import { closest, distance } from 'fastest-levenshtein'
 import { type ErrorCode, HubError } from './errors.ts'
 
 /**
- * Says what a value must be, as the words behind "must be"; undefined: it is that. `field` is for rules that throw an error of their own.
+ * Says what a value must be, as the words behind "must be"; undefined: it is that. `field` is for rules that throw an
+ * error of their own.
  */
 export interface Rule {
   (value: unknown, field: string): string | undefined
@@ -19,9 +20,10 @@ export type Rules<T> = { readonly [Name in keyof Required<T>]: Rule }
 const MAX_SHOWN = 60
 
 /**
- * Checks the options of one call. Returns a plain copy of the options that are given, so nothing is read twice. `where` is what the sentence
- * about an unknown key begins with; where it ends with a dot or a colon and a space, every field begins with it as well. Throws a HubError of
- * this code for an unknown key, with the nearest known one or all of them, and for a value that breaks its rule.
+ * Checks the options of one call. Returns a plain copy of the options that are given, so nothing is read twice. `where`
+ * is what the sentence about an unknown key begins with; where it ends with a dot or a colon and a space, every field
+ * begins with it as well. Throws a HubError of this code for an unknown key, with the nearest known one or all of them,
+ * and for a value that breaks its rule.
  */
 export function readOptions<T extends object>(
   given: T,

@@ -33,7 +33,10 @@ const OPTIONS = {
 type PolicyName = keyof typeof OPTIONS
 export const POLICY_NAMES = Object.keys(OPTIONS) as PolicyName[]
 
-/** A policy's description within a larger schema. An issue has the path of the field, as those of the schema around it have. */
+/**
+ * A policy's description within a larger schema. An issue has the path of the field, as those of the schema around it
+ * have.
+ */
 export const policySchema = z.custom<string | PolicyDescription>().superRefine((value, context) => {
   try {
     parsePolicy(value)
@@ -44,8 +47,8 @@ export const policySchema = z.custom<string | PolicyDescription>().superRefine((
 })
 
 /**
- * Makes a policy of its JSON form, the one that `describe()` gives, or of its name alone. Throws POLICY_INVALID with the field, its
- * limit, and the nearest name where one was misspelt.
+ * Makes a policy of its JSON form, the one that `describe()` gives, or of its name alone. Throws POLICY_INVALID with
+ * the field, its limit, and the nearest name where one was misspelt.
  */
 export function parsePolicy(input: unknown): DeliveryPolicy {
   return parse(typeof input === 'string' ? { name: input } : input, 'policy')

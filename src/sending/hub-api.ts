@@ -11,7 +11,10 @@ import type { ShutdownOptions, ShutdownReport } from './shutdown.ts'
 /** Bytes, text, or a value that JSON has a form for. */
 export type PublishData = Uint8Array | string | number | boolean | object | null
 
-/** What an application calls of its hub, and a test may put a mock in the place of. What only transports and operators need is not here. */
+/**
+ * What an application calls of its hub, and a test may put a mock in the place of. What only transports and operators
+ * need is not here.
+ */
 export interface HubApi
   extends Pick<
     ConnectionManager,

@@ -3,7 +3,10 @@ import { HubError } from '../core/errors.ts'
 import { nearest } from '../core/options.ts'
 
 const PREFIX = 'HUBLINE_'
-/** Not settings: the key that commands bring, the config file, stack traces for those who work on Hubline, and its tests. */
+/**
+ * Not settings: the key that commands bring, the config file, stack traces for those who work on Hubline, and its
+ * tests.
+ */
 const OTHERS = /^HUBLINE_(API_KEY|CONFIG|DEBUG|TEST_\w+|PROPERTY_\w+)$/
 
 interface Setting {
@@ -12,8 +15,9 @@ interface Setting {
 }
 
 /**
- * Reads HUBLINE_PORT, HUBLINE_LIMITS_MAX_CLIENTS and so on: the names are the schema's keys. Lists have commas; policies and topics are
- * JSON (a policy may be a name). Throws CONFIG_INVALID for a name that is none, with the nearest.
+ * Reads HUBLINE_PORT, HUBLINE_LIMITS_MAX_CLIENTS and so on: the names are the schema's keys. Lists have commas;
+ * policies and topics are JSON (a policy may be a name). Throws CONFIG_INVALID for a name that is none, with the
+ * nearest.
  */
 export function readEnvironment(
   env: Readonly<Record<string, string | undefined>>,

@@ -44,8 +44,8 @@ function mediaTypeFault(error: unknown, { headers }: FastifyRequest): HubError |
 }
 
 /**
- * Fastify's error handler. `maxMessageBytes` is what most bodies may have: the error must name it, or the route's own. `rejected` hears of
- * each error that is answered.
+ * Fastify's error handler. `maxMessageBytes` is what most bodies may have: the error must name it, or the route's own.
+ * `rejected` hears of each error that is answered.
  */
 export function errorHandler(
   maxMessageBytes: number,

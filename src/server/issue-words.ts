@@ -20,8 +20,9 @@ const KINDS: Readonly<Record<string, string>> = {
 }
 
 /**
- * What is wrong with a value, for `safeParse`: zod's own sentences speak of "Invalid input". A message that a schema has of its own wins over
- * these. `got` is what a wrong value is called. Default: where there is a choice its value, else its kind, for what a peer sent may be a secret.
+ * What is wrong with a value, for `safeParse`: zod's own sentences speak of "Invalid input". A message that a schema
+ * has of its own wins over these. `got` is what a wrong value is called. Default: where there is a choice its value,
+ * else its kind, for what a peer sent may be a secret.
  */
 export function wording(issue: RawIssue, got?: (value: unknown) => string): string {
   const { input } = issue
@@ -46,7 +47,10 @@ export function wording(issue: RawIssue, got?: (value: unknown) => string): stri
   }
 }
 
-/** A field and what is wrong with it. An unknown key and its nearest are told with where they stand. `whole`: the name where there is no field. */
+/**
+ * A field and what is wrong with it. An unknown key and its nearest are told with where they stand. `whole`: the name
+ * where there is no field.
+ */
 export function sentence(field: string, message: string, whole: string): string {
   if (message.startsWith(UNKNOWN)) {
     const within = field === '' ? '' : `${field}.`

@@ -14,8 +14,8 @@ const NOT_IN_A_URL =
   'a token or key has no place in a URL; send it as "Authorization: Bearer", or have a ticket of POST /api/tickets'
 
 /**
- * Checks what somebody sent. Throws REQUEST_INVALID with the field, its limit, and the nearest name where one was misspelt. `where` is told
- * when the whole is no object: body, query.
+ * Checks what somebody sent. Throws REQUEST_INVALID with the field, its limit, and the nearest name where one was
+ * misspelt. `where` is told when the whole is no object: body, query.
  */
 export function readInput<T extends z.ZodType>(schema: T, value: unknown, where: string): z.output<T> {
   // zod cannot see an own key of this name, and no schema has one.
@@ -34,8 +34,9 @@ export function readInput<T extends z.ZodType>(schema: T, value: unknown, where:
 }
 
 /**
- * A query without the keys that resemble none of the schema's, such as the `_` and `t` by which players and panels keep a URL out of caches.
- * A key that may be a misspelt one of ours stays, and is refused; so is one that may be a credential.
+ * A query without the keys that resemble none of the schema's, such as the `_` and `t` by which players and panels keep
+ * a URL out of caches. A key that may be a misspelt one of ours stays, and is refused; so is one that may be a
+ * credential.
  */
 export function withoutStrange(
   { shape }: z.ZodObject,
@@ -47,7 +48,9 @@ export function withoutStrange(
   return Object.fromEntries(kept)
 }
 
-/** Case and separators aside: the same word, the beginning of one in the other, or a third of the letters wrong at most. */
+/**
+ * Case and separators aside: the same word, the beginning of one in the other, or a third of the letters wrong at most.
+ */
 function resembles(key: string, known: string): boolean {
   const [a, b] = [plain(key), plain(known)]
   if (a.startsWith(b) || (a.length >= 3 && b.startsWith(a))) return true

@@ -13,21 +13,28 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** This route says which methods its path has, to everybody, and nothing else. */
     methodsOnly?: true
-    /** Returns the value of `Allow`, for a route that serves several resources. Default: the methods of the route's path. */
+    /**
+     * Returns the value of `Allow`, for a route that serves several resources. Default: the methods of the route's
+     * path.
+     */
     allowed?: (request: FastifyRequest) => string
   }
 }
 
 /** In the order in which `Allow` lists them. */
 const KNOWN: readonly HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'QUERY']
-/** All that Node parses, PROPFIND and REPORT too, but for CONNECT, which is no request of a path. Node before 20.19 does not parse QUERY. */
+/**
+ * All that Node parses, PROPFIND and REPORT too, but for CONNECT, which is no request of a path. Node before 20.19 does
+ * not parse QUERY.
+ */
 const METHODS = [...new Set([...KNOWN, ...parsed])].filter(method => parsed.includes(method) && method !== 'CONNECT')
 
 type AddedRoute = RouteOptions & { readonly routePath: string }
 
 /**
- * Gives the routes of a scope, and of the scopes below it, the methods that HTTP expects of every resource (RFC 9110, sections 9.3 and 15.5.6):
- * HEAD where there is GET, OPTIONS, and 405 with `Allow` for every method that a path does not have. A path without any route stays 404.
+ * Gives the routes of a scope, and of the scopes below it, the methods that HTTP expects of every resource (RFC 9110,
+ * sections 9.3 and 15.5.6): HEAD where there is GET, OPTIONS, and 405 with `Allow` for every method that a path does
+ * not have. A path without any route stays 404.
  */
 export class RouteMethods {
   readonly #scope: FastifyInstance

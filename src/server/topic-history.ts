@@ -8,8 +8,8 @@ import type { SubscriberRequest } from './subscriber.ts'
 const MAX_BYTES = 1024 * 1024
 
 /**
- * `GET /topics/{topic}?history`: a page of what the topic keeps, oldest first. `next` is where the next page begins; without it the page
- * ends with the topic's last message. Throws TOPIC_UNKNOWN.
+ * `GET /topics/{topic}?history`: a page of what the topic keeps, oldest first. `next` is where the next page begins;
+ * without it the page ends with the topic's last message. Throws TOPIC_UNKNOWN.
  */
 export function historyOf(hub: Hub, { topics, since }: SubscriberRequest, limit: number) {
   const topic = topics[0]!

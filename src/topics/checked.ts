@@ -29,8 +29,8 @@ const OPTIONAL: { readonly [Name in keyof TopicSpec]?: Rule } = {
 }
 
 /**
- * A registry of somebody's own, whose `resolve` throws INTERNAL, with the field, where it answers what is no TopicSpec. Rules of ours were
- * checked when they were set.
+ * A registry of somebody's own, whose `resolve` throws INTERNAL, with the field, where it answers what is no TopicSpec.
+ * Rules of ours were checked when they were set.
  */
 export function checkedTopics(registry: TopicRegistry): TopicRegistry {
   if (registry instanceof TopicRules) return registry

@@ -36,8 +36,8 @@ interface GatewayApi {
 
 export interface ApiGatewayOptions extends RequestRules {
   /**
-   * Of the APIs, such as https://abc123.execute-api.eu-west-1.amazonaws.com/prod. Only these: requests to them are signed with the
-   * process's credentials.
+   * Of the APIs, such as https://abc123.execute-api.eu-west-1.amazonaws.com/prod. Only these: requests to them are
+   * signed with the process's credentials.
    */
   readonly endpoints: readonly string[]
   /** Default: the one in an endpoint's name, or what the SDK finds. */
@@ -87,7 +87,10 @@ export async function loadGatewaySdk(): Promise<GatewaySdk> {
   }
 }
 
-/** Clients that are WebSocket connections of an AWS API Gateway: messages become `POST {endpoint}/@connections/{id}`, signed by AWS's SDK. */
+/**
+ * Clients that are WebSocket connections of an AWS API Gateway: messages become `POST {endpoint}/@connections/{id}`,
+ * signed by AWS's SDK.
+ */
 export class ApiGatewayClients {
   readonly #hub: RequestHub
   readonly #options: ApiGatewayOptions
@@ -210,7 +213,10 @@ export class ApiGatewayClients {
     }
   }
 
-  /** The registration has ended for our reasons. At a shutdown the connection stays: it will be found again in the store. */
+  /**
+   * The registration has ended for our reasons. At a shutdown the connection stays: it will be found again in the
+   * store.
+   */
   #delete(api: GatewayApi, connectionId: string, reason: CloseReason): void {
     if (reason === 'shutdown' || reason === 'replaced') return
     const command = new this.#sdk.DeleteConnectionCommand({ ConnectionId: connectionId })
@@ -234,7 +240,9 @@ interface SdkError extends NodeJS.ErrnoException {
   readonly $response?: { readonly headers?: Readonly<Record<string, string>> }
 }
 
-/** By the status, not by the class: GoneException is there only where the answer names it, and a bare 410 is as final. */
+/**
+ * By the status, not by the class: GoneException is there only where the answer names it, and a bare 410 is as final.
+ */
 function outcomeOf(error: SdkError): Outcome {
   const status = statusOf(error)
   if (status !== undefined && status >= 300) {

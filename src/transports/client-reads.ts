@@ -12,7 +12,10 @@ type CommandOf<M extends Command['method']> = Extract<Command, { method: M }>
 type Reply = Promise<string | undefined>
 
 const MAX_HISTORY = 1000
-/** Characters of publications in one reply, but for one that is longer alone: a client may have no more than 64 KiB of replies waiting. */
+/**
+ * Characters of publications in one reply, but for one that is longer alone: a client may have no more than 64 KiB of
+ * replies waiting.
+ */
 const MAX_REPLY_LENGTH = 32 * 1024
 const MAX_PRESENCE = 1000
 
@@ -27,8 +30,8 @@ export function read(
 }
 
 /**
- * What a topic keeps, a page at a time: as many as asked for, at most 1000 and 32 KiB. More is there while the last one's offset is not the
- * reply's. What is not JSON is left out.
+ * What a topic keeps, a page at a time: as many as asked for, at most 1000 and 32 KiB. More is there while the last
+ * one's offset is not the reply's. What is not JSON is left out.
  */
 async function history(context: TopicsContext, owner: TopicsOwner, command: CommandOf<'history'>): Reply {
   const { id, channel, since, reverse } = command

@@ -54,7 +54,9 @@ const schema = z.union([z.boolean(), jsonObject]).superRefine((value, context) =
   }
 })
 
-/** What topics of one name or pattern are like: an entry of `topics`, and the body of `PUT /api/topic-rules/{pattern}`. */
+/**
+ * What topics of one name or pattern are like: an entry of `topics`, and the body of `PUT /api/topic-rules/{pattern}`.
+ */
 export const topicRule = z
   .strictObject({
     policy: policySchema.optional(),

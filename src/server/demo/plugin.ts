@@ -57,8 +57,8 @@ export const demoPlugin: FastifyPluginAsync<DemoOptions> = async (app, { hub, sc
     ]
     demo = { simulation, sources }
   })
-  // As soon as the server drains: it waits for clients that are behind, and these are behind on purpose. The hooks are for
-  // an app without that signal, and for a start that failed half way.
+  // As soon as the server drains: it waits for clients that are behind, and these are behind on purpose. The hooks are
+  // for an app without that signal, and for a start that failed half way.
   if (app.hasDecorator('hubContext')) app.hubContext.closing.addEventListener('abort', stop)
   app.addHook('preClose', async () => stop())
   app.addHook('onClose', async () => stop())
