@@ -21,8 +21,9 @@ const timers = {
 const running = new RunningTime(timers)
 
 /**
- * Aborts the signal of a piece of work when the process has run for `ms` and the work has not ended. Unlike AbortSignal.timeout it leaves out
- * the time in which the process was stopped or blocked: no answer could be read meanwhile.
+ * Aborts the signal of a piece of work when the process has run for `ms` and the work has not ended. Unlike
+ * AbortSignal.timeout it leaves out the time in which the process was stopped or blocked: no answer could be read
+ * meanwhile.
  */
 export async function within<T>(ms: number, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const cut = new AbortController()
@@ -34,7 +35,9 @@ export async function within<T>(ms: number, work: (signal: AbortSignal) => Promi
   }
 }
 
-/** Node's event loop as the core's scheduler. `after` and `every` leave out the time in which the process did not run. */
+/**
+ * Node's event loop as the core's scheduler. `after` and `every` leave out the time in which the process did not run.
+ */
 export const eventLoop: Scheduler = {
   now: timers.now,
   defer: run => void setImmediate(run),

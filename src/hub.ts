@@ -4,6 +4,8 @@ import { contentTypeRule, sessionRule } from './core/arguments.ts'
 import type { Broker } from './core/broker.ts'
 import {
   type ClientFilter,
+  type History,
+  type HistoryOptions,
   NO_OPTIONS,
   type Publisher,
   type PublishResult,
@@ -12,6 +14,7 @@ import {
 import { HubError } from './core/errors.ts'
 import type { HubLimits } from './core/limits.ts'
 import { ConnectionManager } from './core/manager.ts'
+import type { Message } from './core/message.ts'
 import {
   anything,
   callable,
@@ -53,6 +56,7 @@ import { Sender } from './sending/sender.ts'
 import { serializePublication } from './sending/serialize.ts'
 import { SHUTDOWN_OPTIONS, type ShutdownOptions, type ShutdownReport, shutdown } from './sending/shutdown.ts'
 import { SessionWatch } from './sessions/session-watch.ts'
+import { checkedTopics } from './topics/checked.ts'
 import { type SendSpan, startTracing, type Tracing, type TracingOptions } from './tracing/tracing.ts'
 import { Heartbeat } from './transports/heartbeat.ts'
 
@@ -67,23 +71,25 @@ export interface HubOptions {
   /** Largest message to single clients, in bytes. Default 1 MiB; topics have limits of their own. */
   readonly maxMessageBytes?: number
   /**
-   * Spans of OpenTelemetry (docs/metrics.md). Default: where a tracer provider is registered when the hub is made. true, or options: also
-   * where one is registered later.
+   * Spans of OpenTelemetry (docs/metrics.md). Default: where a tracer provider is registered when the hub is made.
+   * true, or options: also where one is registered later.
    */
   readonly tracing?: boolean | TracingOptions
   /**
-   * Sees every publication before it is routed: of the program, of HTTP, of WebSocket and of the client protocol (not of `routeData`). It may
-   * change or refuse it (BeforePublish). May be asynchronous: publications of one publisher stay in order. Default: none.
+   * Sees every publication before it is routed: of the program, of HTTP, of WebSocket and of the client protocol (not
+   * of `routeData`). It may change or refuse it (BeforePublish). May be asynchronous: publications of one publisher
+   * stay in order. Default: none.
    */
   readonly beforePublish?: BeforePublish
   /**
-   * How long a promise of `beforePublish` may take to settle, in ms of running time. Default 5,000. After that the publication is rejected with
-   * INTERNAL, a `fault` event names beforePublish, and the next publication of the publisher follows.
+   * How long a promise of `beforePublish` may take to settle, in ms of running time. Default 5,000. After that the
+   * publication is rejected with INTERNAL, a `fault` event names beforePublish, and the next publication of the
+   * publisher follows.
    */
   readonly beforePublishTimeoutMs?: number
   /**
-   * The pings of clients whose transports were opened by hand (`hubline/transports`). Default: every 25 s, with 10 s for an answer. The Fastify
-   * plugin has options of its own.
+   * The pings of clients whose transports were opened by hand (`hubline/transports`). Default: every 25 s, with 10 s
+   * for an answer. The Fastify plugin has options of its own.
    */
   readonly heartbeat?: HubHeartbeat | undefined
   /** Default: the event loop. Tests give a manual one. */
@@ -92,9 +98,9 @@ export interface HubOptions {
 
 /** In ms. */
 export interface HubHeartbeat {
-  /** Between two pings of a client. Default 25,000. */
+  /** Between two pings of a client, at least 100. Default 25,000. */
   readonly pingMs?: number | undefined
-  /** How long a client may take to answer one. Default 10,000; never longer than until the next. */
+  /** How long a client may take to answer one, at least 100. Default 10,000; never longer than until the next. */
   readonly pongMs?: number | undefined
   /** How long a WebSocket that takes part in nothing may stay. Default: for ever. */
   readonly idleMs?: number | undefined
@@ -107,9 +113,12 @@ const DEFAULT_CONCURRENCY = 10
 /** A longer timer of Node's would fire at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
+/** In less, a pong over a long path comes late, and pings are most of what is sent. */
+const MIN_PING_MS = 100
+
 const HEARTBEAT_OPTIONS: Rules<HubHeartbeat> = {
-  pingMs: positive(MAX_TIMER_MS),
-  pongMs: positive(MAX_TIMER_MS),
+  pingMs: number(MIN_PING_MS, MAX_TIMER_MS),
+  pongMs: number(MIN_PING_MS, MAX_TIMER_MS),
   idleMs: number(0, MAX_TIMER_MS),
 }
 
@@ -147,8 +156,8 @@ const STREAM_OPTIONS: Rules<StreamOptions> = {
 }
 
 /**
- * The connection manager, and what is not its business: sends to single clients that know how they ended, metrics, spans, and a shutdown
- * that loses nothing it need not lose.
+ * The connection manager, and what is not its business: sends to single clients that know how they ended, metrics,
+ * spans, and a shutdown that loses nothing it need not lose.
  */
 export class Hub extends ConnectionManager implements HubApi {
   /** What is counted and timed. Transports whose messages are requests add to `callback`. */
@@ -174,7 +183,7 @@ export class Hub extends ConnectionManager implements HubApi {
     super({
       scheduler,
       broker: options.broker ?? memoryBroker(),
-      topics: options.topics ?? openTopics(),
+      topics: options.topics === undefined ? openTopics() : checkedTopics(options.topics),
       policy: options.policy ?? buffered(),
       limits: options.limits ?? {},
       epoch: randomBytes(4).toString('hex'),
@@ -206,11 +215,12 @@ export class Hub extends ConnectionManager implements HubApi {
   }
 
   /**
-   * Publishes to the subscribers of a topic, here and on other nodes. Bytes go as they are, a string as UTF-8, anything else as JSON. Without
-   * a contentType it is the topic's; else an object is application/json, and of bytes and strings it is guessed as over HTTP: JSON, other
-   * text, or application/octet-stream. Messages are routed in the order of the calls. Bytes must not be changed afterwards (I5).
-   * Rejects, and never throws, with TOPIC_INVALID, TOPIC_UNKNOWN, MESSAGE_TOO_LARGE, INVALID_MESSAGE, SCHEMA_MISMATCH, RATE_LIMITED,
-   * SHUTTING_DOWN, with what `beforePublish` refuses with, and with what the broker rejects with. `routeData` is the synchronous way.
+   * Publishes to the subscribers of a topic, here and on other nodes. Bytes go as they are, a string as UTF-8, anything
+   * else as JSON. Without a contentType it is the topic's; else an object is application/json, and of bytes and strings
+   * it is guessed as by POST /topics/{topic}: JSON, other text, or application/octet-stream. Messages are routed in the
+   * order of the calls. Bytes must not be changed afterwards (I5). Rejects, and never throws, with TOPIC_INVALID,
+   * TOPIC_UNKNOWN, MESSAGE_TOO_LARGE, INVALID_MESSAGE, SCHEMA_MISMATCH, RATE_LIMITED, SHUTTING_DOWN, with what
+   * `beforePublish` refuses with, and with what the broker rejects with. `routeData` is the synchronous way.
    */
   async publish(topicName: string, data: PublishData, options: RouteOptions = NO_OPTIONS): Promise<PublishResult> {
     const read = options === NO_OPTIONS ? options : readOptions(options, PUBLISH_OPTIONS, 'publish')
@@ -249,19 +259,27 @@ export class Hub extends ConnectionManager implements HubApi {
     return this.tracing!.publish(topicName, data, options, () => super.publishBytes(topicName, data, options))
   }
 
+  /** What the topic keeps for those who resume. Throws TOPIC_INVALID, TOPIC_UNKNOWN, REQUEST_INVALID. */
+  history(topicName: string, options?: HistoryOptions): History {
+    const { messages, ...rest } = this.kept(topicName, options)
+    return { ...rest, messages: messages.map(({ keepers: _, ...message }: Message) => message) }
+  }
+
   /**
-   * Receives inside the program: messages of a topic, or of all topics that match a pattern, for `for await`. The subscription begins at the
-   * call. A slow consumer gets what the delivery policy says, as every client; what it loses is told to `onGap`. The loop ends when the signal
-   * aborts and when the hub shuts down; it throws CONNECTION_STALE where the hub ends the stream, as a policy ends a slow client.
-   * Throws TOPIC_INVALID, TOPIC_UNKNOWN, POLICY_DENIED, LIMIT_EXCEEDED, REQUEST_INVALID, SHUTTING_DOWN.
+   * Receives inside the program: messages of a topic, or of all topics that match a pattern, for `for await`. The
+   * subscription begins at the call. A slow consumer gets what the delivery policy says, as every client; what it loses
+   * is told to `onGap`. The loop ends when the signal aborts and when the hub shuts down; it throws CONNECTION_STALE
+   * where the hub ends the stream, as a policy ends a slow client. Throws TOPIC_INVALID, TOPIC_UNKNOWN, POLICY_DENIED,
+   * LIMIT_EXCEEDED, REQUEST_INVALID, SHUTTING_DOWN.
    */
   stream(topic: string, options: StreamOptions = {}): MessageStream {
     return openStream(this, topic, readOptions(options, STREAM_OPTIONS, 'stream'))
   }
 
   /**
-   * The same with a handler, which is called for one message after the other: while it returns a promise, the next message waits. A handler
-   * that throws or rejects is a `fault`; it harms nobody, and the next message comes. Throws as `stream`.
+   * The same with a handler, which is called for one message after the other: while it returns a promise, the next
+   * message waits. A handler that throws or rejects is a `fault`; it harms nobody, and the next message comes. Throws
+   * as `stream`.
    */
   listen(topic: string, handler: MessageHandler, options: StreamOptions = {}): Listener {
     checkValue(handler, callable, 'handler')
@@ -270,11 +288,12 @@ export class Hub extends ConnectionManager implements HubApi {
   }
 
   /**
-   * Sends to one client, after what was published to its topics before; what waits for a client that is behind may be overtaken. Bytes go
-   * as they are, a string as text, anything else as JSON. Resolves when its transport took the message, or its peer confirmed it, where the
-   * protocol can say and `confirm` asks for it; a client that is a URL always confirms. Rejects with CONNECTION_NOT_FOUND, CONNECTION_STALE
-   * (it went meanwhile, or said 410 and was removed), INVALID_MESSAGE, MESSAGE_TOO_LARGE, REQUEST_INVALID, UNSUPPORTED_PAYLOAD,
-   * LIMIT_EXCEEDED, SEND_FAILED, SEND_TIMEOUT, SEND_ABORTED, CIRCUIT_OPEN, SHUTTING_DOWN.
+   * Sends to one client, after what was published to its topics before; what waits for a client that is behind may be
+   * overtaken. Bytes go as they are, a string as text, anything else as JSON. Resolves when its transport took the
+   * message, or its peer confirmed it, where the protocol can say and `confirm` asks for it; a client that is a URL
+   * always confirms. Rejects with CONNECTION_NOT_FOUND, CONNECTION_STALE (it went meanwhile, or said 410 and was
+   * removed), INVALID_MESSAGE, MESSAGE_TOO_LARGE, REQUEST_INVALID, UNSUPPORTED_PAYLOAD, LIMIT_EXCEEDED, SEND_FAILED,
+   * SEND_TIMEOUT, SEND_ABORTED, CIRCUIT_OPEN, SHUTTING_DOWN.
    */
   send(clientId: string, message: unknown, options: SendOptions = {}): Promise<SendResult> {
     const span = this.tracing?.startSend(clientId, this.#protocolOf(clientId))
@@ -291,10 +310,10 @@ export class Hub extends ConnectionManager implements HubApi {
   }
 
   /**
-   * Sends to many clients, once to each, by their ids or by a filter: `{ topic }`, `{ user }`, `{ protocol }`, or `{ all: true }` for
-   * everybody. Goes on after failures: resolves with what came of it
-   * at each, and as `error` with BROADCAST_PARTIAL_FAILURE, which carries the failures. Rejects only where nothing was sent: with INVALID_MESSAGE,
-   * MESSAGE_TOO_LARGE, REQUEST_INVALID, TOPIC_INVALID, SHUTTING_DOWN.
+   * Sends to many clients, once to each, by their ids or by a filter: `{ topic }`, `{ user }`, `{ protocol }`, or
+   * `{ all: true }` for everybody. Goes on after failures: resolves with what came of it
+   * at each, and as `error` with BROADCAST_PARTIAL_FAILURE, which carries the failures. Rejects only where nothing was
+   * sent: with INVALID_MESSAGE, MESSAGE_TOO_LARGE, REQUEST_INVALID, TOPIC_INVALID, SHUTTING_DOWN.
    */
   broadcast(
     targets: Iterable<string> | ClientFilter,
@@ -319,8 +338,8 @@ export class Hub extends ConnectionManager implements HubApi {
   }
 
   /**
-   * To all clients of a user, as `broadcast` to the filter `{ user }`. Nobody online: nothing was sent, and that is no error. Rejects with
-   * REQUEST_INVALID where the user is no string.
+   * To all clients of a user, as `broadcast` to the filter `{ user }`. Nobody online: nothing was sent, and that is no
+   * error. Rejects with REQUEST_INVALID where the user is no string.
    */
   async sendToUser(user: string, message: unknown, options: BroadcastOptions = {}): Promise<BroadcastResult> {
     checkUser(user)
@@ -328,8 +347,9 @@ export class Hub extends ConnectionManager implements HubApi {
   }
 
   /**
-   * Is this client there? Its peer is asked where the protocol can ask (a WebSocket by a ping, an API Gateway connection by its GET), and
-   * has `timeoutMs` (default 5,000) to answer; elsewhere: is it registered? Rejects with SEND_ABORTED.
+   * Is this client there? Its peer is asked where the protocol can ask (a WebSocket by a ping, an API Gateway
+   * connection by its GET), and has `timeoutMs` (default 5,000) to answer; elsewhere: is it registered? Rejects with
+   * SEND_ABORTED.
    */
   isActive(clientId: string, options: Pick<SendOptions, 'timeoutMs' | 'signal'> = {}): Promise<boolean> {
     return this.#sender.isActive(clientId, options)
@@ -341,9 +361,9 @@ export class Hub extends ConnectionManager implements HubApi {
   }
 
   /**
-   * Refuses new work with SHUTTING_DOWN, waits for what is under way, empties the queues, closes every client, and ends within the deadline
-   * with a report of what was left. Whoever calls it again waits for the same end, and the signal of each ends the waiting of all. Rejects
-   * with REQUEST_INVALID where an option is wrong: then nothing has begun.
+   * Refuses new work with SHUTTING_DOWN, waits for what is under way, empties the queues, closes every client, and ends
+   * within the deadline with a report of what was left. Whoever calls it again waits for the same end, and the signal
+   * of each ends the waiting of all. Rejects with REQUEST_INVALID where an option is wrong: then nothing has begun.
    */
   shutdown(options: ShutdownOptions = {}): Promise<ShutdownReport> {
     const { operations, scheduler } = this
@@ -393,7 +413,10 @@ export class Hub extends ConnectionManager implements HubApi {
   }
 }
 
-/** What a broadcast needs. It does not have the message that the caller gave, so that a broadcast that waits does not keep it in memory. */
+/**
+ * What a broadcast needs. It does not have the message that the caller gave, so that a broadcast that waits does not
+ * keep it in memory.
+ */
 interface Prepared {
   readonly outgoing: Outgoing
   readonly ids: readonly string[]
@@ -413,8 +436,8 @@ async function endWith<T>(result: Promise<T>, span: SendSpan, wrong: (result: T)
 }
 
 /**
- * A hub without a server: give it connections, or put transports on top (`hubline/transports`, `hubline/fastify`). Throws CONFIG_INVALID
- * for an option that is unknown or wrong, POLICY_INVALID.
+ * A hub without a server: give it connections, or put transports on top (`hubline/transports`, `hubline/fastify`).
+ * Throws CONFIG_INVALID for an option that is unknown or wrong, POLICY_INVALID.
  */
 export function createHub(options: HubOptions = {}): Hub {
   return new Hub(options)

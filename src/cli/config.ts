@@ -64,7 +64,9 @@ async function checkConfig({ config: file, ...flags }: ServeFlags, topic: string
   return { text: lines.join('\n'), warnings: warningsOf(config, rules) }
 }
 
-/** Opened as serve would, for what only then is found: a secret that is too short, no audience. Throws CONFIG_INVALID. */
+/**
+ * Opened as serve would, for what only then is found: a secret that is too short, no audience. Throws CONFIG_INVALID.
+ */
 async function checkSessions({ sessions, tenants }: Config): Promise<void> {
   await createSessions(sessions).close()
   for (const [name, tenant] of Object.entries(tenants)) {

@@ -17,8 +17,8 @@ const { version, description } = JSON.parse(readFileSync(new URL('../../package.
 const oneLine = (text: string): string => `${text.trim().replace(/\s*\n\s*/g, ' ')}\n`
 
 /**
- * Runs the command line `hubline ...args`. Resolves to the exit code when the command has ended, or when a server has started.
- * Never rejects: what went wrong is on stderr.
+ * Runs the command line `hubline ...args`. Resolves to the exit code when the command has ended, or when a server has
+ * started. Never rejects: what went wrong is on stderr.
  */
 export async function runCommand(args: readonly string[]): Promise<number> {
   try {
@@ -58,7 +58,10 @@ Each command explains itself: hubline publish --help`,
   return program
 }
 
-/** One line for people; the stack only for those who ask with HUBLINE_DEBUG=1. Returns the exit code: 2 for what the user can mend. */
+/**
+ * One line for people; the stack only for those who ask with HUBLINE_DEBUG=1. Returns the exit code: 2 for what the
+ * user can mend.
+ */
 function explain(error: unknown): number {
   // commander has said it already.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2

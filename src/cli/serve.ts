@@ -51,7 +51,9 @@ export function readConfig({ config: file, ...flags }: ServeFlags, defaults: Par
   return loadConfig({ file, env: process.env, flags, defaults })
 }
 
-/** The server's code, loaded by the commands that serve. Throws a Failure that names a package that is not installed. */
+/**
+ * The server's code, loaded by the commands that serve. Throws a Failure that names a package that is not installed.
+ */
 export async function serverParts(): Promise<typeof import('./server-parts.ts')> {
   try {
     return await import('./server-parts.ts')

@@ -2,7 +2,8 @@ import { closeWithGrace } from '../bundled/close-with-grace.ts'
 import type { Config } from '../server/config.ts'
 import { type RunningServer, type ServerOptions, startServer } from '../server/server.ts'
 
-// What `serve` and `demo` need and the other commands do not: those work where Fastify is not installed, and start sooner.
+// What `serve` and `demo` need and the other commands do not: those work where Fastify is not installed, and start
+// sooner.
 export { demoPlugin, demoTopics } from '../server/demo/plugin.ts'
 export { guideText } from '../server/guide.ts'
 
@@ -10,7 +11,9 @@ export { guideText } from '../server/guide.ts'
 const MARGIN_MS = 1500
 const MAX_EXIT_MS = 9800
 
-/** Starts the server and lets SIGTERM and SIGINT drain it: exit code 0. A second signal ends it at once: exit code 1. */
+/**
+ * Starts the server and lets SIGTERM and SIGINT drain it: exit code 0. A second signal ends it at once: exit code 1.
+ */
 export async function serve(config: Config, options: ServerOptions = {}): Promise<RunningServer> {
   const server = await startServer(config, options)
   const { log } = server.app

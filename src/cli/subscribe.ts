@@ -134,7 +134,9 @@ async function comeBack(open: (lastId: string) => Promise<Readable>, lastId: str
   }
 }
 
-/** A hub that shuts down ends the stream in order; any other reason of its own is a failure, though it closed politely. */
+/**
+ * A hub that shuts down ends the stream in order; any other reason of its own is a failure, though it closed politely.
+ */
 function checkClose({ event, data }: ReadEvent): void {
   if (event !== 'close') return
   const { reason } = JSON.parse(data) as { reason?: string }

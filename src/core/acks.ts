@@ -7,7 +7,10 @@ export interface Unconfirmed {
   readonly messages: number
   /** Payload bytes. */
   readonly bytes: number
-  /** When the oldest of them was sent last, in ms on the scheduler's clock; later, if something before it was confirmed since. */
+  /**
+   * When the oldest of them was sent last, in ms on the scheduler's clock; later, if something before it was confirmed
+   * since.
+   */
   readonly since: number
   /** How often all of them were sent again since anything was confirmed or given up. */
   readonly tries: number
@@ -16,8 +19,9 @@ export interface Unconfirmed {
 }
 
 /**
- * What one link was sent and its receiver has not confirmed: pending, not delivered (I6). Only there where the policy or the
- * connection waits for confirmations. Confirming is cumulative: whoever has message 7 has all up to 7 that it was sent.
+ * What one link was sent and its receiver has not confirmed: pending, not delivered (I6). Only there where the policy
+ * or the connection waits for confirmations. Confirming is cumulative: whoever has message 7 has all up to 7 that it
+ * was sent.
  */
 export class Acks implements Unconfirmed {
   readonly #ledger: Ledger
@@ -43,7 +47,9 @@ export class Acks implements Unconfirmed {
     return this.#sent.length
   }
 
-  /** Sent, in order. What was confirmed while it was sent once more is not waited for again: answers how many of them. */
+  /**
+   * Sent, in order. What was confirmed while it was sent once more is not waited for again: answers how many of them.
+   */
   add(messages: readonly Message[], now: number): number {
     if (this.#sent.length === 0) this.since = now
     let known = 0

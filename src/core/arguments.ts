@@ -102,23 +102,21 @@ export function checkSession(given: Session): void {
   checkValue(given, sessionRule, 'session')
 }
 
-/** Throws REQUEST_INVALID for a filter that names nothing, or a key that is undefined: a mistake must not select every client. */
+/**
+ * Throws REQUEST_INVALID for a filter that names nothing, or a key that is undefined: a mistake must not select every
+ * client.
+ */
 export function readFilter(filter: ClientFilter): ClientFilter {
   const read = readOptions(filter, FILTER, 'filter.')
   const missing = Object.keys(filter).find(key => !Object.hasOwn(read, key))
   if (missing !== undefined) {
-    throw new HubError(
-      'REQUEST_INVALID',
-      `filter.${missing} must not be undefined; leave it out, or ask for { all: true }`,
-    )
+    const how = 'leave it out, or ask for { all: true }'
+    throw new HubError('REQUEST_INVALID', `filter.${missing} must not be undefined; ${how}`)
   }
   const { all, except: _, ...named } = read
   const names = Object.keys(named)
   if (all === undefined && names.length === 0) {
-    throw new HubError(
-      'REQUEST_INVALID',
-      'filter: name topic, user or protocol, or ask for everybody with { all: true }',
-    )
+    throw new HubError('REQUEST_INVALID', 'filter: name topic, user or protocol, or everybody with { all: true }')
   }
   if (all === undefined || names.length === 0) return read
   throw new HubError('REQUEST_INVALID', `filter.all cannot be combined with ${names.join(', ')}; give one or the other`)

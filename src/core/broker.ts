@@ -11,7 +11,9 @@ export interface Publication {
   readonly publisher?: PublishedBy | undefined
 }
 
-/** What routing a message came to. What happens to it at each link is decided in the tick that follows: see the stats. */
+/**
+ * What routing a message came to. What happens to it at each link is decided in the tick that follows: see the stats.
+ */
 export interface RouteResult {
   readonly position: Position
   /** Subscribers at this moment. */
@@ -25,8 +27,9 @@ export interface RouteResult {
 export type Sink = (publication: Publication) => RouteResult
 
 /**
- * Carries publications between nodes. The publisher's own message comes back through the sink like everyone's: one path, one
- * order. `publish` rejects when the publication was not accepted. Undefined: accepted, but its position is not known here (PublishResult).
+ * Carries publications between nodes. The publisher's own message comes back through the sink like everyone's: one
+ * path, one order. `publish` rejects when the publication was not accepted. Undefined: accepted, but its position is
+ * not known here (PublishResult).
  */
 export interface Broker {
   readonly name: string

@@ -6,8 +6,8 @@ import type { Topic } from './topic.ts'
 const RELIEVED = 7 / 8
 
 /**
- * Most work of relief in one tick: a look at a topic or a client is 1, and what is freed counts more. The rest waits for the next ticks, so that
- * no client waits for a walk over all topics.
+ * Most work of relief in one tick: a look at a topic or a client is 1, and what is freed counts more. The rest waits
+ * for the next ticks, so that no client waits for a walk over all topics.
  */
 export const RELIEF_WORK = 2048
 /** To take the largest of many, and to free it. */
@@ -23,8 +23,8 @@ interface Relievable {
 }
 
 /**
- * Bytes that the hub keeps for anybody. Whoever keeps bytes adds them here and takes them off again; nobody asks before, so `used` may
- * pass the limit by what is published until relief has found what to free.
+ * Bytes that the hub keeps for anybody. Whoever keeps bytes adds them here and takes them off again; nobody asks
+ * before, so `used` may pass the limit by what is published until relief has found what to free.
  */
 export class Budget {
   readonly #limit: () => number
@@ -38,8 +38,9 @@ export class Budget {
   }
 
   /**
-   * Frees what it can where the limit is passed: first what is kept only for those who may resume, the largest topic first; then what
-   * waits, the client with most of it first (then the one that waited longest, then by id). True: there is more to do in the next tick.
+   * Frees what it can where the limit is passed: first what is kept only for those who may resume, the largest topic
+   * first; then what waits, the client with most of it first (then the one that waited longest, then by id). True:
+   * there is more to do in the next tick.
    */
   relieve(from: Relievable): boolean {
     if (this.used > this.#limit()) this.#relief ??= this.#steps(from)

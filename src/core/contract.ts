@@ -27,15 +27,16 @@ export interface RegisterOptions {
   readonly session?: Session | undefined
   readonly address?: string | undefined
   /**
-   * The id is taken. replace (default): the older client is closed as `replaced`, if it is of the same user; else PERMISSION_DENIED. seize:
-   * whoever it is, for backends. refuse: CLIENT_EXISTS.
+   * The id is taken. replace (default): the older client is closed as `replaced`, if it is of the same user; else
+   * PERMISSION_DENIED. seize: whoever it is, for backends. refuse: CLIENT_EXISTS.
    */
   readonly ifExists?: 'replace' | 'seize' | 'refuse' | undefined
   /** What another process needs to have this client again: for a connection store. May hold a secret. */
   readonly restore?: unknown
   /**
-   * true: part of the program itself, such as a stream of messages inside of it. It counts as a client in limits and statistics, and topics
-   * open to nobody let it in; presence does not show it, and a filter of clients does not select it.
+   * true: part of the program itself, such as a stream of messages inside of it. It counts as a client in limits and
+   * statistics, and topics open to nobody let it in; presence does not show it, and a filter of clients does not select
+   * it.
    */
   readonly internal?: boolean | undefined
 }
@@ -49,8 +50,8 @@ export interface SubscribeOptions {
    */
   readonly after?: Position | 'oldest' | undefined
   /**
-   * Told the answer from inside, before anything of the topic can reach the client: what it sends the client comes first. Not for a
-   * subscription that was there already, nor for what a pattern matches. It must do nothing else.
+   * Told the answer from inside, before anything of the topic can reach the client: what it sends the client comes
+   * first. Not for a subscription that was there already, nor for what a pattern matches. It must do nothing else.
    */
   readonly begun?: ((subscription: Subscription) => void) | undefined
 }
@@ -81,7 +82,7 @@ export interface HistoryOptions {
 export interface History {
   /** Of the topic's last message. */
   readonly position: Position
-  readonly messages: readonly Message[]
+  readonly messages: readonly Omit<Message, 'keepers'>[]
   /** Nothing is missing between `after` and the topic's last message, but for what `limit` leaves out. */
   readonly recovered: boolean
 }
@@ -104,8 +105,9 @@ export interface RouteOptions {
 }
 
 /**
- * Who publishes. `beforePublish` sees it; subscribers see `client`, and `user` and `info` of the session, where the topic's rule says
- * `publisher: true`. One connection or request passes the same object each time: publications of one object stay in their order.
+ * Who publishes. `beforePublish` sees it; subscribers see `client`, and `user` and `info` of the session, where the
+ * topic's rule says `publisher: true`. One connection or request passes the same object each time: publications of one
+ * object stay in their order.
  */
 export interface Publisher {
   /** The id of the client; undefined for a request without a connection, and for a backend. */
@@ -114,8 +116,8 @@ export interface Publisher {
 }
 
 /**
- * What a publication came to. The counts are of this node's subscribers at that moment. Where a broker accepted the message and does not
- * tell its place, `position` is `{ epoch: '', seq: 0 }`.
+ * What a publication came to. The counts are of this node's subscribers at that moment. Where a broker accepted the
+ * message and does not tell its place, `position` is `{ epoch: '', seq: 0 }`.
  */
 export type PublishResult = RouteResult
 
@@ -123,8 +125,8 @@ export type PublishResult = RouteResult
 export const NO_OPTIONS: RouteOptions = Object.freeze({})
 
 /**
- * Clients by what they have in common: those that match every key given. It names topic, user or protocol, or asks for everybody with `all`;
- * anything else throws REQUEST_INVALID, and so does a key that is present and undefined.
+ * Clients by what they have in common: those that match every key given. It names topic, user or protocol, or asks for
+ * everybody with `all`; anything else throws REQUEST_INVALID, and so does a key that is present and undefined.
  */
 export interface ClientFilter {
   readonly topic?: string
@@ -140,6 +142,9 @@ export interface ClientFilter {
 export interface PostedMessage {
   /** `settled` without an error says that the receiver has it, and not only the transport. */
   readonly confirms: boolean
-  /** Nobody waits for it any longer: `settled` is told the error, unless it was told already. What is on the wire may still arrive. */
+  /**
+   * Nobody waits for it any longer: `settled` is told the error, unless it was told already. What is on the wire may
+   * still arrive.
+   */
   cancel(error: HubError): void
 }

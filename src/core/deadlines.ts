@@ -1,6 +1,6 @@
 /**
- * Entries by the second in which they are due, on a clock that may be set. The cost of a call of `due` grows with the entries that are due, and
- * not with those that wait. Each entry has one second, its earliest.
+ * Entries by the second in which they are due, on a clock that may be set. The cost of a call of `due` grows with the
+ * entries that are due, and not with those that wait. Each entry has one second, its earliest.
  */
 export class Deadlines<T> {
   readonly #buckets = new Map<number, Set<T>>()
@@ -38,7 +38,10 @@ export class Deadlines<T> {
     if (bucket.size === 0) this.#buckets.delete(second)
   }
 
-  /** Removes and returns at most `most` of the entries that are due. Where it returns `most`, more may be due: call it again. */
+  /**
+   * Removes and returns at most `most` of the entries that are due. Where it returns `most`, more may be due: call it
+   * again.
+   */
   due(now: number, most = Number.POSITIVE_INFINITY): T[] {
     const second = Math.floor(now / 1000)
     const entries: T[] = []

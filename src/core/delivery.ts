@@ -70,7 +70,9 @@ export class Delivery {
     this.sweeper = new Sweeper(scheduler, this, cap)
   }
 
-  /** Takes a message in. Under load ticks gather; a tick's worth of bytes goes at once, so that memory stays bounded. */
+  /**
+   * Takes a message in. Under load ticks gather; a tick's worth of bytes goes at once, so that memory stays bounded.
+   */
   route(topic: Topic, message: Message): void {
     topic.pending.push(message)
     topic.ledger.keep(message)
@@ -142,7 +144,10 @@ export class Delivery {
     this.#spare = outboxes
   }
 
-  /** Turns what the topic gathered into a batch and offers it to every link. Also done before any change of membership (I2). */
+  /**
+   * Turns what the topic gathered into a batch and offers it to every link. Also done before any change of membership
+   * (I2).
+   */
   seal(topic: Topic, now = this.#scheduler.now()): void {
     if (topic.walking || topic.pending.length === 0) return
     const messages = topic.pending
@@ -161,7 +166,8 @@ export class Delivery {
   }
 
   /**
-   * Writes what the link's topic has gathered, before its subscription ends: no message of it may come later. The write may call the hub.
+   * Writes what the link's topic has gathered, before its subscription ends: no message of it may come later. The write
+   * may call the hub.
    */
   finish(link: Link): void {
     this.seal(link.topic)
@@ -219,7 +225,10 @@ export class Delivery {
     return true
   }
 
-  /** After what was published before it: only a topic that lingers, and what waits for a client that is behind, may come later. */
+  /**
+   * After what was published before it: only a topic that lingers, and what waits for a client that is behind, may come
+   * later.
+   */
   post(outbox: Outbox, parcel: Parcel): void {
     for (const { topic } of outbox.links.values()) if (topic.linger === undefined) this.seal(topic)
     outbox.pushParcel(parcel, this.#scheduler.now())
@@ -426,7 +435,9 @@ export class Delivery {
     }
   }
 
-  /** Lets a client read on, whoever of its links is behind; a link that filled the flush goes to the end of the queue. */
+  /**
+   * Lets a client read on, whoever of its links is behind; a link that filled the flush goes to the end of the queue.
+   */
   #readOn(outbox: Outbox, now: number): void {
     outbox.ready = false
     outbox.more = false
@@ -502,7 +513,10 @@ function sum(one: number | null, other: number | null): number | null {
   return one === null || other === null ? null : one + other
 }
 
-/** While something of its client waits, a link of a lower lane lines up behind it; what nothing is kept for has nowhere to wait. */
+/**
+ * While something of its client waits, a link of a lower lane lines up behind it; what nothing is kept for has nowhere
+ * to wait.
+ */
 function givesWay({ outbox, topic, terms }: Link): boolean {
   return outbox.behind > 0 && outbox.writable && topic.lane > LANES.high && terms.backlog.kind !== 'none'
 }

@@ -1,6 +1,9 @@
 import type { RefusalReason } from './sessions.ts'
 
-/** The codes of all errors, each with its HTTP status. Stable: a code is never renamed, only added. Table in docs/errors.md. */
+/**
+ * The codes of all errors, each with its HTTP status. Stable: a code is never renamed, only added. Table in
+ * docs/errors.md.
+ */
 export const HTTP_STATUS = Object.freeze({
   TOPIC_INVALID: 400,
   TOPIC_UNKNOWN: 404,
@@ -73,7 +76,9 @@ export class HubError extends Error {
     this.retryMs = options?.retryMs
   }
 
-  /** The HTTP status of its code, from 207 to 504, for servers of your own. 500 for a code that the hub does not know. */
+  /**
+   * The HTTP status of its code, from 207 to 504, for servers of your own. 500 for a code that the hub does not know.
+   */
   get status(): number {
     return HTTP_STATUS[this.code] ?? HTTP_STATUS.INTERNAL
   }

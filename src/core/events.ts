@@ -1,17 +1,16 @@
 import { EventEmitter } from 'eventemitter3'
 import type { Circuit, Client, CloseReason } from './connection.ts'
-import { HubError } from './errors.ts'
 import type { ClientId, TopicName } from './ids.ts'
 import type { Gap } from './message.ts'
-import { nearest, shown } from './options.ts'
+import { callable, checkValue, oneOf } from './options.ts'
 import type { TopicPattern } from './patterns.ts'
 import type { Session } from './sessions.ts'
 
 /**
- * What happened, for hooks. Emitted when the state is already changed, never while a set is walked, so a handler may call
- * anything on the hub. Every listener sees all events in the order in which they happened. An id may belong to another client by the
- * time a listener runs: `client` says which one the event is about, and `client.closed` whether that one has ended since.
- * Never once per message.
+ * What happened, for hooks. Emitted when the state is already changed, never while a set is walked, so a handler may
+ * call anything on the hub. Every listener sees all events in the order in which they happened. An id may belong to
+ * another client by the time a listener runs: `client` says which one the event is about, and `client.closed` whether
+ * that one has ended since. Never once per message.
  */
 export interface HubEvents {
   register: [client: { id: ClientId; client: Client; protocol: string; user: string | undefined; restore: unknown }]
@@ -27,8 +26,9 @@ export interface HubEvents {
   /** A client brought a newer token. */
   session: [change: { id: ClientId; session: Session }]
   /**
-   * A loss was told to the client, or would have been if its protocol could carry the notice. Once for each loss: where the client refuses the
-   * notice and gets it again, together with later losses, `gap.count` has only the later ones, and `from` to `to` spans all of them.
+   * A loss was told to the client, or would have been if its protocol could carry the notice. Once for each loss: where
+   * the client refuses the notice and gets it again, together with later losses, `gap.count` has only the later ones,
+   * and `from` to `to` spans all of them.
    */
   gap: [loss: { id: ClientId; gap: Gap; policy: string }]
   /** A request to a client that is a URL failed and is made again in `waitMs`. */
@@ -70,16 +70,15 @@ const NAMES: Readonly<Record<keyof HubEvents, true>> = {
   fault: true,
 }
 
-/** Throws REQUEST_INVALID for an unknown event, whose listener would never be called, and for a listener that is not a function. */
+const eventName = oneOf(...Object.keys(NAMES))
+
+/**
+ * Throws REQUEST_INVALID for an unknown event, whose listener would never be called, and for a listener that is not a
+ * function.
+ */
 function checkListener(event: unknown, listener: unknown): void {
-  if (typeof event !== 'string' || !Object.hasOwn(NAMES, event)) {
-    const names = Object.keys(NAMES)
-    const hint =
-      typeof event === 'string' ? `did you mean "${nearest(event, names)}"?` : `there are ${names.join(', ')}`
-    throw new HubError('REQUEST_INVALID', `events: unknown event ${shown(event)}: ${hint}`)
-  }
-  if (typeof listener === 'function') return
-  throw new HubError('REQUEST_INVALID', `events: the listener of "${event}" must be a function, got ${shown(listener)}`)
+  checkValue(event, eventName, 'event')
+  checkValue(listener, callable, `the listener of "${event}"`)
 }
 
 interface Emitted {
@@ -95,8 +94,8 @@ export class Events extends EventEmitter<HubEvents> {
   #holds = 0
 
   /**
-   * An event that a listener causes is delivered after the current one, so that all listeners see the same order. A listener that throws,
-   * or returns a promise that rejects, is told as a fault; the others still run.
+   * An event that a listener causes is delivered after the current one, so that all listeners see the same order. A
+   * listener that throws, or returns a promise that rejects, is told as a fault; the others still run.
    */
   override emit<E extends keyof HubEvents>(event: E, ...args: HubEvents[E]): boolean {
     if (this.#holds > 0) this.#queue.push({ event, args })
@@ -104,7 +103,10 @@ export class Events extends EventEmitter<HubEvents> {
     return this.listenerCount(event) > 0
   }
 
-  /** Delivers what `change` emits once it is done, so that no listener comes between the events of one change. Answers what it answers. */
+  /**
+   * Delivers what `change` emits once it is done, so that no listener comes between the events of one change. Answers
+   * what it answers.
+   */
   together<T>(change: () => T): T {
     this.#holds++
     try {

@@ -4,8 +4,8 @@ import type { Action, Session, SessionManager } from './sessions.ts'
 import { isOpenTo, type TopicRegistry } from './topics.ts'
 
 /**
- * The one place where it is decided who may do what: the session's manager, and then the topic itself. The manager is asked first, so that
- * whoever may not is not told which topics there are.
+ * The one place where it is decided who may do what: the session's manager, and then the topic itself. The manager is
+ * asked first, so that whoever may not is not told which topics there are.
  */
 export class Gate {
   readonly sessions: SessionManager
@@ -16,7 +16,9 @@ export class Gate {
     this.#topics = topics
   }
 
-  /** A promise only where the manager has one. Throws or rejects with TOPIC_UNKNOWN, and with what the manager throws. */
+  /**
+   * A promise only where the manager has one. Throws or rejects with TOPIC_UNKNOWN, and with what the manager throws.
+   */
   permits(session: Session, action: Action, topic: TopicName | TopicPattern): boolean | Promise<boolean> {
     const answer = this.sessions.authorize(session, action, topic)
     // Anything else than true refuses, whatever a manager of somebody's own may answer.

@@ -5,8 +5,9 @@ import type { DirectMessage } from './parcel.ts'
 export type Fault = (where: string, error: unknown) => void
 
 /**
- * A codec as the tick may call it: one that throws, or answers with something that is not bytes, harms its own clients only. What it
- * cannot encode counts as `unsupported`; what it cannot join goes out as it is. Tells one fault for each object of this class.
+ * A codec as the tick may call it: one that throws, or answers with something that is not bytes, harms its own clients
+ * only. What it cannot encode counts as `unsupported`; what it cannot join goes out as it is. Tells one fault for each
+ * object of this class.
  */
 export class GuardedCodec {
   readonly #codec: Codec

@@ -11,7 +11,9 @@ export type TopicName = Brand<string, 'TopicName'>
 /** Sequence number of a message in its topic: gapless, from 1, until the topic's epoch ends. */
 export type Seq = number
 
-/** Where a reader is in a topic: the last message it has. An epoch ends when the topic is forgotten or the hub restarts. */
+/**
+ * Where a reader is in a topic: the last message it has. An epoch ends when the topic is forgotten or the hub restarts.
+ */
 export interface Position {
   readonly epoch: string
   readonly seq: Seq
@@ -32,7 +34,10 @@ export const CLIENT_ID = /^[A-Za-z0-9_.:@-]+$/
 
 export const TOPIC_RULE = `a topic name is 1 to ${MAX_TOPIC_LENGTH} characters of A-Z a-z 0-9 _ . : / - without an empty, "." or ".." segment`
 
-/** Checks a topic name and drops one leading slash: `/video/main` and `video/main` are the same topic. Throws TOPIC_INVALID. */
+/**
+ * Checks a topic name and drops one leading slash: `/video/main` and `video/main` are the same topic. Throws
+ * TOPIC_INVALID.
+ */
 export function parseTopicName(input: string): TopicName {
   if (typeof input !== 'string') throw topicError(input)
   const name = input.startsWith('/') ? input.slice(1) : input

@@ -3,7 +3,10 @@ interface Entry<T> {
   readonly size: number
 }
 
-/** Things by size, the largest first: a binary heap. Nothing is sorted, so that the work can be spread over several turns. */
+/**
+ * Things by size, the largest first: a binary heap. Nothing is sorted, so that the work can be spread over several
+ * turns.
+ */
 export class Largest<T> {
   readonly #sizeOf: (of: T) => number
   readonly #before: (a: T, b: T) => boolean

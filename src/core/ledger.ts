@@ -5,19 +5,31 @@ export interface ByteCount {
   used: number
 }
 
-/** The memory that a message takes beside its payload and its optional fields, in bytes: measured with Node 20, 22 and 24. */
+/**
+ * The memory that a message takes beside its payload and its optional fields, in bytes: measured with Node 20, 22 and
+ * 24.
+ */
 export const MESSAGE_BYTES = 330
 /** The memory that a list takes for each of its messages, in bytes: a reference, and the spare room of arrays. */
 export const PLACE_BYTES = 10
-/** The memory that an optional field takes beside its text, in bytes. A key also has an entry in a table of newest values. */
+/**
+ * The memory that an optional field takes beside its text, in bytes. A key also has an entry in a table of newest
+ * values.
+ */
 const FIELD_BYTES = 48
 
 /** A payload that fills less of its buffer than this is copied, so that it keeps no memory that is not counted. */
 const OWN_SHARE = 0.9
-/** V8 keeps arrays up to this size in the heap. Reading `buffer` of such an array moves it out of the heap, which costs more than a copy. */
+/**
+ * V8 keeps arrays up to this size in the heap. Reading `buffer` of such an array moves it out of the heap, which costs
+ * more than a copy.
+ */
 const IN_HEAP_BYTES = 64
 
-/** The payload in a buffer of its own. A slice keeps its whole buffer in memory: 64 KiB of a socket, or one of Node's pools. */
+/**
+ * The payload in a buffer of its own. A slice keeps its whole buffer in memory: 64 KiB of a socket, or one of Node's
+ * pools.
+ */
 export function ownPayload(data: Uint8Array): Uint8Array {
   const { byteLength } = data
   if (byteLength > IN_HEAP_BYTES && byteLength >= OWN_SHARE * data.buffer.byteLength) return data
@@ -35,7 +47,10 @@ export function heldBytes({ payload, key, correlationId, publisher }: Weighed): 
   return bytes
 }
 
-/** The memory of the messages that one topic and its links hold: each message counts once, and each of its places in lists counts. */
+/**
+ * The memory of the messages that one topic and its links hold: each message counts once, and each of its places in
+ * lists counts.
+ */
 export class Ledger {
   readonly #budget: ByteCount
   bytes = 0
@@ -62,8 +77,8 @@ export class Ledger {
 }
 
 /**
- * The frames that one codec made of a batch, while connections hold them: counted with the first connection, and until the last has let go.
- * A frame that is a view of a payload takes no memory of its own and keeps the message instead.
+ * The frames that one codec made of a batch, while connections hold them: counted with the first connection, and until
+ * the last has let go. A frame that is a view of a payload takes no memory of its own and keeps the message instead.
  */
 export class HeldFrames {
   readonly #budget: ByteCount
@@ -94,7 +109,9 @@ export class HeldFrames {
   }
 }
 
-/** A frame that is the payload itself takes no memory of its own. A frame that is another part of the same buffer does. */
+/**
+ * A frame that is the payload itself takes no memory of its own. A frame that is another part of the same buffer does.
+ */
 export function isViewOf(payload: Uint8Array): (frame: Uint8Array) => boolean {
   return ({ buffer, byteOffset, byteLength }) =>
     buffer === payload.buffer && byteOffset === payload.byteOffset && byteLength === payload.byteLength

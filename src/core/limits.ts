@@ -9,11 +9,20 @@ export interface HubLimits {
   /** Topics that one client names itself; what its patterns match is not counted. */
   readonly maxSubscriptionsPerClient: number
   readonly maxPatternsPerClient: number
-  /** Topics that one pattern of one client may match. One more, and the client is closed as overloaded: it must not miss it silently. */
+  /**
+   * Topics that one pattern of one client may match. One more, and the client is closed as overloaded: it must not miss
+   * it silently.
+   */
   readonly maxTopicsPerPattern: number
-  /** Bytes that may wait for one client, over all its topics. A policy that allows more on one topic widens it for its client. */
+  /**
+   * Bytes that may wait for one client, over all its topics. A policy that allows more on one topic widens it for its
+   * client.
+   */
   readonly maxQueuedBytesPerClient: number
-  /** Memory that the hub keeps in all, in bytes: histories and whatever waits. Beyond it histories go, then the clients with most waiting. */
+  /**
+   * Memory that the hub keeps in all, in bytes: histories and whatever waits. Beyond it histories go, then the clients
+   * with most waiting.
+   */
   readonly maxRetainedBytes: number
 }
 
@@ -34,8 +43,8 @@ const limit = integer(0)
 const RULES = Object.fromEntries(Object.keys(DEFAULT_LIMITS).map(name => [name, limit])) as Rules<HubLimits>
 
 /**
- * Throws a HubError of this code for a limit that is unknown, not an integer of at least 0, or undefined, which would look
- * like "no limit".
+ * Throws a HubError of this code for a limit that is unknown, not an integer of at least 0, or undefined, which would
+ * look like "no limit".
  */
 export function readLimits(limits: Partial<HubLimits>, code: ErrorCode): Partial<HubLimits> {
   const read = readOptions<Partial<HubLimits>>(limits, RULES, 'limits.', code)

@@ -55,7 +55,10 @@ export class Link implements PolicyLink {
   /** What waits for a link that holds, oldest first: references, the payloads are shared. */
   held: Message[] = []
   heldBytes = 0
-  /** What it was given to hold at once (a replay, or what waited under another policy): so much may wait whatever the policy says. */
+  /**
+   * What it was given to hold at once (a replay, or what waited under another policy): so much may wait whatever the
+   * policy says.
+   */
   #allowedMessages = 0
   #allowedBytes = 0
   /** What of it waits to be sent once more, or did: it takes no room from what was never sent. */
@@ -127,13 +130,19 @@ export class Link implements PolicyLink {
     return this.terms.measure === 'wire' ? Math.max(waiting, this.outbox.wireOverdue(now, rate)) : waiting
   }
 
-  /** Payload bytes that wait for this link and are not in the outbox. What `latest` reads is not its own: it gets only the newest. */
+  /**
+   * Payload bytes that wait for this link and are not in the outbox. What `latest` reads is not its own: it gets only
+   * the newest.
+   */
   get backlogBytes(): number {
     const shared = this.behind && this.terms.backlog.kind === 'log'
     return this.heldBytes + (shared ? this.topic.log.bytesAfter(this.cursor) : 0)
   }
 
-  /** Memory of what waits for this link, in bytes, without the payloads in the outbox. Another link may wait for the same messages. */
+  /**
+   * Memory of what waits for this link, in bytes, without the payloads in the outbox. Another link may wait for the
+   * same messages.
+   */
   get keptBytes(): number {
     const shared = this.behind && this.terms.backlog.kind === 'log' ? this.topic.log.countAfter(this.cursor) : 0
     const messages = this.held.length + shared + this.inFlight
@@ -156,8 +165,8 @@ export class Link implements PolicyLink {
   }
 
   /**
-   * Where `open` throws, the link keeps the state that the policy has set before: a policy around another one does so. A message on which
-   * `admit` throws without a state is dropped and counted.
+   * Where `open` throws, the link keeps the state that the policy has set before: a policy around another one does so.
+   * A message on which `admit` throws without a state is dropped and counted.
    */
   #open(): void {
     this.state = undefined
@@ -192,7 +201,10 @@ export class Link implements PolicyLink {
     return sent
   }
 
-  /** The connection took the batch; each message is delivered when it is confirmed. What the protocol cannot carry is lost. */
+  /**
+   * The connection took the batch; each message is delivered when it is confirmed. What the protocol cannot carry is
+   * lost.
+   */
   sent(batch: Batch, carried: readonly Message[], now: number): void {
     this.queued -= batch.count
     this.queuedBytes -= batch.bytes
@@ -235,7 +247,10 @@ export class Link implements PolicyLink {
     this.drop(seq, seq, 1, reason)
   }
 
-  /** Everything that is not confirmed waits again, before all else. Never while some of the link's messages are in the outbox. */
+  /**
+   * Everything that is not confirmed waits again, before all else. Never while some of the link's messages are in the
+   * outbox.
+   */
   redeliver(): void {
     const again = this.#takeSent()
     if (again.length === 0) return
@@ -255,7 +270,9 @@ export class Link implements PolicyLink {
     this.#lose(this.acks!.oldest, 'unconfirmed')
   }
 
-  /** Counts `count` messages within from..to as dropped and remembers to tell it. Hot for best-effort: no allocation. */
+  /**
+   * Counts `count` messages within from..to as dropped and remembers to tell it. Hot for best-effort: no allocation.
+   */
   drop(from: Seq, to: Seq, count: number, reason: DropReason): void {
     if (count === 0) return
     this.dropped += count
@@ -300,8 +317,9 @@ export class Link implements PolicyLink {
   }
 
   /**
-   * Puts messages behind what it keeps already, and lets go what its policy would. Settles everything up to `last`. False: its policy
-   * would rather have the client closed. `all`: they wait already, or were asked for, so none is given up for want of room.
+   * Puts messages behind what it keeps already, and lets go what its policy would. Settles everything up to `last`.
+   * False: its policy would rather have the client closed. `all`: they wait already, or were asked for, so none is
+   * given up for want of room.
    */
   hold(messages: readonly Message[], last: Seq, all = false): boolean {
     const { backlog } = this.terms
@@ -384,8 +402,8 @@ export class Link implements PolicyLink {
   }
 
   /**
-   * Gives up what waits beyond `bytes`: the newest of its own list, or the oldest of the log. False: its policy would rather have the
-   * client closed.
+   * Gives up what waits beyond `bytes`: the newest of its own list, or the oldest of the log. False: its policy would
+   * rather have the client closed.
    */
   shed(bytes: number): boolean {
     const { backlog } = this.terms

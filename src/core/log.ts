@@ -10,8 +10,8 @@ export interface LogBounds {
 }
 
 /**
- * The newest messages of one topic, gapless, shared by every link that reads from it. A reader is a cursor (the seq it has);
- * a reader older than the log has lost messages, and the log can say how many. Trimmed from the old end only.
+ * The newest messages of one topic, gapless, shared by every link that reads from it. A reader is a cursor (the seq it
+ * has); a reader older than the log has lost messages, and the log can say how many. Trimmed from the old end only.
  */
 export class Log {
   readonly #ledger: Ledger

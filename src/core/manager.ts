@@ -145,9 +145,9 @@ export class ConnectionManager {
   // ---- clients
 
   /**
-   * Registers an open connection. The transport keeps the returned handle and speaks through it; whoever disposes of it says that
-   * the peer has gone. Throws CLIENT_ID_INVALID, CLIENT_EXISTS, PERMISSION_DENIED (the id is another user's), LIMIT_EXCEEDED, QUOTA_EXCEEDED,
-   * REQUEST_INVALID, SHUTTING_DOWN, and then the client that had the id has it still.
+   * Registers an open connection. The transport keeps the returned handle and speaks through it; whoever disposes of it
+   * says that the peer has gone. Throws CLIENT_ID_INVALID, CLIENT_EXISTS, PERMISSION_DENIED (the id is another user's),
+   * LIMIT_EXCEEDED, QUOTA_EXCEEDED, REQUEST_INVALID, SHUTTING_DOWN, and then the client that had the id has it still.
    */
   registerClient(id: string, connection: Connection, given: RegisterOptions = {}): Client {
     this.#checkOpen()
@@ -205,7 +205,10 @@ export class ConnectionManager {
     }
   }
 
-  /** Ends a client: what was published before is flushed as far as its connection takes it, every subscription is gone on return. */
+  /**
+   * Ends a client: what was published before is flushed as far as its connection takes it, every subscription is gone
+   * on return.
+   */
   unregisterClient(id: string, reason: CloseReason = 'peer', reconnectMs?: number): boolean {
     checkReason(reason)
     const client = this.#clients.get(id as ClientId)
@@ -298,7 +301,10 @@ export class ConnectionManager {
     return clientInfo(this.#client(id), this.#options.scheduler.now())
   }
 
-  /** How long ago the client last took, or confirmed, something that the hub waited for, in ms. Undefined: never, or no such client. */
+  /**
+   * How long ago the client last took, or confirmed, something that the hub waited for, in ms. Undefined: never, or no
+   * such client.
+   */
   sinceSend(id: string): number | undefined {
     const at = this.#clients.get(id as ClientId)?.lastSendAt
     return at === undefined ? undefined : this.#options.scheduler.now() - at
@@ -307,9 +313,9 @@ export class ConnectionManager {
   // ---- subscriptions
 
   /**
-   * From now on the client gets what is published to the topic; a second subscription changes nothing but the policy wish.
-   * Throws TOPIC_INVALID, TOPIC_UNKNOWN, CONNECTION_NOT_FOUND, LIMIT_EXCEEDED, POLICY_DENIED, POLICY_INVALID, REQUEST_INVALID,
-   * SHUTTING_DOWN.
+   * From now on the client gets what is published to the topic; a second subscription changes nothing but the policy
+   * wish. Throws TOPIC_INVALID, TOPIC_UNKNOWN, CONNECTION_NOT_FOUND, LIMIT_EXCEEDED, POLICY_DENIED, POLICY_INVALID,
+   * REQUEST_INVALID, SHUTTING_DOWN.
    */
   subscribe(id: string, topicName: string, options: SubscribeOptions = {}): Subscription {
     this.#checkOpen()
@@ -324,10 +330,11 @@ export class ConnectionManager {
   }
 
   /**
-   * A standing order: the client is subscribed to each topic that matches the pattern (docs/topics.md) and lets patterns match it, those
-   * that come into being included, before their first message. It gets each message once, whatever overlaps. `after` resumes the topic that
-   * the position is of; the others tell a gap of unknown size. An order that is there already stays as it is.
-   * Throws TOPIC_INVALID, CONNECTION_NOT_FOUND, LIMIT_EXCEEDED, POLICY_INVALID, REQUEST_INVALID, SHUTTING_DOWN.
+   * A standing order: the client is subscribed to each topic that matches the pattern (docs/topics.md) and lets
+   * patterns match it, those that come into being included, before their first message. It gets each message once,
+   * whatever overlaps. `after` resumes the topic that the position is of; the others tell a gap of unknown size. An
+   * order that is there already stays as it is. Throws TOPIC_INVALID, CONNECTION_NOT_FOUND, LIMIT_EXCEEDED,
+   * POLICY_INVALID, REQUEST_INVALID, SHUTTING_DOWN.
    */
   subscribePattern(id: string, pattern: string, options: SubscribeOptions = {}): PatternSubscription {
     this.#checkOpen()
@@ -390,8 +397,11 @@ export class ConnectionManager {
     return this.#clients.get(id as ClientId)?.internal === true
   }
 
-  /** What the topic keeps for those who resume. Throws TOPIC_INVALID, TOPIC_UNKNOWN, REQUEST_INVALID. */
-  history(topicName: string, given: HistoryOptions = {}): History {
+  /**
+   * `history` for transports: with the hub's own messages, which nobody may change. Throws TOPIC_INVALID,
+   * TOPIC_UNKNOWN, REQUEST_INVALID.
+   */
+  kept(topicName: string, given: HistoryOptions = {}): History {
     const name = parseTopicName(topicName)
     const options = readHistory(given)
     const topic = this.#membership.topics.get(name)
@@ -401,13 +411,13 @@ export class ConnectionManager {
   }
 
   /**
-   * Would a subscription after this position, made in the same turn, recover? Seals first, because sealing trims. Throws TOPIC_INVALID,
-   * TOPIC_UNKNOWN, REQUEST_INVALID.
+   * Would a subscription after this position, made in the same turn, recover? Seals first, because sealing trims.
+   * Throws TOPIC_INVALID, TOPIC_UNKNOWN, REQUEST_INVALID.
    */
   recovers(topicName: string, after: Position): boolean {
     const topic = this.#membership.topics.get(parseTopicName(topicName))
     if (topic !== undefined) this.#delivery.seal(topic)
-    return this.history(topicName, { after }).recovered
+    return this.kept(topicName, { after }).recovered
   }
 
   /** Where the topic is, or was when it was forgotten. Undefined: no position of it is known. Throws TOPIC_INVALID. */
@@ -418,9 +428,10 @@ export class ConnectionManager {
   // ---- data
 
   /**
-   * Publishes bytes through the broker: to subscribers here and on other nodes. For transports and routes; applications call Hub.publish.
-   * The bytes belong to the hub from now on (I5). A promise only where the broker needs one. Throws or rejects with TOPIC_INVALID,
-   * TOPIC_UNKNOWN, MESSAGE_TOO_LARGE, INVALID_MESSAGE, SCHEMA_MISMATCH, RATE_LIMITED, SHUTTING_DOWN, and what the broker throws.
+   * Publishes bytes through the broker: to subscribers here and on other nodes. For transports and routes; applications
+   * call Hub.publish. The bytes belong to the hub from now on (I5). A promise only where the broker needs one. Throws
+   * or rejects with TOPIC_INVALID, TOPIC_UNKNOWN, MESSAGE_TOO_LARGE, INVALID_MESSAGE, SCHEMA_MISMATCH, RATE_LIMITED,
+   * SHUTTING_DOWN, and what the broker throws.
    */
   publishBytes(
     topicName: string,
@@ -456,17 +467,18 @@ export class ConnectionManager {
   }
 
   /**
-   * Routes bytes to the subscribers of this node only: synchronous, without the broker, `beforePublish` and tracing. Throws as
-   * `publishBytes` does. For a hot loop that publishes to one node; without a contentType the bytes are application/octet-stream.
+   * Routes bytes to the subscribers of this node only: synchronous, without the broker, `beforePublish` and tracing.
+   * Throws as `publishBytes` does. For a hot loop that publishes to one node; without a contentType the bytes are
+   * application/octet-stream.
    */
   routeData(topicName: string, data: Uint8Array, options: RouteOptions = NO_OPTIONS): RouteResult {
     return this.#route(this.#publication(topicName, data, options))
   }
 
   /**
-   * Puts a message for one client into its outbox, after what was published to its topics before (see Hub.send). `settled` is told once,
-   * never from inside: nothing when the connection took it, or why it did not. Throws CONNECTION_NOT_FOUND, UNSUPPORTED_PAYLOAD, LIMIT_EXCEEDED,
-   * CIRCUIT_OPEN.
+   * Puts a message for one client into its outbox, after what was published to its topics before (see Hub.send).
+   * `settled` is told once, never from inside: nothing when the connection took it, or why it did not. Throws
+   * CONNECTION_NOT_FOUND, UNSUPPORTED_PAYLOAD, LIMIT_EXCEEDED, CIRCUIT_OPEN.
    */
   post(id: string, direct: Direct, settled: (error: HubError | undefined) => void): PostedMessage {
     const client = this.#client(id)
@@ -505,8 +517,8 @@ export class ConnectionManager {
   }
 
   /**
-   * Asks the peer whether it is there, after everything that it is owed already. `answer` comes once, if at all: who asks waits no longer
-   * than suits him. False: its protocol cannot ask. Throws CONNECTION_NOT_FOUND.
+   * Asks the peer whether it is there, after everything that it is owed already. `answer` comes once, if at all: who
+   * asks waits no longer than suits him. False: its protocol cannot ask. Throws CONNECTION_NOT_FOUND.
    */
   ping(id: string, answer: (active: boolean) => void): boolean {
     const { outbox } = this.#client(id)
@@ -520,8 +532,8 @@ export class ConnectionManager {
   }
 
   /**
-   * The client has everything of the topic up to `position`, and need not be sent it again. Answers how many messages that settles: 0 where
-   * nothing was waited for. Throws CONNECTION_NOT_FOUND, NOT_SUBSCRIBED, POSITION_INVALID.
+   * The client has everything of the topic up to `position`, and need not be sent it again. Answers how many messages
+   * that settles: 0 where nothing was waited for. Throws CONNECTION_NOT_FOUND, NOT_SUBSCRIBED, POSITION_INVALID.
    */
   acknowledge(id: string, topicName: string, position: Position): number {
     const client = this.#client(id)
@@ -538,7 +550,10 @@ export class ConnectionManager {
 
   // ---- policies
 
-  /** For everyone on the topic who has no wish or class of their own, at once and without a reconnect. Null: back to the default. Throws POLICY_INVALID, TOPIC_INVALID. */
+  /**
+   * For everyone on the topic who has no wish or class of their own, at once and without a reconnect. Null: back to the
+   * default. Throws POLICY_INVALID, TOPIC_INVALID.
+   */
   setDeliveryPolicy(topicName: string, policy: DeliveryPolicy | null): void {
     if (policy !== null) checkPolicy(policy)
     this.#membership.setPolicy(parseTopicName(topicName), policy)
@@ -548,7 +563,10 @@ export class ConnectionManager {
     return this.#membership.policy(parseTopicName(topicName))
   }
 
-  /** The client's class: it wins over the topic's policy on all its subscriptions. Null: none. Throws CONNECTION_NOT_FOUND, POLICY_INVALID. */
+  /**
+   * The client's class: it wins over the topic's policy on all its subscriptions. Null: none. Throws
+   * CONNECTION_NOT_FOUND, POLICY_INVALID.
+   */
   setClientPolicy(id: string, policy: DeliveryPolicy | null): void {
     if (policy !== null) checkPolicy(policy)
     this.#membership.setClass(this.#client(id), policy)
@@ -567,20 +585,27 @@ export class ConnectionManager {
     return this.#limits
   }
 
-  /** In force at once for what is new; nobody who is connected is ended for it. Throws REQUEST_INVALID, and has changed nothing. */
+  /**
+   * In force at once for what is new; nobody who is connected is ended for it. Throws REQUEST_INVALID, and has changed
+   * nothing.
+   */
   setLimits(limits: Partial<HubLimits>): void {
     this.#limits = { ...this.#limits, ...readLimits(limits, 'REQUEST_INVALID') }
   }
 
   /**
-   * To be called when the registry's rules have changed. Topics in use take their new rules. Clients that may not be on a topic any more are
-   * unsubscribed. `pattern` is the name of a topic or a pattern: only topics that it matches are looked at. Default: all. Throws TOPIC_INVALID.
+   * To be called when the registry's rules have changed. Topics in use take their new rules. Clients that may not be on
+   * a topic any more are unsubscribed. `pattern` is the name of a topic or a pattern: only topics that it matches are
+   * looked at. Default: all. Throws TOPIC_INVALID.
    */
   refreshTopics(pattern?: string): void {
     this.#membership.refresh(pattern === undefined ? undefined : parsePattern(pattern))
   }
 
-  /** Tells what is done for one client, until it is disposed of; one at a time. Throws CONNECTION_NOT_FOUND, CLIENT_EXISTS. */
+  /**
+   * Tells what is done for one client, until it is disposed of; one at a time. Throws CONNECTION_NOT_FOUND,
+   * CLIENT_EXISTS.
+   */
   watch(id: string, watcher: ClientWatcher): Disposable {
     checkValue(watcher, callable, 'watcher')
     const { outbox } = this.#client(id)
@@ -612,8 +637,8 @@ export class ConnectionManager {
   }
 
   /**
-   * The same, counted in several turns of the event loop, so that no other client waits. A client or topic that is there from beginning to end is
-   * counted once; one that comes or goes meanwhile may be counted or not.
+   * The same, counted in several turns of the event loop, so that no other client waits. A client or topic that is
+   * there from beginning to end is counted once; one that comes or goes meanwhile may be counted or not.
    */
   async countConnectionStats(): Promise<ConnectionStats> {
     const steps = sumUp(this.#clients, this.#membership.topics)
@@ -631,7 +656,10 @@ export class ConnectionManager {
     return connectionStats(sums, held, this.#counters, this.#budget.used, uptime)
   }
 
-  /** Names of the topics in use. A walk may take several turns of the event loop: a topic that is in use all the time comes once. */
+  /**
+   * Names of the topics in use. A walk may take several turns of the event loop: a topic that is in use all the time
+   * comes once.
+   */
   getTopicNames(): Iterable<TopicName> {
     return this.#membership.topics.keys()
   }
@@ -651,7 +679,10 @@ export class ConnectionManager {
     return this.#options.topics.resolve(topicName)
   }
 
-  /** From now on new clients, subscriptions and publications are refused with SHUTTING_DOWN; what is under way goes on. Idempotent. */
+  /**
+   * From now on new clients, subscriptions and publications are refused with SHUTTING_DOWN; what is under way goes on.
+   * Idempotent.
+   */
   drain(): void {
     this.#draining = true
   }
@@ -660,7 +691,7 @@ export class ConnectionManager {
     return this.#draining
   }
 
-  /** Refuses new work, hands over what it can, closes every client as `shutdown`. Idempotent. */
+  /** Refuses new work, hands over what it can, closes every client as `shutdown`. Never rejects. Idempotent. */
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
@@ -669,7 +700,11 @@ export class ConnectionManager {
     for (const client of [...this.#clients.values()]) this.#remove(client, 'shutdown')
     this.#housekeeping[Symbol.dispose]()
     this.#delivery.sweeper.stop()
-    await this.#options.broker.close()
+    try {
+      await this.#options.broker.close()
+    } catch (error) {
+      this.events.emit('fault', { error, where: 'broker close' })
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -772,7 +807,10 @@ export class ConnectionManager {
     outbox.ask('close', connection => connection.close(reason, reconnectMs))
   }
 
-  /** Clients in need of memory: asked for when the histories were not enough, and then positions go before any client does. */
+  /**
+   * Clients in need of memory: asked for when the histories were not enough, and then positions go before any client
+   * does.
+   */
   *#lastToGo(): Iterable<Registration> {
     this.#membership.positions.clear()
     yield* this.#clients.values()

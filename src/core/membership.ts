@@ -18,7 +18,10 @@ import { termsOf } from './terms.ts'
 import { Topic } from './topic.ts'
 import { isOpenTo, type TopicSpec, takesWildcards } from './topics.ts'
 
-/** So long nobody looks for room again that was not there, in ms: it is a walk over all topics, and whoever publishes could ask for it. */
+/**
+ * So long nobody looks for room again that was not there, in ms: it is a walk over all topics, and whoever publishes
+ * could ask for it.
+ */
 const FULL_MS = 1000
 
 /** Topics that one turn looks through, so that many topics do not hold up everybody. */
@@ -38,8 +41,8 @@ interface Owner {
 }
 
 /**
- * Which clients are on which topics, by name or by pattern, and under which policy. Owns the topics and every way onto them and off.
- * A membership change seals first (I2), and none happens while links are walked (I4).
+ * Which clients are on which topics, by name or by pattern, and under which policy. Owns the topics and every way onto
+ * them and off. A membership change seals first (I2), and none happens while links are walked (I4).
  */
 export class Membership {
   readonly topics = new Map<TopicName, Topic>()
@@ -121,7 +124,10 @@ export class Membership {
     return this.topics.get(name)?.position ?? this.positions.get(name)
   }
 
-  /** Lets messages past their age go, and topics that nobody uses: so many topics in a turn, and the others in the next ones. */
+  /**
+   * Lets messages past their age go, and topics that nobody uses: so many topics in a turn, and the others in the next
+   * ones.
+   */
   tidy(): void {
     if (this.#untidied !== undefined) return
     this.positions.expire(this.#options.scheduler.now())
@@ -148,7 +154,10 @@ export class Membership {
     if (topic.rested(now) && (topic.links.length === 0 || this.#isQuiet(topic, now))) this.#end(topic)
   }
 
-  /** Off the books before anybody is told: what a handler publishes to the name makes a new topic, and misses none of these clients. */
+  /**
+   * Off the books before anybody is told: what a handler publishes to the name makes a new topic, and misses none of
+   * these clients.
+   */
   #end(topic: Topic): void {
     this.#delivery.seal(topic)
     this.#events.together(() => {
@@ -172,13 +181,18 @@ export class Membership {
     this.#events.emit('unsubscribe', { id: client.id, client, topic })
   }
 
-  /** Only patterns hold on to it, they have everything, and for long nothing came. The next message will find them again. */
+  /**
+   * Only patterns hold on to it, they have everything, and for long nothing came. The next message will find them
+   * again.
+   */
   #isQuiet(topic: Topic, now: number): boolean {
     if (now - topic.routedAt < QUIET_MS) return false
     return topic.links.every(link => link.order && link.pending === 0 && link.gapCount === 0 && !link.holding)
   }
 
-  /** Topics in use take their new specs from the registry. Clients that may not be on a topic any more are unsubscribed. */
+  /**
+   * Topics in use take their new specs from the registry. Clients that may not be on a topic any more are unsubscribed.
+   */
   refresh(pattern?: TopicPattern): void {
     for (const topic of this.#matched(pattern)) {
       const spec = this.#resolved(topic.name, topic.spec)
@@ -221,7 +235,7 @@ export class Membership {
     try {
       return this.#options.topics.resolve(name)
     } catch (error) {
-      if (error instanceof HubError) return undefined
+      if (error instanceof HubError && error.code !== 'INTERNAL') return undefined
       this.#delivery.fault('topic registry', error)
       return known
     }
@@ -354,7 +368,10 @@ export class Membership {
     return { pattern, topics: order.topics }
   }
 
-  /** Uses forgotten topics again of which the client may have missed messages, so that it is told: as many as its pattern has room for. */
+  /**
+   * Uses forgotten topics again of which the client may have missed messages, so that it is told: as many as its
+   * pattern has room for.
+   */
   #revive(client: Registration, isMatch: (name: TopicName) => boolean, after: SubscribeOptions['after']): void {
     if (after === undefined || after === 'oldest') return
     const forgotten = this.positions.after(after, isMatch)
@@ -391,7 +408,10 @@ export class Membership {
     for (const order of this.#patterns.matching(topic.name)) this.#obey(order, topic, undefined)
   }
 
-  /** One link for each client, whatever of its patterns match. A handler of an earlier event may have changed everything. */
+  /**
+   * One link for each client, whatever of its patterns match. A handler of an earlier event may have changed
+   * everything.
+   */
   #obey(order: PatternOrder, topic: Topic, after: SubscribeOptions['after']): void {
     const { client, pattern } = order
     const current = client.patterns?.get(pattern) === order && this.topics.get(topic.name) === topic
@@ -509,7 +529,9 @@ export class Membership {
     return whole
   }
 
-  /** The policy in force: the subscriber's wish, else the client's class, else the topic's. What already waits stays. */
+  /**
+   * The policy in force: the subscriber's wish, else the client's class, else the topic's. What already waits stays.
+   */
   #adopt(link: Link, client: Registration): void {
     const policy = link.wish ?? client.policy ?? link.topic.policy
     if (policy === link.policy) return

@@ -10,7 +10,10 @@ export interface Message {
   readonly contentType: string
   /** What this message is the newest value of: the `latest` policy keeps one message per key. */
   readonly key: string | undefined
-  /** What the publisher calls the work that it belongs to. Not sent to sockets; requests and log lines about it carry it. */
+  /**
+   * What the publisher calls the work that it belongs to. Not sent to sockets; requests and log lines about it carry
+   * it.
+   */
   readonly correlationId: string | undefined
   /** Who published it; only on topics whose rule says `publisher: true`. */
   readonly publisher?: PublishedBy | undefined
@@ -39,8 +42,8 @@ export interface Gap {
 }
 
 /**
- * behind: it could not take the message when it came (best-effort). conflated: a newer value of the same key replaced it.
- * overflow: the link's backlog was full. rate: over its rate limit. trimmed: asked for, but no longer kept.
+ * behind: it could not take the message when it came (best-effort). conflated: a newer value of the same key replaced
+ * it. overflow: the link's backlog was full. rate: over its rate limit. trimmed: asked for, but no longer kept.
  * unsupported: its protocol cannot carry the payload. failed: its receiver refused it, or every attempt failed.
  * unconfirmed: sent as often as the policy tries, and never confirmed. closed: the link ended first.
  */
@@ -60,15 +63,17 @@ export type GapReason = DropReason | 'epoch'
 
 /**
  * Turns a message into the bytes of one protocol. The object's identity is the cache key: all connections of a protocol
- * must share one codec, so that a batch is encoded once for all of them. Frames carry nothing that belongs to one client.
+ * must share one codec, so that a batch is encoded once for all of them. Frames carry nothing that belongs to one
+ * client.
  */
 export interface Codec {
   readonly name: string
   /** null: this protocol cannot carry this message; it is then counted as dropped, reason `unsupported`. */
   encode(message: Message): Uint8Array | null
   /**
-   * Of a codec that cannot carry every message: does `encode` answer bytes for this one? Asked once per publication where a subscriber has
-   * the codec, so that the publisher learns how many cannot receive it. Absent: the codec carries every message.
+   * Of a codec that cannot carry every message: does `encode` answer bytes for this one? Asked once per publication
+   * where a subscriber has the codec, so that the publisher learns how many cannot receive it. Absent: the codec
+   * carries every message.
    */
   carries?(message: Message): boolean
   /** What is for one client alone, in the same stream; absent or null: this protocol cannot carry it. */

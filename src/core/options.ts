@@ -1,8 +1,9 @@
-import { closest } from 'fastest-levenshtein'
+import { closest, distance } from 'fastest-levenshtein'
 import { type ErrorCode, HubError } from './errors.ts'
 
 /**
- * Says what a value must be, as the words behind "must be"; undefined: it is that. `field` is for rules that throw an error of their own.
+ * Says what a value must be, as the words behind "must be"; undefined: it is that. `field` is for rules that throw an
+ * error of their own.
  */
 export interface Rule {
   (value: unknown, field: string): string | undefined
@@ -19,9 +20,10 @@ export type Rules<T> = { readonly [Name in keyof Required<T>]: Rule }
 const MAX_SHOWN = 60
 
 /**
- * Checks the options of one call. Returns a plain copy of the options that are given, so nothing is read twice. `where` is what the sentence
- * about an unknown key begins with; where it ends with a dot or a colon and a space, every field begins with it as well. Throws a HubError of
- * this code for an unknown key, with the nearest known one, and for a value that breaks its rule.
+ * Checks the options of one call. Returns a plain copy of the options that are given, so nothing is read twice. `where`
+ * is what the sentence about an unknown key begins with; where it ends with a dot or a colon and a space, every field
+ * begins with it as well. Throws a HubError of this code for an unknown key, with the nearest known one or all of them,
+ * and for a value that breaks its rule.
  */
 export function readOptions<T extends object>(
   given: T,
@@ -67,13 +69,20 @@ export function checkValue(value: unknown, rule: Rule, field: string, code: Erro
 
 /** The sentence about an unknown key. */
 export function unknownOption(key: string, known: readonly string[]): string {
-  const hint = known.length === 0 ? 'it takes none' : `did you mean ${quoted(nearest(key, known))}?`
-  return `unknown option ${quoted(key)}: ${hint}`
+  return `unknown option ${quoted(key)}: ${known.length === 0 ? 'it takes none' : suggestion(key, known)}`
 }
 
-/** The known name that is nearest to the one given. */
-export function nearest(typed: string, known: readonly string[]): string {
-  return closest(typed.slice(0, MAX_SHOWN), [...known])
+/** What stands behind an unknown name: the known one that it may be, or all of them. */
+export function suggestion(typed: string, known: readonly string[]): string {
+  const near = nearest(typed, known)
+  return near === undefined ? `known names: ${known.join(', ')}` : `did you mean "${near}"?`
+}
+
+/** The known name that is nearest to the one given. Undefined: more than half of it would have to change. */
+export function nearest(typed: string, known: readonly string[]): string | undefined {
+  const start = typed.slice(0, MAX_SHOWN)
+  const near = closest(start, [...known])
+  return 2 * distance(start, near) > Math.max(start.length, near.length) ? undefined : near
 }
 
 /** One field of an object. Its getter may be the caller's and throw: then a HubError of this code. */
@@ -115,10 +124,8 @@ export const flag: Rule = value => (typeof value === 'boolean' ? undefined : 'tr
 export const callable: Rule = value => (typeof value === 'function' ? undefined : 'a function')
 
 /** An object of named values: no list, no Map. */
-export const object: Rule = value => {
-  const isObject = typeof value === 'object' && value !== null && !(Symbol.iterator in value)
-  return isObject ? undefined : 'an object'
-}
+export const object: Rule = value =>
+  typeof value === 'object' && value !== null && !(Symbol.iterator in value) ? undefined : 'an object'
 
 export const texts: Rule = value =>
   Array.isArray(value) && value.every(each => typeof each === 'string') ? undefined : 'an array of strings'
@@ -154,9 +161,8 @@ export function oneOf(...values: readonly string[]): Rule {
 export function having(what: string, ...methods: readonly string[]): Rule {
   const words = `${what} with the methods ${methods.join(', ')}`
   return value => {
-    const object =
-      typeof value === 'object' || typeof value === 'function' ? (value as Record<string, unknown> | null) : null
-    return object !== null && methods.every(name => typeof object[name] === 'function') ? undefined : words
+    const given = value as Readonly<Record<string, unknown>> | null | undefined
+    return methods.every(name => typeof given?.[name] === 'function') ? undefined : words
   }
 }
 
@@ -165,7 +171,7 @@ function within(value: unknown, from: number, to: number): boolean {
 }
 
 function range(what: string, from: number, to: number): string {
-  if (to === Number.MAX_SAFE_INTEGER || to === Number.MAX_VALUE) return `${what} of at least ${from}`
+  if (to === Number.MAX_SAFE_INTEGER || to >= Number.MAX_VALUE) return `${what} of at least ${from}`
   return `${what} from ${from} to ${to}`
 }
 

@@ -11,7 +11,10 @@ import type { Sighting } from './watcher.ts'
 /** Messages of a topic, a frame of the protocol itself, or something for this client alone. */
 export type Item = Batch | Uint8Array | Parcel
 
-/** How far into `rest` (0: not at all, the first item) the last item with a frame is: after it the connection may uncork. */
+/**
+ * How far into `rest` (0: not at all, the first item) the last item with a frame is: after it the connection may
+ * uncork.
+ */
 export function lastWritten(rest: readonly (Item | Link | undefined)[], codec: Codec, fault: Fault): number {
   for (let i = rest.length - 2; i >= 0; i -= 2) {
     const item = rest[i] as Item

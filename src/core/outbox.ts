@@ -30,7 +30,9 @@ export class Outbox {
   dirty = false
   /** Inside of `flush`: what a re-entrant call pushes must not overtake the rest of it. */
   flushing = false
-  /** What the next flush writes, and whose it is. Nearly always one batch, for which a list per client would be waste. */
+  /**
+   * What the next flush writes, and whose it is. Nearly always one batch, for which a list per client would be waste.
+   */
   #first: Item | undefined
   #firstLink: Link | undefined
   /** What follows: items and their links in turn. */
@@ -63,8 +65,9 @@ export class Outbox {
   readonly protocol: string
   readonly confirms: boolean
   /**
-   * While not writable: since when the oldest message of the outstanding write waits for the client, in ms on the scheduler's clock.
-   * Since it was routed, but not since before the client fell behind: until then it was we who kept the message waiting.
+   * While not writable: since when the oldest message of the outstanding write waits for the client, in ms on the
+   * scheduler's clock. Since it was routed, but not since before the client fell behind: until then it was we who kept
+   * the message waiting.
    */
   waitingSince = 0
   /** While not writable: bytes of the outstanding write; at most one flush. */
@@ -136,7 +139,10 @@ export class Outbox {
     return this.cushioned === 0 && this.links.size > 0
   }
 
-  /** Tells the connection how much its buffers may take, after a change of the client's links. A connection that throws keeps its buffers. */
+  /**
+   * Tells the connection how much its buffers may take, after a change of the client's links. A connection that throws
+   * keeps its buffers.
+   */
   holdLittle(): void {
     this.ask('holdLittle', askToHoldLittle)
   }
@@ -222,8 +228,9 @@ export class Outbox {
   }
 
   /**
-   * Hands everything to the connection as one corked write; not when empty. Counts each batch as delivered when its last frame was
-   * taken; after `gone` the rest counts as closed. What a re-entrant call pushes meanwhile waits for the next flush.
+   * Hands everything to the connection as one corked write; not when empty. Counts each batch as delivered when its
+   * last frame was taken; after `gone` the rest counts as closed. What a re-entrant call pushes meanwhile waits for the
+   * next flush.
    */
   flush(clock: Pick<Scheduler, 'now'>): WriteResult {
     let item = this.#first!
@@ -281,7 +288,10 @@ export class Outbox {
     return result
   }
 
-  /** Cancelled inside of this flush, it is written all the same where it is a frame: what went before it has left the connection corked. */
+  /**
+   * Cancelled inside of this flush, it is written all the same where it is a frame: what went before it has left the
+   * connection corked.
+   */
   #handParcel(parcel: Parcel, more: boolean, before: WriteResult): WriteResult {
     this.#flushed += parcel.size
     let result = before
@@ -340,7 +350,10 @@ export class Outbox {
     this.waitingBytes = bytes
   }
 
-  /** Until the connection has taken everything. Direct messages are counted by whoever posted them, until they are settled. */
+  /**
+   * Until the connection has taken everything. Direct messages are counted by whoever posted them, until they are
+   * settled.
+   */
   #holdFrames(item: Item, link: Link | undefined): void {
     if (link !== undefined) {
       const encoded = (item as Batch).encoded(this.codec, this.fault)
@@ -383,7 +396,9 @@ export class Outbox {
     this.drops[reason] = (this.drops[reason] ?? 0) + count
   }
 
-  /** What waits for this client: in its connection's hand, in this tick, in lists of its own and in the topics' logs. */
+  /**
+   * What waits for this client: in its connection's hand, in this tick, in lists of its own and in the topics' logs.
+   */
   get backlogBytes(): number {
     let bytes = this.waitingBytes + this.controlBytes + this.queuedBytes
     // Direct messages have a bound of their own: no topic gives way to them.

@@ -12,7 +12,10 @@ export interface DirectMessage {
   readonly correlationId: string | undefined
 }
 
-/** What a parcel adds to its payload in the queue limit of its client, in bytes, so that the number of empty parcels is bounded too. */
+/**
+ * What a parcel adds to its payload in the queue limit of its client, in bytes, so that the number of empty parcels is
+ * bounded too.
+ */
 const PARCEL_BYTES = 256
 /** The memory that a send takes while it waits, beside its payload and frames, in bytes: measured. */
 export const SEND_BYTES = 3000
@@ -30,7 +33,10 @@ export class Direct {
     this.#bytes = message.payload.byteLength
   }
 
-  /** Null: the protocol cannot carry it, or has nothing that is for one client alone. A codec that throws cannot carry it either. */
+  /**
+   * Null: the protocol cannot carry it, or has nothing that is for one client alone. A codec that throws cannot carry
+   * it either.
+   */
   encoded(codec: Codec, budget: ByteCount, fault: Fault): Uint8Array | null {
     let frame = this.#frames.get(codec)
     if (frame === undefined) {
@@ -57,8 +63,8 @@ export class Direct {
 }
 
 /**
- * One direct message on its way to one client. Settled once; whoever comes later is not heard. It owns no timer: who waits for it
- * decides for how long.
+ * One direct message on its way to one client. Settled once; whoever comes later is not heard. It owns no timer: who
+ * waits for it decides for how long.
  */
 export class Parcel {
   readonly message: DirectMessage

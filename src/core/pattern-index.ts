@@ -13,7 +13,10 @@ export interface PatternOrder {
   topics: number
 }
 
-/** The patterns of all clients: finding those that match a topic costs what their trie costs, however many clients have the same. */
+/**
+ * The patterns of all clients: finding those that match a topic costs what their trie costs, however many clients have
+ * the same.
+ */
 export class PatternIndex {
   readonly #orders = new Map<TopicPattern, Set<PatternOrder>>()
   /** Of those among them that name many topics. */

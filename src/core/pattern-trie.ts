@@ -17,8 +17,8 @@ class Node<T> {
 }
 
 /**
- * Values by pattern, looked up by topic: one step per segment, however many patterns there are. At each step there are two ways at most (the
- * word itself, `*`), so a look-up visits fewer than 2^(MAX_PATTERN_DEPTH + 1) nodes.
+ * Values by pattern, looked up by topic: one step per segment, however many patterns there are. At each step there are
+ * two ways at most (the word itself, `*`), so a look-up visits fewer than 2^(MAX_PATTERN_DEPTH + 1) nodes.
  */
 export class PatternTrie<T> {
   readonly #root = new Node<T>()

@@ -23,7 +23,9 @@ export function isPattern(name: string): boolean {
 const WILDCARDS = `(?:(?:${TOPIC_SEGMENT}|\\*)/){0,${MAX_PATTERN_DEPTH - 1}}(?:${TOPIC_SEGMENT}|\\*\\*?)`
 export const TOPIC_PATTERN = new RegExp(`${TOPIC_NAME.source}|^/?${WILDCARDS}$`)
 
-/** Checks a pattern and drops one leading slash. A topic's name is a pattern that matches itself. Throws TOPIC_INVALID. */
+/**
+ * Checks a pattern and drops one leading slash. A topic's name is a pattern that matches itself. Throws TOPIC_INVALID.
+ */
 export function parsePattern(input: string): TopicPattern {
   if (typeof input !== 'string') throw patternError(input)
   const pattern = input.startsWith('/') ? input.slice(1) : input

@@ -16,7 +16,10 @@ export class PickyCodecs {
     else this.#links.delete(codec)
   }
 
-  /** How many links cannot be sent the message. One question for each codec, not for each link. `fault` hears what a codec throws. */
+  /**
+   * How many links cannot be sent the message. One question for each codec, not for each link. `fault` hears what a
+   * codec throws.
+   */
   unsupported(message: Message, fault: Fault): number {
     let count = 0
     for (const [codec, links] of this.#links) if (!new GuardedCodec(codec, fault).carries(message)) count += links

@@ -14,8 +14,8 @@ interface Remembered {
 }
 
 /**
- * Where topics stood when they were forgotten. A topic that is used again goes on from there: a client that comes back learns whether it
- * missed anything, and how much. Bounded by time and by number; the oldest go first.
+ * Where topics stood when they were forgotten. A topic that is used again goes on from there: a client that comes back
+ * learns whether it missed anything, and how much. Bounded by time and by number; the oldest go first.
  */
 export class Positions {
   readonly #budget: Budget
@@ -68,8 +68,9 @@ export class Positions {
   }
 
   /**
-   * Topics in which something came after `after`, or may have come: it is a position of one topic, and says nothing of the others. That one
-   * topic is the first, then those that were used last. A search through all, for a subscription by pattern, which names no topic.
+   * Topics in which something came after `after`, or may have come: it is a position of one topic, and says nothing of
+   * the others. That one topic is the first, then those that were used last. A search through all, for a subscription
+   * by pattern, which names no topic.
    */
   after(after: Position, isMatch: (name: TopicName) => boolean): TopicName[] {
     const found: TopicName[] = []

@@ -1,7 +1,10 @@
 /** What is remembered one by one; what is older is added up. */
 const MOST = 64
 
-/** How many bytes a client that is behind has taken, and when. Made when it falls behind, forgotten when it has caught up. */
+/**
+ * How many bytes a client that is behind has taken, and when. Made when it falls behind, forgotten when it has caught
+ * up.
+ */
 export class Progress {
   readonly #times: number[] = []
   readonly #bytes: number[] = []

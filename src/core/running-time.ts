@@ -7,8 +7,9 @@ const LOOK_MS = 100
 const LEFT_OUT_MS = 100
 
 /**
- * `after` and `every`, counted in time in which the process ran. The timers below count all time. While the process is stopped, or its event loop
- * is blocked, it can read no answer of a peer, so that time counts against no deadline and no period.
+ * `after` and `every`, counted in time in which the process ran. The timers below count all time. While the process is
+ * stopped, or its event loop is blocked, it can read no answer of a peer, so that time counts against no deadline and
+ * no period.
  */
 export class RunningTime implements Pick<Scheduler, 'after' | 'every'> {
   readonly #timers: Pick<Scheduler, 'now' | 'after' | 'every'>
@@ -53,7 +54,9 @@ export class RunningTime implements Pick<Scheduler, 'after' | 'every'> {
     return { [Symbol.dispose]: end }
   }
 
-  /** Leaves out a run that comes late, but never two in a row: where every run is late, every second one still comes. */
+  /**
+   * Leaves out a run that comes late, but never two in a row: where every run is late, every second one still comes.
+   */
   every(ms: number, run: () => void): Disposable {
     let due = this.#timers.now() + ms
     let leftOut = false

@@ -17,7 +17,9 @@ export interface Session {
   readonly backend?: boolean | undefined
   /** The name of a backend's key. */
   readonly key?: string | undefined
-  /** It has brought nothing, and is as good as any other that has not: it may not say what its client shall be called. */
+  /**
+   * It has brought nothing, and is as good as any other that has not: it may not say what its client shall be called.
+   */
   readonly anonymous?: boolean | undefined
   /** What it may do, where its token says so. Undefined: its SessionManager decides in another way. */
   readonly grants?: Grants | undefined
@@ -50,17 +52,24 @@ export interface SubscriptionGrant {
 }
 
 /**
- * Says who may do what. Refusals are HubErrors: UNAUTHENTICATED with a reason class, PERMISSION_DENIED, AUTH_UNAVAILABLE where whoever
- * knows cannot be asked. Whatever else is thrown refuses as well. No message may have anything of a token in it.
+ * Says who may do what. Refusals are HubErrors: UNAUTHENTICATED with a reason class, PERMISSION_DENIED,
+ * AUTH_UNAVAILABLE where whoever knows cannot be asked. Whatever else is thrown refuses as well. No message may have
+ * anything of a token in it.
  */
 export interface SessionManager {
   /** Throws or rejects with UNAUTHENTICATED, AUTH_UNAVAILABLE, PERMISSION_DENIED. */
   authenticate(handshake: Handshake): Session | Promise<Session>
   /** A pattern is asked for as a whole: true only if everything that it matches may be subscribed to. */
   authorize(session: Session, action: Action, topic: TopicName | TopicPattern): boolean | Promise<boolean>
-  /** A client brings a token for one topic (Centrifuge's subscription token). Throws as `authenticate`. Absent: there are no such tokens. */
+  /**
+   * A client brings a token for one topic (Centrifuge's subscription token). Throws as `authenticate`. Absent: there
+   * are no such tokens.
+   */
   grant?(session: Session, token: string, topic: TopicName): SubscriptionGrant | Promise<SubscriptionGrant>
-  /** A newer token for a client that is connected: of the same user, or it is refused. Absent: sessions cannot be refreshed. */
+  /**
+   * A newer token for a client that is connected: of the same user, or it is refused. Absent: sessions cannot be
+   * refreshed.
+   */
   refresh?(session: Session, token: string): Session | Promise<Session>
   /** Is the session over before its time? Asked of every session that is open, about once a second. Absent: never. */
   revoked?(session: Session): boolean

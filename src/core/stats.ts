@@ -6,7 +6,10 @@ import type { TopicPattern } from './patterns.ts'
 import type { PolicyDescription } from './policy.ts'
 import type { Priority } from './topics.ts'
 
-/** Losses under one policy, by reason: plain numbers that the hot path adds to. `whole`: the hub's own, which outlives topics. */
+/**
+ * Losses under one policy, by reason: plain numbers that the hot path adds to. `whole`: the hub's own, which outlives
+ * topics.
+ */
 export class DropTally {
   readonly counts: Record<DropReason, number> = {
     behind: 0,
@@ -102,7 +105,10 @@ export interface ClientInfo {
   readonly address: string | undefined
   readonly connectedMs: number
   readonly writable: boolean
-  /** Bytes in this process that wait for it: the outstanding write, and payloads in lists of its own and in the topics' logs. */
+  /**
+   * Bytes in this process that wait for it: the outstanding write, and payloads in lists of its own and in the topics'
+   * logs.
+   */
   readonly queuedBytes: number
   /** How long its oldest message has waited, in ms. */
   readonly waitedMs: number
@@ -127,8 +133,8 @@ export interface PatternInfo {
 }
 
 /**
- * Who decided a policy, the strongest first. wish: the subscription's own. class: set for the client. topic: set for the topic at run time.
- * rule: the topic's rule in the registry. default: the hub's.
+ * Who decided a policy, the strongest first. wish: the subscription's own. class: set for the client. topic: set for
+ * the topic at run time. rule: the topic's rule in the registry. default: the hub's.
  */
 export type PolicyOrigin = 'wish' | 'class' | 'topic' | 'rule' | 'default'
 
@@ -157,7 +163,10 @@ export interface TopicInfo {
   readonly published: Seq
   readonly delivered: number
   readonly drops: readonly DropCount[]
-  /** Messages that are kept for links that are behind and for clients that resume. `bytes` is memory: payloads and the objects of messages. */
+  /**
+   * Messages that are kept for links that are behind and for clients that resume. `bytes` is memory: payloads and the
+   * objects of messages.
+   */
   readonly retained: { readonly messages: number; readonly bytes: number }
 }
 
@@ -190,13 +199,14 @@ export interface ConnectionStats {
   /** In-process bytes that wait for single clients, for each client on its own. */
   readonly queuedBytes: number
   /**
-   * Memory of the messages that topics keep for clients that resume or are behind, and of the remembered positions, in bytes. Each message counts
-   * once, with its objects.
+   * Memory of the messages that topics keep for clients that resume or are behind, and of the remembered positions, in
+   * bytes. Each message counts once, with its objects.
    */
   readonly retainedBytes: number
   /**
-   * What counts against `maxRetainedBytes`: what the process holds for topics and clients, in bytes. A message, with its objects, or a frame
-   * counts once, however many clients wait for it. Frames that the current tick will write do not count.
+   * What counts against `maxRetainedBytes`: what the process holds for topics and clients, in bytes. A message, with
+   * its objects, or a frame counts once, however many clients wait for it. Frames that the current tick will write do
+   * not count.
    */
   readonly keptBytes: number
   readonly drops: readonly DropCount[]

@@ -6,12 +6,15 @@ import type { Scheduler } from './scheduler.ts'
 /** How often waiting clients are looked at, in ms: how late a time limit may be noticed. */
 export const SWEEP_MS = 25
 
-/** Of clients with nothing waiting and something in flight, the kernel is asked at each of so many sweeps: it is a system call each. */
+/**
+ * Of clients with nothing waiting and something in flight, the kernel is asked at each of so many sweeps: it is a
+ * system call each.
+ */
 const FLIGHT_SWEEPS = 8
 
 /**
- * One timer for all clients that wait for something, none when nobody does. It makes time-based decisions happen without
- * traffic: a client that stalls on a quiet topic is found as well.
+ * One timer for all clients that wait for something, none when nobody does. It makes time-based decisions happen
+ * without traffic: a client that stalls on a quiet topic is found as well.
  */
 export class Sweeper {
   readonly #scheduler: Scheduler
@@ -127,7 +130,9 @@ export class Sweeper {
     this.#delivery.wake(link.outbox)
   }
 
-  /** Each link keeps its own bounds; this is the one over all links of a client. The largest backlog gives way first. */
+  /**
+   * Each link keeps its own bounds; this is the one over all links of a client. The largest backlog gives way first.
+   */
   #shed(outbox: Outbox): void {
     const links = [...outbox.links.values()]
     const own = links.map(({ terms: { backlog } }) => (backlog.kind === 'log' ? backlog.bytes : 0))

@@ -1,4 +1,7 @@
-/** At most so much a second, and `burst` seconds' worth at once after a pause. Has no clock: whoever asks says when it is, in ms. */
+/**
+ * At most so much a second, and `burst` seconds' worth at once after a pause. Has no clock: whoever asks says when it
+ * is, in ms.
+ */
 export class TokenBucket {
   readonly #perSecond: number
   readonly #most: number

@@ -3,7 +3,10 @@ import type { LogBounds } from './log.ts'
 import type { DeliveryPolicy } from './policy.ts'
 import type { Session } from './sessions.ts'
 
-/** When a client is behind, what is high goes before what is normal, and that before bulk. The protocol's own frames go before all. */
+/**
+ * When a client is behind, what is high goes before what is normal, and that before bulk. The protocol's own frames go
+ * before all.
+ */
 export type Priority = 'high' | 'normal' | 'bulk'
 
 /** users: whoever has a session with a user. nobody: backends alone. */
@@ -43,7 +46,10 @@ export interface TopicSpec {
   readonly publish?: Access | undefined
   /** May patterns match it? Default: where anyone may subscribe. */
   readonly wildcards?: boolean | undefined
-  /** Says what is wrong with a payload, or nothing: `place: what`. Synchronous; a throw is a fault and refuses the message. */
+  /**
+   * Says what is wrong with a payload, or nothing: `place: what`. Synchronous; a throw is a fault and refuses the
+   * message.
+   */
   readonly check?: ((payload: Uint8Array, contentType: string) => string | undefined) | undefined
   /** For people and programs to read: the JSON Schema that `check` goes by, if it has one. */
   readonly schema?: unknown

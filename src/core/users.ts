@@ -2,7 +2,10 @@ import type { Registration } from './client.ts'
 import { HubError } from './errors.ts'
 import { shown } from './options.ts'
 
-/** Throws REQUEST_INVALID for a user that is not a string. Undefined is a mistake: it does not mean clients without a user. */
+/**
+ * Throws REQUEST_INVALID for a user that is not a string. Undefined is a mistake: it does not mean clients without a
+ * user.
+ */
 export function checkUser(user: unknown): void {
   if (typeof user === 'string') return
   const why = `user must be a string, got ${shown(user)}; clients without a user are reached by their ids`
@@ -10,8 +13,9 @@ export function checkUser(user: unknown): void {
 }
 
 /**
- * Who is connected as which user. The way back is `client.session.user`; the two are changed together, by the manager alone. A user has few
- * clients (HubLimits.maxClientsPerUser), so one alone is kept without a list, and a list is searched through.
+ * Who is connected as which user. The way back is `client.session.user`; the two are changed together, by the manager
+ * alone. A user has few clients (HubLimits.maxClientsPerUser), so one alone is kept without a list, and a list is
+ * searched through.
  */
 export class Users {
   readonly #clients = new Map<string, Registration | Registration[]>()

@@ -2,7 +2,10 @@ import type { CloseReason, WriteResult } from './connection.ts'
 import type { Seq, TopicName } from './ids.ts'
 import type { DropReason, Gap, Message } from './message.ts'
 
-/** One thing that happened to one client that somebody looks at. Bytes are of frames, but for messages, whose payloads they are. */
+/**
+ * One thing that happened to one client that somebody looks at. Bytes are of frames, but for messages, whose payloads
+ * they are.
+ */
 export type Sighting =
   | {
       readonly kind: 'messages'
@@ -30,5 +33,7 @@ export type Sighting =
   | { readonly kind: 'drained'; readonly bytes: number; readonly waitedMs: number }
   | { readonly kind: 'closed'; readonly reason: CloseReason }
 
-/** Told of one client, in the middle of the message path: it must not call the hub, and nothing that it throws is heard. */
+/**
+ * Told of one client, in the middle of the message path: it must not call the hub, and nothing that it throws is heard.
+ */
 export type ClientWatcher = (sighting: Sighting) => void

@@ -1,7 +1,7 @@
 /**
- * The age of the oldest byte that the peer's host has not confirmed, without remembering a time per write: one mark at a time is
- * set at the end of what is written, and its age runs until it is confirmed. A byte written just after a mark is aged from
- * the next one, so the age is too low by at most the time between two samples, and never too high.
+ * The age of the oldest byte that the peer's host has not confirmed, without remembering a time per write: one mark at
+ * a time is set at the end of what is written, and its age runs until it is confirmed. A byte written just after a mark
+ * is aged from the next one, so the age is too low by at most the time between two samples, and never too high.
  */
 export class WireClock {
   #unacknowledged = 0
@@ -25,7 +25,8 @@ export class WireClock {
 
   /** `written`: all bytes given to the connection. `unacknowledged`: how many of them are not confirmed. */
   sample(written: number, unacknowledged: number, now: number): void {
-    // After nothing was in flight the mark starts anew, whatever the sum says: a response's head and pings are not in `written`.
+    // After nothing was in flight the mark starts anew, whatever the sum says: a response's head and pings are not in
+    // `written`.
     this.unconfirmed = this.#unacknowledged > 0 && written - unacknowledged < this.#mark
     this.#unacknowledged = unacknowledged
     if (this.unconfirmed) {
@@ -49,8 +50,8 @@ export class WireClock {
   }
 
   /**
-   * What must be confirmed before the client is in time again: all up to the mark; but of a client that has confirmed nothing at all since,
-   * the oldest write, which had nothing ahead of it any more. It was no larger than the largest.
+   * What must be confirmed before the client is in time again: all up to the mark; but of a client that has confirmed
+   * nothing at all since, the oldest write, which had nothing ahead of it any more. It was no larger than the largest.
    */
   get ahead(): number {
     return this.#moved ? this.#ahead : Math.min(this.#ahead, this.#own)

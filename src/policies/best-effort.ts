@@ -10,7 +10,10 @@ const POLICY: DeliveryPolicy<undefined> = Object.freeze({
   describe: () => ({ name: 'best-effort' }),
 } satisfies DeliveryPolicy<undefined>)
 
-/** A message that the client cannot take at once is dropped. Keeps nothing, so every call returns the same object. Takes no options. */
+/**
+ * A message that the client cannot take at once is dropped. Keeps nothing, so every call returns the same object. Takes
+ * no options.
+ */
 export function bestEffort(options: Readonly<Record<string, never>> = {}): DeliveryPolicy<undefined> {
   readOptions(options, {}, 'bestEffort: ', 'POLICY_INVALID')
   return POLICY

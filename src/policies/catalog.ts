@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { HubError } from '../core/errors.ts'
-import { anything, fieldOf, nearest, type Rule, readOptions, withSchema } from '../core/options.ts'
+import { anything, fieldOf, type Rule, readOptions, suggestion, withSchema } from '../core/options.ts'
 import type { DeliveryPolicy, PolicyDescription } from '../core/policy.ts'
 import { bestEffort } from './best-effort.ts'
 import { BUFFERED_OPTIONS, buffered } from './buffered.ts'
@@ -33,7 +33,10 @@ const OPTIONS = {
 type PolicyName = keyof typeof OPTIONS
 export const POLICY_NAMES = Object.keys(OPTIONS) as PolicyName[]
 
-/** A policy's description within a larger schema. An issue has the path of the field, as those of the schema around it have. */
+/**
+ * A policy's description within a larger schema. An issue has the path of the field, as those of the schema around it
+ * have.
+ */
 export const policySchema = z.custom<string | PolicyDescription>().superRefine((value, context) => {
   try {
     parsePolicy(value)
@@ -44,8 +47,8 @@ export const policySchema = z.custom<string | PolicyDescription>().superRefine((
 })
 
 /**
- * Makes a policy of its JSON form, the one that `describe()` gives, or of its name alone. Throws POLICY_INVALID with the field, its
- * limit, and the nearest name where one was misspelt.
+ * Makes a policy of its JSON form, the one that `describe()` gives, or of its name alone. Throws POLICY_INVALID with
+ * the field, its limit, and the nearest name where one was misspelt.
  */
 export function parsePolicy(input: unknown): DeliveryPolicy {
   return parse(typeof input === 'string' ? { name: input } : input, 'policy')
@@ -104,7 +107,7 @@ function plain(inner: unknown, path: string): unknown {
 function unknownName(name: unknown, path: string): HubError {
   const hint =
     typeof name === 'string' && name !== ''
-      ? `unknown name ${JSON.stringify(name.slice(0, 60))}: did you mean "${nearest(name, POLICY_NAMES)}"?`
+      ? `unknown name ${JSON.stringify(name.slice(0, 60))}: ${suggestion(name, POLICY_NAMES)}`
       : `a name is missing; there are ${POLICY_NAMES.join(', ')}`
   return new HubError('POLICY_INVALID', `${path}: ${hint}`)
 }

@@ -8,8 +8,9 @@ export interface DropSlowOptions {
   /** Payload bytes that may wait; more is slow as well, whatever the time. Default 4 MiB. */
   readonly bytes?: number
   /**
-   * Bytes a second below which nobody can expect to be kept: a message may take so much longer than the timeout as its size and what
-   * was ahead of it take at this rate. Default 1 MiB/s. Infinity: the strict rule, the timeout whatever the size.
+   * Bytes a second below which nobody can expect to be kept: a message may take so much longer than the timeout as its
+   * size and what was ahead of it take at this rate. Default 1 MiB/s. Infinity: the strict rule, the timeout whatever
+   * the size.
    */
   readonly floorRate?: number
   /** What waits: queue (default), what is still in this process; wire, also what the peer's host has not confirmed. */
@@ -35,7 +36,10 @@ interface State {
   late: boolean
 }
 
-/** Everything in order, and a client for which a message has waited longer than the timeout is closed as slow [H3][H6][H9]. Throws POLICY_INVALID. */
+/**
+ * Everything in order, and a client for which a message has waited longer than the timeout is closed as slow
+ * [H3][H6][H9]. Throws POLICY_INVALID.
+ */
 export function dropSlow(given: DropSlowOptions = {}): DeliveryPolicy<State> {
   const options = readOptions(given, DROP_SLOW_OPTIONS, 'dropSlow: ', 'POLICY_INVALID')
   const { timeoutMs = 250, bytes = DEFAULT_BYTES, floorRate = DEFAULT_FLOOR_RATE, measure = 'queue' } = options

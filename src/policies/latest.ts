@@ -11,8 +11,9 @@ const POLICY: DeliveryPolicy<undefined> = Object.freeze({
 } satisfies DeliveryPolicy<undefined>)
 
 /**
- * A client that keeps up gets everything at once. While it is behind, a newer message replaces the older one of the same key (messages
- * without a key replace each other), so one message per key waits, kept once for all clients. Every call returns the same object. Takes no options.
+ * A client that keeps up gets everything at once. While it is behind, a newer message replaces the older one of the
+ * same key (messages without a key replace each other), so one message per key waits, kept once for all clients. Every
+ * call returns the same object. Takes no options.
  */
 export function latest(options: Readonly<Record<string, never>> = {}): DeliveryPolicy<undefined> {
   readOptions(options, {}, 'latest: ', 'POLICY_INVALID')

@@ -4,7 +4,10 @@ import { checkPolicy } from '../core/policy-check.ts'
 import { buffered, MAX_BUFFER_BYTES } from './buffered.ts'
 
 export interface PriorityOptions {
-  /** What may be on its way to a client before its topics of normal and bulk priority wait, in bytes. Default 64 KiB. High ones have twice that. */
+  /**
+   * What may be on its way to a client before its topics of normal and bulk priority wait, in bytes. Default 64 KiB.
+   * High ones have twice that.
+   */
   readonly socketBytes?: number
 }
 
@@ -12,10 +15,11 @@ export const DEFAULT_SOCKET_BYTES = 64 * 1024
 export const PRIORITY_OPTIONS: Rules<PriorityOptions> = { socketBytes: integer(1, MAX_BUFFER_BYTES) }
 
 /**
- * Keeps what is already out of our hands small, so that what is urgent need not stand in line behind it: the kernel takes megabytes for a
- * slow reader, in the order of writing. What waits, waits here, where a client reads on by priority: the protocol's own frames, then high,
- * normal, bulk. One message is never split, so at most `socketBytes` and one message are ahead. What happens to the rest is the inner
- * policy's. Where the platform cannot tell what the peer's host has confirmed, only what waits in this process counts. Throws POLICY_INVALID.
+ * Keeps what is already out of our hands small, so that what is urgent need not stand in line behind it: the kernel
+ * takes megabytes for a slow reader, in the order of writing. What waits, waits here, where a client reads on by
+ * priority: the protocol's own frames, then high, normal, bulk. One message is never split, so at most `socketBytes`
+ * and one message are ahead. What happens to the rest is the inner policy's. Where the platform cannot tell what the
+ * peer's host has confirmed, only what waits in this process counts. Throws POLICY_INVALID.
  */
 export function priority(given: PriorityOptions = {}, inner: DeliveryPolicy = buffered()): DeliveryPolicy<unknown> {
   const options = readOptions(given, PRIORITY_OPTIONS, 'priority: ', 'POLICY_INVALID')

@@ -6,13 +6,22 @@ import { DEFAULT_BUFFER_BYTES, DEFAULT_BUFFER_MESSAGES, MAX_BUFFER_BYTES } from 
 export interface ReliableOptions {
   /** Messages that may be sent and not confirmed. Default 256. */
   readonly window?: number
-  /** How long a confirmation may take before everything unconfirmed is sent again, in ms; doubled at each further try. Default 30,000. */
+  /**
+   * How long a confirmation may take before everything unconfirmed is sent again, in ms; doubled at each further try.
+   * Default 30,000.
+   */
   readonly ackMs?: number
   /** How often a message is sent again. Default 5. */
   readonly tries?: number
-  /** What follows the last try. Default close: the client is slow. skip: the message is lost, counted and told, and the rest goes on. */
+  /**
+   * What follows the last try. Default close: the client is slow. skip: the message is lost, counted and told, and the
+   * rest goes on.
+   */
   readonly giveUp?: 'close' | 'skip'
-  /** Payload bytes that may be unconfirmed; and, as much again, that may wait to be sent: more closes the client as slow. Default 1 MiB. */
+  /**
+   * Payload bytes that may be unconfirmed; and, as much again, that may wait to be sent: more closes the client as
+   * slow. Default 1 MiB.
+   */
   readonly bytes?: number
 }
 
@@ -31,14 +40,16 @@ export const RELIABLE_OPTIONS: Rules<ReliableOptions> = {
 }
 
 /**
- * At least once: what the receiver does not confirm is sent again, in order and under the same position. Throws POLICY_INVALID.
+ * At least once: what the receiver does not confirm is sent again, in order and under the same position. Throws
+ * POLICY_INVALID.
  */
 export function reliable(given: ReliableOptions = {}): DeliveryPolicy<undefined> {
   const options = readOptions(given, RELIABLE_OPTIONS, 'reliable: ', 'POLICY_INVALID')
   const { window = 256, ackMs = 30_000, tries = 5, giveUp = 'close', bytes = DEFAULT_BUFFER_BYTES } = options
 
   /**
-   * What a connection has given up is tried again soon, once: if its receiver is still away its breaker opens, and then it waits for it.
+   * What a connection has given up is tried again soon, once: if its receiver is still away its breaker opens, and then
+   * it waits for it.
    */
   function patience({ stuck, tries }: Unconfirmed): number {
     if (stuck && tries === 0) return Math.min(ackMs, RETURN_MS)

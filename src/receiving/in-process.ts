@@ -4,7 +4,9 @@ import { ReceivedMessage } from './received-message.ts'
 
 type Item = ReceivedMessage | Gap
 
-/** A frame that is not read as bytes: it carries the messages themselves. Its length is what they count while they wait. */
+/**
+ * A frame that is not read as bytes: it carries the messages themselves. Its length is what they count while they wait.
+ */
 interface Frame extends Uint8Array {
   readonly items: readonly Item[]
 }
@@ -29,8 +31,8 @@ const inProcessCodec: Codec = {
 }
 
 /**
- * A connection whose peer is a part of this program. It holds what the peer has not taken, and is full while it holds anything, so that the
- * delivery policy decides what a slow consumer gets, as for every client.
+ * A connection whose peer is a part of this program. It holds what the peer has not taken, and is full while it holds
+ * anything, so that the delivery policy decides what a slow consumer gets, as for every client.
  */
 export class InProcessConnection implements Connection {
   readonly protocol = 'in-process'
@@ -77,8 +79,8 @@ export class InProcessConnection implements Connection {
   }
 
   /**
-   * The next message; undefined where there is none. Reports the gaps before it. The message taken before counts as processed: where the
-   * policy waits for confirmations, it is confirmed.
+   * The next message; undefined where there is none. Reports the gaps before it. The message taken before counts as
+   * processed: where the policy waits for confirmations, it is confirmed.
    */
   take(): ReceivedMessage | undefined {
     this.#confirm()

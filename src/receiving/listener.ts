@@ -11,7 +11,10 @@ export interface Listener extends Disposable {
   /** Everything after this position comes, or is told as a gap. Undefined for a pattern. */
   readonly position: Position | undefined
   readonly recovered: boolean
-  /** Resolves when the handler is called no more: with an error where the hub ended it, as it ends a slow client. Never rejects. */
+  /**
+   * Resolves when the handler is called no more: with an error where the hub ended it, as it ends a slow client. Never
+   * rejects.
+   */
   readonly ended: Promise<HubError | undefined>
 }
 

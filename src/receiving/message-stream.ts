@@ -13,8 +13,8 @@ export interface StreamOptions extends Pick<SubscribeOptions, 'after' | 'policy'
   /** Ends the stream: the loop over it ends without an error. */
   readonly signal?: AbortSignal | undefined
   /**
-   * Told of messages that this stream will never get, in their place between the messages. `gap.count` is their number, null where nobody
-   * knows it. An error that it throws, or rejects with, is a fault.
+   * Told of messages that this stream will never get, in their place between the messages. `gap.count` is their number,
+   * null where nobody knows it. An error that it throws, or rejects with, is a fault.
    */
   readonly onGap?: ((gap: Gap) => void) | undefined
 }
@@ -33,8 +33,8 @@ export interface MessageStream extends AsyncIterableIterator<ReceivedMessage, un
 const DONE = { value: undefined, done: true } as const
 
 /**
- * Subscribes the program to a topic or a pattern, as a client of the protocol `in-process`. Throws TOPIC_INVALID, TOPIC_UNKNOWN,
- * POLICY_DENIED, LIMIT_EXCEEDED, REQUEST_INVALID, SHUTTING_DOWN.
+ * Subscribes the program to a topic or a pattern, as a client of the protocol `in-process`. Throws TOPIC_INVALID,
+ * TOPIC_UNKNOWN, POLICY_DENIED, LIMIT_EXCEEDED, REQUEST_INVALID, SHUTTING_DOWN.
  */
 export function openStream(hub: ConnectionManager, topic: string, options: StreamOptions): MessageStream {
   return new InProcessStream(hub, topic, options)
@@ -57,7 +57,8 @@ class InProcessStream implements MessageStream {
     this.#signal = signal
     const failed = (error: unknown): void =>
       void hub.events.emit('fault', { error, where: `onGap of a stream of ${topic}` })
-    this.#connection = new InProcessConnection(gap => attempt(() => onGap?.(gap), failed))
+    // An async function, because onGap may return a promise of another library.
+    this.#connection = new InProcessConnection(gap => attempt(async () => onGap?.(gap), failed))
     const client = hub.registerClient(`in-process-${randomUUID()}`, this.#connection, { internal: true })
     this.#connection.bind(client)
     try {

@@ -3,7 +3,10 @@ import type { Position, TopicName } from '../core/ids.ts'
 import type { Message, PublishedBy } from '../core/message.ts'
 import { decodeUtf8 } from '../wire/content-type.ts'
 
-/** A message inside the program. One object for all that receive it: it is frozen, and its bytes must not be changed (I5). */
+/**
+ * A message inside the program. One object for all that receive it: it is frozen, and its bytes must not be changed
+ * (I5).
+ */
 export class ReceivedMessage {
   readonly topic: TopicName
   /** To go on after it: `hub.stream(topic, { after: message.position })`. */

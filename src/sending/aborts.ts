@@ -5,7 +5,10 @@ export interface Abortable {
   fail(error: HubError): void
 }
 
-/** One listener for each signal, however many sends it serves: a broadcast has thousands, and a signal warns of a leak from eleven. */
+/**
+ * One listener for each signal, however many sends it serves: a broadcast has thousands, and a signal warns of a leak
+ * from eleven.
+ */
 export class Aborts {
   readonly #served = new Map<AbortSignal, { readonly waiting: Set<Abortable>; readonly tell: () => void }>()
 

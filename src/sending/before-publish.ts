@@ -14,7 +14,9 @@ const CHANGE: Rules<DraftChange> = { data: anything, contentType: contentTypeRul
 const MAX_WAITING = 1000
 const MAX_WAITING_BYTES = 8 * 1024 * 1024
 
-/** A publication before it is checked and routed. Its size is not checked against the topic's rule yet, nor its schema. */
+/**
+ * A publication before it is checked and routed. Its size is not checked against the topic's rule yet, nor its schema.
+ */
 export interface Draft {
   readonly topic: TopicName
   readonly data: Uint8Array
@@ -28,8 +30,9 @@ export interface Draft {
 /** What the hook changes. A field that is absent stays as it is. */
 export interface DraftChange {
   /**
-   * Bytes as they are, a string as UTF-8, anything else as JSON. The default contentType for JSON is application/json, or that of the publication
-   * if it is a type of JSON. For bytes and strings the default is the contentType of the publication.
+   * Bytes as they are, a string as UTF-8, anything else as JSON. The default contentType for JSON is application/json,
+   * or that of the publication if it is a type of JSON. For bytes and strings the default is the contentType of the
+   * publication.
    */
   readonly data?: Uint8Array | string | object | undefined
   readonly contentType?: string | undefined
@@ -37,10 +40,10 @@ export interface DraftChange {
 }
 
 /**
- * Called for every publication before it is routed, on the node where it is published. It answers nothing (publish as it is), a change, or a
- * promise of one of these. It throws or rejects with a HubError to refuse: the publisher gets its code and message. Anything else that it
- * throws is a fault, and the publisher gets INTERNAL. So is a promise that does not settle within `beforePublishTimeoutMs`; its late answer is
- * ignored.
+ * Called for every publication before it is routed, on the node where it is published. It answers nothing (publish as
+ * it is), a change, or a promise of one of these. It throws or rejects with a HubError to refuse: the publisher gets
+ * its code and message. Anything else that it throws is a fault, and the publisher gets INTERNAL. So is a promise that
+ * does not settle within `beforePublishTimeoutMs`; its late answer is ignored.
  */
 // biome-ignore lint/suspicious/noConfusingVoidType: a hook that only looks returns nothing
 export type BeforePublish = (publication: Draft) => DraftChange | void | Promise<DraftChange | void>
@@ -70,8 +73,8 @@ export function isRefusedByHook(error: unknown): boolean {
 }
 
 /**
- * Runs the hook. While it has not answered, further publications of the same publisher wait in a line, so that they stay in their order;
- * publications of others do not wait for them.
+ * Runs the hook. While it has not answered, further publications of the same publisher wait in a line, so that they
+ * stay in their order; publications of others do not wait for them.
  */
 export class PublishHook {
   readonly #hook: BeforePublish
@@ -87,7 +90,10 @@ export class PublishHook {
     this.#fault = fault
   }
 
-  /** A promise only where the hook, a publication ahead, or `publish` has one. Throws or rejects with what the hook and `publish` throw. */
+  /**
+   * A promise only where the hook, a publication ahead, or `publish` has one. Throws or rejects with what the hook and
+   * `publish` throw.
+   */
   run(
     draft: Draft,
     publish: (changed: Draft) => PublishResult | Promise<PublishResult>,

@@ -1,6 +1,9 @@
 import type { Client } from '../core/connection.ts'
 
-/** What is under way, by client and not by id: an id may pass on to another client. Nothing is kept of a client for whom nothing is. */
+/**
+ * What is under way, by client and not by id: an id may pass on to another client. Nothing is kept of a client for whom
+ * nothing is.
+ */
 export class ByClient<T> {
   readonly #all = new Map<Client, Set<T>>()
 

@@ -1,4 +1,4 @@
-import type { ClientFilter, PublishResult, RouteOptions } from '../core/contract.ts'
+import type { ClientFilter, History, HistoryOptions, PublishResult, RouteOptions } from '../core/contract.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import type { Listener, MessageHandler } from '../receiving/listener.ts'
 import type { MessageStream, StreamOptions } from '../receiving/message-stream.ts'
@@ -11,7 +11,10 @@ import type { ShutdownOptions, ShutdownReport } from './shutdown.ts'
 /** Bytes, text, or a value that JSON has a form for. */
 export type PublishData = Uint8Array | string | number | boolean | object | null
 
-/** What an application calls of its hub, and a test may put a mock in the place of. What only transports and operators need is not here. */
+/**
+ * What an application calls of its hub, and a test may put a mock in the place of. What only transports and operators
+ * need is not here.
+ */
 export interface HubApi
   extends Pick<
     ConnectionManager,
@@ -28,7 +31,6 @@ export interface HubApi
     | 'disconnectUser'
     | 'presence'
     | 'presenceStats'
-    | 'history'
     | 'selectClients'
     | 'getClient'
     | 'getActiveClients'
@@ -36,6 +38,7 @@ export interface HubApi
     | 'getConnectionStats'
   > {
   publish(topicName: string, data: PublishData, options?: RouteOptions): Promise<PublishResult>
+  history(topicName: string, options?: HistoryOptions): History
   stream(topic: string, options?: StreamOptions): MessageStream
   listen(topic: string, handler: MessageHandler, options?: StreamOptions): Listener
   send(clientId: string, message: unknown, options?: SendOptions): Promise<SendResult>

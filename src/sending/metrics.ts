@@ -2,7 +2,10 @@ import type { Circuit } from '../core/connection.ts'
 import type { ConnectionStats } from '../core/stats.ts'
 import type { Operation, OperationMetrics } from './operation.ts'
 
-/** Kinds of work that are counted and timed. route: from being routed to being handed over, once a tick, its oldest message. */
+/**
+ * Kinds of work that are counted and timed. route: from being routed to being handed over, once a tick, its oldest
+ * message.
+ */
 export type OperationName = 'send' | 'broadcast' | 'route' | 'callback'
 
 export interface HubMetrics {

@@ -1,7 +1,9 @@
 import { createHistogram } from 'node:perf_hooks'
 import type { ErrorCode } from '../core/errors.ts'
 
-/** Figures of one kind of work since the hub began. Times are in ms, from its beginning to its end, whatever that was. */
+/**
+ * Figures of one kind of work since the hub began. Times are in ms, from its beginning to its end, whatever that was.
+ */
 export interface OperationMetrics {
   /** Ended, well or not. */
   readonly count: number

@@ -8,7 +8,10 @@ import { serialize } from './serialize.ts'
 export interface SendOptions {
   /** Default: by the message: bytes, text or JSON. */
   readonly contentType?: string | undefined
-  /** The same for the same message, if you may send it twice: a receiver that is a URL gets it as its idempotency key. Default: random. */
+  /**
+   * The same for the same message, if you may send it twice: a receiver that is a URL gets it as its idempotency key.
+   * Default: random.
+   */
   readonly id?: string | undefined
   /** In requests, their retries and their log lines. */
   readonly correlationId?: string | undefined

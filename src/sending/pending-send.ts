@@ -6,13 +6,18 @@ import type { Scheduler } from '../core/scheduler.ts'
 export interface SendResult {
   /** The message's id: the receiver's key against duplicates, where it is a URL. */
   readonly id: string
-  /** true: the peer said that it has it. false: the transport took it, and nobody asked for more, or its protocol can tell no more. */
+  /**
+   * true: the peer said that it has it. false: the transport took it, and nobody asked for more, or its protocol can
+   * tell no more.
+   */
   readonly confirmed: boolean
   /** From the call to the end, in ms. */
   readonly ms: number
 }
 
-/** One send that waits for its end, which comes once: taken (and confirmed, if asked for), failed, timed out or aborted. */
+/**
+ * One send that waits for its end, which comes once: taken (and confirmed, if asked for), failed, timed out or aborted.
+ */
 export class PendingSend {
   readonly result: Promise<SendResult>
   readonly #scheduler: Scheduler

@@ -45,7 +45,10 @@ export class Sender {
     })
   }
 
-  /** Checks and serialises, before anything is sent. Throws INVALID_MESSAGE, MESSAGE_TOO_LARGE, REQUEST_INVALID, SHUTTING_DOWN. */
+  /**
+   * Checks and serialises, before anything is sent. Throws INVALID_MESSAGE, MESSAGE_TOO_LARGE, REQUEST_INVALID,
+   * SHUTTING_DOWN.
+   */
   prepare(message: unknown, options: SendOptions): Outgoing {
     if (this.#hub.draining) throw new HubError('SHUTTING_DOWN', 'the hub is shutting down')
     return prepareOutgoing(message, options, this.#maxBytes)

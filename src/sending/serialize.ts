@@ -11,15 +11,18 @@ const encoder = new TextEncoder()
 export const JSON_TYPE = 'application/json'
 
 /**
- * Bytes as they are (application/octet-stream), a string as text/plain, anything else as JSON; `contentType` wins over these.
- * Throws INVALID_MESSAGE where JSON has no form for it: a cycle, a BigInt, NaN, undefined, a function, a symbol, and an object that JSON would
- * make empty, such as a Map, a Set, an Error or a promise.
+ * Bytes as they are (application/octet-stream), a string as text/plain, anything else as JSON; `contentType` wins over
+ * these. Throws INVALID_MESSAGE where JSON has no form for it: a cycle, a BigInt, NaN, undefined, a function, a symbol,
+ * and an object that JSON would make empty, such as a Map, a Set, an Error or a promise.
  */
 export function serialize(message: unknown, contentType?: string): Serialized {
   return { payload: bytesOf(message), contentType: contentType ?? ownType(message) }
 }
 
-/** The same, for a topic. The type of bytes and strings, if neither the publisher nor the topic's rule names it, is guessed as over HTTP. */
+/**
+ * The same, for a topic. The type of bytes and strings, if neither the publisher nor the topic's rule names it, is
+ * guessed as by POST /topics/{topic}.
+ */
 export function serializePublication(
   message: unknown,
   said: string | undefined,

@@ -12,11 +12,20 @@ export interface ShutdownOptions {
   readonly signal?: AbortSignal | undefined
   /** How long all of it may take, in ms. Default 30,000. */
   readonly deadlineMs?: number | undefined
-  /** How long what is under way, and what waits for clients that are behind, may take, in ms. Default: half of the deadline. */
+  /**
+   * How long what is under way, and what waits for clients that are behind, may take, in ms. Default: half of the
+   * deadline.
+   */
   readonly drainMs?: number | undefined
-  /** The clients are closed one after the other over this time, so that they do not all come back at once; in ms. Default 0: at once. */
+  /**
+   * The clients are closed one after the other over this time, so that they do not all come back at once; in ms.
+   * Default 0: at once.
+   */
   readonly spreadMs?: number | undefined
-  /** Each client is told, where its protocol can, to come back after a random time of at most this, in ms. Default 5,000. */
+  /**
+   * Each client is told, where its protocol can, to come back after a random time of at most this, in ms. Default
+   * 5,000.
+   */
   readonly reconnectMs?: number | undefined
 }
 
@@ -36,7 +45,10 @@ export interface ShutdownReport {
   readonly ms: number
   /** Sends that were under way: those that came to an end of their own, and those that were given up. */
   readonly sends: { readonly finished: number; readonly abandoned: number }
-  /** Messages that waited for a client or its confirmation, once per subscription: handed over or lost meanwhile, and lost with the client. */
+  /**
+   * Messages that waited for a client or its confirmation, once per subscription: handed over or lost meanwhile, and
+   * lost with the client.
+   */
   readonly messages: { readonly settled: number; readonly abandoned: number }
   /** Clients that were closed, and those of them that were still owed something. */
   readonly clients: { readonly closed: number; readonly behind: number }
@@ -61,8 +73,8 @@ interface Ending {
 }
 
 /**
- * Refuses new work, waits for what is under way, empties the queues, closes the clients spread over a window, and closes the hub: within
- * the deadline, whatever a client does.
+ * Refuses new work, waits for what is under way, empties the queues, closes the clients spread over a window, and
+ * closes the hub: within the deadline, whatever a client does.
  */
 export async function shutdown(ending: Ending, options: ShutdownOptions): Promise<ShutdownReport> {
   const { hub, sender, operations, scheduler } = ending
@@ -120,7 +132,10 @@ function owes(subscriptions: readonly { readonly pending: number }[]): boolean {
   return subscriptions.some(({ pending }) => pending > 0)
 }
 
-/** Closes every client by `until`, evenly; all that are left at once when the signal says so. Answers how many there were to close. */
+/**
+ * Closes every client by `until`, evenly; all that are left at once when the signal says so. Answers how many there
+ * were to close.
+ */
 async function closeSpread(
   { hub, scheduler, random }: Ending,
   until: number,

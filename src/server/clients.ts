@@ -20,7 +20,10 @@ import { WatchedStore } from './watched-store.ts'
 /** Of one hub. `tenant`: whose it is; nobody else's records are in its part of the store. */
 export type HubConfig = Omit<Config, 'store'> & { readonly store: Config['store'] & { readonly tenant?: string } }
 
-/** A server's clients that are URLs, and the store that remembers them. Owns their sockets and the store; lives as long as the hub. */
+/**
+ * A server's clients that are URLs, and the store that remembers them. Owns their sockets and the store; lives as long
+ * as the hub.
+ */
 export class ServerClients {
   readonly kinds: ReceiverKinds
   readonly #store: WatchedStore

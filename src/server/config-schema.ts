@@ -120,26 +120,3 @@ export function holdsSecret(whole: string): boolean {
   const path = whole.replace(/^tenants\.[^.]+\./, '')
   return SECRETS.some(secret => secret === path || secret.startsWith(`${path}.`) || path.startsWith(`${secret}.`))
 }
-
-/** What may stand at a place of the configuration. */
-export function keysAt(path: readonly string[]): string[] {
-  let at: Shaped | undefined = configSchema as Shaped
-  for (const key of path) {
-    const inner = bare(at)
-    at = inner?.shape?.[key] ?? inner?.valueType
-  }
-  return Object.keys(bare(at)?.shape ?? configSchema.shape)
-}
-
-/** As much of a zod schema as says which keys there are. */
-interface Shaped {
-  readonly shape?: Readonly<Record<string, Shaped>>
-  readonly valueType?: Shaped
-  readonly unwrap?: () => Shaped
-}
-
-function bare(schema: Shaped | undefined): Shaped | undefined {
-  let at = schema
-  while (at?.unwrap && !at.shape) at = at.unwrap()
-  return at
-}

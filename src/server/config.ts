@@ -1,13 +1,14 @@
 import { readFileSync } from 'node:fs'
 import { isIPv4 } from 'node:net'
-import { closest } from 'fastest-levenshtein'
 import type { z } from 'zod'
 import { parseYaml, type YAMLParseError } from '../bundled/yaml.ts'
 import { HubError } from '../core/errors.ts'
+import { shown } from '../core/options.ts'
 import { parsePattern } from '../core/patterns.ts'
 import { WHOLE_FIELDS } from './config/topics.ts'
-import { configSchema, holdsSecret, keysAt } from './config-schema.ts'
+import { configSchema, holdsSecret } from './config-schema.ts'
 import { readEnvironment } from './environment.ts'
+import { kindOf, sentence, UNKNOWN, wording, worst } from './issue-words.ts'
 
 export type Config = z.infer<typeof configSchema>
 
@@ -51,13 +52,13 @@ export function mergeLayers(layers: readonly Layer[]): Config {
     layers.reduce<Values>((under, { values }) => merge(under, values), {}),
     'config',
   )
-  checkTopics(Object.keys(config.topics))
+  // Two layers may say the same name in two forms.
+  checkTopics(config, 'config')
   if (!config.insecure) checkGuarded(config)
   for (const [name, tenant] of Object.entries(config.tenants)) {
-    checkTopics(Object.keys(tenant.topics))
     if (tenant.maxMessageBytes !== undefined && tenant.maxMessageBytes > config.maxMessageBytes) {
-      const most = `${config.maxMessageBytes}, the server's own`
-      throw new HubError('CONFIG_INVALID', `config: tenants.${name}.maxMessageBytes: it is at most ${most}`)
+      const most = `${config.maxMessageBytes}, the server's own, got ${tenant.maxMessageBytes}`
+      throw new HubError('CONFIG_INVALID', `config: tenants.${name}.maxMessageBytes must be at most ${most}`)
     }
     if (!config.insecure) checkGuarded({ ...config, sessions: tenant.sessions }, `tenants.${name}.`)
   }
@@ -110,53 +111,62 @@ function readFile(path: string): unknown {
 /** One source alone, so that a mistake is told with the name of where it is. */
 function check(value: unknown, where: string): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new HubError('CONFIG_INVALID', `${where}: it must be an object of settings`)
+    throw new HubError('CONFIG_INVALID', `${where}: settings must be an object, got ${shown(value)}`)
   }
   const { topics } = value as { topics?: object | null }
   // It has the form of a topic's name, but zod cannot see a key of this name, and merging would lose it.
   if (topics && Object.hasOwn(topics, '__proto__')) {
     throw new HubError('CONFIG_INVALID', `${where}: topics: "__proto__" cannot have settings of its own`)
   }
-  parse(value, where)
+  checkTopics(parse(value, where), where)
   return value as Record<string, unknown>
 }
 
 function parse(value: unknown, where: string): Config {
-  const result = configSchema.safeParse(value)
+  const error = (issue: z.core.$ZodRawIssue) => wording(issue, isSecret(issue.path ?? []) ? kindOf : shown)
+  const result = configSchema.safeParse(value, { error })
   if (result.success) return result.data
-  throw new HubError('CONFIG_INVALID', `${where}: ${describe(result.error.issues[0]!, value)}`)
+  throw new HubError('CONFIG_INVALID', `${where}: ${describe(result.error.issues, value)}`)
 }
 
-function describe(issue: z.core.$ZodIssue, value: unknown): string {
-  const path = issue.path.map(String)
-  if (issue.code === 'unrecognized_keys') {
-    const key = [...path, issue.keys[0]].join('.')
-    return `unknown key "${key}": did you mean "${[...path, closest(issue.keys[0]!, keysAt(path))].join('.')}"?`
+function describe(issues: readonly z.core.$ZodIssue[], value: unknown): string {
+  const { path, message } = worst(issues)
+  const told = sentence(path.map(String).join('.'), message, 'settings')
+  const given = path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], value)
+  // Messages that a schema has of its own say nothing of the value.
+  const isOver = message.startsWith('must ') || message.startsWith(UNKNOWN) || message.includes(shown(given))
+  return isOver || isSecret(path) || given === undefined || typeof given === 'object'
+    ? told
+    : `${told} (given: ${shown(given)})`
+}
+
+function isSecret(path: readonly PropertyKey[]): boolean {
+  return holdsSecret(path.map(String).join('.'))
+}
+
+/** The names in `topics` are names or patterns, and each is there once. */
+function checkTopics({ topics, tenants }: Config, where: string): void {
+  checkNames(Object.keys(topics), `${where}: topics`)
+  for (const [name, tenant] of Object.entries(tenants)) {
+    checkNames(Object.keys(tenant.topics), `${where}: tenants.${name}.topics`)
   }
-  const given = path.reduce<unknown>((at, key) => (at as Record<string, unknown> | undefined)?.[key], value)
-  const shown = typeof given === 'string' ? JSON.stringify(given) : String(given)
-  const told =
-    holdsSecret(path.join('.')) || given === undefined || typeof given === 'object' || issue.message.includes(shown)
-  return `${path.join('.')}: ${issue.message}${told ? '' : ` (given: ${shown})`}`
 }
 
-function checkTopics(names: readonly string[]): void {
+function checkNames(names: readonly string[], where: string): void {
   const seen = new Map<string, string>()
   for (const name of names) {
-    const pattern = parseName(name)
+    const pattern = parseName(name, where)
     const twin = seen.get(pattern)
-    if (twin !== undefined) {
-      throw new HubError('CONFIG_INVALID', `config: topics: "${twin}" and "${name}" are the same`)
-    }
+    if (twin !== undefined) throw new HubError('CONFIG_INVALID', `${where}: "${twin}" and "${name}" are the same`)
     seen.set(pattern, name)
   }
 }
 
-function parseName(name: string): string {
+function parseName(name: string, where: string): string {
   try {
     return parsePattern(name)
   } catch (error) {
-    throw new HubError('CONFIG_INVALID', `config: topics: ${(error as Error).message}`)
+    throw new HubError('CONFIG_INVALID', `${where}: ${(error as Error).message.replace(/^topic: /, '')}`)
   }
 }
 

@@ -38,7 +38,10 @@ declare module 'fastify' {
   }
 }
 
-/** Default of the option `shutdown.drainMs`: how long a shutdown waits for clients that are behind, in ms. A stalled one must not cost more. */
+/**
+ * Default of the option `shutdown.drainMs`: how long a shutdown waits for clients that are behind, in ms. A stalled one
+ * must not cost more.
+ */
 const FLUSH_MS = 3000
 
 export interface ContextOptions {
@@ -50,7 +53,9 @@ export interface ContextOptions {
   readonly apiKeys?: KeyRing | undefined
   readonly tickets?: Tickets | undefined
   readonly revocations?: Revocations | undefined
-  /** The operators' surface is on an app of its own, which needs no sessions: without keys it answers loopback peers. */
+  /**
+   * The operators' surface is on an app of its own, which needs no sessions: without keys it answers loopback peers.
+   */
   readonly operatorsApart: boolean
   /** Without keys the operators' surface answers everybody, and not only peers on loopback. */
   readonly open: boolean
@@ -155,7 +160,10 @@ export class HubContext {
     return this.#closing.signal
   }
 
-  /** Takes no more work, gives clients that are behind a moment to read on, and closes the hub. Who calls it again waits for the same end. */
+  /**
+   * Takes no more work, gives clients that are behind a moment to read on, and closes the hub. Who calls it again waits
+   * for the same end.
+   */
   async close(): Promise<void> {
     this.#closing.abort()
     this.heartbeat[Symbol.dispose]()
@@ -171,8 +179,8 @@ export class HubContext {
   }
 
   /**
-   * Throws or rejects with UNAUTHENTICATED, PERMISSION_DENIED, AUTH_UNAVAILABLE, TOPIC_UNKNOWN, and SHUTTING_DOWN while draining. A promise only
-   * where the session manager has one: it would cost every connection several turns.
+   * Throws or rejects with UNAUTHENTICATED, PERMISSION_DENIED, AUTH_UNAVAILABLE, TOPIC_UNKNOWN, and SHUTTING_DOWN while
+   * draining. A promise only where the session manager has one: it would cost every connection several turns.
    */
   authorize(
     request: FastifyRequest,
@@ -212,8 +220,8 @@ export class HubContext {
   }
 
   /**
-   * Opens a client so that every line about it carries the id of the request that opened it. Two of one id may overlap, when the newer
-   * replaces the older.
+   * Opens a client so that every line about it carries the id of the request that opened it. Two of one id may overlap,
+   * when the newer replaces the older.
    */
   opening<T>({ log, headers }: FastifyRequest, id: string, open: () => T): T {
     this.userAgents.expect(id, headers['user-agent'])

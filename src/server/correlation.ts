@@ -7,8 +7,8 @@ const MAX_LENGTH = 255
 const CORRELATION_ID = /^[\x21-\x7e]+$/
 
 /**
- * What the caller calls the work that this request belongs to; else the request's own id, which is in the answer then, so that the caller
- * can look for it. Throws REQUEST_INVALID.
+ * What the caller calls the work that this request belongs to; else the request's own id, which is in the answer then,
+ * so that the caller can look for it. Throws REQUEST_INVALID.
  */
 export function correlate(request: FastifyRequest, reply: FastifyReply): string | undefined {
   const said = request.headers[HEADER] as string | undefined

@@ -9,9 +9,9 @@ const LINES = { perSubject: 5, total: 200 }
 const REQUEST_PROTOCOLS: ReadonlySet<string> = new Set(['callback', 'api-gateway'])
 
 /**
- * Lines about what was not delivered at once to clients that are URLs, at most so many in a time: a receiver that refuses every message
- * would write one for each. What is left out is counted and told when the time is over. Owns one timer, while there is something to count;
- * answers with what ends it.
+ * Lines about what was not delivered at once to clients that are URLs, at most so many in a time: a receiver that
+ * refuses every message would write one for each. What is left out is counted and told when the time is over. Owns one
+ * timer, while there is something to count; answers with what ends it.
  */
 export function logDeliveries(events: Events, scheduler: Pick<Scheduler, 'after'>, log: FastifyBaseLogger): () => void {
   const window = new LineWindow<Kind>(scheduler, LINES, leftOut =>

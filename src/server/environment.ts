@@ -1,9 +1,12 @@
-import { closest } from 'fastest-levenshtein'
 import type { z } from 'zod'
 import { HubError } from '../core/errors.ts'
+import { nearest } from '../core/options.ts'
 
 const PREFIX = 'HUBLINE_'
-/** Not settings: the key that commands bring, the config file, stack traces for those who work on Hubline, and its tests. */
+/**
+ * Not settings: the key that commands bring, the config file, stack traces for those who work on Hubline, and its
+ * tests.
+ */
 const OTHERS = /^HUBLINE_(API_KEY|CONFIG|DEBUG|TEST_\w+|PROPERTY_\w+)$/
 
 interface Setting {
@@ -12,8 +15,9 @@ interface Setting {
 }
 
 /**
- * Reads HUBLINE_PORT, HUBLINE_LIMITS_MAX_CLIENTS and so on: the names are the schema's keys. Lists have commas; policies and topics are
- * JSON (a policy may be a name). Throws CONFIG_INVALID for a name that is none, with the nearest.
+ * Reads HUBLINE_PORT, HUBLINE_LIMITS_MAX_CLIENTS and so on: the names are the schema's keys. Lists have commas;
+ * policies and topics are JSON (a policy may be a name). Throws CONFIG_INVALID for a name that is none, with the
+ * nearest.
  */
 export function readEnvironment(
   env: Readonly<Record<string, string | undefined>>,
@@ -26,12 +30,20 @@ export function readEnvironment(
     if (!name.startsWith(PREFIX) || OTHERS.test(name) || text === undefined) continue
     const setting = settings.get(name)
     if (setting === undefined) {
-      const nearest = closest(name, [...settings.keys()])
-      throw new HubError('CONFIG_INVALID', `environment: unknown name "${name}": did you mean "${nearest}"?`)
+      throw new HubError('CONFIG_INVALID', `environment: unknown name "${name}": ${hint(name, [...settings.keys()])}`)
     }
     set(config, setting.path, convert(name, text, setting.kind))
   }
   return config
+}
+
+/** The names are too many for a list. The prefix is theirs all, so it makes none of them near. */
+function hint(name: string, known: readonly string[]): string {
+  const near = nearest(
+    name.slice(PREFIX.length),
+    known.map(each => each.slice(PREFIX.length)),
+  )
+  return near === undefined ? 'docs/configuration.md says how they are made' : `did you mean "${PREFIX}${near}"?`
 }
 
 /** HUBLINE_PORT, HUBLINE_LOG_LEVEL, HUBLINE_LIMITS_MAX_CLIENTS. */

@@ -1,5 +1,4 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import { ZodError } from 'zod'
 import { type ErrorCode, HubError } from '../core/errors.ts'
 import type { RefusalReason } from '../core/sessions.ts'
 import { answerEventSource } from './event-source.ts'
@@ -26,7 +25,6 @@ const INVALID_TYPE = 'FST_ERR_CTP_INVALID_MEDIA_TYPE'
 /** Turns whatever was thrown into one of our codes. What we did not expect is told as INTERNAL, without its text. */
 export function toHubError(error: unknown): HubError {
   if (error instanceof HubError) return error
-  if (error instanceof ZodError) return new HubError('REQUEST_INVALID', describeIssues(error))
   const { code, statusCode, message } = error as FastifyError
   if (code === TOO_LARGE) return new HubError('MESSAGE_TOO_LARGE', message)
   if (NOT_ENCODED.test(code)) {
@@ -45,15 +43,9 @@ function mediaTypeFault(error: unknown, { headers }: FastifyRequest): HubError |
   return new HubError('UNSUPPORTED_PAYLOAD', `content-type: ${shown} is no media type; send one such as text/plain`)
 }
 
-function describeIssues({ issues }: ZodError): string {
-  const first = issues[0]!
-  const path = first.path.join('.')
-  return path === '' ? first.message : `${path}: ${first.message}`
-}
-
 /**
- * Fastify's error handler. `maxMessageBytes` is what most bodies may have: the error must name it, or the route's own. `rejected` hears of
- * each error that is answered.
+ * Fastify's error handler. `maxMessageBytes` is what most bodies may have: the error must name it, or the route's own.
+ * `rejected` hears of each error that is answered.
  */
 export function errorHandler(
   maxMessageBytes: number,

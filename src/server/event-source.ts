@@ -3,7 +3,10 @@ import type { HubError } from '../core/errors.ts'
 import { STREAM_HEADERS } from '../transports/http-stream.ts'
 import { sseClose } from '../transports/sse.ts'
 
-/** A reader that takes an event stream and nothing else: EventSource. One that can read an error lists `application/json` as well. */
+/**
+ * A reader that takes an event stream and nothing else: EventSource. One that can read an error lists
+ * `application/json` as well.
+ */
 function isEventSource({ headers: { accept = '' }, routeOptions, ws }: FastifyRequest): boolean {
   return !ws && routeOptions.config.opensClient === true && /^\s*text\/event-stream\s*(;[^,]*)?$/i.test(accept)
 }
@@ -14,9 +17,9 @@ function isBrowser({ headers }: FastifyRequest): boolean {
 }
 
 /**
- * Answers an error in the form that EventSource understands (HTML Standard, section 9.2.2): to it every status but 200 is final. An error that
- * passes (429, 503) is a stream that says when to come back, and ends. Any other error is 204 to a browser, which stops, with the error in
- * `hubline-error`. False: the caller answers.
+ * Answers an error in the form that EventSource understands (HTML Standard, section 9.2.2): to it every status but 200
+ * is final. An error that passes (429, 503) is a stream that says when to come back, and ends. Any other error is 204
+ * to a browser, which stops, with the error in `hubline-error`. False: the caller answers.
  */
 export function answerEventSource(
   error: HubError,

@@ -48,12 +48,13 @@ export interface HublinePluginOptions {
   /** Default: everybody may do everything. */
   readonly sessions?: SessionManager
   /**
-   * Who may call /api, /metrics and /@connections. Default: peers on loopback alone, where there are no `sessions` either; else nobody.
+   * Who may call /api, /metrics and /@connections. Default: peers on loopback alone, where there are no `sessions`
+   * either; else nobody.
    */
   readonly apiKeys?: KeyRing
   /**
-   * true: without `apiKeys` these routes answer everybody who can reach them. false: loopback alone, and no warning says so. Default: loopback
-   * alone, with a warning at start.
+   * true: without `apiKeys` these routes answer everybody who can reach them. false: loopback alone, and no warning
+   * says so. Default: loopback alone, with a warning at start.
    */
   readonly open?: boolean | undefined
   /** false: these are not here, but on another app, which `hublineOperators` is registered with. Default true. */
@@ -61,9 +62,11 @@ export interface HublinePluginOptions {
   /** What of the session chain has routes: /api/tickets, /api/revocations. */
   readonly tickets?: Tickets
   readonly revocations?: Revocations
-  /** Between two pings of a client, in ms. Default 25,000. */
+  /** Between two pings of a client, in ms; at least 100. Default 25,000. */
   readonly pingMs?: number
-  /** How long a client may take to answer one, in ms. Default 10,000; never longer than until the next. */
+  /**
+   * How long a client may take to answer one, in ms; at least 100. Default 10,000; never longer than until the next.
+   */
   readonly pongMs?: number
   /** How long a WebSocket that takes part in nothing may stay, in ms. Default: for ever. */
   readonly idleMs?: number
@@ -75,7 +78,10 @@ export interface HublinePluginOptions {
   readonly gateways?: ApiGatewayClients | undefined
   /** What /@connections lets through; more is answered with 429. Default 10,000. */
   readonly requestsPerSecond?: number
-  /** Who is let in, by Host, Origin, address and rates. Default: pages of the app's own origin, under the limits of docs/security.md. */
+  /**
+   * Who is let in, by Host, Origin, address and rates. Default: pages of the app's own origin, under the limits of
+   * docs/security.md.
+   */
   readonly edge?: EdgeOptions
   /** What does not work, though the hub does: /health/ready tells it. */
   readonly degraded?: () => string | undefined
@@ -92,15 +98,19 @@ declare module 'fastify' {
   }
 }
 
-/** What a command may have around the message that it publishes: ws ends the connection where the hub would answer an error. */
+/**
+ * What a command may have around the message that it publishes: ws ends the connection where the hub would answer an
+ * error.
+ */
 const ENVELOPE_BYTES = 64 * 1024
 const REQUESTS_PER_SECOND = 10_000
 /** A client that comes back sends a command for each of its topics, and one to leave those that it no longer wants. */
 const BURST_PER_SUBSCRIPTION = 2
 
 /**
- * How long a peer may take to answer a close frame before its socket is destroyed, in ms. No setting: it is the time of one round trip, and no
- * timer of a proxy has to fit it, because a proxy closes a connection on which nothing moves after a minute, and not after seconds.
+ * How long a peer may take to answer a close frame before its socket is destroyed, in ms. No setting: it is the time of
+ * one round trip, and no timer of a proxy has to fit it, because a proxy closes a connection on which nothing moves
+ * after a minute, and not after seconds.
  */
 const CLOSE_MS = 2000
 
@@ -108,8 +118,8 @@ const CLOSE_MS = 2000
 const EMPTY_FRAGMENTS = 1024
 
 /**
- * What ws may keep for one peer. The size of a message is its only limit: in how many segments and fragments it comes is up to the network, and
- * `boundSocket` bounds what they cost.
+ * What ws may keep for one peer. The size of a message is its only limit: in how many segments and fragments it comes
+ * is up to the network, and `boundSocket` bounds what they cost.
  */
 function socketLimits(maxMessageBytes: number) {
   const maxPayload = maxMessageBytes + ENVELOPE_BYTES
@@ -124,10 +134,10 @@ function socketLimits(maxMessageBytes: number) {
 }
 
 /**
- * Puts a hub's whole surface into a Fastify app: topics on every protocol, the client protocol, /api, /metrics, /health.
- * Closing the app closes the hub. Brings @fastify/websocket along, for the app's own routes as well, unless it is there already.
- * Errors of its own routes look as documented; the app's error handling stays the app's. Rejects with CONFIG_INVALID for an option that is
- * unknown or wrong.
+ * Puts a hub's whole surface into a Fastify app: topics on every protocol, the client protocol, /api, /metrics,
+ * /health. Closing the app closes the hub. Brings @fastify/websocket along, for the app's own routes as well, unless it
+ * is there already. Errors of its own routes look as documented; the app's error handling stays the app's. Rejects with
+ * CONFIG_INVALID for an option that is unknown or wrong.
  */
 async function plugin(app: FastifyInstance, given: HublinePluginOptions): Promise<void> {
   const options = readPluginOptions(given)
@@ -278,8 +288,9 @@ async function prepare(app: FastifyInstance, context: HubContext, origins: reado
 export const hubline = fp(plugin, { name: 'hubline', fastify: '5.x' })
 
 /**
- * /api, /metrics and /@connections of a hub whose plugin was registered with `operators: false`, on another app, which only operators can reach:
- * without keys it answers loopback peers, or everybody where the hub's plugin has `open: true`. `context` is the first app's `hubContext`.
- * Closing this app closes no hub. Rejects with CONFIG_INVALID for an option that is unknown or wrong.
+ * /api, /metrics and /@connections of a hub whose plugin was registered with `operators: false`, on another app, which
+ * only operators can reach: without keys it answers loopback peers, or everybody where the hub's plugin has
+ * `open: true`. `context` is the first app's `hubContext`. Closing this app closes no hub. Rejects with CONFIG_INVALID
+ * for an option that is unknown or wrong.
  */
 export const hublineOperators = fp(operatorsAlone, { name: 'hubline-operators', fastify: '5.x' })

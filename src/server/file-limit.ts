@@ -20,8 +20,9 @@ export function fileLimit(): number | undefined {
 }
 
 /**
- * Logs a warning when a connection takes the last file descriptor. libuv closes the connections that come after it without an error, so
- * nothing else would say why clients are cut. The kernel hands out the lowest free descriptor, so a high one means that few are free.
+ * Logs a warning when a connection takes the last file descriptor. libuv closes the connections that come after it
+ * without an error, so nothing else would say why clients are cut. The kernel hands out the lowest free descriptor, so
+ * a high one means that few are free.
  */
 export function warnAtFileLimit(
   server: Server,

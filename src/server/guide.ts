@@ -14,7 +14,9 @@ export function guide(config: Config): FastifyPluginAsync<{ hub: Hub }> {
   }
 }
 
-/** `operators`: where /api is, if that is to be told. What is shown works as it stands, once there is a token and a key. */
+/**
+ * `operators`: where /api is, if that is to be told. What is shown works as it stands, once there is a token and a key.
+ */
 export function guideText({ sessions, unknownTopics }: Config, url: string, operators: string | undefined): string {
   const login = sessions.mode !== 'open' ? ' -H "authorization: Bearer $TOKEN"' : ''
   const key = login || Object.keys(sessions.apiKeys).length > 0 ? ' -H "authorization: Bearer $KEY"' : ''

@@ -12,7 +12,9 @@ declare module 'fastify' {
   }
 }
 
-/** A body of more bytes is decoded and parsed in several turns of the event loop. Its number of values is bounded too. */
+/**
+ * A body of more bytes is decoded and parsed in several turns of the event loop. Its number of values is bounded too.
+ */
 const LARGE = 64 * 1024
 /** Bytes that one turn decodes. */
 const DECODED = 256 * 1024
@@ -28,8 +30,9 @@ const POISON = 'body: a key "__proto__", or "prototype" within "constructor", is
 type Parse = (text: string) => unknown
 
 /**
- * Bodies of this scope are JSON and nothing else: a text/plain body could come from a form on any page. An empty body is none, whatever its
- * type. A body that nests too deep, or has too many values, is refused: parsing it would hold up all other clients.
+ * Bodies of this scope are JSON and nothing else: a text/plain body could come from a form on any page. An empty body
+ * is none, whatever its type. A body that nests too deep, or has too many values, is refused: parsing it would hold up
+ * all other clients.
  */
 export function takeJsonOnly(app: FastifyInstance): void {
   const parser = app.getDefaultJsonParser('error', 'error')

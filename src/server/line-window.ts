@@ -12,8 +12,8 @@ export interface LineLimits {
 }
 
 /**
- * Limits the rate of log lines, by kind and subject. Counts what it leaves out, and reports the counts when the window ends. Remembers at most
- * `total` subjects of a kind, and runs one timer while there is something to count.
+ * Limits the rate of log lines, by kind and subject. Counts what it leaves out, and reports the counts when the window
+ * ends. Remembers at most `total` subjects of a kind, and runs one timer while there is something to count.
  */
 export class LineWindow<Kind extends string> {
   readonly #scheduler: Pick<Scheduler, 'after'>

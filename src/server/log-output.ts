@@ -9,8 +9,8 @@ export interface LogStream {
 }
 
 /**
- * The destination of the server's log, for pino. Never blocks and keeps at most 1 MiB: while nothing reads the stream, lines are dropped
- * and counted. Lines of one turn of the event loop are one write. A broken stream drops everything.
+ * The destination of the server's log, for pino. Never blocks and keeps at most 1 MiB: while nothing reads the stream,
+ * lines are dropped and counted. Lines of one turn of the event loop are one write. A broken stream drops everything.
  */
 export class LogOutput {
   /** Lines that were dropped since the process began. */
@@ -53,8 +53,8 @@ export class LogOutput {
 let ofStderr: LogOutput | undefined
 
 /**
- * The one of this process: several servers may log to the same stderr. `logTo` makes a logger of it. This file does not import pino: the
- * plugin counts dropped lines too, and must load where pino is not installed.
+ * The one of this process: several servers may log to the same stderr. `logTo` makes a logger of it. This file does not
+ * import pino: the plugin counts dropped lines too, and must load where pino is not installed.
  */
 export function stderrLog(logTo: (output: LogOutput) => { warn(about: object, text: string): void }): LogOutput {
   if (ofStderr === undefined) {

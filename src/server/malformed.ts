@@ -12,7 +12,10 @@ const REFUSALS: Readonly<Record<string, readonly [code: ErrorCode, message: stri
 }
 const MALFORMED = ['REQUEST_INVALID', 'request: it is not HTTP/1.1 as RFC 9112 has it'] as const
 
-/** Fastify's handler for what no request could be made of. The connection ends with it: where the next request would begin nobody knows. */
+/**
+ * Fastify's handler for what no request could be made of. The connection ends with it: where the next request would
+ * begin nobody knows.
+ */
 export function malformed(error: Error & { code?: string }, socket: Socket): void {
   const [code, message] = REFUSALS[error.code ?? ''] ?? MALFORMED
   // In the middle of an answer ours would be a part of that.

@@ -13,8 +13,8 @@ interface Sample {
 }
 
 /**
- * The hub's plain counters in Prometheus's form, read when scraped and not before. Labels are bounded: protocols, policies,
- * reasons, operations and states, never topics or clients.
+ * The hub's plain counters in Prometheus's form, read when scraped and not before. Labels are bounded: protocols,
+ * policies, reasons, operations and states, never topics or clients.
  */
 export function createMetrics(
   hub: Hub,
@@ -48,7 +48,10 @@ export function createMetrics(
 type Stats = () => Promise<ConnectionStats>
 type Read = () => Sample[] | Promise<Sample[]>
 
-/** Counts all clients once for all metrics of a scrape. The count takes several turns; a scrape asks for all metrics in one turn. */
+/**
+ * Counts all clients once for all metrics of a scrape. The count takes several turns; a scrape asks for all metrics in
+ * one turn.
+ */
 function statsOf(hub: Hub): Stats {
   let stats: Promise<ConnectionStats> | undefined
   return () => {

@@ -20,6 +20,8 @@ import type { HublinePluginOptions } from './fastify.ts'
 /** A longer timer of Node's would fire at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 const period = positive(MAX_TIMER_MS)
+/** As in the configuration. */
+const beat = number(100, MAX_TIMER_MS)
 const count = number(0)
 const LIMITS = Object.fromEntries(Object.keys(DEFAULT_EDGE_LIMITS).map(name => [name, count])) as Rules<EdgeLimits>
 
@@ -44,8 +46,8 @@ const OPTIONS: Rules<HublinePluginOptions> = {
   operators: flag,
   tickets: having('tickets, as new Tickets()', 'issue', 'redeem'),
   revocations: having('revocations, as new Revocations()', 'revokeUser', 'revokeToken'),
-  pingMs: period,
-  pongMs: period,
+  pingMs: beat,
+  pongMs: beat,
   idleMs: number(0, MAX_TIMER_MS),
   maxMessageBytes: integer(0),
   callbacks: having('a CallbackClients', 'register', 'restore'),

@@ -20,8 +20,8 @@ const UNSAID = /^(application\/x-www-form-urlencoded|application\/octet-stream)\
 const LOOKS = 4
 
 /**
- * What a request says its body is. Throws UNSUPPORTED_PAYLOAD for multipart/form-data: its parts are not the message. A form in the other
- * encoding is what `curl -d` says of everything, so its body is taken as it is.
+ * What a request says its body is. Throws UNSUPPORTED_PAYLOAD for multipart/form-data: its parts are not the message. A
+ * form in the other encoding is what `curl -d` says of everything, so its body is taken as it is.
  */
 export function saidType({ headers }: { readonly headers: IncomingHttpHeaders }): string | undefined {
   const said = headers['content-type']
@@ -60,9 +60,10 @@ export interface SourceResult {
 }
 
 /**
- * Publishes a body as it arrives: each piece that the network gives is a message, or each line. The hub never makes a source wait:
- * who cannot keep up is the policies' business; only a broker may (it answers with a promise). Rejects where a line is too long, the
- * source goes away, or the hub shuts down; the rest of the body is then read and thrown away, so that the answer can be sent.
+ * Publishes a body as it arrives: each piece that the network gives is a message, or each line. The hub never makes a
+ * source wait: who cannot keep up is the policies' business; only a broker may (it answers with a promise). Rejects
+ * where a line is too long, the source goes away, or the hub shuts down; the rest of the body is then read and thrown
+ * away, so that the answer can be sent.
  */
 export function publishSource(
   hub: ConnectionManager,
@@ -105,7 +106,10 @@ export function publishSource(
     return accepted.length > 0 ? accepted : undefined
   }
 
-  /** A promise only where the publication has to wait. One that `beforePublish` refuses is counted, and the source goes on. */
+  /**
+   * A promise only where the publication has to wait. One that `beforePublish` refuses is counted, and the source goes
+   * on.
+   */
   function attemptOne(data: Uint8Array): Promise<unknown> | undefined {
     try {
       const answer = hub.publishBytes(topic, data, route)

@@ -31,8 +31,8 @@ export interface Wanted {
 type Kept = Readonly<Record<string, unknown>>
 
 /**
- * Registers clients that are URLs so that a backend which does it at every start of its own loses nothing: a client that is there already,
- * with the same receiver, is kept with all that waits for it.
+ * Registers clients that are URLs so that a backend which does it at every start of its own loses nothing: a client
+ * that is there already, with the same receiver, is kept with all that waits for it.
  */
 export class Receivers {
   readonly #hub: ConnectionManager
@@ -50,8 +50,8 @@ export class Receivers {
   }
 
   /**
-   * Throws REQUEST_INVALID, CALLBACK_URL_INVALID, POLICY_INVALID, PERMISSION_DENIED, CLIENT_EXISTS, SHUTTING_DOWN, and the other HubErrors
-   * of registerClient and subscribe. False: it was there already.
+   * Throws REQUEST_INVALID, CALLBACK_URL_INVALID, POLICY_INVALID, PERMISSION_DENIED, CLIENT_EXISTS, SHUTTING_DOWN, and
+   * the other HubErrors of registerClient and subscribe. False: it was there already.
    */
   register(id: string, wanted: Wanted): boolean {
     if (this.#hub.draining) throw new HubError('SHUTTING_DOWN', 'the hub is shutting down')

@@ -12,8 +12,8 @@ export type Restore = (options: Restorable['options'], opening: RequestOpening) 
 const RETRY_MS = 5000
 
 /**
- * Has the clients again that an earlier life of this node left in its store. Where the store is out of reach, the server runs without
- * them until it can be read. Owns one timer.
+ * Has the clients again that an earlier life of this node left in its store. Where the store is out of reach, the
+ * server runs without them until it can be read. Owns one timer.
  */
 export class Recovery implements Disposable {
   readonly #book: ConnectionBook

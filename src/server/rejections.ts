@@ -16,8 +16,8 @@ export interface Rejection {
 type About = Readonly<Record<string, string | undefined>>
 
 /**
- * Counts what the server rejects of clients and publishers (401 to 429), by code and reason, and logs it: at most 3 lines per address and 30 in
- * all in 10 s for each code and reason. No line has a query, a token or a payload in it.
+ * Counts what the server rejects of clients and publishers (401 to 429), by code and reason, and logs it: at most 3
+ * lines per address and 30 in all in 10 s for each code and reason. No line has a query, a token or a payload in it.
  */
 export class Rejections {
   readonly #counts = new Map<string, Rejection>()

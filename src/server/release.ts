@@ -17,8 +17,9 @@ function failing(webSocket: WebSocket, log: FastifyBaseLogger, rejections: Rejec
 }
 
 /**
- * Lets go of the request of a WebSocket that has just been opened: @fastify/websocket keeps it to tell the `errorHandler`, and the socket
- * keeps it for its response, which nobody will send. Who waits for the response to close still hears of it.
+ * Lets go of the request of a WebSocket that has just been opened: @fastify/websocket keeps it to tell the
+ * `errorHandler`, and the socket keeps it for its response, which nobody will send. Who waits for the response to close
+ * still hears of it.
  */
 export function releaseUpgrade(
   webSocket: WebSocket,
@@ -34,8 +35,9 @@ export function releaseUpgrade(
 }
 
 /**
- * Lets go of Fastify's request and reply of a stream, which they are told the end of by `finish` or `error`: but a stream's response is
- * written below, and never ends. Node's own are as small as they can be, and stay: they keep what is pipelined behind waiting.
+ * Lets go of Fastify's request and reply of a stream, which they are told the end of by `finish` or `error`: but a
+ * stream's response is written below, and never ends. Node's own are as small as they can be, and stay: they keep what
+ * is pipelined behind waiting.
  */
 export function releaseStream(response: ServerResponse, watched: boolean): void {
   const onError = response.listeners('error')

@@ -4,8 +4,8 @@ import type { Logger } from 'pino'
 type Level = 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace'
 
 /**
- * The log of one request. A pino child costs more to make and to keep than the rest of a small request, and most requests say nothing,
- * or two lines in hours: so a child is made for a line and not kept.
+ * The log of one request. A pino child costs more to make and to keep than the rest of a small request, and most
+ * requests say nothing, or two lines in hours: so a child is made for a line and not kept.
  */
 class RequestLog implements FastifyBaseLogger {
   readonly #logger: Logger

@@ -3,7 +3,9 @@ import type { Events } from '../core/events.ts'
 
 /** An id changes hands so often without a wait: a device on a bad network comes back before the hub misses it. */
 const FREE_REPLACEMENTS = 5
-/** How long the connection that has the id keeps it after the next replacement, in ms. Doubles with each further one. */
+/**
+ * How long the connection that has the id keeps it after the next replacement, in ms. Doubles with each further one.
+ */
 const FIRST_HOLD_MS = 10_000
 const LONGEST_HOLD_MS = 3_600_000
 /** A connection that lasts so much longer than it had to, in ms, has no rival: the count begins anew. */
@@ -17,8 +19,9 @@ interface Rivalry {
 }
 
 /**
- * Settles who has an id that two programs use. The newest connection wins, and both programs come back whenever they lose, so they would
- * replace each other without end. From the sixth time on the present connection keeps the id: 10 s, then 20 s, up to an hour.
+ * Settles who has an id that two programs use. The newest connection wins, and both programs come back whenever they
+ * lose, so they would replace each other without end. From the sixth time on the present connection keeps the id: 10 s,
+ * then 20 s, up to an hour.
  *
  * An entry lives as long as the connection that has replaced another, so there are never more of them than clients.
  */

@@ -1,31 +1,45 @@
 import { METHODS as parsed } from 'node:http'
-import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods, RouteOptions } from 'fastify'
+import type {
+  FastifyInstance,
+  FastifyReply,
+  FastifyRequest,
+  HTTPMethods,
+  onRequestHookHandler,
+  RouteOptions,
+} from 'fastify'
 import { HubError } from '../core/errors.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** This route says which methods its path has, to everybody, and nothing else. */
     methodsOnly?: true
-    /** Returns the value of `Allow`, for a route that serves several resources. Default: the methods of the route's path. */
+    /**
+     * Returns the value of `Allow`, for a route that serves several resources. Default: the methods of the route's
+     * path.
+     */
     allowed?: (request: FastifyRequest) => string
   }
 }
 
 /** In the order in which `Allow` lists them. */
 const KNOWN: readonly HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'QUERY']
-/** Node before 20.19 does not parse QUERY. */
-const METHODS = KNOWN.filter(method => parsed.includes(method))
+/**
+ * All that Node parses, PROPFIND and REPORT too, but for CONNECT, which is no request of a path. Node before 20.19 does
+ * not parse QUERY.
+ */
+const METHODS = [...new Set([...KNOWN, ...parsed])].filter(method => parsed.includes(method) && method !== 'CONNECT')
 
 type AddedRoute = RouteOptions & { readonly routePath: string }
 
 /**
- * Gives the routes of a scope, and of the scopes below it, the methods that HTTP expects of every resource (RFC 9110, sections 9.3 and 15.5.6):
- * HEAD where there is GET, OPTIONS, and 405 with `Allow` for every method that a path does not have. A path without any route stays 404.
+ * Gives the routes of a scope, and of the scopes below it, the methods that HTTP expects of every resource (RFC 9110,
+ * sections 9.3 and 15.5.6): HEAD where there is GET, OPTIONS, and 405 with `Allow` for every method that a path does
+ * not have. A path without any route stays 404.
  */
 export class RouteMethods {
   readonly #scope: FastifyInstance
   /** By path, as the scope's own prefix is not part of it. */
-  readonly #paths = new Map<string, Set<HTTPMethods>>()
+  readonly #paths = new Map<string, Set<string>>()
   readonly #allowed = new Map<string, (request: FastifyRequest) => string>()
   #complete = false
 
@@ -46,12 +60,19 @@ export class RouteMethods {
       const whole = this.#scope.prefix + url
       const missing = METHODS.filter(method => !methods.has(method) && !this.#scope.hasRoute({ url: whole, method }))
       const allow = METHODS.filter(method => method === 'OPTIONS' || !missing.includes(method)).join(', ')
-      const allowed = this.#allowed.get(url) ?? (() => allow)
-      for (const method of missing) {
-        const onRequest = method === 'OPTIONS' ? options(allow) : refusal(allowed)
+      const answer = (method: string[], onRequest: onRequestHookHandler): void => {
+        if (method.length === 0) return
         const config = { methodsOnly: true } as const
         this.#scope.route({ method, url, config, exposeHeadRoute: false, onRequest, handler: () => undefined })
       }
+      answer(
+        missing.filter(method => method === 'OPTIONS'),
+        options(allow),
+      )
+      answer(
+        missing.filter(method => method !== 'OPTIONS'),
+        refusal(this.#allowed.get(url) ?? (() => allow)),
+      )
     }
   }
 

@@ -14,11 +14,17 @@ import { createSessions } from './sessions.ts'
 /** Of `drainMs`, what is for the ends of responses, and for the store, once the hub is closed; in ms. */
 const LAST_MS = 500
 
-/** A hub as a configuration says, with all that the plugin needs of it. Belongs to the server, which closes it after its app. */
+/**
+ * A hub as a configuration says, with all that the plugin needs of it. Belongs to the server, which closes it after its
+ * app.
+ */
 export interface ServerHub {
   readonly hub: Hub
   readonly plugin: HublinePluginOptions
-  /** Has the clients again that an earlier life left in the store: once it listens, for then no other process of the node's name does. */
+  /**
+   * Has the clients again that an earlier life left in the store: once it listens, for then no other process of the
+   * node's name does.
+   */
   recover(): Promise<void>
   close(): Promise<void>
 }

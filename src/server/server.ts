@@ -45,7 +45,8 @@ export interface RunningServer {
   readonly tenants: Readonly<Record<string, Hub>>
   readonly app: FastifyInstance
   /**
-   * Drains: accepts no more, hands over what it can, closes every client, and cuts what is left after `drainMs`, or when the signal says so.
+   * Drains: accepts no more, hands over what it can, closes every client, and cuts what is left after `drainMs`, or
+   * when the signal says so.
    */
   close(options?: { readonly signal?: AbortSignal }): Promise<ShutdownReport | undefined>
 }

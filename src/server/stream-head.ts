@@ -7,7 +7,10 @@ const TYPES: Readonly<Record<string, string>> = {
   multipart: `multipart/x-mixed-replace; boundary=${BOUNDARY}`,
 }
 
-/** Answers HEAD of a stream as GET would begin, without a client: health checks, players and `wget --spider` ask for no more. */
+/**
+ * Answers HEAD of a stream as GET would begin, without a client: health checks, players and `wget --spider` ask for no
+ * more.
+ */
 export function answerHead(
   reply: FastifyReply,
   transport: string,

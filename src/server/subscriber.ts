@@ -190,8 +190,8 @@ function badSince(value: string, single: boolean): HubError {
 }
 
 /**
- * Where a topic begins. An event's id is one topic's, which the epoch shows; of several topics the others begin where `since` says, or are
- * told that what they missed is unknown.
+ * Where a topic begins. An event's id is one topic's, which the epoch shows; of several topics the others begin where
+ * `since` says, or are told that what they missed is unknown.
  *
  * @param epoch the topic's own; undefined where nobody has used it
  */

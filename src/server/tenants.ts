@@ -13,7 +13,10 @@ export interface Tenant {
   readonly context: HubContext
 }
 
-/** The configuration that a tenant's hub would have as a server of its own. Keys, tokens, topics and origins are never the host's. */
+/**
+ * The configuration that a tenant's hub would have as a server of its own. Keys, tokens, topics and origins are never
+ * the host's.
+ */
 export function tenantConfig(host: Config, name: string, tenant: TenantConfig): HubConfig {
   const { history, limits, ...said } = tenant
   return {

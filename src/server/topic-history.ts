@@ -8,14 +8,14 @@ import type { SubscriberRequest } from './subscriber.ts'
 const MAX_BYTES = 1024 * 1024
 
 /**
- * `GET /topics/{topic}?history`: a page of what the topic keeps, oldest first. `next` is where the next page begins; without it the page
- * ends with the topic's last message. Throws TOPIC_UNKNOWN.
+ * `GET /topics/{topic}?history`: a page of what the topic keeps, oldest first. `next` is where the next page begins;
+ * without it the page ends with the topic's last message. Throws TOPIC_UNKNOWN.
  */
 export function historyOf(hub: Hub, { topics, since }: SubscriberRequest, limit: number) {
   const topic = topics[0]!
   const start = since.get(topic)
   const after = start === 'oldest' ? undefined : start
-  const { position, messages, recovered } = hub.history(topic, { after, limit })
+  const { position, messages, recovered } = hub.kept(topic, { after, limit })
   const page = pageOf(messages)
   const last = page.at(-1)
   const more = last !== undefined && last.seq < position.seq

@@ -9,7 +9,10 @@ const MAX_HEADERS = 1000
 /** Set on a response that will have no end, from the moment it is asked for. */
 const ENDLESS = Symbol('endless')
 type MarkedResponse = ServerResponse & { [ENDLESS]?: true; readonly _last?: boolean }
-/** Node's own: what is being answered, and whether the connection ends with it (`_last`). There since Node 0.x, and tested. */
+/**
+ * Node's own: what is being answered, and whether the connection ends with it (`_last`). There since Node 0.x, and
+ * tested.
+ */
 type AnsweringSocket = Socket & { readonly _httpMessage?: MarkedResponse | null }
 
 declare module 'fastify' {
@@ -20,9 +23,9 @@ declare module 'fastify' {
 }
 
 /**
- * The gate that every request passes before any route. @fastify/websocket would answer 101 to an upgrade of any GET route, and ws
- * to HTTP/1.0, to version 8 and to a request with a body (which would then be read as frames): all of that is refused here,
- * before 101 is said.
+ * The gate that every request passes before any route. @fastify/websocket would answer 101 to an upgrade of any GET
+ * route, and ws to HTTP/1.0, to version 8 and to a request with a body (which would then be read as frames): all of
+ * that is refused here, before 101 is said.
  */
 export function checkRequest(
   request: FastifyRequest,
@@ -87,7 +90,10 @@ const WEBSOCKET_KEY = /^[+/0-9A-Za-z]{22}==$/
 /** A token of RFC 9110, section 5.6.2. */
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 
-/** Empty elements of the list are ignored (RFC 9110, section 5.6.1), and a list of nothing is none: ws would reject both. */
+/**
+ * Empty elements of the list are ignored (RFC 9110, section 5.6.1), and a list of nothing is none: ws would reject
+ * both.
+ */
 function readSubprotocols(headers: IncomingHttpHeaders): void {
   const list = headers['sec-websocket-protocol']
   if (list === undefined) return
@@ -113,7 +119,9 @@ function refuse(request: FastifyRequest, socket: 'only' | 'also' | undefined): v
   }
 }
 
-/** A body that nobody reads stops Node from reading the connection, and a subscriber that goes would never be missed. */
+/**
+ * A body that nobody reads stops Node from reading the connection, and a subscriber that goes would never be missed.
+ */
 function checkBody(request: FastifyRequest): void {
   const { method, headers, httpVersion } = request.raw
   const { 'content-length': length = '0', 'transfer-encoding': coding } = headers
@@ -127,8 +135,9 @@ function checkBody(request: FastifyRequest): void {
 }
 
 /**
- * Ends a connection on which more is asked behind a stream, whose answer never ends. What was asked must not be done (RFC 9112, section
- * 9.6), and once much of it waits Node reads no further: then a subscriber that goes would never be missed. True: it was so.
+ * Ends a connection on which more is asked behind a stream, whose answer never ends. What was asked must not be done
+ * (RFC 9112, section 9.6), and once much of it waits Node reads no further: then a subscriber that goes would never be
+ * missed. True: it was so.
  */
 export function endsPipelined({ raw }: FastifyRequest, reply: FastifyReply): boolean {
   // It is behind nothing.

@@ -1,14 +1,22 @@
 import type { Events } from '../core/events.ts'
 import { MAX_CLIENT_ID_LENGTH } from '../core/ids.ts'
 
-/** Distinct ones that are kept once for all who send them; further ones are not kept at all, so that nobody can fill the memory. */
+/**
+ * Distinct ones that are kept once for all who send them; further ones are not kept at all, so that nobody can fill the
+ * memory.
+ */
 const MAX_DISTINCT = 1000
 /** Longer ones are not kept, in characters. */
 const MAX_LENGTH = 256
-/** Clients that were announced and are not registered yet: sockets that have not said connect. The oldest are forgotten. */
+/**
+ * Clients that were announced and are not registered yet: sockets that have not said connect. The oldest are forgotten.
+ */
 const MAX_EXPECTED = 10_000
 
-/** What clients say they are, for whoever asks about a connection. Costs a client one entry of a map: the texts are shared. */
+/**
+ * What clients say they are, for whoever asks about a connection. Costs a client one entry of a map: the texts are
+ * shared.
+ */
 export class UserAgents {
   readonly #texts = new Map<string, string>()
   readonly #expected = new Map<string, string>()

@@ -2,8 +2,8 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { ConnectionRecord, ConnectionStore, ConnectionTouch } from '../stores/connection-store.ts'
 
 /**
- * A store that says in the log when it begins to fail and when it is back: it is asked at every change of a client, and a line for each
- * failure would be a flood. Its callers still get the errors.
+ * A store that says in the log when it begins to fail and when it is back: it is asked at every change of a client, and
+ * a line for each failure would be a flood. Its callers still get the errors.
  */
 export class WatchedStore implements ConnectionStore {
   readonly name: string

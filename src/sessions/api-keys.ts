@@ -4,8 +4,8 @@ import { type Rules, readOptions, shown, text, texts } from '../core/options.ts'
 import { isWeak } from './weak-keys.ts'
 
 /**
- * publish: a backend, which may do what topics allow backends. metrics: GET /metrics. read: metrics, and each GET under /api.
- * admin: everything under /api, metrics and publishing there.
+ * publish: a backend, which may do what topics allow backends. metrics: GET /metrics. read: metrics, and each GET under
+ * /api. admin: everything under /api, metrics and publishing there.
  */
 export type KeyScope = 'publish' | 'metrics' | 'read' | 'admin'
 
@@ -61,8 +61,9 @@ export class ApiKeys {
   }
 
   /**
-   * Whose key it is. A wrong length, a wrong byte and a right key take the same way: each is hashed, and the hash compared with every other, so
-   * that time tells nothing. A key that is too short or easy to guess is never right, though its hash may be configured.
+   * Whose key it is. A wrong length, a wrong byte and a right key take the same way: each is hashed, and the hash
+   * compared with every other, so that time tells nothing. A key that is too short or easy to guess is never right,
+   * though its hash may be configured.
    */
   verify(key: string): KnownKey | undefined {
     if (key.length > MAX_KEY_LENGTH || this.#entries.length === 0) return undefined

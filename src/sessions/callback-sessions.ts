@@ -20,7 +20,9 @@ export interface CallbackSessionsOptions {
   readonly headers?: readonly string[] | undefined
   /** Of one question, waiting for its turn included, in ms. Default 1000. */
   readonly timeoutMs?: number | undefined
-  /** Questions at a time. Default 64; as many again times 16 may wait, and what comes beyond that is refused at once. */
+  /**
+   * Questions at a time. Default 64; as many again times 16 may wait, and what comes beyond that is refused at once.
+   */
   readonly maxConcurrent?: number | undefined
   /** The wall clock, in ms since 1970. */
   readonly now?: (() => number) | undefined
@@ -63,9 +65,9 @@ const refusal = z.object({ reason: z.enum(reasons) })
 const verdict = z.object({ allow: z.boolean() })
 
 /**
- * The application decides: it is asked by POST at each connect, subscription and publication. Whatever goes wrong with it refuses. Nothing is
- * kept of its answers but the grants (`topics`) that its answer to `connect` may have: with those, no more is asked of the session. Throws
- * CONFIG_INVALID.
+ * The application decides: it is asked by POST at each connect, subscription and publication. Whatever goes wrong with
+ * it refuses. Nothing is kept of its answers but the grants (`topics`) that its answer to `connect` may have: with
+ * those, no more is asked of the session. Throws CONFIG_INVALID.
  */
 export function callbackSessions(options: CallbackSessionsOptions): CallbackSessions {
   return new Callback(options)

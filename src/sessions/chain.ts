@@ -23,8 +23,9 @@ export interface SessionChainOptions {
 }
 
 /**
- * Who somebody is, by the first thing that he brings: a ticket, an API key, a token (of the connect command, the Authorization header, or a
- * cookie), nothing. Throws CONFIG_INVALID. What is brought and refused is refused: nobody with a wrong token is let in as nobody.
+ * Who somebody is, by the first thing that he brings: a ticket, an API key, a token (of the connect command, the
+ * Authorization header, or a cookie), nothing. Throws CONFIG_INVALID. What is brought and refused is refused: nobody
+ * with a wrong token is let in as nobody.
  */
 export function sessionChain(options: SessionChainOptions): SessionManager {
   return new SessionChain(options)

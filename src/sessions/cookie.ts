@@ -1,4 +1,7 @@
-/** The value of one cookie of a Cookie header (RFC 6265, section 4.2.1): the first of the name, for that is the one of the longest path. */
+/**
+ * The value of one cookie of a Cookie header (RFC 6265, section 4.2.1): the first of the name, for that is the one of
+ * the longest path.
+ */
 export function cookieOf(header: string | string[] | undefined, name: string): string | undefined {
   for (const pair of [header ?? []].flat().join(';').split(';')) {
     const at = pair.indexOf('=')

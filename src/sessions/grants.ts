@@ -19,14 +19,16 @@ export const GRANTS: Rules<GrantPatterns> = { subscribe: texts, publish: texts }
 export const NO_GRANTS: Grants = Object.freeze({ subscribe: [], publish: [] })
 
 /**
- * Without a user, a pattern that has `{user}` grants nothing. Throws TOPIC_INVALID for what is no pattern, and RangeError for more than
- * 128 of them.
+ * Without a user, a pattern that has `{user}` grants nothing. Throws TOPIC_INVALID for what is no pattern, and
+ * RangeError for more than 128 of them.
  */
 export function parseGrants({ subscribe = [], publish = [] }: GrantPatterns, user?: string): Grants {
   return { subscribe: parseAll(subscribe, user), publish: parseAll(publish, user) }
 }
 
-/** The grants of each user. All users share one object unless a pattern has `{user}`. Throws as `parseGrants`, at once. */
+/**
+ * The grants of each user. All users share one object unless a pattern has `{user}`. Throws as `parseGrants`, at once.
+ */
 export function grantsByUser(patterns: GrantPatterns): (user: string) => Grants {
   const shared = parseGrants(patterns)
   return namesUser(patterns) ? user => parseGrants(patterns, user) : () => shared
@@ -38,8 +40,9 @@ export function namesUser({ subscribe = [], publish = [] }: GrantPatterns): bool
 }
 
 /**
- * The topic segment of a user, as `{user}` in a granted pattern becomes. Letters, digits, "_" and "-" stay, and so do dots unless the id
- * is "." or "..". Any other character becomes its code point in hex between colons: `auth0|7` is `auth0:7c:7`. Two users never share one.
+ * The topic segment of a user, as `{user}` in a granted pattern becomes. Letters, digits, "_" and "-" stay, and so do
+ * dots unless the id is "." or "..". Any other character becomes its code point in hex between colons: `auth0|7` is
+ * `auth0:7c:7`. Two users never share one.
  */
 export function userSegment(user: string): string {
   const other = /^\.{1,2}$/.test(user) ? /\./g : /[^A-Za-z0-9_.-]/gu

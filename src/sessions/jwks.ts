@@ -28,8 +28,9 @@ export function isSafeKeySetUrl({ protocol, hostname }: URL): boolean {
 }
 
 /**
- * The public keys of an identity provider, by its URL. jose's own remote set forgets all keys when a fetch fails, and fetches at every unknown
- * kid while it does: here the keys that are known go on working, and no kind of token makes more than one fetch per cool-down.
+ * The public keys of an identity provider, by its URL. jose's own remote set forgets all keys when a fetch fails, and
+ * fetches at every unknown kid while it does: here the keys that are known go on working, and no kind of token makes
+ * more than one fetch per cool-down.
  */
 export class KeySetByUrl {
   readonly #url: URL

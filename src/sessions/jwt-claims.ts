@@ -83,8 +83,8 @@ interface Identity {
 }
 
 /**
- * A revocation is kept for as long as the longest token may live, so a token that lives longer is refused. One that does not say when it was
- * made counts as being as old as it can be.
+ * A revocation is kept for as long as the longest token may live, so a token that lives longer is refused. One that
+ * does not say when it was made counts as being as old as it can be.
  */
 function identityOf({ sub, exp, iat, jti }: Identity, rules: ClaimRules): Session {
   const now = rules.now()

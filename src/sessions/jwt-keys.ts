@@ -40,7 +40,10 @@ export const JWKS: Rules<Omit<JwksOptions, 'url'>> = {
   clock: callable,
 }
 
-/** For jose's jwtVerify. A KeyObject, and not bytes: jose would import those again for each token. Throws CONFIG_INVALID. */
+/**
+ * For jose's jwtVerify. A KeyObject, and not bytes: jose would import those again for each token. Throws
+ * CONFIG_INVALID.
+ */
 export function verificationKey(options: JwtKeyOptions): KeyObject | KeySetByUrl['find'] {
   const { secret, publicKey, jwksUrl, jwks } = options
   const given = [secret, publicKey, jwksUrl].filter(each => each !== undefined)

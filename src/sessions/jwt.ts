@@ -41,8 +41,9 @@ export interface JwtOptions extends JwtKeyOptions {
 }
 
 /**
- * Sessions of JSON Web Tokens: `sub` is the user, `topics: {subscribe, publish}` has the patterns of what it may do. `exp`, `sub`, `iss` and
- * `aud` must be there. No key is ever taken from a token. Throws CONFIG_INVALID for options that would let too much through.
+ * Sessions of JSON Web Tokens: `sub` is the user, `topics: {subscribe, publish}` has the patterns of what it may do.
+ * `exp`, `sub`, `iss` and `aud` must be there. No key is ever taken from a token. Throws CONFIG_INVALID for options
+ * that would let too much through.
  */
 export function jwtSessions(options: JwtOptions): SessionManager {
   return new JwtSessions(options)

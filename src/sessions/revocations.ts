@@ -5,7 +5,9 @@ import { DEFAULT_MAX_TOKEN_MS } from './jwt.ts'
 import { SKEW_MS } from './jwt-claims.ts'
 
 export interface RevocationsOptions {
-  /** The longest life of a token, in ms: after it a revocation is forgotten. As `jwtSessions` has it. Default 24 hours. */
+  /**
+   * The longest life of a token, in ms: after it a revocation is forgotten. As `jwtSessions` has it. Default 24 hours.
+   */
   readonly maxTokenMs?: number | undefined
   /** Users and tokens together. Default 100,000. */
   readonly max?: number | undefined
@@ -16,8 +18,9 @@ export interface RevocationsOptions {
 const OPTIONS: Rules<RevocationsOptions> = { maxTokenMs: positive(), max: integer(0), now: callable }
 
 /**
- * Who was sent away before the time of their tokens. In this process alone, and gone with it: whoever needs more has tokens that live for
- * minutes. When it is full nothing is forgotten for it: the next revocation is refused, and an old one stays in force.
+ * Who was sent away before the time of their tokens. In this process alone, and gone with it: whoever needs more has
+ * tokens that live for minutes. When it is full nothing is forgotten for it: the next revocation is refused, and an old
+ * one stays in force.
  */
 export class Revocations {
   readonly #keptMs: number

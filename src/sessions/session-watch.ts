@@ -39,8 +39,9 @@ interface Watched {
 }
 
 /**
- * Ends what is over: a client within two seconds of its session's `expiresAt` as `expired`, one whose session was revoked as `revoked`. Forgets a
- * client with its end. Subscriptions with tokens of their own are the client protocol's business.
+ * Ends what is over: a client within two seconds of its session's `expiresAt` as `expired`, one whose session was
+ * revoked as `revoked`. Forgets a client with its end. Subscriptions with tokens of their own are the client protocol's
+ * business.
  */
 export class SessionWatch implements Disposable {
   readonly #options: Omit<SessionWatchOptions, 'sessions'>
@@ -64,8 +65,8 @@ export class SessionWatch implements Disposable {
   }
 
   /**
-   * Says from now on whether a session was revoked. Clients that are registered later are asked about. Throws REQUEST_INVALID where `revoked` is
-   * neither absent nor a function.
+   * Says from now on whether a session was revoked. Clients that are registered later are asked about. Throws
+   * REQUEST_INVALID where `revoked` is neither absent nor a function.
    */
   ask(sessions: Pick<SessionManager, 'revoked'>): void {
     checkValue(sessions, MANAGER, 'sessions')
@@ -133,7 +134,8 @@ export class SessionWatch implements Disposable {
   }
 
   #tick(): void {
-    // Tokens end by the wall clock, also while the process is stopped. The process reads a newer token that came meanwhile before this tick.
+    // Tokens end by the wall clock, also while the process is stopped. The process reads a newer token that came
+    // meanwhile before this tick.
     this.#expireSome()
     const { length } = this.#round
     if (this.#sessionManager.revoked) this.#askSome(Math.ceil(length / TICKS_PER_ROUND), length)
@@ -162,7 +164,10 @@ export class SessionWatch implements Disposable {
     else this.#options.hub.unregisterClient(client.id, 'expired')
   }
 
-  /** Asks about at most `asks` sessions, until `stays` of them are not revoked. Takes several turns where there are many. */
+  /**
+   * Asks about at most `asks` sessions, until `stays` of them are not revoked. Takes several turns where there are
+   * many.
+   */
   #askSome(stays: number, asks: number): void {
     const { hub } = this.#options
     let left = stays

@@ -43,8 +43,9 @@ const TICKET: Rules<TicketOptions> = { ttlMs: ttl, topics: texts }
 const FORM = /^[\w-]{43}$/
 
 /**
- * Credentials for requests that can have no header (EventSource, `<audio>`, `<img>`, a browser's WebSocket): each opens one session, within
- * seconds, so that it may stand in a URL, where logs and histories keep it. Here only its hash is kept.
+ * Credentials for requests that can have no header (EventSource, `<audio>`, `<img>`, a browser's WebSocket): each opens
+ * one session, within seconds, so that it may stand in a URL, where logs and histories keep it. Here only its hash is
+ * kept.
  */
 export class Tickets {
   readonly #ttlMs: number
@@ -69,7 +70,10 @@ export class Tickets {
     return this.#entries.size
   }
 
-  /** Throws REQUEST_INVALID, TOPIC_INVALID, PERMISSION_DENIED (a topic that the session may not have), LIMIT_EXCEEDED, RATE_LIMITED. */
+  /**
+   * Throws REQUEST_INVALID, TOPIC_INVALID, PERMISSION_DENIED (a topic that the session may not have), LIMIT_EXCEEDED,
+   * RATE_LIMITED.
+   */
   issue(session: Session, options: TicketOptions = {}): Ticket {
     const { ttlMs = this.#ttlMs, topics } = readOptions(options, TICKET, 'issue')
     // One that is undefined by mistake must not be a ticket for all of them.

@@ -1,4 +1,7 @@
-/** Below this, what looks long was made by hand: 32 random characters of 16 have fewer than 8 different ones once in a million. */
+/**
+ * Below this, what looks long was made by hand: 32 random characters of 16 have fewer than 8 different ones once in a
+ * million.
+ */
 const MIN_DIFFERENT = 8
 
 /** Of manuals, examples and default configurations, whatever is written around them. */

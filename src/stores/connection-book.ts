@@ -6,7 +6,9 @@ import type { ConnectionRecord, ConnectionStore, ConnectionTouch } from './conne
 import { RecordWriter } from './record-writer.ts'
 
 export interface BookOptions {
-  /** This hub's name among those that share the store: a hub of the same name takes its clients over after a restart. */
+  /**
+   * This hub's name among those that share the store: a hub of the same name takes its clients over after a restart.
+   */
   readonly node: string
   /** false: only clients that can be restored (URLs) are kept. */
   readonly sockets: boolean
@@ -32,7 +34,10 @@ const TOUCHES = 1000
 export const SOCKET_TTL_MS = 120_000
 /** How often what has changed since is written, in ms. */
 const WRITE_MS = 5000
-/** Of so many writes, the time of a socket's record is extended at one, and the record of a client that can be had again written anew. */
+/**
+ * Of so many writes, the time of a socket's record is extended at one, and the record of a client that can be had again
+ * written anew.
+ */
 const EXTEND_EVERY = 8
 
 /** A client whose record is kept. */
@@ -44,8 +49,9 @@ interface Kept {
 }
 
 /**
- * Keeps a store's records of this hub's clients as they are: put when one registers or changes its topics, deleted when it ends, and not
- * deleted at a shutdown where it can be had again. Owns one timer. What the store did not take is tried again.
+ * Keeps a store's records of this hub's clients as they are: put when one registers or changes its topics, deleted when
+ * it ends, and not deleted at a shutdown where it can be had again. Owns one timer. What the store did not take is
+ * tried again.
  */
 export class ConnectionBook {
   readonly #hub: ConnectionManager
@@ -90,8 +96,8 @@ export class ConnectionBook {
   }
 
   /**
-   * What this node left there and does not have already: clients that can be had again. Records of its sockets, which nobody holds any
-   * more, are deleted. Rejects where the store does.
+   * What this node left there and does not have already: clients that can be had again. Records of its sockets, which
+   * nobody holds any more, are deleted. Rejects where the store does.
    */
   async recover(): Promise<Restorable[]> {
     const records = await this.#store.listByNode(this.#options.node)

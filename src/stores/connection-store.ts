@@ -23,16 +23,20 @@ export interface ConnectionTouch {
 }
 
 /**
- * Remembers connections. Every method may be called at any time, also for ids that are not there; calls take effect in the order in which
- * they were made, awaited or not. Records whose time has come are not found by any of them. Rejects with what its driver says where the
- * store is out of reach, within its time limit, and with REQUEST_INVALID where a time is no finite number.
+ * Remembers connections. Every method may be called at any time, also for ids that are not there; calls take effect in
+ * the order in which they were made, awaited or not. Records whose time has come are not found by any of them. Rejects
+ * with what its driver says where the store is out of reach, within its time limit, and with REQUEST_INVALID where a
+ * time is no finite number.
  */
 export interface ConnectionStore {
   readonly name: string
   /** Replaces a record of the same id. */
   put(record: ConnectionRecord): Promise<void>
   get(id: string): Promise<ConnectionRecord | undefined>
-  /** Changes what each names of records that are there; others are passed over, never made. One round trip for all of them. */
+  /**
+   * Changes what each names of records that are there; others are passed over, never made. One round trip for all of
+   * them.
+   */
   touch(touches: readonly ConnectionTouch[]): Promise<void>
   /** False: it was not there. */
   delete(id: string): Promise<boolean>

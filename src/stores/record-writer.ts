@@ -1,6 +1,9 @@
 import type { ConnectionRecord, ConnectionStore } from './connection-store.ts'
 
-/** Records that are tried again at once: a store that is back has others to serve, and one that is not costs a call each. */
+/**
+ * Records that are tried again at once: a store that is back has others to serve, and one that is not costs a call
+ * each.
+ */
 const RETRIES = 16
 
 interface Wanted {
@@ -14,8 +17,9 @@ interface Wanted {
 }
 
 /**
- * Brings a store's records to what they should be. Of one id there is one write at a time, and of what changes meanwhile only the last is
- * written: the order is that of the changes, and a store that is slow or away is owed no more than one write per id. Nobody waits for it.
+ * Brings a store's records to what they should be. Of one id there is one write at a time, and of what changes
+ * meanwhile only the last is written: the order is that of the changes, and a store that is slow or away is owed no
+ * more than one write per id. Nobody waits for it.
  */
 export class RecordWriter {
   readonly #store: ConnectionStore
@@ -37,7 +41,10 @@ export class RecordWriter {
     this.#want(record.id, record, record.expiresAt !== undefined)
   }
 
-  /** @param ending the record ends by itself: where the store fails, that is enough. Else each client that ever was would be owed. */
+  /**
+   * @param ending the record ends by itself: where the store fails, that is enough. Else each client that ever was
+   * would be owed.
+   */
   delete(id: string, ending = false): void {
     this.#want(id, undefined, ending)
   }

@@ -1,14 +1,15 @@
 import type { Cluster, Redis } from 'ioredis'
 
 /*
- * What Redis holds. A token is an id, a user or a node as JSON text, and so is every value of a record: JSON has one text for each string,
- * shows where it ends, and writes half surrogate pairs, which UTF-8 cannot, as escapes.
+ * What Redis holds. A token is an id, a user or a node as JSON text, and so is every value of a record: JSON has one
+ * text for each string, shows where it ends, and writes half surrogate pairs, which UTF-8 cannot, as escapes.
  *
  *   {prefix}connection:{token of the id}   hash     the fields of the record
  *   {prefix}user:{token}                   sorted   tokens of the ids, by when their time comes
  *   {prefix}node:{token}                   sorted   the same
  *
- * KEYS[1] is the prefix and every other key is made from it: which keys a record touches is known only when its old version has been read.
+ * KEYS[1] is the prefix and every other key is made from it: which keys a record touches is known only when its old
+ * version has been read.
  * ARGV[1] is the caller's time in ms.
  */
 const PRELUDE = `
@@ -102,7 +103,8 @@ local fields = fieldsOf(key)
 forget(key, ARGV[2])
 return fields
 `,
-  // ARGV: now, user or node, token of it. An entry without its record is left of one that somebody else deleted or that Redis evicted.
+  // ARGV: now, user or node, token of it. An entry without its record is left of one that somebody else deleted or that
+  // Redis evicted.
   list: `
 local kind, owner = ARGV[2], ARGV[3]
 local index = indexKey(kind, owner)
@@ -125,13 +127,14 @@ type ScriptName = keyof typeof SCRIPTS
 export type RunScript = (name: ScriptName, args: readonly string[]) => Promise<unknown>
 
 /**
- * Each script runs as one: nobody sees a record without its indexes. The driver sends its text once per connection and its hash from then
- * on, in the order of the calls.
+ * Each script runs as one: nobody sees a record without its indexes. The driver sends its text once per connection and
+ * its hash from then on, in the order of the calls.
  */
 export function scriptsOn(client: Redis | Cluster, prefix: string): RunScript {
   for (const [name, body] of Object.entries(SCRIPTS))
     client.defineCommand(commandOf(name), { lua: PRELUDE + body, numberOfKeys: 1 })
-  // The driver has no types for commands that are defined at run time. It takes lists as they are: spreading one has a limit.
+  // The driver has no types for commands that are defined at run time. It takes lists as they are: spreading one has a
+  // limit.
   const commands = client as unknown as Record<string, (prefix: string, args: readonly string[]) => Promise<unknown>>
   return (name, args) => commands[commandOf(name)]!(prefix, args)
 }

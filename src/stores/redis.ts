@@ -27,9 +27,9 @@ export type RedisStoreOptions = {
 )
 
 /**
- * Remembers connections in Redis, for all nodes that share it. A record and its places in the indexes change in one script, so they cannot
- * disagree. The scripts touch several keys: in a Redis Cluster the prefix needs a hash tag, as in `{hubline}:`.
- * A record is gone as soon as the clock of Redis or that of the reader says so.
+ * Remembers connections in Redis, for all nodes that share it. A record and its places in the indexes change in one
+ * script, so they cannot disagree. The scripts touch several keys: in a Redis Cluster the prefix needs a hash tag, as
+ * in `{hubline}:`. A record is gone as soon as the clock of Redis or that of the reader says so.
  */
 export function redisStore(options: RedisStoreOptions): ConnectionStore {
   const { prefix = 'hubline:', timeoutMs = 2000, now = Date.now, url, client } = options
@@ -112,7 +112,9 @@ class RedisStore implements ConnectionStore {
   }
 }
 
-/** The driver hangs what was sent onto its errors: a password, or what a record is restored from. Nobody may log those. */
+/**
+ * The driver hangs what was sent onto its errors: a password, or what a record is restored from. Nobody may log those.
+ */
 function withoutCommand(error: unknown): never {
   delete (error as { command?: unknown }).command
   throw error
@@ -129,7 +131,10 @@ const recordSchema = z.object({
   restore: z.unknown().optional(),
 })
 
-/** Names and values by turns. Undefined for what no store of ours has written: somebody else can write to this Redis too. */
+/**
+ * Names and values by turns. Undefined for what no store of ours has written: somebody else can write to this Redis
+ * too.
+ */
 function decode(token: string, reply: unknown): ConnectionRecord | undefined {
   if (reply === null) return undefined
   const fields = reply as string[]

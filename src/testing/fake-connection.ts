@@ -3,7 +3,10 @@ import { HubError } from '../core/errors.ts'
 import type { Codec, Gap, Message } from '../core/message.ts'
 import type { DirectMessage, Parcel } from '../core/parcel.ts'
 
-/** What a fake connection received: a message, a notice of loss, something for it alone, or a frame of the protocol itself. */
+/**
+ * What a fake connection received: a message, a notice of loss, something for it alone, or a frame of the protocol
+ * itself.
+ */
 export type Received =
   | {
       readonly kind: 'message'
@@ -55,8 +58,8 @@ export interface FakeConnectionOptions {
 }
 
 /**
- * A connection in memory. It takes `window` bytes, then answers `full` until the test (or a script) reads. It fails the test when
- * the hub breaks the contract: a write after `full`, after `gone` or after close.
+ * A connection in memory. It takes `window` bytes, then answers `full` until the test (or a script) reads. It fails the
+ * test when the hub breaks the contract: a write after `full`, after `gone` or after close.
  */
 export class FakeConnection implements Connection {
   readonly protocol: string

@@ -1,4 +1,7 @@
-/** `hubline/testing`: fakes on a clock of your own, and the contracts that every policy, transport, broker and store must keep. */
+/**
+ * `hubline/testing`: fakes on a clock of your own, and the contracts that every policy, transport, broker and store
+ * must keep.
+ */
 export { type BrokerHarness, brokerContract } from './broker-contract.ts'
 export {
   FakeConnection,

@@ -8,7 +8,10 @@ interface Timer {
   due: number
 }
 
-/** A clock that stands still until a test moves it: deferred work and timers run when told, in order, never by themselves. */
+/**
+ * A clock that stands still until a test moves it: deferred work and timers run when told, in order, never by
+ * themselves.
+ */
 export class ManualScheduler implements Scheduler {
   #now = 0
   #deferred: (() => void)[] = []

@@ -17,8 +17,8 @@ import { bytesOf } from '../sending/serialize.ts'
 const EPOCH = 'mock'
 
 /**
- * What a hub answers on which everybody is connected and takes everything: what a mock says that has no script for it. It has the hub's
- * own objections to arguments that are wrong.
+ * What a hub answers on which everybody is connected and takes everything: what a mock says that has no script for it.
+ * It has the hub's own objections to arguments that are wrong.
  */
 export class MockAnswers {
   readonly #published = new Map<string, number>()

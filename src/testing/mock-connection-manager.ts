@@ -25,7 +25,9 @@ type Silent<R> = R extends Promise<unknown> ? Promise<void> | void : void
 /** A test has ids of its own, which nobody parsed. */
 type Plain<R> = R extends ClientId[] ? string[] : R
 
-/** What a method answers: the same every time, or what a function makes of the call. Undefined leaves it to the mock. */
+/**
+ * What a method answers: the same every time, or what a function makes of the call. Undefined leaves it to the mock.
+ */
 export type Answer<M extends HubMethod> =
   | Plain<Awaited<Result<M>>>
   | ((...args: Arguments<M>) => Scripted<Plain<Result<M>>> | Silent<Result<M>>)
@@ -36,9 +38,9 @@ export type Answers = { readonly [M in HubMethod]?: Answer<M> }
 export type HubCall = { [M in HubMethod]: { readonly method: M; readonly args: Arguments<M> } }[HubMethod]
 
 /**
- * Stands in for a hub in the tests of an application that uses one: remembers what it was asked, and answers as the test says. Without a
- * script it is a hub on which everybody is connected and takes everything. It keeps no state of its own: who is registered, and what waits,
- * is what the test answers. Needs no test runner.
+ * Stands in for a hub in the tests of an application that uses one: remembers what it was asked, and answers as the
+ * test says. Without a script it is a hub on which everybody is connected and takes everything. It keeps no state of
+ * its own: who is registered, and what waits, is what the test answers. Needs no test runner.
  */
 export class MockConnectionManager implements HubApi {
   /** For the application to listen on, and for the test to emit on. */
@@ -287,8 +289,8 @@ function failing(method: HubMethod, code: ErrorCode, message = `${method}: the t
 }
 
 /**
- * The application may go on and change what it gave. Plain data and bytes are copied; what has a class (a signal, a policy, a message of
- * the application's own kind) is kept as it is.
+ * The application may go on and change what it gave. Plain data and bytes are copied; what has a class (a signal, a
+ * policy, a message of the application's own kind) is kept as it is.
  */
 function copy(value: unknown, copies = new Map<object, object>()): unknown {
   if (typeof value !== 'object' || value === null) return value

@@ -16,7 +16,10 @@ export type Pace =
 /** How often a scripted client reads, in ms. */
 export const READ_EVERY_MS = 10
 
-/** What a client that reads at this pace may have read `elapsedMs` after it took it up, if it has read `already` bytes since. */
+/**
+ * What a client that reads at this pace may have read `elapsedMs` after it took it up, if it has read `already` bytes
+ * since.
+ */
 export function mayRead(pace: Pace, elapsedMs: number, already: number): number {
   switch (pace.kind) {
     case 'eager':

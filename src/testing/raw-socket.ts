@@ -53,8 +53,8 @@ function loaded(): Library {
 }
 
 /**
- * A TCP socket without Node around it: what it reads, and when, is its owner's choice alone, and its receive buffer is set before it
- * connects, which bounds the window that it offers. For tests: it connects and sends in blocking calls.
+ * A TCP socket without Node around it: what it reads, and when, is its owner's choice alone, and its receive buffer is
+ * set before it connects, which bounds the window that it offers. For tests: it connects and sends in blocking calls.
  */
 export class RawSocket {
   readonly #c = loaded()
@@ -97,7 +97,10 @@ export class RawSocket {
     return this.#c.errno() === EAGAIN ? undefined : 'reset'
   }
 
-  /** A socket filter that drops every packet before TCP sees it: the peer's host is as good as unplugged, and needs no root for it. */
+  /**
+   * A socket filter that drops every packet before TCP sees it: the peer's host is as good as unplugged, and needs no
+   * root for it.
+   */
   vanish(): void {
     // One instruction of classic BPF: return 0 bytes. Then struct sock_fprog: how many, and where.
     const drop = new Uint8Array([0x06, 0, 0, 0, 0, 0, 0, 0])

@@ -18,9 +18,10 @@ export interface SlowPeerOptions {
 export type PeerEnd = 'end' | 'reset'
 
 /**
- * A client on a real TCP socket that reads as a script says: stalled, so many bytes a second, with pauses, or vanished without a word.
- * On Linux with koffi it holds the socket itself, so that nothing is read ahead of the script. Elsewhere it is a Node socket, which
- * reads up to 64 KiB ahead, cannot vanish, and may take a reset for an end: `exact` says which it is.
+ * A client on a real TCP socket that reads as a script says: stalled, so many bytes a second, with pauses, or vanished
+ * without a word. On Linux with koffi it holds the socket itself, so that nothing is read ahead of the script.
+ * Elsewhere it is a Node socket, which reads up to 64 KiB ahead, cannot vanish, and may take a reset for an end:
+ * `exact` says which it is.
  */
 export class SlowPeer implements Disposable {
   readonly exact: boolean

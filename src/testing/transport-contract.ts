@@ -35,8 +35,8 @@ export interface TransportHarness {
 const MIB = 1024 * 1024
 
 /**
- * What every transport must keep. Each case uses a topic and clients of its own, so all may share one server. `harness` is called once
- * a case, so that a server may be started in a hook.
+ * What every transport must keep. Each case uses a topic and clients of its own, so all may share one server. `harness`
+ * is called once a case, so that a server may be started in a hook.
  */
 export function transportContract(harness: () => TransportHarness): ContractCase[] {
   let serial = 0

@@ -3,7 +3,10 @@ import { type TopicSpec, takesWildcards } from '../core/topics.ts'
 import type { TopicRule } from './rule.ts'
 import { isStandardSchema } from './schema.ts'
 
-/** A rule as JSON has it, in the form in which it can be set again, but for what only code can say: `check` and Standard Schemas. */
+/**
+ * A rule as JSON has it, in the form in which it can be set again, but for what only code can say: `check` and Standard
+ * Schemas.
+ */
 export function describeRule({ policy, preamble, check, schema, ...rest }: TopicRule): Record<string, unknown> {
   const inCode = check !== undefined || (schema !== undefined && isStandardSchema(schema))
   return {

@@ -42,7 +42,8 @@ interface Compiler {
 const compilers = new Map<string, Compiler>()
 
 /**
- * Nothing is ever fetched: a `$ref` leads to a place of the same schema, or does not compile. Throws REQUEST_INVALID, which says where.
+ * Nothing is ever fetched: a `$ref` leads to a place of the same schema, or does not compile. Throws REQUEST_INVALID,
+ * which says where.
  */
 export function compileJsonSchema(schema: JsonSchema): ValueCheck {
   if (typeof schema !== 'boolean' && (typeof schema !== 'object' || schema === null || Array.isArray(schema))) {

@@ -8,8 +8,8 @@ export function placeOf(keys: readonly PropertyKey[]): string {
 }
 
 /**
- * One line of ASCII, cut: members of a message have any name, and what is told of them goes into logs and close reasons, which are counted
- * in bytes.
+ * One line of ASCII, cut: members of a message have any name, and what is told of them goes into logs and close
+ * reasons, which are counted in bytes.
  */
 export function printable(text: string): string {
   const cut = text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}...` : text

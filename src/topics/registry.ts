@@ -14,7 +14,9 @@ export interface TopicRulesOptions {
   readonly defaults?: TopicDefaults | undefined
   /** By name or pattern. */
   readonly rules?: Readonly<Record<string, TopicRule>> | undefined
-  /** Topics that no rule names. allow (default): they are as the defaults say. refuse: there are none, TOPIC_UNKNOWN. */
+  /**
+   * Topics that no rule names. allow (default): they are as the defaults say. refuse: there are none, TOPIC_UNKNOWN.
+   */
   readonly unknownTopics?: 'allow' | 'refuse' | undefined
 }
 
@@ -27,8 +29,8 @@ interface Entry {
 }
 
 /**
- * Which topics there are, and what they are like, by rules that can change at any time. Of the rules that match a topic one holds, and that
- * as a whole: the one of its own name, else that of the most specific pattern (`bySpecificity`).
+ * Which topics there are, and what they are like, by rules that can change at any time. Of the rules that match a topic
+ * one holds, and that as a whole: the one of its own name, else that of the most specific pattern (`bySpecificity`).
  */
 export class TopicRules implements TopicRegistry {
   readonly unknownTopics: 'allow' | 'refuse'
@@ -59,8 +61,9 @@ export class TopicRules implements TopicRegistry {
   }
 
   /**
-   * Makes a rule, or puts another in its place; answers the pattern without a leading slash. Throws TOPIC_INVALID, POLICY_INVALID,
-   * REQUEST_INVALID where an option is unknown or wrong or a schema does not compile, LIMIT_EXCEEDED beyond MAX_RULES; then nothing has changed.
+   * Makes a rule, or puts another in its place; answers the pattern without a leading slash. Throws TOPIC_INVALID,
+   * POLICY_INVALID, REQUEST_INVALID where an option is unknown or wrong or a schema does not compile, LIMIT_EXCEEDED
+   * beyond MAX_RULES; then nothing has changed.
    */
   set(input: string, given: TopicRule): TopicPattern {
     const pattern = parsePattern(input)
@@ -122,14 +125,18 @@ export class TopicRules implements TopicRegistry {
 }
 
 /**
- * Asked of every topic that comes into being, and of every publication to one that nobody uses. A copy of an object whose field is overwritten
- * is made twenty times as fast as one that gets a field more, so a rule's spec has the name of no topic.
+ * Asked of every topic that comes into being, and of every publication to one that nobody uses. A copy of an object
+ * whose field is overwritten is made twenty times as fast as one that gets a field more, so a rule's spec has the name
+ * of no topic.
  */
 function named(spec: NamelessSpec, name: TopicName): TopicSpec {
   return { ...(spec as TopicSpec), name }
 }
 
-/** Topics by rules: for `createHub({ topics })`, which has to be told of changes: `rules.onChange(pattern => hub.refreshTopics(pattern))`. */
+/**
+ * Topics by rules: for `createHub({ topics })`, which has to be told of changes:
+ * `rules.onChange(pattern => hub.refreshTopics(pattern))`.
+ */
 export function topicRules(options?: TopicRulesOptions): TopicRules {
   return new TopicRules(options)
 }

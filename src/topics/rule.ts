@@ -33,8 +33,8 @@ export interface TopicRule extends Omit<TopicDefaults, 'rule' | 'history' | 'max
   readonly maxMessageBytes?: number | undefined
   readonly history?: { readonly [Bound in keyof LogBounds]?: number | undefined } | undefined
   /**
-   * What is published must be JSON that this takes: a JSON Schema (draft 2020-12; draft-07 where `$schema` says so), or a Standard Schema
-   * (zod, valibot, arktype...), synchronous. Instead of `check`.
+   * What is published must be JSON that this takes: a JSON Schema (draft 2020-12; draft-07 where `$schema` says so), or
+   * a Standard Schema (zod, valibot, arktype...), synchronous. Instead of `check`.
    */
   readonly schema?: TopicSchema | undefined
 }
@@ -76,7 +76,9 @@ const RESTRICTIONS = [
   ...(['check', 'schema'] as const),
 ]
 
-/** Throws POLICY_INVALID, and REQUEST_INVALID for an option that is unknown, wrong, or a restriction that is undefined. */
+/**
+ * Throws POLICY_INVALID, and REQUEST_INVALID for an option that is unknown, wrong, or a restriction that is undefined.
+ */
 export function readRule(rule: TopicRule, pattern: TopicPattern): TopicRule {
   return readRestricted(rule, RULE, `rule ${pattern}: `)
 }

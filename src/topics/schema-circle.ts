@@ -4,8 +4,9 @@ import { targetOf } from './schema-time.ts'
 const DATA: ReadonlySet<string> = new Set(['const', 'enum', 'default', 'examples'])
 
 /**
- * Returns the path of a `$ref` that leads back to itself without a step into the message. The check of a message would never end. Returns undefined
- * where there is none. Does not follow references below an `$id` of their own, nor those that are not JSON pointers.
+ * Returns the path of a `$ref` that leads back to itself without a step into the message. The check of a message would
+ * never end. Returns undefined where there is none. Does not follow references below an `$id` of their own, nor those
+ * that are not JSON pointers.
  */
 export function findCircle(root: unknown): string[] | undefined {
   const places = placesOf(root)

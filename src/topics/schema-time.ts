@@ -12,8 +12,9 @@ const MAX_TRIES = 3
 const REPETITION = /[*+?]|\{\d*,/
 
 /**
- * Can a small message make this schema expensive to check? So can a repetition in a regular expression, uniqueItems, and references that lead
- * back to themselves or repeat each other. The answer may be yes for a schema that is harmless.
+ * Can a small message make this schema expensive to check? So can a repetition in a regular expression, uniqueItems,
+ * and references that lead back to themselves or repeat each other. The answer may be yes for a schema that is
+ * harmless.
  */
 export function mayExplode(schema: JsonSchema): boolean {
   const references = new Map<string, unknown>()
@@ -72,7 +73,10 @@ function referencesIn(schema: unknown): string[] {
   return found
 }
 
-/** Resolves a local JSON pointer (RFC 6901). Undefined for any other reference, and for one that is not valid percent-encoding. */
+/**
+ * Resolves a local JSON pointer (RFC 6901). Undefined for any other reference, and for one that is not valid
+ * percent-encoding.
+ */
 export function targetOf(reference: string, root: JsonSchema): unknown {
   if (reference !== '#' && !reference.startsWith('#/')) return undefined
   const pointer = decoded(reference.slice(1))
@@ -100,9 +104,10 @@ const context = createContext({ check: () => undefined as string | undefined })
 const script = new Script('check()')
 
 /**
- * The same check, which rejects a value after MAX_CHECK_MS. Where the process used less than half of that time as CPU time, because it was
- * stopped or the machine was busy, the check begins again, MAX_TRIES times in all. The limit costs about 0.1 ms a call: V8 interrupts a running function, regular
- * expressions included, only from another thread, which Node starts for each call.
+ * The same check, which rejects a value after MAX_CHECK_MS. Where the process used less than half of that time as CPU
+ * time, because it was stopped or the machine was busy, the check begins again, MAX_TRIES times in all. The limit costs
+ * about 0.1 ms a call: V8 interrupts a running function, regular expressions included, only from another thread, which
+ * Node starts for each call.
  */
 export function limitTime(check: ValueCheck): ValueCheck {
   return value => {

@@ -8,7 +8,10 @@ import { countSent, endSocket, isSendSocket, listenTo, type SendSocket } from '.
 
 /** A tower that lives in another thread. Each call is one turn there, so it is as atomic as there [H5]. */
 export interface WorkerTower {
-  /** The bytes are copied. Rejects as HTTPConnectionManager.broadcast throws, and LIMIT_EXCEEDED where 1,024 calls are unanswered. */
+  /**
+   * The bytes are copied. Rejects as HTTPConnectionManager.broadcast throws, and LIMIT_EXCEEDED where 1,024 calls are
+   * unanswered.
+   */
   broadcast(data: Uint8Array): Promise<RouteResult | undefined>
   /** A socket of this thread: its `send` is called here, one write at a time, under the same rules [H11]. */
   addClient(socket: SendSocket, clientId: string): Promise<boolean>

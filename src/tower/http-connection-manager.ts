@@ -20,22 +20,30 @@ import { clientTimeoutMs } from './timeout.ts'
 import { servePort } from './worker-port.ts'
 
 export interface TowerOptions {
-  /** How long a listener may leave a byte waiting, in ms. Default: TOWER_CLIENT_TIMEOUT_MS of the environment, else 250. */
+  /**
+   * How long a listener may leave a byte waiting, in ms. Default: TOWER_CLIENT_TIMEOUT_MS of the environment, else 250.
+   */
   readonly timeoutMs?: number
   /** Default: process.env. */
   readonly env?: Readonly<Record<string, string | undefined>>
   /**
-   * Bytes a second at which a listener may take longer (see drop-slow). Default Infinity, the contract's strict rule. A tower with a burst
-   * for listeners on slow links wants about twice its bit rate here.
+   * Bytes a second at which a listener may take longer (see drop-slow). Default Infinity, the contract's strict rule. A
+   * tower with a burst for listeners on slow links wants about twice its bit rate here.
    */
   readonly floorRate?: number
   /** What waits: queue (default), what is in this process; wire, also what the listener's host has not confirmed. */
   readonly measure?: 'queue' | 'wire'
   /** Payload bytes that may wait for one listener, whatever the time; they are shared by all. Default 8 MiB. */
   readonly bytes?: number
-  /** Bytes that the kernel may take of a listener's beyond what is in flight (Linux, koffi). Default 16 KiB; 0: 128 KiB, as under drop-slow. */
+  /**
+   * Bytes that the kernel may take of a listener's beyond what is in flight (Linux, koffi). Default 16 KiB; 0: 128 KiB,
+   * as under drop-slow.
+   */
   readonly notSentLowatBytes?: number
-  /** What a new listener gets first: whole broadcasts, the last so many bytes. Default 0. On a given hub: all that the topic keeps, if not 0. */
+  /**
+   * What a new listener gets first: whole broadcasts, the last so many bytes. Default 0. On a given hub: all that the
+   * topic keeps, if not 0.
+   */
   readonly burstBytes?: number
   /** Of HTTP responses whose head is not written yet. Default application/octet-stream. */
   readonly contentType?: string
@@ -69,7 +77,10 @@ const OPTIONS: Rules<TowerOptions> = {
 }
 
 export interface AddOptions {
-  /** Frames the broadcasts in another way than as they are. One object for all listeners of a kind: it is the key of the shared frame. */
+  /**
+   * Frames the broadcasts in another way than as they are. One object for all listeners of a kind: it is the key of the
+   * shared frame.
+   */
   readonly codec?: Codec
   /** false: bare bytes also over HTTP/1.1. Default true. */
   readonly chunked?: boolean
@@ -94,9 +105,10 @@ const MAX_BROADCAST_BYTES = 16 * MIB
 let towers = 0
 
 /**
- * The Tower contract on a hub: one topic, one policy, and an adapter for its sockets. There is no list of clients here and no loop over
- * them: each listener is a client of the hub, so what is promised of the hub's clients holds for them.
- * All methods are synchronous; a turn of the event loop makes each of them atomic [H1][H5][H10]. Other threads: `fromWorker`.
+ * The Tower contract on a hub: one topic, one policy, and an adapter for its sockets. There is no list of clients here
+ * and no loop over them: each listener is a client of the hub, so what is promised of the hub's clients holds for them.
+ * All methods are synchronous; a turn of the event loop makes each of them atomic [H1][H5][H10]. Other threads:
+ * `fromWorker`.
  */
 export class HTTPConnectionManager implements AsyncDisposable {
   readonly hub: Hub
@@ -128,8 +140,9 @@ export class HTTPConnectionManager implements AsyncDisposable {
   }
 
   /**
-   * Adds a listener [H4]. False: its peer has gone already, and nothing was added. The same socket under the same id again changes
-   * nothing. Throws CLIENT_EXISTS, CLIENT_ID_INVALID, REQUEST_INVALID, LIMIT_EXCEEDED, SHUTTING_DOWN; then it is not touched.
+   * Adds a listener [H4]. False: its peer has gone already, and nothing was added. The same socket under the same id
+   * again changes nothing. Throws CLIENT_EXISTS, CLIENT_ID_INVALID, REQUEST_INVALID, LIMIT_EXCEEDED, SHUTTING_DOWN;
+   * then it is not touched.
    */
   addClient(socket: TowerSocket, clientId: string, options: AddOptions = {}): boolean {
     this.#checkOpen()
@@ -147,15 +160,19 @@ export class HTTPConnectionManager implements AsyncDisposable {
     return listener !== undefined && this.#add(listener, socket, clientId, options.burst ?? true)
   }
 
-  /** Takes a listener off and closes its socket, after what was broadcast before as far as it takes it. False: there is none [H4]. */
+  /**
+   * Takes a listener off and closes its socket, after what was broadcast before as far as it takes it. False: there is
+   * none [H4].
+   */
   removeClient(clientId: string): boolean {
     const client = this.hub.handleOf(clientId)
     return client !== undefined && this.#sockets.has(client) && this.hub.unregisterClient(clientId, 'denied')
   }
 
   /**
-   * Sends the same bytes to every listener, and waits for none of them [H2][H6][H7]. The bytes are the tower's from now on and must not
-   * change. Empty: nothing happens. Throws INVALID_MESSAGE, MESSAGE_TOO_LARGE, SHUTTING_DOWN, never for a listener's sake.
+   * Sends the same bytes to every listener, and waits for none of them [H2][H6][H7]. The bytes are the tower's from now
+   * on and must not change. Empty: nothing happens. Throws INVALID_MESSAGE, MESSAGE_TOO_LARGE, SHUTTING_DOWN, never for
+   * a listener's sake.
    */
   broadcast(data: Uint8Array): RouteResult | undefined {
     this.#checkOpen()
@@ -183,7 +200,10 @@ export class HTTPConnectionManager implements AsyncDisposable {
     return { ...this.#sent, clients: topic?.subscribers ?? 0, delivered, drops, removed: { ...this.#removed } }
   }
 
-  /** Lets a worker thread call through a port: the other end is for `fromWorker`. Its listeners end with the port, and it with the tower. */
+  /**
+   * Lets a worker thread call through a port: the other end is for `fromWorker`. Its listeners end with the port, and
+   * it with the tower.
+   */
   accept(port: MessagePort): void {
     this.#checkOpen()
     this.#ports.add(port)

@@ -1,4 +1,7 @@
-/** `hubline/tower`: the Tower HTTP contract, an internet radio's connection manager, as an adapter and a policy on a hub. */
+/**
+ * `hubline/tower`: the Tower HTTP contract, an internet radio's connection manager, as an adapter and a policy on a
+ * hub.
+ */
 export { fromWorker, type WorkerTower } from './from-worker.ts'
 export {
   type AddOptions,

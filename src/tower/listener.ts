@@ -32,7 +32,10 @@ export interface ListenerOptions {
   readonly notSentLowatBytes: number
 }
 
-/** Makes a connection of whatever it is; undefined where the peer has gone already. Throws REQUEST_INVALID for what nobody can feed. */
+/**
+ * Makes a connection of whatever it is; undefined where the peer has gone already. Throws REQUEST_INVALID for what
+ * nobody can feed.
+ */
 export function listenerOf(socket: TowerSocket, options: ListenerOptions): Listener | undefined {
   if (socket instanceof ServerResponse) return ofResponse(socket, options)
   if (socket instanceof Socket) return ofSocket(socket, options)

@@ -40,8 +40,9 @@ export interface Outlet {
 }
 
 /**
- * A connection over anything that says how many bytes it took. What it did not take stays here, in order, and is offered before
- * anything else, so that the stream is never torn (I7); meanwhile the client counts as full, and its policy's clock runs.
+ * A connection over anything that says how many bytes it took. What it did not take stays here, in order, and is
+ * offered before anything else, so that the stream is never torn (I7); meanwhile the client counts as full, and its
+ * policy's clock runs.
  */
 export class SendConnection implements Bound {
   readonly protocol: string

@@ -2,8 +2,9 @@ import { types } from 'node:util'
 import type { CloseReason } from '../core/connection.ts'
 
 /**
- * The contract's socket [H4][H11]: `send` takes what it can at once and says how many bytes that was. The rest is optional: where it
- * emits events, `drain` says that it takes more, and `close`, `end` and `error` that the peer has gone.
+ * The contract's socket [H4][H11]: `send` takes what it can at once and says how many bytes that was. The rest is
+ * optional: where it emits events, `drain` says that it takes more, and `close`, `end` and `error` that the peer has
+ * gone.
  */
 export interface SendSocket {
   send(data: Uint8Array): number
@@ -21,7 +22,10 @@ export function isSendSocket(socket: unknown): socket is SendSocket {
   return typeof socket === 'object' && socket !== null && typeof (socket as SendSocket).send === 'function'
 }
 
-/** Sends, and answers how many bytes were taken: 0 for all that is not a whole number from 1 to what was offered, and for a throw [H11]. */
+/**
+ * Sends, and answers how many bytes were taken: 0 for all that is not a whole number from 1 to what was offered, and
+ * for a throw [H11].
+ */
 export function countSent(socket: SendSocket, data: Uint8Array): number {
   try {
     const sent: unknown = socket.send(data)
@@ -49,7 +53,10 @@ export function endSocket(socket: SendSocket, reason: CloseReason): void {
   }
 }
 
-/** Listens to the socket's events, if it is an emitter; whatever else its `on` is or does is its own affair. Answers how to stop. */
+/**
+ * Listens to the socket's events, if it is an emitter; whatever else its `on` is or does is its own affair. Answers how
+ * to stop.
+ */
 export function listenTo(socket: SendSocket, heard: readonly (readonly [string, () => void])[]): () => void {
   const each = (method: 'on' | 'off'): void => {
     try {

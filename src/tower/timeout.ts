@@ -7,7 +7,9 @@ export const MAX_TIMEOUT_MS = 3_600_000
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** What the program says, else what the environment says, else 250 ms [H6][H9]. Throws CONFIG_INVALID with the value. */
+/**
+ * What the program says, else what the environment says, else 250 ms [H6][H9]. Throws CONFIG_INVALID with the value.
+ */
 export function clientTimeoutMs(said: number | undefined, env: Environment): number {
   if (said !== undefined) return check('timeoutMs', String(said))
   const text = env[TIMEOUT_VARIABLE]

@@ -12,7 +12,10 @@ export interface PortTower {
   addOutlet(outlet: Outlet, id: string): SendConnection
 }
 
-/** Serves one worker until its port closes, which ends the listeners that live there. What a worker gets wrong hurts itself only. */
+/**
+ * Serves one worker until its port closes, which ends the listeners that live there. What a worker gets wrong hurts
+ * itself only.
+ */
 export function servePort(port: MessagePort, tower: PortTower): void {
   const listeners = new Map<number, { outlet: PortOutlet; connection: SendConnection }>()
   const say = (message: ToWorker, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer)

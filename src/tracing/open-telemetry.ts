@@ -1,6 +1,9 @@
 import { createRequire } from 'node:module'
 
-/** The part of @opentelemetry/api that is used: written out here, so that the types of `hubline` do not need the package. */
+/**
+ * The part of @opentelemetry/api that is used: written out here, so that the types of `hubline` do not need the
+ * package.
+ */
 export interface OpenTelemetryApi {
   readonly ROOT_CONTEXT: Context
   readonly SpanKind: { readonly PRODUCER: number; readonly CLIENT: number }
@@ -49,7 +52,10 @@ export type Attributes = Record<string, string | number | boolean | undefined>
 /** Where all copies of the API in a process, of this major version, keep what somebody registered. */
 const REGISTRY = Symbol.for('opentelemetry.js.api.1')
 
-/** Would spans go anywhere? Asked without loading the API, which takes longer than all else that a hub does when it starts. */
+/**
+ * Would spans go anywhere? Asked without loading the API, which takes longer than all else that a hub does when it
+ * starts.
+ */
 export function isProviderRegistered(): boolean {
   const registry = (globalThis as Record<symbol, unknown>)[REGISTRY] as { trace?: unknown } | undefined
   return registry?.trace !== undefined

@@ -21,11 +21,14 @@ import {
 import { attemptAttributes, RequestSpan, requestAttributes } from './request-span.ts'
 
 export interface TracingOptions {
-  /** Which publications have spans. Default in-trace: those that are part of a trace already, such as that of an HTTP request. */
+  /**
+   * Which publications have spans. Default in-trace: those that are part of a trace already, such as that of an HTTP
+   * request.
+   */
   readonly publish?: 'in-trace' | 'always' | 'never' | undefined
   /**
-   * What topics like this one are called together, such as `rooms/{room}`: it comes into the names of spans, of which there must be few.
-   * Default: no topic has such a name.
+   * What topics like this one are called together, such as `rooms/{room}`: it comes into the names of spans, of which
+   * there must be few. Default: no topic has such a name.
    */
   readonly topicTemplate?: ((topic: string) => string | undefined) | undefined
   /** Default: the one that is registered with OpenTelemetry. */
@@ -52,8 +55,8 @@ const SYSTEM = { 'messaging.system': 'hubline', 'messaging.operation.type': 'sen
 const SUPPRESS = 'OpenTelemetry SDK Context Key SUPPRESS_TRACING'
 
 /**
- * Spans of OpenTelemetry for what is sent and published, and for each request that this comes to: docs/metrics.md has their names and
- * attributes. Owns no timer; what it remembers of publications is bounded.
+ * Spans of OpenTelemetry for what is sent and published, and for each request that this comes to: docs/metrics.md has
+ * their names and attributes. Owns no timer; what it remembers of publications is bounded.
  */
 export class Tracing {
   readonly #api: OpenTelemetryApi
@@ -63,7 +66,10 @@ export class Tracing {
   readonly #sends = new Map<string, Span>()
   readonly #publications = new Map<string, SpanContext>()
   readonly #attempts = new WeakMap<Envelope, number>()
-  /** Our span of a request is the only one: an instrumentation of the HTTP client would make another, with headers of its own. */
+  /**
+   * Our span of a request is the only one: an instrumentation of the HTTP client would make another, with headers of
+   * its own.
+   */
   readonly #suppressed: Context
 
   constructor(api: OpenTelemetryApi, options: TracingOptions = {}) {
@@ -212,8 +218,8 @@ export class Tracing {
 }
 
 /**
- * Default: traces where a provider of tracers is registered by now. Throws CONFIG_INVALID where it is asked for and the package is not
- * installed.
+ * Default: traces where a provider of tracers is registered by now. Throws CONFIG_INVALID where it is asked for and the
+ * package is not installed.
  */
 export function startTracing(
   options: boolean | TracingOptions | undefined,

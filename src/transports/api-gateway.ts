@@ -2,7 +2,7 @@ import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
 import type { Client, CloseReason } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
-import { anything, type Rules, readOptions, text, texts } from '../core/options.ts'
+import { anything, checkValue, type Rules, readOptions, text, texts } from '../core/options.ts'
 import { within } from '../event-loop.ts'
 import { outcomeOfBody, outcomeOfError, outcomeOfStatus } from './callback-outcome.ts'
 import { Egress } from './egress.ts'
@@ -36,8 +36,8 @@ interface GatewayApi {
 
 export interface ApiGatewayOptions extends RequestRules {
   /**
-   * Of the APIs, such as https://abc123.execute-api.eu-west-1.amazonaws.com/prod. Only these: requests to them are signed with the
-   * process's credentials.
+   * Of the APIs, such as https://abc123.execute-api.eu-west-1.amazonaws.com/prod. Only these: requests to them are
+   * signed with the process's credentials.
    */
   readonly endpoints: readonly string[]
   /** Default: the one in an endpoint's name, or what the SDK finds. */
@@ -87,7 +87,10 @@ export async function loadGatewaySdk(): Promise<GatewaySdk> {
   }
 }
 
-/** Clients that are WebSocket connections of an AWS API Gateway: messages become `POST {endpoint}/@connections/{id}`, signed by AWS's SDK. */
+/**
+ * Clients that are WebSocket connections of an AWS API Gateway: messages become `POST {endpoint}/@connections/{id}`,
+ * signed by AWS's SDK.
+ */
 export class ApiGatewayClients {
   readonly #hub: RequestHub
   readonly #options: ApiGatewayOptions
@@ -98,13 +101,16 @@ export class ApiGatewayClients {
   /** Throws CONFIG_INVALID, and CALLBACK_URL_INVALID where an endpoint is not to be posted to. */
   constructor(hub: RequestHub, sdk: GatewaySdk, given: ApiGatewayOptions) {
     const options = readOptions(given, OPTIONS, 'apiGateway: ', 'CONFIG_INVALID')
+    // readOptions leaves out what is not given.
+    checkValue(options.endpoints, texts, 'apiGateway: endpoints', 'CONFIG_INVALID')
     this.#hub = hub
     this.#sdk = sdk
     this.#options = options
     this.#timeoutMs = options.timeoutMs ?? TIMEOUT_MS
     const egress = new Egress(options.allow, { resolve: options.resolve })
-    for (const endpoint of options.endpoints ?? [])
+    for (const endpoint of options.endpoints) {
       this.#apis.set(endpointKey(egress.checkUrl(endpoint)), this.#api(endpoint, egress))
+    }
   }
 
   /** Throws CONFIG_INVALID where a region is neither given nor found: nothing could be signed. */
@@ -207,7 +213,10 @@ export class ApiGatewayClients {
     }
   }
 
-  /** The registration has ended for our reasons. At a shutdown the connection stays: it will be found again in the store. */
+  /**
+   * The registration has ended for our reasons. At a shutdown the connection stays: it will be found again in the
+   * store.
+   */
   #delete(api: GatewayApi, connectionId: string, reason: CloseReason): void {
     if (reason === 'shutdown' || reason === 'replaced') return
     const command = new this.#sdk.DeleteConnectionCommand({ ConnectionId: connectionId })
@@ -231,7 +240,9 @@ interface SdkError extends NodeJS.ErrnoException {
   readonly $response?: { readonly headers?: Readonly<Record<string, string>> }
 }
 
-/** By the status, not by the class: GoneException is there only where the answer names it, and a bare 410 is as final. */
+/**
+ * By the status, not by the class: GoneException is there only where the answer names it, and a bare 410 is as final.
+ */
 function outcomeOf(error: SdkError): Outcome {
   const status = statusOf(error)
   if (status !== undefined && status >= 300) {

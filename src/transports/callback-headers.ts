@@ -6,7 +6,8 @@ import { webhookSignature } from './webhook-signature.ts'
 const MAX_PUBLISHER_LENGTH = 4096
 
 /**
- * The head of one attempt. What publishers wrote may have any characters: a value that would break the head is left away.
+ * The head of one attempt. What publishers wrote may have any characters: a value that would break the head is left
+ * away.
  * @param key what the target's secret stands for
  * @param timestamp when this attempt is made, in seconds since 1970
  */
@@ -50,7 +51,10 @@ function asciiJson(value: object): string | undefined {
   return text.length <= MAX_PUBLISHER_LENGTH ? text : undefined
 }
 
-/** A signed id has no dot, which is what parts it from the rest; an id that somebody chose may have one. Different ids stay different. */
+/**
+ * A signed id has no dot, which is what parts it from the rest; an id that somebody chose may have one. Different ids
+ * stay different.
+ */
 function webhookId(id: string): string {
   return id.replaceAll('%', '%25').replaceAll('.', '%2E')
 }

@@ -5,7 +5,9 @@ const MAX_RETRY_AFTER_MS = 60_000
 /** A date of HTTP as everybody sends it. Date.parse alone also takes `1`, for a year. */
 const HTTP_DATE = /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/
 
-/** What its codes mean, for people who do not know undici. Others are told as they are: ECONNREFUSED, CERT_HAS_EXPIRED. */
+/**
+ * What its codes mean, for people who do not know undici. Others are told as they are: ECONNREFUSED, CERT_HAS_EXPIRED.
+ */
 const PHRASES: Readonly<Record<string, string>> = {
   HTTPParserError: 'it is not HTTP',
   UND_ERR_SOCKET: 'the receiver closed the connection',
@@ -15,8 +17,8 @@ const PHRASES: Readonly<Record<string, string>> = {
 }
 
 /**
- * What a status says, once the whole answer is there. `retryAfter` is the header as it came, `now` the wall clock in ms.
- * A redirect is not followed: it would lead past the check of the URL, and would turn a POST into a GET.
+ * What a status says, once the whole answer is there. `retryAfter` is the header as it came, `now` the wall clock in
+ * ms. A redirect is not followed: it would lead past the check of the URL, and would turn a POST into a GET.
  */
 export function outcomeOfStatus(status: number, retryAfter: string | undefined, now: number): Outcome {
   if (status >= 200 && status < 300) return { kind: 'ok' }
@@ -37,8 +39,9 @@ export function outcomeOfError(error: unknown): Outcome {
 /**
  * What became of a request whose answer has a good status, but a body that did not come to its end.
  *
- * Too large: the receiver has spoken, and goes on speaking. It took the message; sending it again would bring the same body again.
- * Broken off, or not HTTP any more: it may have died in the middle of its work, so it gets the message again, under the same id.
+ * Too large: the receiver has spoken, and goes on speaking. It took the message; sending it again would bring the same
+ * body again. Broken off, or not HTTP any more: it may have died in the middle of its work, so it gets the message
+ * again, under the same id.
  */
 export function outcomeOfBody(status: number, error: unknown): Outcome {
   if (codeOf(error) === 'UND_ERR_RES_EXCEEDED_MAX_SIZE') return { kind: 'ok' }

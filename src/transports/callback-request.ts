@@ -102,8 +102,8 @@ export class CallbackRequests {
   }
 
   /**
-   * Reads the answer to its end even where its status says it all: only then can the socket be used again. Of an answer undici listens to
-   * the signal of the request.
+   * Reads the answer to its end even where its status says it all: only then can the socket be used again. Of an answer
+   * undici listens to the signal of the request.
    */
   async #read({ statusCode, headers, body }: Dispatcher.ResponseData, trace?: AttemptTrace): Promise<Outcome> {
     trace?.answered(statusCode)

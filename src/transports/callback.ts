@@ -17,7 +17,9 @@ import { newClientId } from './transport.ts'
 import { parseSecret } from './webhook-signature.ts'
 
 export interface CallbackOptions extends RequestRules {
-  /** Addresses and networks (CIDR) beside the public ones that may be posted to, such as 127.0.0.1/32. Default: none. */
+  /**
+   * Addresses and networks (CIDR) beside the public ones that may be posted to, such as 127.0.0.1/32. Default: none.
+   */
   readonly allow?: readonly string[] | undefined
   /** Finds the addresses of a name; each is checked, whoever says it. Default: DNS, then the system's. */
   readonly resolve?: Resolver | undefined
@@ -35,7 +37,10 @@ export interface CallbackOpening extends RequestOpening {
 }
 
 const OPTIONS: Rules<CallbackOptions> = { ...REQUEST_RULES, ...ATTEMPT_RULES, secret: text }
-/** The error of `parseSecret` does not contain the secret. null is refused: without a secret, requests would go unsigned. */
+/**
+ * The error of `parseSecret` does not contain the secret. null is refused: without a secret, requests would go
+ * unsigned.
+ */
 const secretRule: Rule = value => {
   parseSecret(value)
   return undefined
@@ -51,8 +56,8 @@ interface StoredCallback {
 }
 
 /**
- * Clients that are URLs: what they subscribe to, and what is sent to them, becomes POSTs (docs/sending.md). All of them share one pool of
- * kept-alive connections.
+ * Clients that are URLs: what they subscribe to, and what is sent to them, becomes POSTs (docs/sending.md). All of them
+ * share one pool of kept-alive connections.
  */
 export class CallbackClients {
   readonly #hub: RequestHub
@@ -71,8 +76,8 @@ export class CallbackClients {
   }
 
   /**
-   * Registers the URL as a client and subscribes it, or neither; posts nothing yet. Throws CALLBACK_URL_INVALID, REQUEST_INVALID, and the
-   * HubErrors of registerClient and subscribe.
+   * Registers the URL as a client and subscribes it, or neither; posts nothing yet. Throws CALLBACK_URL_INVALID,
+   * REQUEST_INVALID, and the HubErrors of registerClient and subscribe.
    */
   register(given: CallbackOpening): Client {
     const opening = readOptions(given, OPENING, 'register')
@@ -84,7 +89,10 @@ export class CallbackClients {
     return openReceiver(this.#hub, receiver, { ...opening, id }, this.#options)
   }
 
-  /** Registers again what `register` gave a store to keep. Throws what `register` throws, and REQUEST_INVALID where it is no such thing. */
+  /**
+   * Registers again what `register` gave a store to keep. Throws what `register` throws, and REQUEST_INVALID where it
+   * is no such thing.
+   */
   restore(restorable: unknown, opening: RequestOpening): Client {
     const { url, secret } = (restorable ?? {}) as Partial<StoredCallback>
     if (typeof url !== 'string' || (secret !== undefined && typeof secret !== 'string')) {

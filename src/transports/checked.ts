@@ -8,8 +8,8 @@ import type { Opening, Transport } from './transport.ts'
 import * as webSockets from './websocket.ts'
 
 /*
- * The transports as programs use them: each checks its opening before it writes anything. The server makes its openings itself and uses the
- * transports directly, so that its connections do not pay for the checks.
+ * The transports as programs use them: each checks its opening before it writes anything. The server makes its openings
+ * itself and uses the transports directly, so that its connections do not pay for the checks.
  */
 
 const heart = having('a heartbeat', 'add')
@@ -39,8 +39,8 @@ function isTopic(keys: readonly string[]): boolean {
 }
 
 /**
- * Throws REQUEST_INVALID for a wrong field, and for an unknown one with the nearest name: a client whose session is misspelt would have no
- * session. Nothing has been written to the channel then.
+ * Throws REQUEST_INVALID for a wrong field, and for an unknown one with the nearest name: a client whose session is
+ * misspelt would have no session. Nothing has been written to the channel then.
  */
 function checkOpening(opening: Opening): void {
   const { hub, topics } = readOptions(opening, OPENING, 'open')
@@ -66,13 +66,19 @@ export const multipart = checked(httpStreams.multipart)
 export const multipartImage = checked(httpStreams.multipartImage)
 /** One topic a socket: the frames are the messages as published, text for text types and binary for the rest. */
 export const webSocketTopic = checked(webSockets.webSocketTopic)
-/** The same, and it reports losses: every binary frame is a message, and every text frame is a JSON object about the stream. */
+/**
+ * The same, and it reports losses: every binary frame is a message, and every text frame is a JSON object about the
+ * stream.
+ */
 export const webSocketTopicWithGaps = checked(webSockets.webSocketTopicWithGaps)
 
 const NAMING = oneOf('single', 'named')
 const ENCODING = oneOf('text', 'base64')
 
-/** Server-Sent Events (HTML Standard, section 9.2), for EventSource. Tells gaps, and why it ends. Throws REQUEST_INVALID. */
+/**
+ * Server-Sent Events (HTML Standard, section 9.2), for EventSource. Tells gaps, and why it ends. Throws
+ * REQUEST_INVALID.
+ */
 export function sse(naming: SseNaming, encoding: SseEncoding): Transport<ServerResponse> {
   checkValue(naming, NAMING, 'naming')
   checkValue(encoding, ENCODING, 'encoding')

@@ -10,9 +10,10 @@ export interface BreakerRules {
 export const DEFAULT_BREAKER: BreakerRules = { failures: 5, coolDownMs: 10_000 }
 
 /**
- * Stops attempts at a receiver that keeps failing. closed -> open after so many failures in a row; open -> half-open when it has cooled
- * down; half-open -> closed when the one attempt that is let through succeeds, or back to open. Has no clock: whoever asks says when it is,
- * on a monotonic one, for a clock that jumps must not keep a receiver out (docs/decisions/0011).
+ * Stops attempts at a receiver that keeps failing. closed -> open after so many failures in a row; open -> half-open
+ * when it has cooled down; half-open -> closed when the one attempt that is let through succeeds, or back to open. Has
+ * no clock: whoever asks says when it is, on a monotonic one, for a clock that jumps must not keep a receiver out
+ * (docs/decisions/0011).
  */
 export class CircuitBreaker {
   readonly #rules: BreakerRules

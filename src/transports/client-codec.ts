@@ -59,8 +59,8 @@ export const clientCodec: Codec = {
 }
 
 /**
- * Below 3500 the client comes back by itself. A client whose id connected again must not, or the two would throw each other out
- * for ever. The protocol has no word for overload: 3004 is its one for trouble on our side.
+ * Below 3500 the client comes back by itself. A client whose id connected again must not, or the two would throw each
+ * other out for ever. The protocol has no word for overload: 3004 is its one for trouble on our side.
  */
 export const CLIENT_CLOSE_CODES: Readonly<Record<CloseReason, Disconnect>> = {
   peer: DISCONNECTS.connectionClosed,

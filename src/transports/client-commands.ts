@@ -230,7 +230,9 @@ function describe({ issues }: z.ZodError, ...within: string[]): string {
   return place === '' ? message : `${place}: ${message}`
 }
 
-/** What a subscription to a pattern counts in what a client may send, in bytes: for it all topics are looked through. */
+/**
+ * What a subscription to a pattern counts in what a client may send, in bytes: for it all topics are looked through.
+ */
 export const PATTERN_BYTES = 256 * 1024
 
 /** It takes as long as there are topics: whoever asks for it pays for it, and lets others have their turn. */

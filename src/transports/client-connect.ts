@@ -27,8 +27,9 @@ export function authenticate(
 }
 
 /**
- * The reply to a connect, once the client is registered: who it is, when its session ends, how often it is pinged, and what the server has
- * subscribed it to. Behind it, a push for each of these topics in which something was missed that is not JSON. Throws CONNECTION_NOT_FOUND where a handler of the hub's events has ended it already.
+ * The reply to a connect, once the client is registered: who it is, when its session ends, how often it is pinged, and
+ * what the server has subscribed it to. Behind it, a push for each of these topics in which something was missed that
+ * is not JSON. Throws CONNECTION_NOT_FOUND where a handler of the hub's events has ended it already.
  */
 export function connectReply(
   { hub }: TopicsContext,
@@ -51,7 +52,10 @@ function identity(client: ClientId, { expiresAt }: Session): object {
   return { client, version: 'hubline', ...expiry(expiresAt) }
 }
 
-/** A newer token of the same user. What it no longer grants ends. Throws what the session manager throws, PERMISSION_DENIED. */
+/**
+ * A newer token of the same user. What it no longer grants ends. Throws what the session manager throws,
+ * PERMISSION_DENIED.
+ */
 export async function refresh(
   context: TopicsContext,
   owner: TopicsOwner,
@@ -68,7 +72,10 @@ export async function refresh(
   return resultReply(id, 'refresh', identity(owner.id, session))
 }
 
-/** Subscriptions that the older session allowed and the newer does not. What somebody else subscribed the client to is not its session's. */
+/**
+ * Subscriptions that the older session allowed and the newer does not. What somebody else subscribed the client to is
+ * not its session's.
+ */
 async function endForbidden(
   { hub, gate }: TopicsContext,
   owner: TopicsOwner,

@@ -87,7 +87,9 @@ export function gateOf(hub: ConnectionManager, sessions: SessionManager): Gate {
   return new Gate(sessions, { resolve: name => hub.resolveTopic(name) })
 }
 
-/** False: the client has gone meanwhile. Throws PERMISSION_DENIED, TOPIC_UNKNOWN, and what the session manager throws. */
+/**
+ * False: the client has gone meanwhile. Throws PERMISSION_DENIED, TOPIC_UNKNOWN, and what the session manager throws.
+ */
 export async function permitted(
   { hub, gate }: TopicsContext,
   owner: TopicsOwner,
@@ -120,7 +122,8 @@ export function topicOf(channel: string): TopicName {
 }
 
 /**
- * What an SDK is told of when something ends: somewhat before, for a new token that comes once the old one is over comes too late.
+ * What an SDK is told of when something ends: somewhat before, for a new token that comes once the old one is over
+ * comes too late.
  *
  * @param expiresAt in ms since 1970
  */

@@ -15,10 +15,16 @@ interface Grant {
   readonly expiresAt: number
 }
 
-/** When subscriptions that came with a token of their own end. One timer for all clients, and none while there is no such subscription. */
+/**
+ * When subscriptions that came with a token of their own end. One timer for all clients, and none while there is no
+ * such subscription.
+ */
 export class Grants {
   readonly #grants = new Map<TopicsOwner, Map<TopicName, Grant>>()
-  /** Tokens end by the wall clock, also while the process is stopped. The process reads a newer token that came meanwhile before the next look. */
+  /**
+   * Tokens end by the wall clock, also while the process is stopped. The process reads a newer token that came
+   * meanwhile before the next look.
+   */
   readonly #deadlines = new Deadlines<Grant>(Date.now())
   readonly #expired: (owner: TopicsOwner, topic: TopicName) => void
   readonly #scheduler: Pick<Scheduler, 'every' | 'defer'>
@@ -58,7 +64,9 @@ export class Grants {
     this.#timer = undefined
   }
 
-  /** Ends a bounded number of expired subscriptions in this turn of the event loop, and the others in the next turns. */
+  /**
+   * Ends a bounded number of expired subscriptions in this turn of the event loop, and the others in the next turns.
+   */
   #look(): void {
     const now = Date.now()
     const due = this.#deadlines.due(now, ENDS_PER_TURN)

@@ -5,7 +5,10 @@ import { push } from '../wire/client-protocol.ts'
 import { clientInfo, textFrame } from './client-codec.ts'
 import type { TopicsOwner } from './client-gate.ts'
 
-/** Characters of joins and leaves of one topic that go out in one turn, and of all its topics to one client. The rest is not told. */
+/**
+ * Characters of joins and leaves of one topic that go out in one turn, and of all its topics to one client. The rest is
+ * not told.
+ */
 const MAX_TOPIC_LENGTH = 16 * 1024
 const MAX_CLIENT_BYTES = 32 * 1024
 
@@ -19,8 +22,9 @@ interface Watched {
 }
 
 /**
- * Tells who comes to a topic and who goes, to those who asked. Made once for all of them, a turn's worth at a time. These are hints: a client
- * that is behind, or a storm of them, is not told all, and may ask who is there. A topic that nobody watches costs a look-up.
+ * Tells who comes to a topic and who goes, to those who asked. Made once for all of them, a turn's worth at a time.
+ * These are hints: a client that is behind, or a storm of them, is not told all, and may ask who is there. A topic that
+ * nobody watches costs a look-up.
  */
 export class JoinsAndLeaves {
   readonly #hub: ConnectionManager

@@ -25,7 +25,10 @@ export interface ClientProtocolOptions {
   readonly parsePolicy: (input: unknown) => DeliveryPolicy
   /** Default 10,000. */
   readonly connectTimeoutMs?: number
-  /** Called for each command that is answered with an error of the hub, or ends the connection by one. For counters and logs. */
+  /**
+   * Called for each command that is answered with an error of the hub, or ends the connection by one. For counters and
+   * logs.
+   */
   readonly rejected?: (error: HubError, clientId: string) => void
 }
 
@@ -38,9 +41,9 @@ const OPTIONS: Rules<ClientProtocolOptions> = {
 }
 
 /**
- * Many topics on one WebSocket, changed at run time: the Centrifuge client protocol in its JSON form (channel = topic), whose SDKs
- * are ours. `open` returns at once; the peer becomes a client of the hub with its connect command, and is subscribed to the
- * opening's topics then. One of these per hub: it listens to the hub's events for all its clients.
+ * Many topics on one WebSocket, changed at run time: the Centrifuge client protocol in its JSON form (channel = topic),
+ * whose SDKs are ours. `open` returns at once; the peer becomes a client of the hub with its connect command, and is
+ * subscribed to the opening's topics then. One of these per hub: it listens to the hub's events for all its clients.
  */
 export function clientProtocol(given: ClientProtocolOptions): Transport<WebSocketChannel> {
   const options = readOptions(given, OPTIONS, 'clientProtocol: ', 'CONFIG_INVALID')
@@ -70,8 +73,8 @@ export function clientProtocol(given: ClientProtocolOptions): Transport<WebSocke
 }
 
 /**
- * The subprotocol for the handshake: `false` is none, which is JSON. Undefined: the peer offers the Protobuf form only, and is to be
- * refused with 400. Without this, ws would accept whatever the peer offers first.
+ * The subprotocol for the handshake: `false` is none, which is JSON. Undefined: the peer offers the Protobuf form only,
+ * and is to be refused with 400. Without this, ws would accept whatever the peer offers first.
  */
 export function clientSubprotocol(offered: ReadonlySet<string>): string | false | undefined {
   if (offered.has('centrifuge-json')) return 'centrifuge-json'

@@ -14,8 +14,8 @@ interface Publisher {
 }
 
 /**
- * The publications of one client. They go to the broker in the order of the commands. Later ones need not wait until the broker has accepted
- * an earlier one. The replies keep the order.
+ * The publications of one client. They go to the broker in the order of the commands. Later ones need not wait until
+ * the broker has accepted an earlier one. The replies keep the order.
  */
 export class ClientPublications {
   readonly #publisher: Publisher

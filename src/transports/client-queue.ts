@@ -4,16 +4,20 @@ import { type InboundLimit, PUBLISH_WINDOW } from './transport.ts'
 
 /** Characters of commands that may wait for their turn; a longer one may wait alone. */
 const MAX_WAITING_LENGTH = 1024 * 1024
-/** Bytes of replies after which the event loop, and with it the flush, gets its turn: far below what makes a client slow. */
+/**
+ * Bytes of replies after which the event loop, and with it the flush, gets its turn: far below what makes a client
+ * slow.
+ */
 export const REPLY_BYTES_PER_TURN = 16 * 1024
 
 /** Bytes of the answer; or a promise of them, while publications that follow may begin. */
 export type Answer = number | { readonly later: Promise<number> }
 
 /**
- * The commands of one client, answered in their order, also where one has to wait for a session manager or a broker: what a client
- * subscribes, publishes and unsubscribes happens in its order. Publications that follow each other may wait for the broker together, within
- * a window; any other command waits until all before it are answered. Bounded, for a peer sends faster than a backend answers.
+ * The commands of one client, answered in their order, also where one has to wait for a session manager or a broker:
+ * what a client subscribes, publishes and unsubscribes happens in its order. Publications that follow each other may
+ * wait for the broker together, within a window; any other command waits until all before it are answered. Bounded, for
+ * a peer sends faster than a backend answers.
  */
 export class CommandQueue {
   readonly #maxCommands: number
@@ -35,7 +39,10 @@ export class CommandQueue {
     this.#inbound = inbound
   }
 
-  /** Of each command that comes, before it is read, answers to pings too: a frame may have hundreds. False: there are too many of them. */
+  /**
+   * Of each command that comes, before it is read, answers to pings too: a frame may have hundreds. False: there are
+   * too many of them.
+   */
   admits(length: number): boolean {
     return this.#inbound?.take(length) ?? true
   }

@@ -12,7 +12,10 @@ type CommandOf<M extends Command['method']> = Extract<Command, { method: M }>
 type Reply = Promise<string | undefined>
 
 const MAX_HISTORY = 1000
-/** Characters of publications in one reply, but for one that is longer alone: a client may have no more than 64 KiB of replies waiting. */
+/**
+ * Characters of publications in one reply, but for one that is longer alone: a client may have no more than 64 KiB of
+ * replies waiting.
+ */
 const MAX_REPLY_LENGTH = 32 * 1024
 const MAX_PRESENCE = 1000
 
@@ -27,15 +30,15 @@ export function read(
 }
 
 /**
- * What a topic keeps, a page at a time: as many as asked for, at most 1000 and 32 KiB. More is there while the last one's offset is not the
- * reply's. What is not JSON is left out.
+ * What a topic keeps, a page at a time: as many as asked for, at most 1000 and 32 KiB. More is there while the last
+ * one's offset is not the reply's. What is not JSON is left out.
  */
 async function history(context: TopicsContext, owner: TopicsOwner, command: CommandOf<'history'>): Reply {
   const { id, channel, since, reverse } = command
   const topic = topicOf(channel)
   if (!(await permitted(context, owner, 'history', topic))) return undefined
   const limit = command.limit < 0 ? MAX_HISTORY : Math.min(command.limit, MAX_HISTORY)
-  const found = reverse ? backwards(context, topic, since, limit) : context.hub.history(topic, { after: since, limit })
+  const found = reverse ? backwards(context, topic, since, limit) : context.hub.kept(topic, { after: since, limit })
   if (since !== undefined && !found.recovered) return errorReply(id, ERRORS.unrecoverablePosition)
   const { epoch, seq } = found.position
   return publicationsReply(id, 'history', { epoch, offset: seq }, publicationsOf(found.messages))
@@ -43,7 +46,7 @@ async function history(context: TopicsContext, owner: TopicsOwner, command: Comm
 
 /** Newest first, and what was before `since`. */
 function backwards({ hub }: TopicsContext, topic: TopicName, since: Position | undefined, limit: number) {
-  const { position, messages } = hub.history(topic, { reverse: true })
+  const { position, messages } = hub.kept(topic, { reverse: true })
   const before = since?.seq ?? Number.POSITIVE_INFINITY
   const recovered = since === undefined || since.epoch === position.epoch
   return { position, recovered, messages: messages.filter(({ seq }) => seq < before).slice(0, limit) }

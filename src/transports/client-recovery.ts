@@ -14,8 +14,9 @@ interface Context {
 }
 
 /**
- * What the protocol says of a subscription. The offset is where it begins: what it missed comes behind the reply as publications like any
- * other, so that each moves the SDK's position by itself. `recovered` only if that will be everything.
+ * What the protocol says of a subscription. The offset is where it begins: what it missed comes behind the reply as
+ * publications like any other, so that each moves the SDK's position by itself. `recovered` only if that will be
+ * everything.
  */
 export function subscriptionResult(
   { hub }: Context,
@@ -36,7 +37,10 @@ function isKept(hub: ConnectionManager, topic: TopicName): boolean {
   return messages > 0 && bytes > 0 && ageMs > 0
 }
 
-/** What a client is told of a subscription that it did not ask for. One by a pattern has no past: the pattern is what it will ask for again. */
+/**
+ * What a client is told of a subscription that it did not ask for. One by a pattern has no past: the pattern is what it
+ * will ask for again.
+ */
 export function serverSubscription({ hub }: Context, client: ClientId, topic: TopicName): object {
   const position = beginning(hub, client, topic)
   if (position === undefined) return {}
@@ -51,7 +55,9 @@ function beginning(hub: ConnectionManager, client: ClientId, topic: TopicName): 
   return { epoch: position.epoch, seq: position.seq - subscription.published }
 }
 
-/** The subscriptions that the server made of a client which connects, with what it missed in those that it had before. */
+/**
+ * The subscriptions that the server made of a client which connects, with what it missed in those that it had before.
+ */
 export class ServerSubscriptions {
   readonly #hub: ConnectionManager
   readonly #client: ClientId
@@ -90,7 +96,7 @@ export class ServerSubscriptions {
 
   /** All between two positions, but for what is a gap; undefined where it is not all there, or does not fit. */
   #missed(topic: TopicName, after: Position, upTo: Position): string[] | undefined {
-    const { messages, recovered } = this.#hub.history(topic, { after })
+    const { messages, recovered } = this.#hub.kept(topic, { after })
     if (!recovered) return undefined
     const missed = messages.filter(({ seq }) => seq <= upTo.seq)
     const json = missed.filter(({ contentType }) => isJson(contentType))

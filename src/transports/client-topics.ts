@@ -12,7 +12,10 @@ import { serverSubscription, subscriptionResult } from './client-recovery.ts'
 
 type CommandOf<M extends Command['method']> = Extract<Command, { method: M }>
 
-/** One client's subscriptions in the client protocol: what its commands do to them, and what it is told when others change them. */
+/**
+ * One client's subscriptions in the client protocol: what its commands do to them, and what it is told when others
+ * change them.
+ */
 export class ClientTopics {
   readonly #context: TopicsContext
   readonly #owner: TopicsOwner
@@ -20,7 +23,10 @@ export class ClientTopics {
   readonly #publisher: { readonly client: string; session: Session | undefined }
   /** A command of the client subscribes to this topic. The reply tells the client, so the event of the hub does not. */
   #subscribing: TopicName | undefined
-  /** What the client is told when it leaves a topic or a pattern, instead of UNSUBSCRIBES.server. Undefined: nothing, a reply tells it. */
+  /**
+   * What the client is told when it leaves a topic or a pattern, instead of UNSUBSCRIBES.server. Undefined: nothing, a
+   * reply tells it.
+   */
   readonly #farewells = new Map<TopicName | TopicPattern, object | undefined>()
   /** Those of which it is told who comes and goes. */
   readonly #watched = new Set<TopicName>()
@@ -37,7 +43,10 @@ export class ClientTopics {
     this.#context.grants.forget(this.#owner)
   }
 
-  /** Answers with the reply, undefined where nobody waits for it any more, or where it is sent already. Throws HubErrors. */
+  /**
+   * Answers with the reply, undefined where nobody waits for it any more, or where it is sent already. Throws
+   * HubErrors.
+   */
   async subscribe(command: CommandOf<'subscribe'>): Promise<string | undefined> {
     const { id, channel, policy, after } = command
     if (isPattern(channel)) return this.#subscribePattern(command)
@@ -101,7 +110,10 @@ export class ClientTopics {
     return resultReply(id, 'subscribe', {})
   }
 
-  /** A token for this one topic stands for what the session is granted, if there are such tokens. Undefined: the client has gone. */
+  /**
+   * A token for this one topic stands for what the session is granted, if there are such tokens. Undefined: the client
+   * has gone.
+   */
   async #admit(
     topic: TopicName,
     token: string | undefined,
@@ -163,8 +175,8 @@ export class ClientTopics {
   }
 
   /**
-   * Resolves once the broker has the publication, so that the next one may begin; `accepted` is the broker's answer. Undefined: the client
-   * has gone.
+   * Resolves once the broker has the publication, so that the next one may begin; `accepted` is the broker's answer.
+   * Undefined: the client has gone.
    * Rejects with HubErrors.
    */
   async publish({ channel, data }: CommandOf<'publish'>): Promise<{ readonly accepted: unknown } | undefined> {

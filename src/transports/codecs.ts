@@ -11,7 +11,10 @@ export const BOUNDARY = 'hubline-frame'
 /** What a message of a topic and one for a single client have in common. */
 type Data = Pick<Message, 'payload' | 'contentType'>
 
-/** Joins frames in a buffer of its own. A part of one of Node's pools would keep the pool in memory while a client is stalled. */
+/**
+ * Joins frames in a buffer of its own. A part of one of Node's pools would keep the pool in memory while a client is
+ * stalled.
+ */
 export function concat(frames: readonly Uint8Array[], bytes: number): Uint8Array {
   const joined = Buffer.allocUnsafeSlow(bytes)
   let at = 0
@@ -36,8 +39,8 @@ export const wsCodec: Codec = {
 }
 
 /**
- * The same, for a peer that wants to know what it lost: every binary frame is a message of the topic, and every text frame is a notice, a JSON
- * object with one member. `direct` is a message for this client alone, which has no position.
+ * The same, for a peer that wants to know what it lost: every binary frame is a message of the topic, and every text
+ * frame is a notice, a JSON object with one member. `direct` is a message for this client alone, which has no position.
  */
 export const wsGapsCodec: Codec = {
   name: 'websocket-gaps',
@@ -100,10 +103,10 @@ export type SseNaming = 'single' | 'named'
 export type SseEncoding = 'text' | 'base64'
 
 /**
- * single: one topic a stream, the events are `message`. named: each event is named `/` + topic, which cannot be mistaken for
- * one of ours. What is not text comes as base64: under the event `base64` (named: topic + `;base64`), or, where the reader asked
- * for base64 throughout, under the plain name. What is for one client alone is `direct` or `direct;base64`, without an id: to resume
- * after it means nothing.
+ * single: one topic a stream, the events are `message`. named: each event is named `/` + topic, which cannot be
+ * mistaken for one of ours. What is not text comes as base64: under the event `base64` (named: topic + `;base64`), or,
+ * where the reader asked for base64 throughout, under the plain name. What is for one client alone is `direct` or
+ * `direct;base64`, without an id: to resume after it means nothing.
  */
 function sseCodec(naming: SseNaming, encoding: SseEncoding): Codec {
   const plain = (message: Message) => (naming === 'named' ? { event: `/${message.topic}` } : {})

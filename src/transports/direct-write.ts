@@ -3,7 +3,10 @@ import { TLSSocket } from 'node:tls'
 
 /** The object below a TCP socket, as far as we use it. Undocumented, and the same since Node 12. */
 export interface Handle {
-  /** Takes the bytes whole: what the kernel does not take at once waits in the handle, in order with all other writes. 0, or an error. */
+  /**
+   * Takes the bytes whole: what the kernel does not take at once waits in the handle, in order with all other writes.
+   * 0, or an error.
+   */
   writeBuffer(request: WriteRequest, bytes: Uint8Array): number
   /** Bytes that wait in the handle. */
   readonly writeQueueSize: number
@@ -26,9 +29,10 @@ let Request: (new () => WriteRequest) | undefined
 let spare: WriteRequest | undefined
 
 /**
- * What to write to below the socket's stream. Of the time that a message costs for one client the stream is a fifth (a request object,
- * two callbacks, a turn of the queue), and to a write that the kernel takes at once it adds nothing that we need (docs/benchmarks.md).
- * Undefined where there is only the stream: TLS, pipes, sockets made by others, another Node, and until the first write has shown how.
+ * What to write to below the socket's stream. Of the time that a message costs for one client the stream is a fifth (a
+ * request object, two callbacks, a turn of the queue), and to a write that the kernel takes at once it adds nothing
+ * that we need (docs/benchmarks.md). Undefined where there is only the stream: TLS, pipes, sockets made by others,
+ * another Node, and until the first write has shown how.
  */
 export function handleOf(socket: Socket): Handle | undefined {
   // Only what goes through the stream counts as activity for a timeout that somebody has set.
@@ -41,8 +45,8 @@ export function handleOf(socket: Socket): Handle | undefined {
 }
 
 /**
- * Only a write that the kernel takes at once, and whose request shows that before and after it, proves that this Node is of the known
- * kind. On another Node every message goes through the stream.
+ * Only a write that the kernel takes at once, and whose request shows that before and after it, proves that this Node
+ * is of the known kind. On another Node every message goes through the stream.
  */
 function learn(handle: Handle): void {
   const { writeBuffer } = handle
@@ -57,14 +61,15 @@ function learn(handle: Handle): void {
 }
 
 /**
- * Not while the socket's stream holds bytes, which it would overtake. 'full': some of it waits, and `done` comes when all is out, with
- * 0, or with an error.
+ * Not while the socket's stream holds bytes, which it would overtake. 'full': some of it waits, and `done` comes when
+ * all is out, with 0, or with an error.
  */
 export function writeDirect(handle: Handle, bytes: Uint8Array, done: (status: number) => void): 'ok' | 'full' | 'gone' {
   const request = spare ?? new Request!()
   spare = undefined
   if (handle.writeBuffer(request, bytes) !== 0) return 'gone'
-  // Not `writeQueueSize`: a second attempt within the call may have emptied the queue, and the request is in use all the same.
+  // Not `writeQueueSize`: a second attempt within the call may have emptied the queue, and the request is in use all
+  // the same.
   if (request.getAsyncId() === UNUSED) {
     spare = request
     return 'ok'

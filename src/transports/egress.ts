@@ -11,8 +11,9 @@ const LOCALHOST = /^(?:.+\.)?localhost\.?$/
 const GLOBAL_UNICAST = ipaddr.IPv6.parseCIDR('2000::/3')
 
 /**
- * Which addresses the hub may connect to on behalf of somebody who gave it a URL: public ones, and those that its owner allows.
- * A name is judged by what it resolves to, in the very look-up that the socket uses: between a check and a connect it may change.
+ * Which addresses the hub may connect to on behalf of somebody who gave it a URL: public ones, and those that its owner
+ * allows. A name is judged by what it resolves to, in the very look-up that the socket uses: between a check and a
+ * connect it may change.
  */
 export class Egress {
   readonly #allowed: Networks
@@ -24,7 +25,10 @@ export class Egress {
     this.#resolve = options.resolve ?? nameResolver()
   }
 
-  /** A URL that the hub may try to POST to, without its fragment, which nobody would be sent. Throws CALLBACK_URL_INVALID. */
+  /**
+   * A URL that the hub may try to POST to, without its fragment, which nobody would be sent. Throws
+   * CALLBACK_URL_INVALID.
+   */
   checkUrl(text: unknown): URL {
     if (typeof text !== 'string' || text === '') throw invalid('it must be a string, such as https://example.org/hook')
     if (text.length > MAX_URL_LENGTH) throw invalid(tooLong(text))
@@ -48,7 +52,10 @@ export class Egress {
     return url
   }
 
-  /** The rule that a URL's host breaks, as far as can be told without asking DNS: all of it for an address, which is never looked up. */
+  /**
+   * The rule that a URL's host breaks, as far as can be told without asking DNS: all of it for an address, which is
+   * never looked up.
+   */
   checkHost(hostname: string): string | undefined {
     const address = hostname.startsWith('[') ? hostname.slice(1, -1) : hostname
     if (isIP(address) !== 0) return this.checkAddress(address)

@@ -2,7 +2,10 @@ import { randomUUID } from 'node:crypto'
 import type { Codec, Gap, Message, PublishedBy } from '../core/message.ts'
 import { concat } from './codecs.ts'
 
-/** One request's worth for a client that is a URL: a message of a topic, a notice of loss, or something sent to this client alone. */
+/**
+ * One request's worth for a client that is a URL: a message of a topic, a notice of loss, or something sent to this
+ * client alone.
+ */
 export interface Envelope {
   readonly kind: 'message' | 'gap' | 'send'
   /** The same whenever the same thing is sent again: the receiver's key against duplicates. */
@@ -20,9 +23,9 @@ export interface Envelope {
 }
 
 /**
- * What became of one attempt. retry: it may succeed later (5xx, 429, a network error); `afterMs` where the receiver said when.
- * gone: there is no such receiver any more (410). refused: it will not have this one, however often (other 4xx, 3xx). `why` is one phrase
- * for a log and an error: it names the status, never a body.
+ * What became of one attempt. retry: it may succeed later (5xx, 429, a network error); `afterMs` where the receiver
+ * said when. gone: there is no such receiver any more (410). refused: it will not have this one, however often (other
+ * 4xx, 3xx). `why` is one phrase for a log and an error: it names the status, never a body.
  */
 export type Outcome =
   | { readonly kind: 'ok' }
@@ -48,8 +51,9 @@ const decoder = new TextDecoder()
 const LENGTH_BYTES = 4
 
 /**
- * Frames of the process itself: nobody outside sees them. They carry what a request needs beside the payload, so that a batch is made
- * ready once for all clients that are URLs. Length of the head, head (JSON), length of the payload, payload.
+ * Frames of the process itself: nobody outside sees them. They carry what a request needs beside the payload, so that a
+ * batch is made ready once for all clients that are URLs. Length of the head, head (JSON), length of the payload,
+ * payload.
  */
 export const envelopeCodec: Codec = {
   name: 'envelope',

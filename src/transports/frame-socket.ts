@@ -31,7 +31,9 @@ export const CLOSE_CODES: Readonly<Record<CloseReason, readonly [code: number, t
 /** Most bytes of a close frame's reason (RFC 6455, section 5.5: 125 bytes less the two of the code). */
 const MAX_REASON_BYTES = 123
 
-/** The text as the reason of a close frame, which has room for 123 bytes: cut between two characters where it is longer. */
+/**
+ * The text as the reason of a close frame, which has room for 123 bytes: cut between two characters where it is longer.
+ */
 export function closeReason(text: string): string {
   const bytes = Buffer.from(text)
   if (bytes.byteLength <= MAX_REASON_BYTES) return text
@@ -44,8 +46,9 @@ export function closeReason(text: string): string {
 type CloseCodes = (reason: CloseReason, reconnectMs?: number) => readonly [code: number, text: string]
 
 /**
- * The connection of a WebSocket. ws does the handshake, parsing, ping and close; data frames are ours and go to the socket itself.
- * Safe because without compression ws writes whole frames at once, so the two never interleave inside a frame.
+ * The connection of a WebSocket. ws does the handshake, parsing, ping and close; data frames are ours and go to the
+ * socket itself. Safe because without compression ws writes whole frames at once, so the two never interleave inside a
+ * frame.
  */
 export function webSocketConnection(
   { webSocket, socket }: WebSocketChannel,
@@ -64,10 +67,12 @@ const PING_BYTES = 8
 type Answer = (active: boolean) => void
 
 /**
- * No data after a close frame (RFC 6455, section 5.5.1), whoever began; ws ends the socket, and that ends the client. One ping is under
- * way at a time: a peer may leave all but the last unanswered (section 5.5.3), and the `ws` of Node takes many at once for an attack.
+ * No data after a close frame (RFC 6455, section 5.5.1), whoever began; ws ends the socket, and that ends the client.
+ * One ping is under way at a time: a peer may leave all but the last unanswered (section 5.5.3), and the `ws` of Node
+ * takes many at once for an attack.
  *
- * Its client may be registered before the handshake is answered, so that the answer can state a position. Until `attach`, frames wait here.
+ * Its client may be registered before the handshake is answered, so that the answer can state a position. Until
+ * `attach`, frames wait here.
  */
 export class FrameSocket extends NodeSocket {
   /** Undefined until the handshake is answered. */
@@ -94,7 +99,7 @@ export class FrameSocket extends NodeSocket {
 
   /** The handshake is answered: what waits goes out. Once. */
   attach(webSocket: WebSocket): void {
-    webSocket.on('error', ignore)
+    webSocket.on('error', this.onError)
     this.#webSocket = webSocket
     if (this.#asking !== undefined) this.#listen(webSocket)
     this.#closing?.()
@@ -176,6 +181,3 @@ function closeCode(reason: CloseReason, reconnectMs?: number): readonly [code: n
   const [code, text] = CLOSE_CODES[reason]
   return [code, reconnectMs === undefined ? text : `${reason}: come back in ${reconnectMs} ms`]
 }
-
-/** ws reports here what a peer did wrong on the wire; it has answered with the right code already. */
-function ignore(): void {}

@@ -17,7 +17,10 @@ export interface HeartbeatOptions {
   readonly scheduler?: Pick<Scheduler, 'every' | 'defer'> | undefined
 }
 
-/** What one client does at the heartbeat. An object of a class, where there is one for each connection: closures cost four times as much. */
+/**
+ * What one client does at the heartbeat. An object of a class, where there is one for each connection: closures cost
+ * four times as much.
+ */
 export interface Beat {
   ping(): void
   /** `pongMs` after each ping, and before the next. */
@@ -25,10 +28,12 @@ export interface Beat {
 }
 
 /**
- * The pings of all clients, and the deadlines of their answers: one timer while there is anybody, and none while there is nobody. Each client
- * is in one of the buckets, and each tick pings one bucket, so that no turn of the event loop is long.
+ * The pings of all clients, and the deadlines of their answers: one timer while there is anybody, and none while there
+ * is nobody. Each client is in one of the buckets, and each tick pings one bucket, so that no turn of the event loop is
+ * long.
  *
- * Deadlines are counted in ticks of the scheduler, and not read from a clock: time in which the process did not run does not count.
+ * Deadlines are counted in ticks of the scheduler, and not read from a clock: time in which the process did not run
+ * does not count.
  */
 export class Heartbeat implements Disposable {
   readonly everyMs: number
@@ -76,7 +81,10 @@ export class Heartbeat implements Disposable {
     }
   }
 
-  /** Takes the buckets in turn, and skips those that have more than their share. For the first client: the bucket that is pinged last. */
+  /**
+   * Takes the buckets in turn, and skips those that have more than their share. For the first client: the bucket that
+   * is pinged last.
+   */
   #nextBucket(): Set<Beat> {
     const count = this.#buckets.length
     if (this.#size === 0) this.#filled = this.#at + 1

@@ -22,14 +22,20 @@ export interface StreamHead {
   readonly last?: ((reason: CloseReason, reconnectMs: number | undefined) => Uint8Array) | undefined
 }
 
-/** Of every endless response: no cache keeps it, and no proxy holds it back, neither to compress it (`no-transform`) nor to fill a buffer. */
+/**
+ * Of every endless response: no cache keeps it, and no proxy holds it back, neither to compress it (`no-transform`) nor
+ * to fill a buffer.
+ */
 export const STREAM_HEADERS = {
   'cache-control': 'no-store, no-transform',
   'x-accel-buffering': 'no',
   'x-content-type-options': 'nosniff',
 } as const
 
-/** The head goes first, also where a handler of `subscribe` publishes so much that it is flushed before the transport gets to it. */
+/**
+ * The head goes first, also where a handler of `subscribe` publishes so much that it is flushed before the transport
+ * gets to it.
+ */
 export class ResponseSocket extends NodeSocket {
   /** Undefined once the head is written: it holds on to the request. */
   #begin: (() => void) | undefined
@@ -66,7 +72,10 @@ export function isChunked({ req }: ServerResponse): boolean {
   return req.httpVersion !== '1.0'
 }
 
-/** In a function of its own: a closure keeps all that the closures of its function use, and this one lives as long as the stream. */
+/**
+ * In a function of its own: a closure keeps all that the closures of its function use, and this one lives as long as
+ * the stream.
+ */
 function farewellOf(socket: Socket, chunks: boolean, last: StreamHead['last']): NodeSocketOptions['farewell'] {
   return (reason, reconnectMs) => {
     const bytes = last?.(reason, reconnectMs)
@@ -84,15 +93,15 @@ export interface OpenStream {
 }
 
 /**
- * Begins an endless response and gives its socket to the core. HTTP/1.1 gets chunks, so that an end is told from a cut; HTTP/1.0 gets
- * the bare bytes until the connection closes. The head tells where a single topic begins.
+ * Begins an endless response and gives its socket to the core. HTTP/1.1 gets chunks, so that an end is told from a cut;
+ * HTTP/1.0 gets the bare bytes until the connection closes. The head tells where a single topic begins.
  */
 export function openStream(response: ServerResponse, opening: Opening, head: StreamHead): OpenStream {
   const socket = response.socket
   // Node lets go of the socket of an answered response only: this one may be closed, and would never report its end.
   if (socket?.destroyed) throw new HubError('CONNECTION_STALE', 'the peer has closed the connection')
-  // It waits for its turn behind an answer on the same connection; or what came behind it was so much that Node reads no further, and
-  // would not see the peer go.
+  // It waits for its turn behind an answer on the same connection; or what came behind it was so much that Node reads
+  // no further, and would not see the peer go.
   if (!socket || socket.isPaused()) {
     throw new HubError(
       'REQUEST_INVALID',

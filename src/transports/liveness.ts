@@ -3,9 +3,10 @@ import type { Beat, Heartbeat } from './heartbeat.ts'
 import type { NodeSocket } from './node-socket.ts'
 
 /**
- * Finds a peer whose host has vanished without a word, where the protocol has no answer to a ping: what TCP itself is not told has arrived
- * shows it. Closed as `lost` at a heartbeat and its deadline after the first byte that nobody confirmed. A peer that is there and does not
- * read is its policy's business. Without the TCP probe the system's own limit is what is left, a quarter of an hour.
+ * Finds a peer whose host has vanished without a word, where the protocol has no answer to a ping: what TCP itself is
+ * not told has arrived shows it. Closed as `lost` at a heartbeat and its deadline after the first byte that nobody
+ * confirmed. A peer that is there and does not read is its policy's business. Without the TCP probe the system's own
+ * limit is what is left, a quarter of an hour.
  *
  * @param ping a frame, where there is one that means nothing; sent only where the connection takes it
  * @returns ends it

@@ -20,9 +20,9 @@ export interface NameResolverOptions {
 }
 
 /**
- * Asks DNS over sockets first. `dns.lookup` asks on one of the four threads that this process has for all look-ups and files: a few names
- * whose servers do not answer would hold up everybody's. It is asked only for names that DNS says it does not know, such as those of
- * /etc/hosts and of search domains.
+ * Asks DNS over sockets first. `dns.lookup` asks on one of the four threads that this process has for all look-ups and
+ * files: a few names whose servers do not answer would hold up everybody's. It is asked only for names that DNS says it
+ * does not know, such as those of /etc/hosts and of search domains.
  */
 export function nameResolver({ servers, timeoutMs = TIMEOUT_MS }: NameResolverOptions = {}): Resolver {
   return (hostname, options, callback) => {

@@ -19,7 +19,10 @@ export class Networks {
   }
 }
 
-/** A mapped IPv4 address in its IPv4 form. isIP first: ipaddr.js also takes 1, 0x7f.1 and 010.0.0.1, which others read differently. */
+/**
+ * A mapped IPv4 address in its IPv4 form. isIP first: ipaddr.js also takes 1, 0x7f.1 and 010.0.0.1, which others read
+ * differently.
+ */
 export function parseAddress(text: string): Address | undefined {
   // It does not know every zone that Node does.
   return isIP(text) !== 0 && ipaddr.isValid(text) ? ipaddr.process(text) : undefined

@@ -7,8 +7,9 @@ import { resetSocket } from './reset.ts'
 import { tcpProbe } from './tcp-probe.ts'
 
 /**
- * TCP_NOTSENT_LOWAT of a client that shall get fresh messages. What is in flight is not counted, so a long path is as fast as without it.
- * A smaller one leaves the path idle while the event loop is busy, a larger one makes messages older (docs/slow-clients.md has figures).
+ * TCP_NOTSENT_LOWAT of a client that shall get fresh messages. What is in flight is not counted, so a long path is as
+ * fast as without it. A smaller one leaves the path idle while the event loop is busy, a larger one makes messages
+ * older (docs/slow-clients.md has figures).
  */
 export const FRESH_LOWAT_BYTES = 128 * 1024
 
@@ -18,15 +19,19 @@ const LINGER_MS = 2000
 export interface NodeSocketOptions {
   readonly protocol: string
   readonly codec: Codec
-  /** Says goodbye in the protocol and ends its side. Not called for a peer that is gone, lost or slow. `reconnectMs`: see Connection. */
+  /**
+   * Says goodbye in the protocol and ends its side. Not called for a peer that is gone, lost or slow. `reconnectMs`:
+   * see Connection.
+   */
   farewell(reason: CloseReason, reconnectMs: number | undefined): void
 }
 
 /**
- * A TCP socket as the core's connection. Writes whole frames to it below whatever protocol object sits on top (an HTTP response, a
- * WebSocket), which must not write at the same time but in whole frames of its own.
+ * A TCP socket as the core's connection. Writes whole frames to it below whatever protocol object sits on top (an HTTP
+ * response, a WebSocket), which must not write at the same time but in whole frames of its own.
  *
- * `write` returning true says nothing in Node; that nothing is left in user space (`writableLength` 0) says that the kernel took it.
+ * `write` returning true says nothing in Node; that nothing is left in user space (`writableLength` 0) says that the
+ * kernel took it.
  */
 export class NodeSocket implements Connection {
   readonly protocol: string
@@ -43,10 +48,16 @@ export class NodeSocket implements Connection {
   #closed = false
   /** While it holds little: the bound before, to go back to. */
   #lowatBefore: number | undefined
-  readonly #onError = (): void => this.#client?.close('lost')
+  /**
+   * Also of the WebSocket on top, whose ws reports here what its peer did wrong on the wire. ws has answered with the
+   * right code already.
+   */
+  protected readonly onError = ({ code }: NodeJS.ErrnoException): void =>
+    this.#client?.close(code?.startsWith('WS_ERR_') ? 'protocol' : 'lost')
   readonly #onClose = (): void => {
     const client = this.#client
-    // A closed socket is kept by its handle until a full collection: it must not keep everything else of the connection until then.
+    // A closed socket is kept by its handle until a full collection: it must not keep everything else of the connection
+    // until then.
     this.#release()
     client?.close('peer')
   }
@@ -65,7 +76,7 @@ export class NodeSocket implements Connection {
     this.#socket = socket
     this.#farewell = options.farewell
     socket.setNoDelay(true)
-    socket.on('error', this.#onError)
+    socket.on('error', this.onError)
     socket.on('close', this.#onClose)
   }
 
@@ -93,7 +104,7 @@ export class NodeSocket implements Connection {
   #release(): void {
     this.#client = undefined
     this.#socket.off('close', this.#onClose)
-    this.#socket.off('error', this.#onError)
+    this.#socket.off('error', this.onError)
   }
 
   get writable(): boolean {
@@ -140,7 +151,9 @@ export class NodeSocket implements Connection {
     this.#socket.destroy()
   }
 
-  /** What waits in this process, and what the kernel has sent or will send. Undefined where the kernel cannot be asked. */
+  /**
+   * What waits in this process, and what the kernel has sent or will send. Undefined where the kernel cannot be asked.
+   */
   unacknowledged(): number | undefined {
     const sent = tcpProbe()?.unacknowledged(this.#socket)
     if (sent === undefined) return undefined
@@ -157,7 +170,10 @@ export class NodeSocket implements Connection {
     return tcpProbe()?.silence(this.#socket)
   }
 
-  /** Never raises a bound that is there already. Without the probe nothing happens: Node itself cannot set socket options of this kind. */
+  /**
+   * Never raises a bound that is there already. Without the probe nothing happens: Node itself cannot set socket
+   * options of this kind.
+   */
   holdLittle(little: boolean): void {
     if (little === (this.#lowatBefore !== undefined)) return
     const probe = tcpProbe()

@@ -17,7 +17,10 @@ import {
   unknownGap,
 } from './transport.ts'
 
-/** How long a browser waits before it connects again, in ms: between this and twice as long, so that not all come back at once. */
+/**
+ * How long a browser waits before it connects again, in ms: between this and twice as long, so that not all come back
+ * at once.
+ */
 const RETRY_MS = 1500
 /** The same for a client that shall not come back: EventSource has no other way to be told. A day. */
 const NEVER_MS = 24 * 60 * 60 * 1000
@@ -57,8 +60,8 @@ function keepOpen(response: ServerResponse, { client, connection }: OpenStream, 
 }
 
 /**
- * One topic: an id alone, which makes no event, and is all that a reader which got nothing yet needs to resume. Several: an event for each,
- * for the id that a reader remembers is one topic's alone.
+ * One topic: an id alone, which makes no event, and is all that a reader which got nothing yet needs to resume.
+ * Several: an event for each, for the id that a reader remembers is one topic's alone.
  */
 function beginningOf(naming: SseNaming, { topics }: Opening): Beginning['begun'] {
   return subscription => {

@@ -6,23 +6,32 @@ import type { Socket } from 'node:net'
 export interface TcpBuffers {
   /** TCP_NOTSENT_LOWAT: bytes not sent yet beyond which the kernel takes no more. What is in flight is not counted. */
   readonly notSentLowatBytes?: number | undefined
-  /** SO_SNDBUF: bytes sent and not confirmed, and not sent yet; the kernel doubles it for its own books. Fixes the size that it would adapt. */
+  /**
+   * SO_SNDBUF: bytes sent and not confirmed, and not sent yet; the kernel doubles it for its own books. Fixes the size
+   * that it would adapt.
+   */
   readonly sendBufferBytes?: number | undefined
 }
 
-/** What Node cannot ask the kernel about a TCP socket. No call throws; a socket that is closed, or no TCP socket, answers undefined. */
+/**
+ * What Node cannot ask the kernel about a TCP socket. No call throws; a socket that is closed, or no TCP socket,
+ * answers undefined.
+ */
 export interface TcpProbe {
   /** SIOCOUTQ: bytes that the peer's host has not confirmed. One system call, under a microsecond. */
   unacknowledged(socket: Socket): number | undefined
   /** The shortest round trip that the kernel saw, in ms (tcpi_min_rtt of TCP_INFO, 0.001 ms steps). */
   roundTrip(socket: Socket): number | undefined
   /**
-   * For how long the peer's host has confirmed nothing although it was asked more than once, in ms; 0 while it does. Who reads nothing is not
-   * silent: its host goes on to confirm that. Undefined where the kernel cannot be asked.
+   * For how long the peer's host has confirmed nothing although it was asked more than once, in ms; 0 while it does.
+   * Who reads nothing is not silent: its host goes on to confirm that. Undefined where the kernel cannot be asked.
    */
   silence(socket: Socket): number | undefined
   tune(socket: Socket, buffers: TcpBuffers): void
-  /** TCP_NOTSENT_LOWAT in force: the socket's own, or else the system's (net.ipv4.tcp_notsent_lowat). 4294967295: no bound. */
+  /**
+   * TCP_NOTSENT_LOWAT in force: the socket's own, or else the system's (net.ipv4.tcp_notsent_lowat). 4294967295: no
+   * bound.
+   */
   notSentLowat(socket: Socket): number | undefined
 }
 
@@ -65,8 +74,8 @@ export function missingTcpProbe(): string | undefined {
 }
 
 /**
- * koffi calls the C library. Its binary for this processor is an optional dependency of its own: the package `koffi` has an install
- * script, about which npm warns. Whatever goes wrong here, the hub works without.
+ * koffi calls the C library. Its binary for this processor is an optional dependency of its own: the package `koffi`
+ * has an install script, about which npm warns. Whatever goes wrong here, the hub works without.
  */
 function load(): Loaded {
   if (process.platform !== 'linux') return { missing: `it is made for Linux, and this is ${process.platform}` }
@@ -137,8 +146,8 @@ function systemNotSentLowat(): number {
 }
 
 /**
- * Node does not document the descriptor, and has kept it there since its first version; a TLS socket's handle answers that of the
- * socket below. It is read at each call, because a closed socket's number soon belongs to another one.
+ * Node does not document the descriptor, and has kept it there since its first version; a TLS socket's handle answers
+ * that of the socket below. It is read at each call, because a closed socket's number soon belongs to another one.
  */
 function descriptor(socket: Socket): number | undefined {
   const { _handle: handle } = socket as Socket & { _handle?: { fd?: number } | null }

@@ -1,10 +1,11 @@
 import { eventLoop } from '../event-loop.ts'
 
 /**
- * Ends a piece of work when its time is over or when its owner cancels it, even where the work itself does not listen: a request that
- * still waits for a name or for a socket does not. Whoever makes one clears it.
+ * Ends a piece of work when its time is over or when its owner cancels it, even where the work itself does not listen:
+ * a request that still waits for a name or for a socket does not. Whoever makes one clears it.
  *
- * Not AbortSignal.any: in Node 20 every use leaves something behind in a signal that lives on, as that of a client does.
+ * Not AbortSignal.any: in Node 20 every use leaves something behind in a signal that lives on, as that of a client
+ * does.
  */
 export class TimeLimit {
   readonly #cut = new AbortController()

@@ -16,13 +16,18 @@ export interface Opening {
   readonly named?: boolean | undefined
   readonly topics: readonly { readonly name: string; readonly options?: SubscribeOptions }[]
   readonly session?: Session | undefined
-  /** Of a channel that has its session later: what the request that opened it had. Forgotten once it has been looked at. */
+  /**
+   * Of a channel that has its session later: what the request that opened it had. Forgotten once it has been looked at.
+   */
   readonly credentials?: Pick<Handshake, 'token' | 'ticket' | 'headers'> | undefined
   /** The peer's address, for people to read. Default: what the connection says. */
   readonly address?: string | undefined
   /** The id is taken. Default replace: the older client is closed. refuse: CLIENT_EXISTS. */
   readonly ifExists?: 'replace' | 'seize' | 'refuse' | undefined
-  /** Default: the hub's own, which pings every 25 s unless `createHub` was told otherwise. false: none, nobody finds out about a dead peer. */
+  /**
+   * Default: the hub's own, which pings every 25 s unless `createHub` was told otherwise. false: none, nobody finds out
+   * about a dead peer.
+   */
   readonly heartbeat?: Heartbeat | false | undefined
   /** How much the peer may send, over a WebSocket. Default: as much as it likes. */
   readonly inbound?: InboundLimit | undefined
@@ -59,8 +64,8 @@ export function positionNotice({ topic, position, recovered }: Subscription, ask
 }
 
 /**
- * The gap of a subscription that was to resume on a topic which is new. The hub knows nothing of the messages before, so it reports no gap
- * itself. Undefined: there is no such gap.
+ * The gap of a subscription that was to resume on a topic which is new. The hub knows nothing of the messages before,
+ * so it reports no gap itself. Undefined: there is no such gap.
  */
 export function unknownGap({ topic, position, recovered }: Subscription, asked: boolean): Gap | undefined {
   return asked && !recovered && position.seq === 0 ? { topic, from: 0, to: 0, count: null, reason: 'epoch' } : undefined
@@ -74,7 +79,10 @@ export function parsePosition(text: string): Position | undefined {
   return match ? { epoch: match[1]!, seq: Number(match[2]) } : undefined
 }
 
-/** Publications of one socket that a broker may have without having accepted them: so many, and of so many bytes together. One larger goes alone. */
+/**
+ * Publications of one socket that a broker may have without having accepted them: so many, and of so many bytes
+ * together. One larger goes alone.
+ */
 export const PUBLISH_WINDOW = { messages: 64, bytes: 1024 * 1024 } as const
 
 export function newClientId(): string {
@@ -90,7 +98,10 @@ export interface Bound extends Connection {
 export interface Beginning {
   /** Comes before everything. */
   readonly first?: Uint8Array | undefined
-  /** Once for each topic, before anything of it is written: where it begins. What it answers is the next that the peer gets. */
+  /**
+   * Once for each topic, before anything of it is written: where it begins. What it answers is the next that the peer
+   * gets.
+   */
   readonly begun?: ((subscription: Subscription) => Uint8Array | undefined) | undefined
 }
 

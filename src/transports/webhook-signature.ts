@@ -5,7 +5,9 @@ const PREFIX = 'whsec_'
 const MIN_SECRET_BYTES = 24
 const MAX_SECRET_BYTES = 64
 
-/** The key in a secret as the Standard Webhooks specification writes it. Throws REQUEST_INVALID, which never repeats it. */
+/**
+ * The key in a secret as the Standard Webhooks specification writes it. Throws REQUEST_INVALID, which never repeats it.
+ */
 export function parseSecret(text: unknown): Buffer {
   const encoded = typeof text === 'string' && text.startsWith(PREFIX) ? text.slice(PREFIX.length) : ''
   const key = Buffer.from(encoded, 'base64')

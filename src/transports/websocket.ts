@@ -11,9 +11,9 @@ import { silentFor } from './liveness.ts'
 import { heartbeatOf, join, type Opening, positionNotice, type Transport, unknownGap } from './transport.ts'
 
 /**
- * Pings in stream order. The pong proves that everything before it was read; nothing else is a pong, neither other traffic nor one with
- * another payload. Without it by the heartbeat's deadline the client is closed as idle. One whose connection is full gets no ping: how long it
- * may stay so is its policy's business, as long as its host is there.
+ * Pings in stream order. The pong proves that everything before it was read; nothing else is a pong, neither other
+ * traffic nor one with another payload. Without it by the heartbeat's deadline the client is closed as idle. One whose
+ * connection is full gets no ping: how long it may stay so is its policy's business, as long as its host is there.
  */
 export function keepAlive(
   webSocket: WebSocket,
@@ -114,16 +114,16 @@ function transportOf(name: string, form: Form): Transport<WebSocketChannel> {
 }
 
 /**
- * One topic a socket: the frames are the messages as published, text for text types, binary for the rest. What the peer sends is the
- * caller's: `message` events may still come while the hub closes, when publishing throws SHUTTING_DOWN; and a socket for which
- * `open` threw is the caller's to close. A loss cannot be told.
+ * One topic a socket: the frames are the messages as published, text for text types, binary for the rest. What the peer
+ * sends is the caller's: `message` events may still come while the hub closes, when publishing throws SHUTTING_DOWN;
+ * and a socket for which `open` threw is the caller's to close. A loss cannot be told.
  */
 export const webSocketTopic: Transport<WebSocketChannel> = transportOf('websocket', PLAIN)
 
 /**
- * The same, and it tells losses: every binary frame is a message, and every text frame is a JSON object that is none. `{"position": {topic,
- * position, recovered?}}` comes first, `{"gap": {topic, from, to, count, reason}}` before the next message after a loss, and `{"direct":
- * {contentType, text | base64}}` is a message for this client alone.
+ * The same, and it tells losses: every binary frame is a message, and every text frame is a JSON object that is none.
+ * `{"position": {topic, position, recovered?}}` comes first, `{"gap": {topic, from, to, count, reason}}` before the
+ * next message after a loss, and `{"direct": {contentType, text | base64}}` is a message for this client alone.
  */
 export const webSocketTopicWithGaps: Transport<WebSocketChannel> = transportOf('websocket-gaps', WITH_GAPS)
 
@@ -137,9 +137,9 @@ export interface EarlySocket {
 }
 
 /**
- * Registers and subscribes before the handshake is answered, so that no message can be lost between the position that the answer
- * states and the subscription. The client ends with the socket, if the handshake fails. Throws what Transport.open throws, and CONNECTION_STALE
- * where the peer has gone.
+ * Registers and subscribes before the handshake is answered, so that no message can be lost between the position that
+ * the answer states and the subscription. The client ends with the socket, if the handshake fails. Throws what
+ * Transport.open throws, and CONNECTION_STALE where the peer has gone.
  */
 export function openEarly(socket: Socket, opening: Opening, gaps: boolean): EarlySocket {
   if (socket.destroyed) throw new HubError('CONNECTION_STALE', 'the peer has closed the connection')

@@ -1,4 +1,7 @@
-/** Is it base64 with padding (RFC 4648, section 4)? It decodes, which is faster than a regular expression: about 1 ms for each MB. */
+/**
+ * Is it base64 with padding (RFC 4648, section 4)? It decodes, which is faster than a regular expression: about 1 ms
+ * for each MB.
+ */
 export function isBase64(text: string): boolean {
   // Node also decodes the alphabet for URLs, and skips all other characters.
   if (text.length % 4 !== 0 || text.includes('-') || text.includes('_')) return false

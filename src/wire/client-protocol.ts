@@ -1,12 +1,15 @@
 /**
- * The Centrifuge client protocol, version 2, in its JSON form: what goes over the wire and what its numbers mean. A frame is one or
- * more JSON objects, one a line. The client sends commands; the server answers each with a reply of the same id, and pushes what
- * nobody asked for (no id). An empty object is a ping from the server and a pong from the client.
+ * The Centrifuge client protocol, version 2, in its JSON form: what goes over the wire and what its numbers mean. A
+ * frame is one or more JSON objects, one a line. The client sends commands; the server answers each with a reply of the
+ * same id, and pushes what nobody asked for (no id). An empty object is a ping from the server and a pong from the
+ * client.
  */
 import { decodeUtf8 } from './content-type.ts'
 import { parseJson } from './json.ts'
 
-/** The answer to a command that failed. `temporary`: the SDKs try again by themselves; anything else ends the attempt. */
+/**
+ * The answer to a command that failed. `temporary`: the SDKs try again by themselves; anything else ends the attempt.
+ */
 export interface ProtocolError {
   readonly code: number
   readonly message: string
@@ -31,7 +34,10 @@ export const ERRORS = {
 
 export type ErrorName = keyof typeof ERRORS
 
-/** A WebSocket close code and its text, at most 123 bytes. The SDKs come back after 3000 to 3499, and stay away from 3500 on. */
+/**
+ * A WebSocket close code and its text, at most 123 bytes. The SDKs come back after 3000 to 3499, and stay away from
+ * 3500 on.
+ */
 export type Disconnect = readonly [code: number, reason: string]
 
 export const DISCONNECTS = {
@@ -102,8 +108,9 @@ export function push(channel: string, kind: PushKind, value: object): string {
 const encoder = new TextEncoder()
 
 /**
- * A publication with its data as published, which must be JSON text (isJsonText). A line end in it can only be white space, and would
- * end the frame's line: it becomes a space. `channel` needs no escaping: it is a topic name. `info`: the ClientInfo of its publisher.
+ * A publication with its data as published, which must be JSON text (isJsonText). A line end in it can only be white
+ * space, and would end the frame's line: it becomes a space. `channel` needs no escaping: it is a topic name. `info`:
+ * the ClientInfo of its publisher.
  */
 export function publicationPush(channel: string, offset: number, data: Uint8Array, info?: object): Uint8Array {
   return aroundJson(`{"push":{"channel":"${channel}","pub":{"data":`, data, `${infoMember(info)},"offset":${offset}}}}`)

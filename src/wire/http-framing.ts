@@ -3,7 +3,10 @@ const encoder = new TextEncoder()
 /** The end of a chunked body (RFC 9112, section 7.1): without it the reader knows that the stream was cut. */
 export const LAST_CHUNK = encoder.encode('0\r\n\r\n')
 
-/** One chunk of a chunked body (RFC 9112, section 7.1). Empty bytes give no bytes, for an empty chunk would end the body. */
+/**
+ * One chunk of a chunked body (RFC 9112, section 7.1). Empty bytes give no bytes, for an empty chunk would end the
+ * body.
+ */
 export function httpChunk(bytes: Uint8Array): Uint8Array {
   if (bytes.byteLength === 0) return bytes
   const size = encoder.encode(`${bytes.byteLength.toString(16)}\r\n`)
@@ -15,7 +18,9 @@ export function httpChunk(bytes: Uint8Array): Uint8Array {
   return chunk
 }
 
-/** What a multipart stream begins with. With a content type: the head of the first part as well (see `multipartNext`). */
+/**
+ * What a multipart stream begins with. With a content type: the head of the first part as well (see `multipartNext`).
+ */
 export function multipartStart(boundary: string, contentType?: string): Uint8Array {
   return encoder.encode(contentType === undefined ? `--${boundary}\r\n` : nextHead(boundary, contentType))
 }
@@ -25,9 +30,9 @@ function nextHead(boundary: string, contentType: string): string {
 }
 
 /**
- * The body of a part and the head of the next one. Chromium shows a picture of multipart/x-mixed-replace when the next part has a head, so a
- * head that came with the next picture would show every picture one too late. Such a part has no Content-Length, since the next picture is
- * not known yet.
+ * The body of a part and the head of the next one. Chromium shows a picture of multipart/x-mixed-replace when the next
+ * part has a head, so a head that came with the next picture would show every picture one too late. Such a part has no
+ * Content-Length, since the next picture is not known yet.
  */
 export function multipartNext(boundary: string, contentType: string, bytes: Uint8Array): Uint8Array {
   const tail = encoder.encode(`\r\n${nextHead(boundary, contentType)}`)

@@ -62,8 +62,9 @@ interface Level {
 }
 
 /**
- * As JSON.parse, in steps: the caller may do something else between two steps. The text is cut at commas and within strings. Each part is
- * closed with the brackets that are open, so that JSON.parse takes it, and its elements are added to those before. Throws JsonRefused.
+ * As JSON.parse, in steps: the caller may do something else between two steps. The text is cut at commas and within
+ * strings. Each part is closed with the brackets that are open, so that JSON.parse takes it, and its elements are added
+ * to those before. Throws JsonRefused.
  */
 export function parseInSteps(text: string, options: Options): Generator<undefined, SteppedJson> {
   return new Steps(text, options).run()

@@ -1,6 +1,6 @@
 /**
- * Levels that a value may nest. Parsers of other languages recurse and give up at some hundreds of levels; ours does not, but then
- * it makes an object per level, which is a lot of work for a frame of brackets.
+ * Levels that a value may nest. Parsers of other languages recurse and give up at some hundreds of levels; ours does
+ * not, but then it makes an object per level, which is a lot of work for a frame of brackets.
  */
 export const MAX_JSON_DEPTH = 256
 
@@ -24,7 +24,10 @@ export function parseJson(text: string): unknown {
 
 const NO_ENDS: ReadonlyMap<number, number> = new Map()
 
-/** A value of valid JSON in its text. What is in it can be passed on byte for byte: numbers keep their digits, keys their order. */
+/**
+ * A value of valid JSON in its text. What is in it can be passed on byte for byte: numbers keep their digits, keys
+ * their order.
+ */
 export class JsonText {
   readonly #json: string
   readonly #from: number

@@ -2,8 +2,8 @@ const LF = 0x0a
 const CR = 0x0d
 
 /**
- * Cuts a byte stream into lines, whatever the pieces it comes in. A line ends with LF or CR LF, which are not part of it; the last
- * may lack its end.
+ * Cuts a byte stream into lines, whatever the pieces it comes in. A line ends with LF or CR LF, which are not part of
+ * it; the last may lack its end.
  */
 export class LineSplitter {
   readonly #maxBytes: number

@@ -5,8 +5,8 @@ const MARKED = new RegExp(`"${MARK}(\\d+)"`, 'g')
 let written: string[] | undefined
 
 /**
- * A text of valid JSON that `stringifyRaw` writes as it stands: numbers keep their digits, keys their order. Whatever else writes it gets
- * the value.
+ * A text of valid JSON that `stringifyRaw` writes as it stands: numbers keep their digits, keys their order. Whatever
+ * else writes it gets the value.
  */
 export class RawJson {
   readonly text: string

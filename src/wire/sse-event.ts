@@ -10,8 +10,8 @@ const encoder = new TextEncoder()
 const LINE_ENDS = /\r\n|\r|\n/g
 
 /**
- * Every line of the data becomes a field of its own, whatever ends it, so that data cannot forge a field. `event` and `id` must not
- * contain a line end or NUL: they are ours, never a publisher's.
+ * Every line of the data becomes a field of its own, whatever ends it, so that data cannot forge a field. `event` and
+ * `id` must not contain a line end or NUL: they are ours, never a publisher's.
  */
 export function sseEvent({ event, id, data }: SseEvent): Uint8Array {
   let text = ''

@@ -5,7 +5,10 @@ export interface ReadEvent {
   readonly id: string
 }
 
-/** Puts the events of a text/event-stream together, whatever the pieces it comes in. Understands what Hubline sends: LF line ends. */
+/**
+ * Puts the events of a text/event-stream together, whatever the pieces it comes in. Understands what Hubline sends: LF
+ * line ends.
+ */
 export class SseReader {
   #rest = ''
   #id = ''

@@ -4,8 +4,8 @@ export const WS_BINARY = 0x2
 export const WS_PING = 0x9
 
 /**
- * One unfragmented, unmasked frame as a server sends it (RFC 6455, section 5.2). It carries nothing of a connection, so that all
- * WebSockets share it; that rules out compression, whose state is per connection.
+ * One unfragmented, unmasked frame as a server sends it (RFC 6455, section 5.2). It carries nothing of a connection, so
+ * that all WebSockets share it; that rules out compression, whose state is per connection.
  */
 export function wsFrame(opcode: number, payload: Uint8Array): Uint8Array {
   const { byteLength } = payload

@@ -93,6 +93,26 @@ describe.each(PATHS)('a WebSocket at %s', path => {
   })
 })
 
+describe('a malformed frame in the statistics', () => {
+  it.each([
+    ['/topics/abuse?client=', ''],
+    ['/connection/websocket?client=', '{"id":1,"connect":{}}'],
+  ])('of %s ends its client as protocol, not as peer', async (path, first) => {
+    const reasons: string[] = []
+    const heard = ({ client, reason }: { client: { id: string }; reason: string }): void => {
+      if (client.id === 'rude') reasons.push(reason)
+    }
+    server.hub.events.on('unregister', heard)
+    const peer = await FramePeer.open(server.url, `${path}rude`)
+    if (first !== '') peer.say({ opcode: TEXT, payload: first })
+    await expect.poll(() => [...server.hub.getActiveClients()].map(({ id }) => id)).toContain('rude')
+    peer.say({ opcode: 3, payload: 'x' })
+    expect(await peer.ended()).toMatchObject({ code: 1002 })
+    await expect.poll(() => reasons).toEqual(['protocol'])
+    server.hub.events.off('unregister', heard)
+  })
+})
+
 describe('what a peer says beside its messages', () => {
   it('E2: a character in two fragments is one character', async () => {
     const peer = await FramePeer.open(server.url, '/topics/split?role=both')

@@ -200,7 +200,7 @@ describe('demo', () => {
   it('takes its level of logging from the environment before its own default', async () => {
     const { code, stderr } = await command(['demo', '--port', '0'], { HUBLINE_LOG_LEVEL: 'loud' })
     expect(code).toBe(2)
-    expect(stderr).toMatch(/^hubline: environment: logLevel: .*"warn".*\(given: "loud"\)\n$/)
+    expect(stderr).toMatch(/^hubline: environment: logLevel must be one of .*"warn".*, got "loud"\n$/)
   })
 })
 

@@ -6,7 +6,7 @@ import type { HubEvents } from '../../src/core/events.ts'
 import type { Codec } from '../../src/core/message.ts'
 import { Direct } from '../../src/core/parcel.ts'
 import type { DeliveryPolicy } from '../../src/core/policy.ts'
-import type { TopicRegistry } from '../../src/core/topics.ts'
+import type { TopicRegistry, TopicSpec } from '../../src/core/topics.ts'
 import { createHub, type Hub, type HubOptions } from '../../src/hub.ts'
 import { openTopics } from '../../src/open-topics.ts'
 import { bestEffort } from '../../src/policies/best-effort.ts'
@@ -531,6 +531,58 @@ describe('a topic registry that throws', () => {
     expect(world.faults).toEqual([])
   })
 
+  const junk: [string, unknown, string][] = [
+    ['nothing', undefined, 'it must be an object, got undefined'],
+    ['a promise', Promise.resolve(), 'name must be "bad", got undefined'],
+    ['another topic', { name: 't' }, 'name must be "bad", got "t"'],
+    ['no limit', { name: 'bad' }, 'maxMessageBytes must be a number of at least 0, got undefined'],
+    ['no history', { name: 'bad', maxMessageBytes: 9 }, 'history must be an object, got undefined'],
+    [
+      'half a history',
+      { name: 'bad', maxMessageBytes: 9, history: { messages: 1, bytes: Number.NaN, ageMs: 1 } },
+      'history.bytes must be a number of at least 0, got NaN',
+    ],
+    [
+      'a wrong policy',
+      { ...openTopics().resolve('bad'), policy: 'latest' },
+      'policy must be a delivery policy, got the name',
+    ],
+    ['a wrong priority', { ...openTopics().resolve('bad'), priority: 5 }, 'priority must be one of "high", "normal"'],
+    ['a getter that throws', breaking({ name: 'bad' }, 'name', 'read'), 'name cannot be read: its getter throws'],
+  ]
+  it.each(junk)('resolve that answers %s: whoever names the topic is told the field', (_, answer, why) => {
+    const good = openTopics()
+    const world = new World({
+      topics: { resolve: name => (name === 'bad' ? answer : good.resolve(name)) as TopicSpec },
+    })
+    world.addHealthy('one')
+    const told = expect.objectContaining({
+      code: 'INTERNAL',
+      message: expect.stringContaining(`topic registry: the answer for "bad": ${why}`),
+    })
+    for (const call of [
+      () => world.hub.subscribe('one', 'bad'),
+      () => world.hub.routeData('bad', Buffer.from('x')),
+      () => world.hub.resolveTopic('bad'),
+    ]) {
+      expect(call).toThrow(told)
+    }
+    world.publish(2)
+    world.check()
+  })
+
+  it('resolve that answers junk when the rules have changed: topics stay as they are, and a fault is told', () => {
+    const good = openTopics()
+    let isJunk = false
+    const world = new World({ topics: { resolve: name => (isJunk ? {} : good.resolve(name)) as TopicSpec } })
+    world.addHealthy('one')
+    isJunk = true
+    world.hub.refreshTopics()
+    world.publish(2)
+    world.check()
+    expect(world.faults).toEqual(['topic registry'])
+  })
+
   it('check: the publisher is refused', () => {
     const world = new World({ topics: openTopics({}, { checked: { check: broken } }) })
     world.addHealthy('one')
@@ -594,10 +646,16 @@ describe('a broker that throws', () => {
   it.each([
     ['at once', broken],
     ['later', later],
-  ])('close (%s): every client is closed, and whoever closes the hub hears it', async (_, fails) => {
+    // biome-ignore lint/suspicious/noThenProperty: a promise of another library is the question
+    ['in a promise of another library', () => ({ then: (_: unknown, failed: (error: unknown) => void) => failed(0) })],
+  ] as [string, () => Promise<void>][])('close (%s): the hub is closed, and a fault is told', async (_, fails) => {
     const world = new World({ broker: { ...local(), close: fails } })
     world.addHealthy('one')
-    await expect(world.hub.close()).rejects.toThrow('broken')
+    await world.hub.close()
     expect(world.healthy[0]!.closedFor).toBe('shutdown')
+    expect(world.faults).toEqual(['broker close'])
+    const other = new World({ broker: { ...local(), close: fails } })
+    const { outcome } = await other.hub.shutdown()
+    expect([outcome, other.faults]).toEqual(['drained', ['broker close']])
   })
 })

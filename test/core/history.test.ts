@@ -27,6 +27,20 @@ describe('history', () => {
     expect(hub.getConnectionStats().topics).toBe(0)
   })
 
+  it('has messages with the documented fields alone, which are not those that the hub counts', () => {
+    publish('1')
+    clock.settle()
+    const fields = ['topic', 'epoch', 'seq', 'payload', 'contentType', 'key', 'correlationId', 'publisher', 'at']
+    const [message] = hub.history('a').messages
+    expect(Object.keys(message!)).toEqual(fields)
+    Object.assign(message!, { keepers: 100, seq: 9 })
+    publish('2', '3', '4', '5')
+    clock.settle()
+    expect(hub.history('a').messages.map(({ seq }) => seq)).toEqual([3, 4, 5])
+    clock.advance(11_000)
+    expect(hub.getTopic('a')?.retained ?? { bytes: 0 }).toMatchObject({ bytes: 0 })
+  })
+
   it('keeps a small payload without the large buffer that it is a slice of', () => {
     const chunk = Buffer.alloc(64 * 1024, 'x')
     hub.routeData('a', chunk.subarray(100, 110))

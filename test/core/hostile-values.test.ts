@@ -56,7 +56,7 @@ describe('publish, as over HTTP', () => {
     [{ contentType: 'x'.repeat(256) }, /contentType must be/],
     [{ correlationId: 'a b' }, /correlationId must be 1 to 255 printable ASCII characters without spaces/],
     [{ key: 'x'.repeat(256) }, /key must be at most 255 characters/],
-    [{ publisher: { user: 'ann' } }, /publisher: unknown option "user": did you mean "client"/],
+    [{ publisher: { user: 'ann' } }, /publisher: unknown option "user": known names: client, session$/],
     [{ publisher: { client: 5 } }, /publisher\.client must be a string, got 5/],
     [{ publisher: { session: { user: 5 } } }, /publisher\.session must be a session/],
   ]

@@ -101,7 +101,10 @@ describe('a policy of its description', () => {
 describe('a wrong description', () => {
   const mistakes: [unknown, string][] = [
     ['drop-slw', 'policy: unknown name "drop-slw": did you mean "drop-slow"?'],
-    [{ name: 'toString' }, 'policy: unknown name "toString": did you mean "priority"?'],
+    [
+      { name: 'toString' },
+      'policy: unknown name "toString": known names: best-effort, latest, buffered, drop-slow, reliable, priority, rate-limit',
+    ],
     [{ name: 'drop-slow', timeout: 5 }, 'policy: unknown option "timeout": did you mean "timeoutMs"?'],
     [{ name: 'latest', bytes: 5 }, 'policy: unknown option "bytes": it takes none'],
     [{ name: 'drop-slow', timeoutMs: 0 }, 'policy.timeoutMs must be an integer from 1 to 3600000, got 0'],

@@ -202,11 +202,15 @@ describe('a slow consumer', () => {
     expect(hub.getSubscription(id, 'a')).toMatchObject({ unconfirmed: 0, delivered: 2 })
   })
 
-  it('an onGap that rejects is a fault, and not an unhandled rejection', async () => {
+  const error = new Error('no')
+  it.each([
+    ['rejects', () => Promise.reject(error)],
+    // biome-ignore lint/suspicious/noThenProperty: a promise of another library is the question
+    ['rejects in another library', () => ({ then: (_: unknown, failed: (error: unknown) => void) => failed(error) })],
+  ])('an onGap that %s is a fault, and not an unhandled rejection', async (_, onGap) => {
     const { hub, fault, publish } = setUp()
     publish('1')
-    const error = new Error('no')
-    const stream = hub.stream('a', { after: { epoch: 'gone', seq: 1 }, onGap: () => Promise.reject(error) })
+    const stream = hub.stream('a', { after: { epoch: 'gone', seq: 1 }, onGap: onGap as () => void })
     publish('2')
     expect(text(await stream.next())).toBe('2')
     await microtasks()

@@ -1,3 +1,4 @@
+import { METHODS } from 'node:http'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createHub } from '../../src/hub.ts'
@@ -94,6 +95,10 @@ describe('OPTIONS and other methods', () => {
   it.each([
     ['/topics/a', 'GET, HEAD, POST, PUT, OPTIONS', 'PATCH'],
     ['/topics/a', 'GET, HEAD, POST, PUT, OPTIONS', 'DELETE'],
+    ['/topics/a', 'GET, HEAD, POST, PUT, OPTIONS', 'PROPFIND'],
+    ['/api/stats', 'GET, HEAD, OPTIONS', 'REPORT'],
+    ['/metrics', 'GET, HEAD, OPTIONS', 'M-SEARCH'],
+    ['/tenants/blue/topics/a', 'GET, HEAD, POST, PUT, OPTIONS', 'MKCOL'],
     ['/events?topic=a', 'GET, HEAD, OPTIONS', 'POST'],
     ['/health/live', 'GET, HEAD, OPTIONS', 'POST'],
     ['/api/publish', 'POST, OPTIONS', 'GET'],
@@ -135,7 +140,7 @@ describe('OPTIONS and other methods', () => {
   })
 
   it('are 404 where no method has a route', async () => {
-    for (const method of ['OPTIONS', 'PATCH', 'DELETE', 'GET', 'POST']) {
+    for (const method of ['OPTIONS', 'PATCH', 'DELETE', 'GET', 'POST', 'PROPFIND', 'REPORT']) {
       expect((await ask(`${server.url}/nothing/here`, method)).status).toBe(404)
     }
   })
@@ -143,14 +148,12 @@ describe('OPTIONS and other methods', () => {
   it('no route of the plugin is without an answer to any of them', async () => {
     expect(routes.size).toBeGreaterThan(30)
     for (const [url, methods] of routes) {
-      expect([url, ...methods].sort()).toEqual(
-        [url, 'DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT', 'QUERY', 'TRACE'].sort(),
-      )
+      expect([url, ...methods, 'CONNECT'].sort()).toEqual([url, ...METHODS].sort())
     }
   })
 
   it('leave the other routes of the app alone', async () => {
-    expect((await ask(`${own()}/own`, 'PUT')).status).toBe(404)
+    for (const method of ['PUT', 'PROPFIND']) expect((await ask(`${own()}/own`, method)).status).toBe(404)
     expect((await ask(`${own()}/topics/a`, 'PATCH')).status).toBe(405)
   })
 })

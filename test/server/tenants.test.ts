@@ -268,7 +268,10 @@ describe('tenants in the configuration', () => {
   it.each([
     [{ tenants: { Acme: {} } }, /tenants\.Acme: .*a-z, 0-9/],
     [{ tenants: { acme: { limit: {} } } }, /tenants\.acme\.limit.*did you mean "tenants\.acme\.limits"/],
-    [{ tenants: { acme: { maxMessageBytes: 2_000_000 } } }, /tenants\.acme\.maxMessageBytes: it is at most 1048576/],
+    [
+      { tenants: { acme: { maxMessageBytes: 2_000_000 } } },
+      /tenants\.acme\.maxMessageBytes must be at most 1048576, the server's own, got 2000000/,
+    ],
     [{ tenants: { acme: { topics: { 'a/../b': {} } } } }, /topics: .*is no/],
     [
       { tenants: { acme: { sessions: { apiKeys: { ops: { sha256: 'not-a-hash-not-a-hash', scopes: ['admin'] } } } } } },

@@ -71,9 +71,9 @@ describe('/api/topic-rules', () => {
     [{ policy: { name: 'drop-slow', timeout: 1 } }, 'policy: unknown option "timeout": did you mean "timeoutMs"?'],
     [{ schema: { type: 'objekt' } }, 'schema: /type must be equal to one of the allowed values'],
     [{ schema: {}, contentType: 'text/plain' }, 'schema: it is for JSON, and contentType says text/plain'],
-    [{ maxMessageBytes: 0 }, 'maxMessageBytes: '],
+    [{ maxMessageBytes: 0 }, 'maxMessageBytes must be at least 1, got 0'],
     [{ preamble: '%%' }, 'preamble: '],
-    [[], 'it must be an object, not a list'],
+    [[], 'body must be an object, got an array'],
   ])('refuses %j with 400', async (rule, sentence) => {
     const { status, body } = await call('PUT', '/api/topic-rules/video/*', rule)
     expect([status, body.error.code]).toEqual([400, 'REQUEST_INVALID'])

@@ -9,6 +9,7 @@ import { Revocations } from '../../src/sessions/revocations.ts'
 import { Tickets } from '../../src/sessions/tickets.ts'
 import { memoryStore } from '../../src/stores/memory.ts'
 import { HTTPConnectionManager } from '../../src/tower/http-connection-manager.ts'
+import { ApiGatewayClients } from '../../src/transports/api-gateway.ts'
 import { CallbackClients } from '../../src/transports/callback.ts'
 import { clientProtocol } from '../../src/transports/client-protocol.ts'
 
@@ -124,6 +125,11 @@ describe('settings of what a hub is used with', () => {
       /breaker.failures must be an integer of at least 1, got 0/,
     ],
     [
+      'API Gateway: no endpoints',
+      () => new ApiGatewayClients(hub, {} as Wrong, {} as Wrong),
+      /^apiGateway: endpoints must be an array of strings, got undefined$/,
+    ],
+    [
       'client protocol',
       () => clientProtocol({ hub } as Wrong),
       /^clientProtocol: parsePolicy must be a function, got undefined$/,
@@ -138,7 +144,7 @@ describe('settings of what a hub is used with', () => {
       () => new HTTPConnectionManager({ timeout: 5 } as Wrong),
       /^tower: unknown option "timeout": did you mean "timeoutMs"\?$/,
     ],
-    ['store', () => memoryStore({ clock: 5 } as Wrong), /^memoryStore: unknown option "clock": did you mean "now"\?$/],
+    ['store', () => memoryStore({ clock: 5 } as Wrong), /^memoryStore: unknown option "clock": known names: now$/],
   ]
   it.each(mistakes)('%s', (_, call, why) => {
     expect(refusalOf(call)).toEqual(['CONFIG_INVALID', expect.stringMatching(why)])

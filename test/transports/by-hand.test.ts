@@ -66,7 +66,7 @@ describe('transports that are opened by hand', () => {
   })
 
   it('are pinged, and a peer that does not answer is closed', async () => {
-    const { hub, over, url } = await serve(() => ({}), { heartbeat: { pingMs: 100, pongMs: 50 } })
+    const { hub, over, url } = await serve(() => ({}), { heartbeat: { pingMs: 100, pongMs: 100 } })
     const stream = await fetch(`http://${url}/sse`)
     let text = ''
     for await (const piece of stream.body as unknown as AsyncIterable<Uint8Array>) {

@@ -42,8 +42,8 @@ const MEASURES: Readonly<Record<Exclude<Sort, 'id'>, (client: ClientInfo) => num
 }
 
 /**
- * A page of clients, made in several turns of the event loop. A client that leaves meanwhile may be missing. Rejects with TOPIC_INVALID,
- * REQUEST_INVALID.
+ * A page of clients, made in several turns of the event loop. A client that leaves meanwhile may be missing. Rejects
+ * with TOPIC_INVALID, REQUEST_INVALID.
  */
 export async function listClients(hub: ConnectionManager, options: ListOptions): Promise<ClientPage> {
   const { behind, limit, after = '', sort, ...named } = options

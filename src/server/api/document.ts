@@ -7,7 +7,10 @@ import type { Api } from './route.ts'
 /** web/ lies beside src/ and beside dist/, three levels up from this file in either. */
 const FOLDER = new URL('../../../web/', import.meta.url)
 
-/** The page that shows the document: files of the package, the same for everybody, so they need no key. The document does. */
+/**
+ * The page that shows the document: files of the package, the same for everybody, so they need no key. The document
+ * does.
+ */
 const FILES: Readonly<Record<string, readonly [file: string, type: string]>> = {
   '/api/docs': ['api/docs.html', 'text/html; charset=utf-8'],
   '/api/docs/page.js': ['api/docs.js', 'text/javascript; charset=utf-8'],

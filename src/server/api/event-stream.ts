@@ -12,7 +12,9 @@ export function streamHead(reply: FastifyReply): Record<string, string> {
   }
 }
 
-/** Writes a comment at each heartbeat until the response closes: a proxy ends a response that is silent for too long. */
+/**
+ * Writes a comment at each heartbeat until the response closes: a proxy ends a response that is silent for too long.
+ */
 export function keepAlive(response: ServerResponse, heartbeat: Pick<Heartbeat, 'add'>): void {
   const leave = heartbeat.add({
     ping() {

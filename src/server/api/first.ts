@@ -1,6 +1,6 @@
 /**
- * The first items of many in an order. This is cheaper than a sort of all of them: there may be 50,000, and a page has a few. Items are added
- * one by one, so that the work can be spread over several turns.
+ * The first items of many in an order. This is cheaper than a sort of all of them: there may be 50,000, and a page has
+ * a few. Items are added one by one, so that the work can be spread over several turns.
  */
 export class First<T> {
   readonly #count: number

@@ -14,8 +14,8 @@ export interface Logins {
 }
 
 /**
- * What a route of the operators' surface requires: a key with that scope or a wider one, a session (the route asks the session manager
- * itself), or nothing (open).
+ * What a route of the operators' surface requires: a key with that scope or a wider one, a session (the route asks the
+ * session manager itself), or nothing (open).
  */
 export type Access = KeyScope | 'session' | 'open'
 
@@ -45,7 +45,8 @@ const BEARER = /^Bearer +(\S+)$/i
 const TOKEN = /^[\w-]+\.[\w-]+\.[\w-]*$/
 
 /**
- * Who may call what operators and backends call: whoever has a key. Where there are no keys, peers on this machine (`loopback`), or everybody.
+ * Who may call what operators and backends call: whoever has a key. Where there are no keys, peers on this machine
+ * (`loopback`), or everybody.
  */
 export class AdminGuard {
   readonly #keys: KeyRing | undefined

@@ -67,7 +67,7 @@ export function historyRoutes(api: Api, { hub, heartbeat, closing }: HubContext)
     errors: ['TOPIC_INVALID', 'TOPIC_UNKNOWN'],
     handler: ({ params: { topic }, query: { since, limit = DEFAULT_LIMIT, reverse }, reply }) => {
       const after = since === undefined ? undefined : readPosition(since)
-      const { position, messages, recovered } = hub.history(topic, { after, limit: limit + 1, reverse })
+      const { position, messages, recovered } = hub.kept(topic, { after, limit: limit + 1, reverse })
       const fitting = messages.slice(0, Math.min(limit, fits(messages)))
       const more = fitting.length < messages.length
       reply.type('application/json; charset=utf-8')

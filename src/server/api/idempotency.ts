@@ -8,7 +8,9 @@ const KEY = /^[\x21-\x7e]{1,255}$/
 
 /** How long an answer is kept, in ms. */
 const KEEP_MS = 5 * 60_000
-/** How many, and how many bytes of them. Beyond it the oldest go, and a late repetition of theirs is published again. */
+/**
+ * How many, and how many bytes of them. Beyond it the oldest go, and a late repetition of theirs is published again.
+ */
 const MAX_ENTRIES = 100_000
 const MAX_BYTES = 32 * 1024 * 1024
 /** Beside its answer, roughly. */
@@ -36,8 +38,9 @@ export interface Done {
 }
 
 /**
- * Answers a publication that comes again under its key with what the first was answered, and publishes it once: whoever lost the answer may
- * just ask again. Only what was done is kept; what was refused may be tried again under the same key.
+ * Answers a publication that comes again under its key with what the first was answered, and publishes it once: whoever
+ * lost the answer may just ask again. Only what was done is kept; what was refused may be tried again under the same
+ * key.
  */
 export class Idempotency {
   readonly #scheduler: Pick<Scheduler, 'now'>

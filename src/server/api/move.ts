@@ -18,8 +18,9 @@ export interface MoveResult {
 }
 
 /**
- * Puts every client of `from` on `to`, with its wish for a policy. A client that cannot be on both for a moment, or not on `to`, stays where it is.
- * Rejects with TOPIC_INVALID, TOPIC_UNKNOWN, REQUEST_INVALID, SHUTTING_DOWN: then nobody was moved.
+ * Puts every client of `from` on `to`, with its wish for a policy. A client that cannot be on both for a moment, or not
+ * on `to`, stays where it is. Rejects with TOPIC_INVALID, TOPIC_UNKNOWN, REQUEST_INVALID, SHUTTING_DOWN: then nobody
+ * was moved.
  */
 export async function moveClients(hub: Hub, from: string, to: string): Promise<MoveResult> {
   const old = parseTopicName(from)

@@ -28,7 +28,10 @@ names. Clients have a token of their own, or a ticket. A topic's name is one seg
 query or a body are refused. Where there is GET there is HEAD, and OPTIONS tells the methods of a path. Where the operators' API has a
 listener of its own, the operations for clients are on the public one.`
 
-/** The OpenAPI document of these operations, made of the schemas that check them. `prefix`: where the hub is, such as /tenants/a. */
+/**
+ * The OpenAPI document of these operations, made of the schemas that check them. `prefix`: where the hub is, such as
+ * /tenants/a.
+ */
 export function openApiDocument(operations: readonly AnyApiOperation[], version: string, prefix: string): Json {
   const paths: Record<string, Json> = {}
   for (const each of operations) {

@@ -19,7 +19,10 @@ interface Followed {
   readonly readers: Set<ServerResponse>
 }
 
-/** Tells who comes to a topic and who goes, as server-sent events. What is kept of a topic is kept while somebody follows it. */
+/**
+ * Tells who comes to a topic and who goes, as server-sent events. What is kept of a topic is kept while somebody
+ * follows it.
+ */
 export class PresenceStreams {
   readonly #hub: Hub
   readonly #heartbeat: Pick<Heartbeat, 'add'>
@@ -41,7 +44,9 @@ export class PresenceStreams {
     return this.#readers
   }
 
-  /** Writes events until the reader goes. Throws TOPIC_UNKNOWN, PRESENCE_OFF, LIMIT_EXCEEDED: then nothing was written. */
+  /**
+   * Writes events until the reader goes. Throws TOPIC_UNKNOWN, PRESENCE_OFF, LIMIT_EXCEEDED: then nothing was written.
+   */
   open(topic: TopicName, response: ServerResponse, headers: Record<string, string>): void {
     const clients = this.#hub.presence(topic)
     if (this.#readers >= MAX_READERS) {

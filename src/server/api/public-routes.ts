@@ -101,7 +101,7 @@ function topics(api: Api): void {
     description: 'The body is published as it comes, each piece or, with `split=lines`, each line as a message.',
     params: topicPathSchema,
     query: sourceQuery,
-    rawBody: 'The source, of any length.',
+    rawBody: 'The source, of any length and of any type but multipart/form-data.',
     answers: {
       200: {
         description: 'It has ended.',

@@ -158,7 +158,10 @@ async function checkAll(
   return { checked, faults }
 }
 
-/** Everything that can be known of a message before it is published. `json`: the text of the publication, whose `data` goes on as it stands. */
+/**
+ * Everything that can be known of a message before it is published. `json`: the text of the publication, whose `data`
+ * goes on as it stands.
+ */
 function check(hub: Hub, { topic: name, key, text, base64, ...rest }: Publication, json: JsonText): Checked {
   const topic = parseTopicName(name)
   const spec = hub.resolveTopic(topic)

@@ -27,10 +27,15 @@ export interface ApiCall<P, Q, B> {
   readonly note: (about: Readonly<Record<string, unknown>>) => void
 }
 
-/** What the document says of one operation: what is checked at run time and what the document says are the same schemas. */
+/**
+ * What the document says of one operation: what is checked at run time and what the document says are the same schemas.
+ */
 export interface ApiOperation<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType> {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
-  /** As OpenAPI writes it: `/api/clients/{id}`. A `{topic}` or `{pattern}` may have slashes, and stands at the end or in /api/topics/{topic}/... */
+  /**
+   * As OpenAPI writes it: `/api/clients/{id}`. A `{topic}` or `{pattern}` may have slashes, and stands at the end or in
+   * /api/topics/{topic}/...
+   */
   readonly path: string
   readonly summary: string
   readonly description?: string
@@ -47,7 +52,10 @@ export interface ApiOperation<P extends z.ZodType, Q extends z.ZodType, B extend
   /** By status; what the handler returns goes with the first, unless it says another. */
   readonly answers: Readonly<Record<number, ApiAnswer>>
   readonly errors?: readonly ErrorCode[]
-  /** By status, where errors have another form than elsewhere: instead of `errors` and of those that all operations have. */
+  /**
+   * By status, where errors have another form than elsewhere: instead of `errors` and of those that all operations
+   * have.
+   */
   readonly errorAnswers?: Readonly<Record<number, ApiAnswer>>
 }
 

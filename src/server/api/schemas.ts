@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { type ErrorCode, HTTP_STATUS } from '../../core/errors.ts'
 import { CLIENT_ID, MAX_CLIENT_ID_LENGTH, MAX_TOPIC_LENGTH, TOPIC_NAME } from '../../core/ids.ts'
+import { shown } from '../../core/options.ts'
 import { TOPIC_PATTERN } from '../../core/patterns.ts'
 import { POSITION } from '../../transports/transport.ts'
 import { isBase64 } from '../../wire/base64.ts'
@@ -210,7 +211,10 @@ export const content = {
     .max(255)
     .regex(/^[\x20-\x7e]+$/, 'it must be printable ASCII')
     .optional()
-    .meta({ description: 'Default: application/json, text/plain; charset=utf-8, application/octet-stream.' }),
+    .meta({
+      description:
+        'Default: of a publication the type of its topic; else application/json for data, text/plain; charset=utf-8 for text, application/octet-stream for base64. The bytes are not looked at.',
+    }),
 }
 
 /** The content type of a message whose sender says none. */
@@ -243,10 +247,14 @@ export function queryNumber(schema: z.ZodInt) {
   const { $schema: _, ...described } = z.toJSONSchema(schema)
   return z
     .string()
-    .refine(text => text.trim() !== '' && Number.isFinite(Number(text)), 'it must be a number')
+    .refine(isNumber, { error: ({ input }) => `must be a number, got ${shown(input)}` })
     .transform(Number)
     .pipe(schema)
     .meta(described)
+}
+
+function isNumber(text: string): boolean {
+  return text.trim() !== '' && Number.isFinite(Number(text))
 }
 
 export const queryBoolean = z.enum(['true', 'false']).transform(text => text === 'true')

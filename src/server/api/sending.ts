@@ -102,7 +102,7 @@ export async function sendingRoutes(app: FastifyInstance, api: Api, context: Hub
         summary: 'Sends to one client, and says how it ended',
         params: clientPath,
         query: sendQuery,
-        rawBody: 'The message as it is, of any type.',
+        rawBody: 'The message as it is, of any type but multipart/form-data.',
         bodyLimit: maxMessageBytes,
         answers: {
           200: {

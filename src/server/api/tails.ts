@@ -10,7 +10,10 @@ import { payloadOf } from './payload.ts'
 
 /** Viewers of all clients together: each costs its client's path a little. */
 const MAX_VIEWERS = 100
-/** Sightings that one turn of the event loop hands to a viewer, and bytes that may wait in its response: more are skipped, and counted. */
+/**
+ * Sightings that one turn of the event loop hands to a viewer, and bytes that may wait in its response: more are
+ * skipped, and counted.
+ */
 const MAX_SIGHTINGS = 1000
 const MAX_WAITING_BYTES = 256 * 1024
 /** Of a payload that is shown, in bytes. */
@@ -22,7 +25,10 @@ interface Watched {
   readonly viewers: Set<Viewer>
 }
 
-/** Who looks at which client. Owns one watch for each client that somebody looks at; a viewer that reads slowly misses some, and nothing waits. */
+/**
+ * Who looks at which client. Owns one watch for each client that somebody looks at; a viewer that reads slowly misses
+ * some, and nothing waits.
+ */
 export class Tails {
   readonly #hub: Hub
   readonly #heartbeat: Pick<Heartbeat, 'add'>
@@ -34,7 +40,10 @@ export class Tails {
     this.#heartbeat = heartbeat
   }
 
-  /** Writes events until the client or the viewer goes. Throws CONNECTION_NOT_FOUND, LIMIT_EXCEEDED: then nothing was written. */
+  /**
+   * Writes events until the client or the viewer goes. Throws CONNECTION_NOT_FOUND, LIMIT_EXCEEDED: then nothing was
+   * written.
+   */
   open(
     id: string,
     response: ServerResponse,

@@ -6,8 +6,9 @@ export const SUB_RESOURCES = ['policy', 'history', 'presence', 'presence-stats',
 export type SubResource = (typeof SUB_RESOURCES)[number]
 
 /**
- * Tells the name of a topic from what follows it. A name in one segment, its slashes written %2F, is always the whole name. With plain
- * slashes the last segment is what follows, if it is such a word: so a topic whose own name ends in one is written with %2F.
+ * Tells the name of a topic from what follows it. A name in one segment, its slashes written %2F, is always the whole
+ * name. With plain slashes the last segment is what follows, if it is such a word: so a topic whose own name ends in
+ * one is written with %2F.
  */
 export function topicPath(request: FastifyRequest): { readonly topic: string; readonly sub: SubResource | '' } {
   // What the router gives is decoded already: it does not tell the two kinds of slash apart.

@@ -34,7 +34,10 @@ const listQuery = z.strictObject({
 })
 const moveBody = z.strictObject({ to: topicName })
 
-/** A page of topics by name, made in several turns of the event loop. A topic that comes or goes meanwhile may be on it or not. */
+/**
+ * A page of topics by name, made in several turns of the event loop. A topic that comes or goes meanwhile may be on it
+ * or not.
+ */
 async function listTopics(hub: Hub, limit: number, after: string) {
   const names = new First<string>(limit + 1, compare)
   let total = 0

@@ -9,7 +9,10 @@ const MAX_TENANTS = 1000
 /** It is a segment of URLs. */
 const NAME = /^[a-z0-9][a-z0-9-]{0,62}$/
 
-/** What it does not say is as the hub's, but for `sessions`, `topics` and `origins`: those it has of its own, or not at all. */
+/**
+ * What it does not say is as the hub's, but for `sessions`, `topics` and `origins`: those it has of its own, or not at
+ * all.
+ */
 const tenant = z.strictObject({
   sessions: sessionsConfig.prefault({}),
   topics,

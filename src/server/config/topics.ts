@@ -54,7 +54,9 @@ const schema = z.union([z.boolean(), jsonObject]).superRefine((value, context) =
   }
 })
 
-/** What topics of one name or pattern are like: an entry of `topics`, and the body of `PUT /api/topic-rules/{pattern}`. */
+/**
+ * What topics of one name or pattern are like: an entry of `topics`, and the body of `PUT /api/topic-rules/{pattern}`.
+ */
 export const topicRule = z
   .strictObject({
     policy: policySchema.optional(),
@@ -80,7 +82,7 @@ export const topicRule = z
     lingerMs: lingerMs.optional(),
     /** base64 */
     preamble: z
-      .base64()
+      .base64('it is not base64')
       .max(Math.ceil(MAX_JSON_BYTES / 3) * 4)
       .optional(),
   })

@@ -84,7 +84,10 @@ function policyWarnings(place: string, { name, backlog }: DeliveryPolicy, maxMes
   ]
 }
 
-/** Is every topic of a pattern one of a more specific rule? Only what ends with `**` can be: the others have topics without end of their own. */
+/**
+ * Is every topic of a pattern one of a more specific rule? Only what ends with `**` can be: the others have topics
+ * without end of their own.
+ */
 export function isShadowed(pattern: TopicPattern, all: readonly TopicPattern[]): boolean {
   const stronger = all.filter(other => other !== pattern && bySpecificity(other, pattern) < 0)
   const taken = (part: string): boolean => {

@@ -7,9 +7,9 @@ export const BYTES_PER_SECOND = SAMPLE_RATE * 2
 export const CHUNK_MS = 100
 export const CHUNK_SAMPLES = (SAMPLE_RATE * CHUNK_MS) / 1000
 /**
- * Sound ahead of the live one, for a player to have in hand. Chunks come in real time: without it a player would stutter
- * at the first late one. And Chromium starts a 16-bit WAV stream only when it has looked at some 230 KB of it (measured):
- * without it a listener there would wait 5 s for the first sound.
+ * Sound ahead of the live one, for a player to have in hand. Chunks come in real time: without it a player would
+ * stutter at the first late one. And Chromium starts a 16-bit WAV stream only when it has looked at some 230 KB of it
+ * (measured): without it a listener there would wait 5 s for the first sound.
  */
 const PRELUDE_SECONDS = 5.4
 

@@ -30,7 +30,9 @@ interface Note {
   readonly decay: number
 }
 
-/** Samples from..from+count of the endless piece, -1 to 1. A pure function: any cut into chunks gives the same sound. */
+/**
+ * Samples from..from+count of the endless piece, -1 to 1. A pure function: any cut into chunks gives the same sound.
+ */
 export function chimes(from: number, count: number): Float64Array {
   return sound(from, count, notesBetween(from, from + count))
 }

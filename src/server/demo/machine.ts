@@ -42,7 +42,10 @@ function sum(cores: readonly CoreTimes[]): CoreTimes {
   return { busy, total }
 }
 
-/** Null where the system has no /proc/net/dev. Synchronous because the kernel answers from memory, in some 30 microseconds. */
+/**
+ * Null where the system has no /proc/net/dev. Synchronous because the kernel answers from memory, in some 30
+ * microseconds.
+ */
 export function readNetwork(): NetworkBytes | null {
   try {
     return parseNetDev(readFileSync('/proc/net/dev', 'utf8'))

@@ -13,8 +13,8 @@ export interface PaceOptions {
 const LOOKS = 4
 
 /**
- * Calls `run` with 0, 1, 2 ... once per period, counted on the monotonic clock: a late timer is late once and never adds up.
- * A number that was skipped is never passed.
+ * Calls `run` with 0, 1, 2 ... once per period, counted on the monotonic clock: a late timer is late once and never
+ * adds up. A number that was skipped is never passed.
  */
 export function pace(scheduler: Scheduler, options: PaceOptions, run: (n: number) => void): Disposable {
   const { periodMs, catchUp = 1 } = options

@@ -4,6 +4,7 @@ import { HubError } from '../../core/errors.ts'
 import type { Scheduler } from '../../core/scheduler.ts'
 import { eventLoop } from '../../event-loop.ts'
 import type { Hub } from '../../hub.ts'
+import { readInput } from '../read-input.ts'
 import { startAudio } from './audio.ts'
 import { startCamera } from './camera.ts'
 import type { Publish } from './pace.ts'
@@ -56,8 +57,8 @@ export const demoPlugin: FastifyPluginAsync<DemoOptions> = async (app, { hub, sc
     ]
     demo = { simulation, sources }
   })
-  // As soon as the server drains: it waits for clients that are behind, and these are behind on purpose. The hooks are for
-  // an app without that signal, and for a start that failed half way.
+  // As soon as the server drains: it waits for clients that are behind, and these are behind on purpose. The hooks are
+  // for an app without that signal, and for a start that failed half way.
   if (app.hasDecorator('hubContext')) app.hubContext.closing.addEventListener('abort', stop)
   app.addHook('preClose', async () => stop())
   app.addHook('onClose', async () => stop())
@@ -69,7 +70,7 @@ export const demoPlugin: FastifyPluginAsync<DemoOptions> = async (app, { hub, sc
   app.addContentTypeParser('application/json', { parseAs: 'string' }, app.getDefaultJsonParser('error', 'error'))
   app.get('/demo/speed', async () => ({ bytesPerSecond: demo?.simulation.bytesPerSecond ?? null }))
   app.post('/demo/speed', async request => {
-    const { bytesPerSecond } = speedBody.parse(request.body)
+    const { bytesPerSecond } = readInput(speedBody, request.body, 'body')
     demo?.simulation.setSpeed(bytesPerSecond)
     return { bytesPerSecond }
   })

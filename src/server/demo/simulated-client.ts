@@ -48,8 +48,8 @@ export interface SimulatedFigures {
 }
 
 /**
- * A real client of the hub at the end of a simulated connection. It has no timer of its own: `advance` is called every few
- * milliseconds, reads as much as its speed allows, and reconnects when it is time.
+ * A real client of the hub at the end of a simulated connection. It has no timer of its own: `advance` is called every
+ * few milliseconds, reads as much as its speed allows, and reconnects when it is time.
  */
 export class SimulatedClient {
   readonly #options: SimulatedClientOptions

@@ -12,7 +12,9 @@ const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 const empty = new Uint8Array()
 
-/** Frames of the simulated clients' own protocol: what a message is, then its payload in full, so that its size counts. */
+/**
+ * Frames of the simulated clients' own protocol: what a message is, then its payload in full, so that its size counts.
+ */
 export const simulatedCodec: Codec = {
   name: 'simulated',
   encode: ({ topic, seq, at, payload }) => frame({ kind: 'message', topic, seq, at }, payload),
@@ -42,7 +44,9 @@ function* readFrames(written: Uint8Array): Iterable<{ bytes: number; arrival: Ar
   }
 }
 
-/** What was written to a connection of the demo and is not read yet, as sizes and heads: it costs no memory to speak of. */
+/**
+ * What was written to a connection of the demo and is not read yet, as sizes and heads: it costs no memory to speak of.
+ */
 export class UnderWay {
   #frames: { bytes: number; readonly arrival: Arrival }[] = []
   bytes = 0
@@ -94,8 +98,8 @@ export interface DemoConnection extends Connection {
 }
 
 /**
- * A network path and a reader that is as slow as it is told. The first `window` bytes are the path's, as a kernel's buffers
- * would be; what exceeds them is `full` and waits: at most the window and one flush of the hub.
+ * A network path and a reader that is as slow as it is told. The first `window` bytes are the path's, as a kernel's
+ * buffers would be; what exceeds them is `full` and waits: at most the window and one flush of the hub.
  */
 export class SimulatedConnection implements DemoConnection {
   readonly protocol = 'simulated'

@@ -8,8 +8,8 @@ import { type Arrival, type DemoConnection, simulatedCodec, UnderWay } from './s
 const READ_BYTES = 4096
 
 /**
- * A real TCP connection over loopback, with a reader in this process that reads as slowly as it is told. What lies between the two is the
- * kernel's, as it is for any client.
+ * A real TCP connection over loopback, with a reader in this process that reads as slowly as it is told. What lies
+ * between the two is the kernel's, as it is for any client.
  */
 export class SocketConnection extends NodeSocket implements DemoConnection {
   readonly #peer: Peer

@@ -2,7 +2,9 @@ import { TokenBucket } from '../../core/token-bucket.ts'
 import { type Networks, parseAddress } from '../../transports/networks.ts'
 import { BURST_SECONDS, type EdgeLimits, type RateOfAddress } from './limits.ts'
 
-/** Distinct addresses that are told apart at a time. Those beyond share one entry, so that nobody can fill the memory. */
+/**
+ * Distinct addresses that are told apart at a time. Those beyond share one entry, so that nobody can fill the memory.
+ */
 const MAX_ADDRESSES = 100_000
 
 /** What is known of one address, or of one IPv6 network of 64 bits, which is what one household has. */
@@ -22,7 +24,9 @@ export class AddressEntry {
     this.proxy = proxy
   }
 
-  /** Its bucket under these limits; undefined: there is no such limit. Limits that were changed begin with full buckets. */
+  /**
+   * Its bucket under these limits; undefined: there is no such limit. Limits that were changed begin with full buckets.
+   */
   bucket(rate: RateOfAddress, limits: EdgeLimits, now: number): TokenBucket | undefined {
     if (limits !== this.#limits) {
       this.#limits = limits

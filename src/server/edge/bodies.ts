@@ -2,8 +2,8 @@ import type { IncomingMessage } from 'node:http'
 import { HubError } from '../../core/errors.ts'
 
 /**
- * Bodies that have not come yet. Node's own limit is for the whole of any request, and a live source is one request for days. Whoever
- * trickles a body would keep what it has sent so far in memory for ever.
+ * Bodies that have not come yet. Node's own limit is for the whole of any request, and a live source is one request for
+ * days. Whoever trickles a body would keep what it has sent so far in memory for ever.
  */
 export class Bodies {
   readonly #ms: number
@@ -38,7 +38,8 @@ export class Bodies {
       this.#since.delete(request)
       if (over) continue
       this.#late()
-      // Whoever reads it hears that it has failed, as of a peer that goes away, and answers. An error that nobody hears would end the process.
+      // Whoever reads it hears that it has failed, as of a peer that goes away, and answers. An error that nobody hears
+      // would end the process.
       if (request.listenerCount('error') > 0) request.emit('error', tooSlow(this.#ms))
       else request.destroy()
     }

@@ -12,7 +12,10 @@ const MAX_TOLD = 64
 /** How long one of them may take to ask and to read the answer, in ms. */
 const ASK_MS = 2000
 
-/** Set on a socket: the entry of its peer, so that the address is read once in its life, and that of whom its proxy opened it for. */
+/**
+ * Set on a socket: the entry of its peer, so that the address is read once in its life, and that of whom its proxy
+ * opened it for.
+ */
 const PEER = Symbol('peer')
 const FORWARDED = Symbol('forwarded')
 type KnownSocket = Socket & { [PEER]?: AddressEntry; [FORWARDED]?: AddressEntry }
@@ -60,7 +63,10 @@ export class DoorKeeper {
     if (error !== undefined) throw error
   }
 
-  /** A trusted proxy opens a client for this address: its connection is that address's as long as it lives. Throws LIMIT_EXCEEDED. */
+  /**
+   * A trusted proxy opens a client for this address: its connection is that address's as long as it lives. Throws
+   * LIMIT_EXCEEDED.
+   */
   forwarded(socket: KnownSocket, entry: AddressEntry, limits: EdgeLimits): void {
     const before = socket[FORWARDED]
     if (before === entry || entry.proxy || socket[PEER] === undefined) return

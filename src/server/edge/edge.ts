@@ -31,7 +31,9 @@ declare module 'fastify' {
 }
 
 export interface EdgeOptions {
-  /** Names that requests may call the server by, beyond loopback's. Default: any, for the app knows what it listens on. */
+  /**
+   * Names that requests may call the server by, beyond loopback's. Default: any, for the app knows what it listens on.
+   */
   readonly hosts?: readonly string[]
   /** Origins of pages beyond the server's own that may use the hub, such as `https://example.org`. */
   readonly origins?: readonly string[]
@@ -52,8 +54,8 @@ const SWEEP_MS = 1000
 const UNSAFE: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH', 'DELETE'])
 
 /**
- * What stands between the network and the routes: which Host and Origin are let in, and how much of the process one address and one client
- * may take. Everything it keeps is bounded.
+ * What stands between the network and the routes: which Host and Origin are let in, and how much of the process one
+ * address and one client may take. Everything it keeps is bounded.
  */
 export class Edge implements Disposable {
   readonly origins: OriginRules
@@ -166,7 +168,9 @@ export class Edge implements Disposable {
     return new SourcePace(this, this.#entryOf(request), this.#clock)
   }
 
-  /** Throws RATE_LIMITED where too many logins of the address have failed. `address`: as the session manager is told. */
+  /**
+   * Throws RATE_LIMITED where too many logins of the address have failed. `address`: as the session manager is told.
+   */
   checkLogins(address: string | undefined): void {
     const now = this.#clock.now()
     const bucket = this.#addresses.of(address).bucket('failedLoginsPerSecondPerAddress', this.#limits, now)
@@ -230,7 +234,9 @@ export class Edge implements Disposable {
     )
   }
 
-  /** Behind a trusted proxy the address that it forwards for; else the socket's, which was looked up when it connected. */
+  /**
+   * Behind a trusted proxy the address that it forwards for; else the socket's, which was looked up when it connected.
+   */
   #entryOf(request: FastifyRequest): AddressEntry {
     if (this.#behindProxy) return this.#addresses.of(request.ip)
     const { socket } = request.raw

@@ -20,9 +20,10 @@ const DECODERS: Readonly<Record<string, () => Transform>> = {
 const ACCEPTED = 'gzip, deflate, br'
 
 /**
- * Decodes compressed bodies, so that what is kept and sent is what its content type says. Fastify counts the decoded bytes against the limit of
- * the route and stops at it, however small the body was on the wire. Other codings are refused with 415 and `Accept-Encoding`
- * (RFC 9110, section 12.5.3), as is every coding of a live source, whose pieces would no longer be the messages.
+ * Decodes compressed bodies, so that what is kept and sent is what its content type says. Fastify counts the decoded
+ * bytes against the limit of the route and stops at it, however small the body was on the wire. Other codings are
+ * refused with 415 and `Accept-Encoding` (RFC 9110, section 12.5.3), as is every coding of a live source, whose pieces
+ * would no longer be the messages.
  */
 export function decodeBodies(scope: FastifyInstance): void {
   scope.addHook('onRoute', route => {

@@ -2,7 +2,9 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
 import { HubError } from '../../core/errors.ts'
 
-/** `1.2.3.4:5`, `[v6]` and `[v6]:5`, quoted or not: how gateways write an address with the port that it was opened from. */
+/**
+ * `1.2.3.4:5`, `[v6]` and `[v6]:5`, quoted or not: how gateways write an address with the port that it was opened from.
+ */
 const WITH_PORT = /^"?(?:(\d{1,3}(?:\.\d{1,3}){3})|\[([0-9a-f:.%]+)\])(?::\d{1,5})?"?$/i
 /** What proxies write where the request is a WebSocket. */
 const SCHEMES: Readonly<Record<string, string>> = { wss: 'https', ws: 'http' }
@@ -11,9 +13,10 @@ const FOR = 'x-forwarded-for'
 const PROTO = 'x-forwarded-proto'
 
 /**
- * Rewrites what trusted proxies say of a request to the one form that everything behind this reads: addresses without ports and brackets,
- * schemes in lower case and of HTTP. The list of addresses ends, read from the right, where an entry is no address: the proxy that wrote it is then
- * the peer. True: the last entry, which the nearest proxy wrote, is no address.
+ * Rewrites what trusted proxies say of a request to the one form that everything behind this reads: addresses without
+ * ports and brackets, schemes in lower case and of HTTP. The list of addresses ends, read from the right, where an
+ * entry is no address: the proxy that wrote it is then the peer. True: the last entry, which the nearest proxy wrote,
+ * is no address.
  */
 export function normalizeForwarded(headers: IncomingHttpHeaders): boolean {
   const proto = headers[PROTO]
@@ -40,8 +43,8 @@ function addressOf(text: string): string | undefined {
 }
 
 /**
- * A target in absolute form names the host itself, and Host means nothing (RFC 9112, section 3.2.2): from here on that is the request's Host.
- * Throws REQUEST_INVALID.
+ * A target in absolute form names the host itself, and Host means nothing (RFC 9112, section 3.2.2): from here on that
+ * is the request's Host. Throws REQUEST_INVALID.
  */
 export function takeAuthority({ url = '/', headers }: IncomingMessage): void {
   if (url.startsWith('/') || url === '*') return

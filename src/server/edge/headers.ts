@@ -2,8 +2,8 @@ import type { FastifyCorsOptions } from '@fastify/cors'
 import type { FastifyHelmetOptions } from '@fastify/helmet'
 
 /**
- * Of every stream: one object, as most are alike. Other pages may not even show it. And whatever a publisher says that it is, a browser
- * that is led there runs none of it: it would be our own origin.
+ * Of every stream: one object, as most are alike. Other pages may not even show it. And whatever a publisher says that
+ * it is, a browser that is led there runs none of it: it would be our own origin.
  */
 export const OWN_PAGES = {
   'cross-origin-resource-policy': 'same-origin',
@@ -17,7 +17,10 @@ export const EXPOSED: readonly string[] = [
   'x-correlation-id',
 ]
 
-/** What scripts of other origins may send, beside what every page may. Libraries for EventSource send cache-control by themselves. */
+/**
+ * What scripts of other origins may send, beside what every page may. Libraries for EventSource send cache-control by
+ * themselves.
+ */
 export const ALLOWED: readonly string[] = [
   ...['authorization', 'cache-control', 'content-encoding', 'content-type', 'idempotency-key', 'last-event-id'],
   ...['pragma', 'x-api-key', 'x-correlation-id', 'x-requested-with'],

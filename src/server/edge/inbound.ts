@@ -12,7 +12,9 @@ interface Rules {
   count(limit: Refusal): void
 }
 
-/** Counts what one client sends, and with it what its address sends. Costs a client that sends nothing one small object. */
+/**
+ * Counts what one client sends, and with it what its address sends. Costs a client that sends nothing one small object.
+ */
 export class ClientInbound implements InboundLimit {
   readonly #rules: Rules
   readonly #entry: AddressEntry
@@ -78,7 +80,10 @@ export class SourcePace {
     this.#clock = clock
   }
 
-  /** So much has come. Answers how long nothing more may be read, in ms; after that it is to be asked again, with nothing. */
+  /**
+   * So much has come. Answers how long nothing more may be read, in ms; after that it is to be asked again, with
+   * nothing.
+   */
   waitMs(messages: number, bytes: number): number {
     if (this.#entry.exempt) return 0
     this.#owed[0]! += messages

@@ -19,7 +19,9 @@ export interface EdgeLimits {
   readonly failedLoginsPerSecondPerAddress: number
 }
 
-/** Sized for an office behind one address, and for one core: what it could not do anyway is refused before it is begun. */
+/**
+ * Sized for an office behind one address, and for one core: what it could not do anyway is refused before it is begun.
+ */
 export const DEFAULT_EDGE_LIMITS: EdgeLimits = {
   maxConnections: 60_000,
   maxConnectionsPerAddress: 1000,
@@ -33,7 +35,10 @@ export const DEFAULT_EDGE_LIMITS: EdgeLimits = {
   failedLoginsPerSecondPerAddress: 10,
 }
 
-/** This machine, as the addresses of its own connections have it: not counted by address, unless the configuration says so. */
+/**
+ * This machine, as the addresses of its own connections have it: not counted by address, unless the configuration says
+ * so.
+ */
 export const LOOPBACK: readonly string[] = ['127.0.0.0/8', '::1']
 
 export type RateOfAddress =

@@ -19,9 +19,9 @@ const OF_PROXIES = [
 ] as const
 
 /**
- * Does a request come from this machine? By the address of its TCP connection, and by its Host, which a page of a rebound DNS name cannot set.
- * A proxy on this machine speaks for others: what it forwards counts only if the app trusts it (`trustProxy`) and every address on the way is
- * loopback.
+ * Does a request come from this machine? By the address of its TCP connection, and by its Host, which a page of a
+ * rebound DNS name cannot set. A proxy on this machine speaks for others: what it forwards counts only if the app
+ * trusts it (`trustProxy`) and every address on the way is loopback.
  */
 export function isLocalPeer(request: FastifyRequest): boolean {
   const { socket, headers } = request.raw

@@ -6,8 +6,8 @@ import type { Edge } from './edge.ts'
 const NO_GUESS: ReadonlySet<RefusalReason | undefined> = new Set(['missing', 'expired', 'early', 'revoked'])
 
 /**
- * A session manager that an address may not ask for ever: after too many logins that failed it is refused without a look at what it
- * brings. Whoever authenticates must say the peer's address.
+ * A session manager that an address may not ask for ever: after too many logins that failed it is refused without a
+ * look at what it brings. Whoever authenticates must say the peer's address.
  */
 export function limitLogins(sessions: SessionManager, edge: Edge): SessionManager {
   // It is known by its identity as the one that need not be asked.

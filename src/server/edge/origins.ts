@@ -3,7 +3,9 @@ import type { FastifyRequest } from 'fastify'
 import { HubError } from '../../core/errors.ts'
 
 export interface OriginOptions {
-  /** Names that requests may call the server by, beyond loopback and `boundTo`. Lower case, without a port. `*`: any. */
+  /**
+   * Names that requests may call the server by, beyond loopback and `boundTo`. Lower case, without a port. `*`: any.
+   */
   readonly hosts: readonly string[]
   /** Origins of pages beyond the server's own, as browsers write them. */
   readonly origins: readonly string[]
@@ -21,8 +23,9 @@ const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 const TOLD = 100
 
 /**
- * Who may ask, where a browser asks on behalf of a page. The Host tells a page whose name was made to resolve to this server (DNS rebinding);
- * the Origin tells pages of other sites, which a browser lets open WebSockets and send simple forms wherever they like.
+ * Who may ask, where a browser asks on behalf of a page. The Host tells a page whose name was made to resolve to this
+ * server (DNS rebinding); the Origin tells pages of other sites, which a browser lets open WebSockets and send simple
+ * forms wherever they like.
  */
 export class OriginRules {
   readonly #anyHost: boolean
@@ -97,7 +100,10 @@ export class OriginRules {
   }
 }
 
-/** Is it a name or an address of this machine alone? A page whose name was made to resolve to loopback has its own name in Host. */
+/**
+ * Is it a name or an address of this machine alone? A page whose name was made to resolve to loopback has its own name
+ * in Host.
+ */
 export function isLoopbackHost(host: string): boolean {
   return LOOPBACK.test(nameOf(host))
 }
@@ -113,7 +119,10 @@ function isAddress(name: string): boolean {
   return isIP(name) === 4 || (name.startsWith('[') && isIP(name.slice(1, -1)) === 6)
 }
 
-/** Is it the origin of a page that this server served, as a browser writes it? A final dot of the name makes no difference. */
+/**
+ * Is it the origin of a page that this server served, as a browser writes it? A final dot of the name makes no
+ * difference.
+ */
 function isOwn(origin: string, { protocol, host }: FastifyRequest): boolean {
   const own = host.toLowerCase().replace(/:$/, '')
   const port = DEFAULT_PORTS[protocol]

@@ -4,7 +4,10 @@ import type { Socket } from 'node:net'
 /** Requests that may wait on one connection for the answer to an earlier one, which may be a stream without an end. */
 const MAX_WAITING = 64
 
-/** Node takes requests of one connection as they come, does them, and keeps each answer until those before it are out: without a bound. */
+/**
+ * Node takes requests of one connection as they come, does them, and keeps each answer until those before it are out:
+ * without a bound.
+ */
 export class Pipelines {
   readonly #waiting = new WeakMap<Socket, number>()
 

@@ -1,6 +1,9 @@
 import type { WebSocket } from 'ws'
 
-/** Pongs that may wait in this process to be sent; of further pings only the newest is answered (RFC 6455, section 5.5.3). */
+/**
+ * Pongs that may wait in this process to be sent; of further pings only the newest is answered (RFC 6455, section
+ * 5.5.3).
+ */
 const MAX_PONGS = 16
 /** So many small pieces of an unfinished message are made one. */
 const MAX_PIECES = 256
@@ -24,8 +27,9 @@ interface Receiver {
 }
 
 /**
- * Bounds what one peer can make ws keep, beside the bytes of one message. ws closes a peer that sends a message in many segments or
- * fragments, or many pings at once, though all of that is valid: here small pieces are joined, and pongs are merged.
+ * Bounds what one peer can make ws keep, beside the bytes of one message. ws closes a peer that sends a message in many
+ * segments or fragments, or many pings at once, though all of that is valid: here small pieces are joined, and pongs
+ * are merged.
  */
 export function boundSocket(webSocket: WebSocket): void {
   webSocket.on('ping', answerPing)
@@ -62,7 +66,10 @@ function writeJoined(this: Receiver, chunk: Buffer, encoding: string, done: (err
   write.call(this, chunk, encoding, done)
 }
 
-/** Makes one piece of the small ones at the end, if they are many. A piece is copied until it is large, so each byte a few times at most. */
+/**
+ * Makes one piece of the small ones at the end, if they are many. A piece is copied until it is large, so each byte a
+ * few times at most.
+ */
 export function joinSmall(pieces: Buffer[]): void {
   let from = pieces.length
   while (from > 0 && pieces[from - 1]!.byteLength < LARGE_BYTES) from--

@@ -20,10 +20,11 @@ type AnsweringSocket = Socket & { readonly _httpMessage?: ServerResponse | null 
 const patched = new WeakSet<Server>()
 
 /**
- * Lets a server ignore every offer to upgrade to something other than a WebSocket (RFC 9110, section 7.8), such as the h2c of the JDK and of
- * `curl --http2`. Node hands all of them to the listeners of `upgrade`, where the request and its body are lost. Here the request goes back to
- * the HTTP parser without the word "upgrade", so routes, bodies, pipelining, keep-alive and timeouts work as for any other request. A WebSocket
- * handshake goes to the listeners, if there are any.
+ * Lets a server ignore every offer to upgrade to something other than a WebSocket (RFC 9110, section 7.8), such as the
+ * h2c of the JDK and of `curl --http2`. Node hands all of them to the listeners of `upgrade`, where the request and its
+ * body are lost. Here the request goes back to the HTTP parser without the word "upgrade", so routes, bodies,
+ * pipelining, keep-alive and timeouts work as for any other request. A WebSocket handshake goes to the listeners, if
+ * there are any.
  */
 export function ignoreUpgradeOffers(server: Server): void {
   if (patched.has(server)) return
@@ -35,7 +36,8 @@ export function ignoreUpgradeOffers(server: Server): void {
   server.emit = ((event: string | symbol, ...args: unknown[]): boolean => {
     if (event !== 'upgrade') return emit(event, ...args)
     const [request, socket, head] = args as [IncomingMessage, AnsweringSocket, Buffer]
-    // A handshake waits too: @fastify/websocket cannot answer on a socket that still has another response, and would leave it open unread.
+    // A handshake waits too: @fastify/websocket cannot answer on a socket that still has another response, and would
+    // leave it open unread.
     whenAnswered(socket, () => {
       if (isWebSocket(request) && server.listenerCount('upgrade') > 1) emit(event, ...args)
       else serveAgain(server, request, socket, head)
@@ -48,7 +50,10 @@ function isWebSocket({ headers }: IncomingMessage): boolean {
   return headers.upgrade?.toLowerCase() === 'websocket'
 }
 
-/** Calls back once all earlier requests of the connection are answered. Behind a last answer the connection is cut, as elsewhere. */
+/**
+ * Calls back once all earlier requests of the connection are answered. Behind a last answer the connection is cut, as
+ * elsewhere.
+ */
 function whenAnswered(socket: AnsweringSocket, next: () => void): void {
   const { _httpMessage: ahead } = socket
   if (socket.destroyed) {

@@ -28,8 +28,8 @@ const EXCEPTIONS: Readonly<Partial<Record<ErrorCode, readonly [status: number, n
 }
 
 /**
- * `/@connections/{id}`, as AWS API Gateway has it for the backend of a WebSocket API, so that one which was written for it runs against
- * the hub with another endpoint and no other change.
+ * `/@connections/{id}`, as AWS API Gateway has it for the backend of a WebSocket API, so that one which was written for
+ * it runs against the hub with another endpoint and no other change.
  */
 export async function connectionRoutes(app: FastifyInstance, context: HubContext): Promise<void> {
   const { hub, userAgents } = context
@@ -94,7 +94,8 @@ function fail(error: unknown, request: FastifyRequest, reply: FastifyReply): voi
   const [status, name] = EXCEPTIONS[known.code] ?? [known.status, nameOf(known.status)]
   if (known.code === 'INTERNAL') request.log.error({ err: error }, 'request failed')
   if (status === 429 || status === 503) reply.header('retry-after', '1')
-  // Fastify would end the connection over a body that is too large: the reset that follows may overtake the answer. Node reads on.
+  // Fastify would end the connection over a body that is too large: the reset that follows may overtake the answer.
+  // Node reads on.
   if (status === 413) reply.removeHeader('connection')
   const message =
     status === 413 ? `body: it is larger than the ${MAX_BYTES} bytes that one message may have` : known.message

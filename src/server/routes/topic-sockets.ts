@@ -28,8 +28,9 @@ const TOO_BIG = 1009
 const earlySockets = new WeakMap<IncomingMessage, EarlySocket>()
 
 /**
- * Subscribes a WebSocket that wants to begin somewhere, before its handshake is answered: the answer states where it begins, and
- * nothing can be trimmed between the statement and the subscription. Throws HubErrors, which become a status.
+ * Subscribes a WebSocket that wants to begin somewhere, before its handshake is answered: the answer states where it
+ * begins, and nothing can be trimmed between the statement and the subscription. Throws HubErrors, which become a
+ * status.
  */
 export function beginSocket(context: HubContext, request: FastifyRequest, opening: Opening): void {
   const early = context.opening(request, opening.clientId, () =>
@@ -100,8 +101,9 @@ interface PublishingSocket {
 }
 
 /**
- * Publishes the frames of one WebSocket, in their order. A broker that has not settled as much as the window holds is given nothing more:
- * the socket is not read, and the peer's own writes wait. What ws has read already waits here, which is one read of the socket.
+ * Publishes the frames of one WebSocket, in their order. A broker that has not settled as much as the window holds is
+ * given nothing more: the socket is not read, and the peer's own writes wait. What ws has read already waits here,
+ * which is one read of the socket.
  */
 class SocketPublisher {
   readonly #context: HubContext
@@ -168,7 +170,10 @@ class SocketPublisher {
     if (this.#waiting.length === 0) this.#socket.webSocket.resume()
   }
 
-  /** The peer cannot be told which publication is refused: it is closed, and nothing that waits is published. A hook refuses one alone. */
+  /**
+   * The peer cannot be told which publication is refused: it is closed, and nothing that waits is published. A hook
+   * refuses one alone.
+   */
   #refuse(error: unknown): void {
     const { webSocket, client, log } = this.#socket
     const refused = toHubError(error)

@@ -146,7 +146,10 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
 
 type Done = (error?: Error) => void
 
-/** Fastify takes a hook that fails with nothing (`Promise.reject()`, `throw null`) for one that is content, and would let the peer in. */
+/**
+ * Fastify takes a hook that fails with nothing (`Promise.reject()`, `throw null`) for one that is content, and would
+ * let the peer in.
+ */
 function refusal(error: unknown): Error {
   return error instanceof Error ? error : new HubError('PERMISSION_DENIED', 'session: refused')
 }

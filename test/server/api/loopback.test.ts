@@ -154,6 +154,8 @@ describe('with sessions and without keys', () => {
 describe('the options of the plugin', () => {
   const hub = createHub()
   it.each<[Readonly<Record<string, unknown>>, string]>([
+    [{ hub, pingMs: 1 }, 'hubline: pingMs must be a number from 100 to 2147483647, got 1'],
+    [{ hub, pongMs: 99 }, 'hubline: pongMs must be a number from 100 to 2147483647, got 99'],
     [{ hub, session: {} }, 'hubline: unknown option "session": did you mean "sessions"?'],
     [{ hub, apiKey: [] }, 'hubline: unknown option "apiKey": did you mean "apiKeys"?'],
     [{}, 'hubline: hub must be a hub, got undefined; make one with createHub()'],
@@ -163,7 +165,7 @@ describe('the options of the plugin', () => {
     [{ hub, sessions: {} }, 'hubline: sessions must be a session manager with the methods authenticate, authorize'],
     [{ hub, apiKeys: ['k'] }, 'hubline: apiKeys must be API keys, as new ApiKeys([...]) with the methods verify'],
     [{ hub, open: 'yes' }, 'hubline: open must be true or false, got "yes"'],
-    [{ hub, pingMs: 0 }, 'hubline: pingMs must be a number over 0 and at most 2147483647, got 0'],
+    [{ hub, pingMs: 0 }, 'hubline: pingMs must be a number from 100 to 2147483647, got 0'],
     [{ hub, edge: { host: ['a'] } }, 'hubline: edge: unknown option "host": did you mean "hosts"?'],
     [{ hub, edge: { limits: { maxConnection: 1 } } }, 'hubline: edge.limits: unknown option "maxConnection"'],
     [{ hub, shutdown: { deadline: 1 } }, 'hubline: shutdown: unknown option "deadline": did you mean "deadlineMs"?'],

@@ -9,7 +9,7 @@ interface Operation {
   readonly operationId: string
   readonly summary: string
   readonly parameters: { name: string; in: string; required: boolean; schema: Json }[]
-  readonly requestBody?: { required: boolean; content: Record<string, { schema: Json }> }
+  readonly requestBody?: { description?: string; required: boolean; content: Record<string, { schema: Json }> }
   readonly responses: Record<string, { description: string; content?: Json }>
 }
 
@@ -53,6 +53,20 @@ describe('/api/openapi.json', () => {
     const { valid, errors } = await validator.validate(structuredClone(document))
     expect(errors ?? []).toEqual([])
     expect([valid, validator.version]).toEqual([true, '3.1'])
+  })
+
+  it('names multipart/form-data where a body of any type may not be that', async () => {
+    const refused: string[] = []
+    const told: string[] = []
+    for (const { method, path, operation } of operations()) {
+      if (!operation.requestBody?.content['*/*']) continue
+      const url = server.url + path.replace(/\{\w+\}/g, 'a')
+      const { status } = await ask(url, { method, body: new FormData() })
+      if (status === 415) refused.push(`${method} ${path}`)
+      if (operation.requestBody.description?.includes('but multipart/form-data')) told.push(`${method} ${path}`)
+    }
+    expect(refused).toContain('POST /api/clients/{id}/send')
+    expect(told).toEqual(refused)
   })
 
   it('has every route of the route table but the pages for people, and no other', () => {

@@ -64,6 +64,15 @@ describe('POST /api/publish', () => {
     expect(server.hub.getTopic('typed')?.contentType).toBe('application/vnd.own+json')
   })
 
+  it.each([
+    [{ data: { n: 1 } }, 'application/json'],
+    [{ text: '{"n":1}' }, 'text/plain; charset=utf-8'],
+    [{ base64: btoa('{"n":1}') }, 'application/octet-stream'],
+  ])('takes the content type of %j from its member, whatever the bytes look like', async (message, type) => {
+    await publish([{ topic: 'types', ...message }])
+    expect(server.hub.getTopic('types')?.contentType).toBe(type)
+  })
+
   it('G9: publishes none where one is wrong, and tells each of these by its index', async () => {
     const before = published()
     const good = { topic: 'fine', text: 'x' }
@@ -117,7 +126,7 @@ describe('POST /api/publish', () => {
   })
 
   it.each<[string, unknown, number, RegExp]>([
-    ['nothing', [], 400, /^publications: it has at least 1 entries$/],
+    ['nothing', [], 400, /^publications must have at least 1 entries, got 0$/],
     ['more than 1,000', Array(1001).fill({ topic: 'a', text: '' }), 400, /at most 1000 publications/],
     ['100,000', Array(100_000).fill({ topic: 'a', text: '' }), 400, /at most 100000 values/],
     [
@@ -130,13 +139,8 @@ describe('POST /api/publish', () => {
     ['two messages', [{ topic: 'a', text: 'x', data: 1 }], 400, /^publications\.0\.data: say what, once/],
     ['what is not base64', [{ topic: 'a', base64: '%' }], 400, /^publications\.0\.base64: it is not base64$/],
     ['no topic', [{ text: 'x' }], 400, /^publications\.0\.topic: it is missing$/],
-    [
-      'a topic that is none',
-      [{ topic: 5, text: 'x' }],
-      400,
-      /^publications\.0\.topic: it must be a string, not a number$/,
-    ],
-    ['no list', { topic: 'a' }, 400, /^publications: it must be a list, not an object$/],
+    ['a topic that is none', [{ topic: 5, text: 'x' }], 400, /^publications\.0\.topic must be a string, got a number$/],
+    ['no list', { topic: 'a' }, 400, /^publications must be an array, got an object$/],
   ])('refuses %s', async (_what, publications, status, sentence) => {
     const answer = await publish(publications)
     expect([answer.status, answer.body.error.message]).toEqual([status, expect.stringMatching(sentence)])
