@@ -691,7 +691,10 @@ export class ConnectionManager {
     return this.#draining
   }
 
-  /** Refuses new work, hands over what it can, closes every client as `shutdown`. Never rejects. Idempotent. */
+  /**
+   * Refuses new work, hands over what it can, closes every client as `shutdown`: all in this turn of the event loop.
+   * Never rejects. Idempotent. With thousands of clients Hub.shutdown does so in several turns.
+   */
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true

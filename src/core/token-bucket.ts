@@ -17,7 +17,7 @@ export class TokenBucket {
 
   /** false: it is too much, and nothing is taken. What is more than the whole bucket may go when it is full. */
   take(now: number, amount = 1): boolean {
-    this.#fill(now)
+    this.fill(now)
     if (this.#left < Math.min(amount, this.#most)) return false
     this.#left -= amount
     return true
@@ -25,19 +25,20 @@ export class TokenBucket {
 
   /** How long until `amount` could be taken, in ms. */
   waitMs(now: number, amount = 1): number {
-    this.#fill(now)
-    const missing = Math.min(amount, this.#most) - this.#left
-    return missing > 0 ? Math.ceil((missing * 1000) / this.#perSecond) : 0
+    this.fill(now)
+    return Math.max(0, Math.ceil(((Math.min(amount, this.#most) - this.#left) * 1000) / this.#perSecond))
   }
 
   /** As if nothing had ever been taken: it need not be kept. */
   full(now: number): boolean {
-    this.#fill(now)
-    return this.#left >= this.#most
+    return this.waitMs(now, Number.POSITIVE_INFINITY) === 0
   }
 
-  #fill(now: number): void {
-    this.#left = Math.min(this.#most, this.#left + ((now - this.#at) * this.#perSecond) / 1000)
+  /** @param moreMs it may hold what comes in so much time, beyond what it holds else. It keeps that until it is taken */
+  protected fill(now: number, moreMs = 0): void {
+    const most = this.#most + (moreMs * this.#perSecond) / 1000
+    const filled = Math.min(most, this.#left + ((now - this.#at) * this.#perSecond) / 1000)
+    this.#left = Math.max(this.#left, filled)
     this.#at = now
   }
 }

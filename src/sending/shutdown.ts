@@ -10,7 +10,7 @@ import type { Sender } from './sender.ts'
 export interface ShutdownOptions {
   /** Ends all waiting at once: what is left is given up. */
   readonly signal?: AbortSignal | undefined
-  /** How long all of it may take, in ms. Default 30,000. */
+  /** How long all of it may take, in ms in which the process runs. Default 30,000. */
   readonly deadlineMs?: number | undefined
   /**
    * How long what is under way, and what waits for clients that are behind, may take, in ms. Default: half of the
@@ -77,7 +77,7 @@ interface Ending {
  * closes the hub: within the deadline, whatever a client does.
  */
 export async function shutdown(ending: Ending, options: ShutdownOptions): Promise<ShutdownReport> {
-  const { hub, sender, operations, scheduler } = ending
+  const { hub, sender, scheduler } = ending
   const {
     signal,
     deadlineMs = DEADLINE_MS,
@@ -86,18 +86,18 @@ export async function shutdown(ending: Ending, options: ShutdownOptions): Promis
     reconnectMs = RECONNECT_MS,
   } = options
   const startedAt = scheduler.now()
-  const deadline = startedAt + deadlineMs
+  using deadline = new Deadline(scheduler, deadlineMs, signal)
+  using drainTime = new Deadline(scheduler, Math.min(drainMs, deadlineMs), signal)
   hub.drain()
   const endedBefore = sender.ended
   const atStart = tally(hub)
-  const idle = (): boolean =>
-    operations.send.active + operations.broadcast.active === 0 && hub.getConnectionStats().pending === 0
-  const drained = await waitUntil(idle, scheduler, Math.min(deadline, startedAt + drainMs), signal)
+  const drained = await drain(ending, drainTime.signal)
   const behind = await countBehind(ending)
   const finished = sender.ended - endedBefore
   const abandoned = sender.abandon(new HubError('SHUTTING_DOWN', 'the hub shut down before it was sent'))
   const afterDrain = tally(hub)
-  const closed = await closeSpread(ending, Math.min(deadline, scheduler.now() + spreadMs), reconnectMs, signal)
+  const windowMs = Math.min(spreadMs, startedAt + deadlineMs - scheduler.now())
+  const closed = await closeSpread(ending, windowMs, reconnectMs, deadline.signal)
   await hub.close()
   const atEnd = tally(hub)
   const lost = atEnd.closed - afterDrain.closed
@@ -110,11 +110,54 @@ export async function shutdown(ending: Ending, options: ShutdownOptions): Promis
   }
 }
 
+/** Its signal aborts when the process has run for so long, or with another signal. */
+class Deadline implements Disposable {
+  readonly #cut = new AbortController()
+  readonly #timer: Disposable
+  readonly #other: AbortSignal | undefined
+  readonly #end = (): void => this.#cut.abort()
+
+  constructor(scheduler: Scheduler, ms: number, other: AbortSignal | undefined) {
+    this.#timer = scheduler.after(ms, this.#end)
+    this.#other = other
+    if (other?.aborted || !(ms > 0)) this.#end()
+    else other?.addEventListener('abort', this.#end)
+  }
+
+  get signal(): AbortSignal {
+    return this.#cut.signal
+  }
+
+  [Symbol.dispose](): void {
+    this.#timer[Symbol.dispose]()
+    this.#other?.removeEventListener('abort', this.#end)
+  }
+}
+
 /** Messages that have come to an end, once per subscription, and those of them that ended with their client. */
 function tally(hub: ConnectionManager): { readonly ended: number; readonly closed: number } {
   const { delivered, dropped, drops } = hub.getConnectionStats()
   const closed = drops.reduce((sum, { reason, count }) => (reason === 'closed' ? sum + count : sum), 0)
   return { ended: delivered + dropped, closed }
+}
+
+/** Waits until nothing is under way and nothing waits for a client: true. False: the signal aborted. */
+async function drain(ending: Ending, signal: AbortSignal): Promise<boolean> {
+  const { hub, operations, scheduler } = ending
+  let looks = 0
+  // Nothing new comes: a client to which nothing is owed is not looked at again.
+  for (const { id } of hub.getActiveClients()) {
+    while (hub.handleOf(id) !== undefined && owes(hub.getClient(id).subscriptions)) {
+      if (signal.aborted) return false
+      await pause(scheduler, LOOK_MS, signal)
+    }
+    if (++looks % LOOKS_PER_TURN === 0) await nextTurn(scheduler)
+  }
+  while (operations.send.active + operations.broadcast.active > 0) {
+    if (signal.aborted) return false
+    await pause(scheduler, LOOK_MS, signal)
+  }
+  return true
 }
 
 /** The number of clients for which messages still wait, counted in several turns of the event loop. */
@@ -133,23 +176,22 @@ function owes(subscriptions: readonly { readonly pending: number }[]): boolean {
 }
 
 /**
- * Closes every client by `until`, evenly; all that are left at once when the signal says so. Answers how many there
- * were to close.
+ * Closes every client within `window` ms, evenly; all that are left at once when the signal says so. Answers how many
+ * there were to close.
  */
 async function closeSpread(
   { hub, scheduler, random }: Ending,
-  until: number,
+  window: number,
   reconnectMs: number,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
 ): Promise<number> {
   const ids = hub.selectClients({ all: true })
   const startedAt = scheduler.now()
-  const window = until - startedAt
   let closed = 0
   for (let next = 0; next < ids.length; ) {
     const elapsed = scheduler.now() - startedAt
     // At the end of the window, or when the signal aborts, all the other clients are closed and counted.
-    const isOver = signal?.aborted || !(elapsed < window)
+    const isOver = signal.aborted || !(elapsed < window)
     const due = isOver ? ids.length : Math.ceil((ids.length * elapsed) / window)
     for (const end = Math.min(due, next + CLOSES_PER_TURN); next < end; next++) {
       // Some leave by themselves meanwhile.
@@ -161,34 +203,19 @@ async function closeSpread(
   return closed
 }
 
-/** Looks until it is so (true), the time has come or the signal says so (false). What is no time at all has come. */
-async function waitUntil(
-  done: () => boolean,
-  scheduler: Scheduler,
-  until: number,
-  signal: AbortSignal | undefined,
-): Promise<boolean> {
-  while (!done()) {
-    const left = until - scheduler.now()
-    if (signal?.aborted || !(left > 0)) return false
-    await pause(scheduler, Math.min(LOOK_MS, left), signal)
-  }
-  return true
-}
-
 function nextTurn(scheduler: Scheduler): Promise<void> {
   return new Promise(resolve => scheduler.defer(resolve))
 }
 
 /** Resolves after so many ms, or when the signal aborts. */
-function pause(scheduler: Scheduler, ms: number, signal: AbortSignal | undefined): Promise<void> {
+function pause(scheduler: Scheduler, ms: number, signal: AbortSignal): Promise<void> {
   return new Promise(resolve => {
     const timer = scheduler.after(ms, end)
     function end(): void {
       timer[Symbol.dispose]()
-      signal?.removeEventListener('abort', end)
+      signal.removeEventListener('abort', end)
       resolve()
     }
-    signal?.addEventListener('abort', end, { once: true })
+    signal.addEventListener('abort', end, { once: true })
   })
 }

@@ -93,13 +93,12 @@ export interface OpenStream {
 }
 
 /**
- * Begins an endless response and gives its socket to the core. HTTP/1.1 gets chunks, so that an end is told from a cut;
- * HTTP/1.0 gets the bare bytes until the connection closes. The head tells where a single topic begins.
+ * The connection of a response that will have no end. Throws CONNECTION_STALE and REQUEST_INVALID where its end could
+ * not be seen.
  */
-export function openStream(response: ServerResponse, opening: Opening, head: StreamHead): OpenStream {
-  const socket = response.socket
+export function socketForStream({ socket, destroyed }: ServerResponse): Socket {
   // Node lets go of the socket of an answered response only: this one may be closed, and would never report its end.
-  if (socket?.destroyed) throw new HubError('CONNECTION_STALE', 'the peer has closed the connection')
+  if (destroyed || socket?.destroyed) throw new HubError('CONNECTION_STALE', 'the peer has closed the connection')
   // It waits for its turn behind an answer on the same connection; or what came behind it was so much that Node reads
   // no further, and would not see the peer go.
   if (!socket || socket.isPaused()) {
@@ -108,6 +107,15 @@ export function openStream(response: ServerResponse, opening: Opening, head: Str
       'request: a stream cannot be pipelined behind another request of its connection',
     )
   }
+  return socket
+}
+
+/**
+ * Begins an endless response and gives its socket to the core. HTTP/1.1 gets chunks, so that an end is told from a cut; HTTP/1.0 gets
+ * the bare bytes until the connection closes. The head tells where a single topic begins.
+ */
+export function openStream(response: ServerResponse, opening: Opening, head: StreamHead): OpenStream {
+  const socket = socketForStream(response)
   const chunks = isChunked(response)
   const frame = (bytes: Uint8Array): Uint8Array => (chunks ? httpChunk(bytes) : bytes)
   const options = {

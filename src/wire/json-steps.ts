@@ -44,7 +44,10 @@ export interface SteppedJson {
 }
 
 interface Options {
-  /** Parses a part. Throws where that is not JSON, and for a key `__proto__`. */
+  /**
+   * Parses a part. Throws where that is not JSON, for a key `__proto__`, and for `prototype` within `constructor`: also in a member that a later
+   * one of the same name replaces.
+   */
   readonly parse: (text: string) => unknown
   /** In characters. */
   readonly step?: number | undefined
@@ -213,7 +216,7 @@ class Steps {
     }
     const elements = this.#elements(part)
     if (elements === undefined) return
-    const value = this.#parsed(`${level.close === '}' ? '{' : '['}${elements}${closers}${level.close}`)
+    const value = this.#container(`${level.close === '}' ? '{' : '['}${elements}${closers}${level.close}`)
     if (Array.isArray(level.made)) for (const each of value as unknown[]) level.made.push(each)
     else Object.assign(level.made as object, value)
   }
@@ -225,6 +228,13 @@ class Steps {
     const elements = this.#behindElement ? rest.slice(1).replace(SPACES, '') : rest
     if (elements === '' || (this.#behindElement && rest[0] !== ',')) throw new JsonRefused('invalid', this.#cut)
     return elements
+  }
+
+  /** A part of the value of `constructor` is parsed within that name, which decides what is not taken in it. */
+  #container(part: string): unknown {
+    const outer = this.#open[this.#made - 2]
+    if (outer?.close !== '}' || this.#key(outer) !== 'constructor') return this.#parsed(part)
+    return (this.#parsed(`{"constructor":${part}}`) as { readonly constructor: unknown }).constructor
   }
 
   #parsed(part: string): unknown {

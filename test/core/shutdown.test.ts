@@ -1,8 +1,11 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
+import { RunningTime } from '../../src/core/running-time.ts'
+import type { Scheduler } from '../../src/core/scheduler.ts'
 import { openTopics } from '../../src/open-topics.ts'
 import { buffered } from '../../src/policies/buffered.ts'
 import { reliable } from '../../src/policies/reliable.ts'
 import type { ShutdownOptions, ShutdownReport } from '../../src/sending/shutdown.ts'
+import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
 import { type Heard, heard, listen, type SendingWorld, sendingWorld } from './sending.ts'
 
 const noHistory = openTopics({ history: { messages: 0, bytes: 0, ageMs: 0 } })
@@ -195,6 +198,47 @@ describe('shutdown', () => {
     expect([stalled, healthy, waiting].map(({ closedFor }) => closedFor)).toEqual(Array(3).fill('shutdown'))
     expect(world.kept()).toEqual({ queued: 0, kept: 0 })
     expect(hub.getConnectionStats().pending).toBe(0)
+  })
+
+  it('does not count the time in which the process was stopped', async () => {
+    const manual = new ManualScheduler()
+    const running = new RunningTime(manual)
+    const scheduler: Scheduler = {
+      now: () => manual.now(),
+      defer: run => manual.defer(run),
+      after: (ms, run) => running.after(ms, run),
+      every: (ms, run) => manual.every(ms, run),
+    }
+    const world = sendingWorld({ scheduler })
+    const go = (ms: number) => pass({ ...world, scheduler: manual }, ms)
+    const slow = world.connect('slow', { window: 0 })
+    const sent = world.send('slow')
+    const ending = heard(world.hub.shutdown({ deadlineMs: 2000, drainMs: 1000 }))
+    await go(500)
+    manual.block(10_000)
+    await go(300)
+    slow.read()
+    await go(200)
+    expect(ending.result).toMatchObject({ outcome: 'drained', sends: { finished: 1, abandoned: 0 } })
+    expect(sent.error).toBeUndefined()
+  })
+
+  it('does not sum up over all clients again and again while it waits', async () => {
+    const world = setUp()
+    const { hub } = world
+    const slow = world.connect('slow', { window: 0 })
+    hub.subscribe('slow', 't')
+    for (let i = 0; i < 3; i++) {
+      world.publish('t')
+      world.scheduler.settle()
+    }
+    const summed = vi.spyOn(hub, 'getConnectionStats')
+    const ending = world.end()
+    await pass(world, 1000)
+    expect([ending.ends, summed.mock.calls.length]).toEqual([0, 1])
+    slow.read()
+    expect(await until(world, ending)).toMatchObject({ outcome: 'drained', messages: { settled: 2, abandoned: 0 } })
+    expect(summed.mock.calls).toHaveLength(3)
   })
 
   it('drains for half of the deadline, where nothing else is said, and 30 s is the deadline', async () => {

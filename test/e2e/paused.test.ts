@@ -195,3 +195,26 @@ it('a stop counts against no client, no body, no live source and no webhook', { 
   const { closes } = (await (await fetch(`${url}/api/stats`)).json()) as { closes: Record<string, number> }
   expect(closes).toEqual({})
 })
+
+it('a stop makes no flood of what a client sends within its rate', { timeout: 60_000 }, async () => {
+  const RATE = 500
+  const STOPPED_MS = 4000
+  const url = await serve({ HUBLINE_LIMITS_MESSAGES_PER_SECOND_PER_CLIENT: `${RATE}` })
+  const publisher = await open(`${url.replace('http', 'ws')}/topics/load?role=publisher`)
+  const closed: number[] = []
+  publisher.on('close', code => closed.push(code))
+  const startedAt = performance.now()
+  let sent = 0
+  const load = setInterval(() => {
+    for (const due = (performance.now() - startedAt) * 0.8 * (RATE / 1000); sent < due; sent++) publisher.send('x')
+  }, 5)
+  await sleep(500)
+  server!.kill('SIGSTOP')
+  await sleep(STOPPED_MS)
+  server!.kill('SIGCONT')
+  await sleep(500)
+  clearInterval(load)
+  const published = async () => (await (await fetch(`${url}/api/topics/load`)).json()) as { published: number }
+  await expect.poll(published).toMatchObject({ published: sent })
+  expect(closed).toEqual([])
+})

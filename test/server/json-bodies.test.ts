@@ -80,6 +80,11 @@ describe('a body of JSON', () => {
     ['is no JSON', '1,}', /it is not valid JSON \(after character \d+\)/],
     ['has a key that is not taken', '{"__proto__":{}}', /a key "__proto__"/],
     [
+      'has a prototype far into a constructor',
+      `{"constructor":{"a":"${'x'.repeat(100_000)}","prototype":1}}`,
+      /"prototype" within "constructor"/,
+    ],
+    [
       'has a long key',
       `{"${'k'.repeat(200_000)}":1}`,
       /a key, a number or white space of JSON has at most 65536 characters/,

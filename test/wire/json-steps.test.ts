@@ -11,16 +11,16 @@ import {
 } from '../../src/wire/json-steps.ts'
 import { runs } from '../property-runs.ts'
 
-/** Each string of a JSON text, and the colon behind it if it is a key. */
-const STRINGS = /("(?:[^"\\]|\\.)*")(\s*:)?/g
-
-/** As the server's parser does: a key `__proto__` is refused, escaped or not. */
+/** As the server's parser does: a key `__proto__`, and `prototype` within `constructor`, are refused, escaped or not. */
 function parse(text: string): unknown {
-  const value = JSON.parse(text)
-  for (const [, string, colon] of text.matchAll(STRINGS)) {
-    if (colon !== undefined && JSON.parse(string!) === '__proto__') throw new SyntaxError('__proto__')
-  }
-  return value
+  return JSON.parse(text, function (this: object, key, value) {
+    if (key === '__proto__') throw new SyntaxError(key)
+    // An object that JSON made has no name `prototype` but its own.
+    if (key === 'constructor' && value !== null && typeof value === 'object' && 'prototype' in value) {
+      throw new SyntaxError(key)
+    }
+    return value
+  })
 }
 
 interface Outcome {
@@ -156,6 +156,17 @@ describe('JSON in steps', () => {
     '{"a":[}]',
   ])('refuses %s', json => {
     for (let step = 0; step < 4; step++) expect(inSteps(json, step).fault).toBe('invalid')
+  })
+
+  it.each([
+    ['{"constructor":{"a":1,"b":2,"prototype":3}}', 'invalid'],
+    ['{"constructor":{"a":"xxxxxxxx","prototype":{}}}', 'invalid'],
+    ['{"a":[{"\\u0063onstructor" : {"b":[1,2,3], "prototyp\\u0065":1}}]}', 'invalid'],
+    ['{"constructor":{"a":{"b":1,"prototype":2},"c":3}}', undefined],
+    ['{"constructor":[{"a":1,"b":2,"prototype":3}]}', undefined],
+    ['{"constructor":{"a":1,"b":["prototype"]},"prototype":1}', undefined],
+  ])('takes no `prototype` directly within `constructor`, wherever it is cut: %s', (json, fault) => {
+    for (let step = 0; step <= json.length; step++) expect(inSteps(json, step).fault, `step ${step}`).toBe(fault)
   })
 
   it('tells where each long value ends, so that its members are found without scanning them', () => {

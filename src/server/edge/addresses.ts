@@ -1,6 +1,6 @@
-import { TokenBucket } from '../../core/token-bucket.ts'
 import { type Networks, parseAddress } from '../../transports/networks.ts'
 import { BURST_SECONDS, type EdgeLimits, type RateOfAddress } from './limits.ts'
+import { EdgeBucket } from './stops.ts'
 
 /**
  * Distinct addresses that are told apart at a time. Those beyond share one entry, so that nobody can fill the memory.
@@ -16,7 +16,7 @@ export class AddressEntry {
   readonly proxy: boolean
   connections = 0
   #limits: EdgeLimits | undefined
-  #buckets = new Map<RateOfAddress, TokenBucket>()
+  #buckets = new Map<RateOfAddress, EdgeBucket>()
 
   constructor(key: string, exempt: boolean, proxy: boolean) {
     this.key = key
@@ -27,7 +27,7 @@ export class AddressEntry {
   /**
    * Its bucket under these limits; undefined: there is no such limit. Limits that were changed begin with full buckets.
    */
-  bucket(rate: RateOfAddress, limits: EdgeLimits, now: number): TokenBucket | undefined {
+  bucket(rate: RateOfAddress, limits: EdgeLimits, now: number): EdgeBucket | undefined {
     if (limits !== this.#limits) {
       this.#limits = limits
       this.#buckets.clear()
@@ -36,7 +36,7 @@ export class AddressEntry {
     const known = this.#buckets.get(rate)
     if (known !== undefined) return known
     const burst = rate === 'handshakesPerSecondPerAddress' ? BURST_SECONDS.handshakes : BURST_SECONDS.others
-    const bucket = new TokenBucket(limits[rate], now, burst)
+    const bucket = new EdgeBucket(limits[rate], now, burst)
     this.#buckets.set(rate, bucket)
     return bucket
   }

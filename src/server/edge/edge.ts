@@ -22,6 +22,7 @@ import {
 } from './limits.ts'
 import { OriginRules } from './origins.ts'
 import { Pipelines } from './pipelines.ts'
+import { Stops } from './stops.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -61,6 +62,8 @@ export class Edge implements Disposable {
   readonly origins: OriginRules
   readonly sourceIdleMs: number
   readonly burst: number
+  /** What clients sent while the process was stopped comes at once. */
+  readonly stops: Stops
   /** How often each limit has refused something. */
   readonly refused: Readonly<Record<Refusal, number>>
   readonly #refused: Record<Refusal, number>
@@ -84,6 +87,7 @@ export class Edge implements Disposable {
     this.#refused = Object.fromEntries(REFUSALS.map(name => [name, 0])) as Record<Refusal, number>
     this.refused = this.#refused
     this.#clock = clock
+    this.stops = new Stops(SWEEP_MS, clock.now())
     this.#addresses = new AddressTable(new Networks(exempt), new Networks(trustedProxies))
     this.#behindProxy = trustedProxies.length > 0
     this.#door = new DoorKeeper(clock, limit => this.count(limit))
@@ -91,6 +95,7 @@ export class Edge implements Disposable {
     this.#limits = { ...DEFAULT_EDGE_LIMITS, ...options.limits }
     this.#handshakes = this.#processBucket()
     this.#sweep = clock.every(SWEEP_MS, () => {
+      this.stops.look(clock.now())
       this.#addresses.sweep(clock.now())
       this.#bodies.sweep()
     })

@@ -1,14 +1,15 @@
 import type { Scheduler } from '../../core/scheduler.ts'
-import { TokenBucket } from '../../core/token-bucket.ts'
 import type { InboundLimit } from '../../transports/transport.ts'
 import type { AddressEntry } from './addresses.ts'
 import { BURST_SECONDS, type EdgeLimits, type Refusal } from './limits.ts'
+import { EdgeBucket, type Stops } from './stops.ts'
 
 /** What the limits are and who counts. */
 interface Rules {
   readonly limits: EdgeLimits
   /** What a client may send at once in any case: all its subscriptions, when it comes back. */
   readonly burst: number
+  readonly stops: Stops
   count(limit: Refusal): void
 }
 
@@ -21,8 +22,8 @@ export class ClientInbound implements InboundLimit {
   readonly #clock: Scheduler
   /** Those that the buckets were made for. */
   #limits: EdgeLimits | undefined
-  #messages: TokenBucket | undefined
-  #bytes: TokenBucket | undefined
+  #messages: EdgeBucket | undefined
+  #bytes: EdgeBucket | undefined
 
   constructor(rules: Rules, entry: AddressEntry, clock: Scheduler) {
     this.#rules = rules
@@ -46,18 +47,19 @@ export class ClientInbound implements InboundLimit {
     this.#messages =
       messages === 0
         ? undefined
-        : new TokenBucket(messages, now, Math.max(BURST_SECONDS.others, this.#rules.burst / messages))
-    this.#bytes = bytes === 0 ? undefined : new TokenBucket(bytes, now, BURST_SECONDS.others)
+        : new EdgeBucket(messages, now, Math.max(BURST_SECONDS.others, this.#rules.burst / messages))
+    this.#bytes = bytes === 0 ? undefined : new EdgeBucket(bytes, now, BURST_SECONDS.others)
   }
 
   #over(limits: EdgeLimits, now: number, bytes: number): Refusal | undefined {
-    if (this.#messages?.take(now) === false) return 'messagesPerSecondPerClient'
-    if (this.#bytes?.take(now, bytes) === false) return 'bytesPerSecondPerClient'
+    const stopped = this.#rules.stops.total(now)
+    if (this.#messages?.take(now, 1, stopped) === false) return 'messagesPerSecondPerClient'
+    if (this.#bytes?.take(now, bytes, stopped) === false) return 'bytesPerSecondPerClient'
     if (this.#entry.exempt) return undefined
-    if (this.#entry.bucket('messagesPerSecondPerAddress', limits, now)?.take(now) === false) {
+    if (this.#entry.bucket('messagesPerSecondPerAddress', limits, now)?.take(now, 1, stopped) === false) {
       return 'messagesPerSecondPerAddress'
     }
-    if (this.#entry.bucket('bytesPerSecondPerAddress', limits, now)?.take(now, bytes) === false) {
+    if (this.#entry.bucket('bytesPerSecondPerAddress', limits, now)?.take(now, bytes, stopped) === false) {
       return 'bytesPerSecondPerAddress'
     }
     return undefined
