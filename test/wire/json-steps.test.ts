@@ -63,17 +63,19 @@ function atOnce(text: string): [unknown] | undefined {
 // A key that begins with a backslash is left out: after such a key, JSON.parse of Node 24 takes other
 // escaped keys for it (https://github.com/nodejs/node/issues/63785).
 const keys = fc.oneof(
-  fc.constantFrom('', '0', '1', '10', 'a', 'b', 'data', 'constructor', 'prototype', '__proto__', 'x"\\'),
+  fc.constantFrom('', '0', '1', '10', 'a', 'b', 'data', 'x"\\'),
   fc.string().filter(key => !key.startsWith('\\')),
 )
-const values = fc.letrec(tie => ({
-  value: fc.oneof(
-    { depthSize: 'small' },
-    fc.oneof(fc.string(), fc.string({ unit: 'binary' }), fc.double(), fc.boolean(), fc.constant(null)),
-    fc.array(tie('value'), { maxLength: 6 }),
-    fc.array(fc.tuple(keys, tie('value')), { maxLength: 6 }).map(entries => new Map(entries as [string, unknown][])),
-  ),
-})).value
+const refusedKeys = fc.constantFrom('constructor', 'prototype', '__proto__')
+const valuesWith = (keys: fc.Arbitrary<string>) =>
+  fc.letrec(tie => ({
+    value: fc.oneof(
+      { depthSize: 'small' },
+      fc.oneof(fc.string(), fc.string({ unit: 'binary' }), fc.double(), fc.boolean(), fc.constant(null)),
+      fc.array(tie('value'), { maxLength: 6 }),
+      fc.array(fc.tuple(keys, tie('value')), { maxLength: 6 }).map(entries => new Map(entries as [string, unknown][])),
+    ),
+  })).value
 const spaces = fc.constantFrom('', '', ' ', '\n', '\t\r\n ')
 
 /** JSON of a value, with white space, with keys that come twice, with characters escaped or not. */
@@ -94,7 +96,11 @@ function write(value: unknown, gap: string, escaped: boolean): string {
   return gap + each(value) + gap
 }
 
-const text = fc.tuple(values, spaces, fc.boolean()).map(([value, gap, escaped]) => write(value, gap, escaped))
+const textOf = (values: fc.Arbitrary<unknown>) =>
+  fc.tuple(values, spaces, fc.boolean()).map(([value, gap, escaped]) => write(value, gap, escaped))
+const text = textOf(valuesWith(fc.oneof({ weight: 2, arbitrary: keys }, { weight: 1, arbitrary: refusedKeys })))
+/** When it is broken, a member may replace one of another name: in steps a refused name is also refused in what is replaced. */
+const textWithoutRefused = textOf(valuesWith(keys))
 const step = fc.integer({ min: 0, max: 12 })
 
 describe('JSON in steps', () => {
@@ -124,7 +130,7 @@ describe('JSON in steps', () => {
       '\n',
     )
     const random = fc.array(piece, { maxLength: 14 }).map(pieces => pieces.join(''))
-    const broken = fc.tuple(text, fc.nat(), fc.nat(3), piece).map(([json, at, drop, piece]) => {
+    const broken = fc.tuple(textWithoutRefused, fc.nat(), fc.nat(3), piece).map(([json, at, drop, piece]) => {
       const from = at % (json.length + 1)
       return json.slice(0, from) + piece + json.slice(from + drop)
     })
@@ -171,14 +177,20 @@ describe('JSON in steps', () => {
 
   it('tells where each long value ends, so that its members are found without scanning them', () => {
     fc.assert(
-      fc.property(fc.array(values, { maxLength: 5 }), spaces, fc.boolean(), step, (items, gap, escaped, step) => {
-        const json = write(items, gap, escaped)
-        const { result } = inSteps(json, step)
-        if (result === undefined) return
-        const texts = [...new JsonText(json, result.ends).items()].map(item => item.text)
-        expect(texts).toEqual([...new JsonText(json).items()].map(item => item.text))
-        for (const [from, to] of result.ends) expect(to - from).toBeGreaterThan(step)
-      }),
+      fc.property(
+        fc.array(valuesWith(fc.oneof(keys, refusedKeys)), { maxLength: 5 }),
+        spaces,
+        fc.boolean(),
+        step,
+        (items, gap, escaped, step) => {
+          const json = write(items, gap, escaped)
+          const { result } = inSteps(json, step)
+          if (result === undefined) return
+          const texts = [...new JsonText(json, result.ends).items()].map(item => item.text)
+          expect(texts).toEqual([...new JsonText(json).items()].map(item => item.text))
+          for (const [from, to] of result.ends) expect(to - from).toBeGreaterThan(step)
+        },
+      ),
       runs(200),
     )
   })
