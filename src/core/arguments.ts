@@ -110,8 +110,10 @@ export function readFilter(filter: ClientFilter): ClientFilter {
   const read = readOptions(filter, FILTER, 'filter.')
   const missing = Object.keys(filter).find(key => !Object.hasOwn(read, key))
   if (missing !== undefined) {
-    const how = 'leave it out, or ask for { all: true }'
-    throw new HubError('REQUEST_INVALID', `filter.${missing} must not be undefined; ${how}`)
+    throw new HubError(
+      'REQUEST_INVALID',
+      `filter.${missing} must not be undefined; leave it out, or ask for { all: true }`,
+    )
   }
   const { all, except: _, ...named } = read
   const names = Object.keys(named)

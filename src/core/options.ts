@@ -101,8 +101,7 @@ function unreadable(field: string, code: ErrorCode, cause: unknown): HubError {
 /** A value as an error repeats it. Calls nothing of the value's own. */
 export function shown(value: unknown): string {
   if (typeof value === 'string') return quoted(value)
-  if (typeof value === 'function') return 'a function'
-  if (typeof value === 'symbol') return 'a symbol'
+  if (typeof value === 'function' || typeof value === 'symbol') return `a ${typeof value}`
   if (typeof value !== 'object' || value === null) return String(value)
   return Array.isArray(value) ? 'an array' : 'an object'
 }
@@ -160,10 +159,8 @@ export function oneOf(...values: readonly string[]): Rule {
 /** An object with these methods. */
 export function having(what: string, ...methods: readonly string[]): Rule {
   const words = `${what} with the methods ${methods.join(', ')}`
-  return value => {
-    const given = value as Readonly<Record<string, unknown>> | null | undefined
-    return methods.every(name => typeof given?.[name] === 'function') ? undefined : words
-  }
+  const has = (value: unknown, name: string) => typeof (value as Record<string, unknown> | null)?.[name] === 'function'
+  return value => (methods.every(name => has(value, name)) ? undefined : words)
 }
 
 function within(value: unknown, from: number, to: number): boolean {
@@ -171,14 +168,11 @@ function within(value: unknown, from: number, to: number): boolean {
 }
 
 function range(what: string, from: number, to: number): string {
-  if (to === Number.MAX_SAFE_INTEGER || to >= Number.MAX_VALUE) return `${what} of at least ${from}`
-  return `${what} from ${from} to ${to}`
+  const isOpen = to === Number.MAX_SAFE_INTEGER || to >= Number.MAX_VALUE
+  return isOpen ? `${what} of at least ${from}` : `${what} from ${from} to ${to}`
 }
 
 /** An object of options of its own. Throws a HubError of this code. */
 export function nested<T extends object>(rules: Rules<T>, code: ErrorCode = 'REQUEST_INVALID'): Rule {
-  return (value, field) => {
-    readOptions(value as T, rules, `${field}.`, code)
-    return undefined
-  }
+  return (value, field) => void readOptions(value as T, rules, `${field}.`, code)
 }

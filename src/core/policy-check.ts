@@ -16,10 +16,7 @@ export function checkPolicy(policy: unknown, field = 'policy'): asserts policy i
 }
 
 /** Of an option that is a policy. */
-export const policyRule: Rule = (value, field) => {
-  checkPolicy(value, field)
-  return undefined
-}
+export const policyRule: Rule = (value, field) => void checkPolicy(value, field)
 
 function faultOf(policy: unknown): string | undefined {
   if (typeof policy === 'function') {
