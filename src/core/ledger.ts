@@ -1,4 +1,5 @@
-import type { Message } from './message.ts'
+import type { Message, PublishedBy } from './message.ts'
+import { textBytes } from './texts.ts'
 
 /** Counts bytes that are held in memory. */
 export interface ByteCount {
@@ -6,7 +7,7 @@ export interface ByteCount {
 }
 
 /** The memory that a message takes beside its payload and its optional fields, in bytes: measured with Node 20, 22 and 24. */
-export const MESSAGE_BYTES = 330
+export const MESSAGE_BYTES = 346
 /** The memory that a list takes for each of its messages, in bytes: a reference, and the spare room of arrays. */
 export const PLACE_BYTES = 10
 /** The memory that an optional field takes beside its text, in bytes. A key also has an entry in a table of newest values. */
@@ -24,15 +25,31 @@ export function ownPayload(data: Uint8Array): Uint8Array {
   return new Uint8Array(data)
 }
 
-type Weighed = Pick<Message, 'payload' | 'key' | 'correlationId' | 'publisher'>
+type Weighed = Pick<Message, 'bytes' | 'key' | 'correlationId' | 'publisher'>
 
-/** The memory that a message takes, in bytes, without its places in lists. */
-export function heldBytes({ payload, key, correlationId, publisher }: Weighed): number {
-  let bytes = MESSAGE_BYTES + payload.byteLength
-  if (key !== undefined) bytes += FIELD_BYTES + key.length
-  if (correlationId !== undefined) bytes += FIELD_BYTES + correlationId.length
-  if (publisher !== undefined) bytes += FIELD_BYTES
+/** The memory that a message takes, in bytes, without its places in lists. `ownType`: a content type that it shares with no other message. */
+export function heldBytes({ bytes: payloadBytes, key, correlationId, publisher }: Weighed, ownType?: string): number {
+  let bytes = MESSAGE_BYTES + payloadBytes
+  if (key !== undefined) bytes += FIELD_BYTES + textBytes(key)
+  if (correlationId !== undefined) bytes += FIELD_BYTES + textBytes(correlationId)
+  if (ownType !== undefined) bytes += FIELD_BYTES + ownType.length
+  if (publisher !== undefined) bytes += publisherBytes(publisher)
   return bytes
+}
+
+/** A connection has the user and the info in memory already, and its messages share them. A request has them for its message alone. */
+function publisherBytes({ client, user, info }: PublishedBy): number {
+  if (client !== undefined) return FIELD_BYTES
+  return 2 * FIELD_BYTES + (user === undefined ? 0 : textBytes(user)) + jsonLength(info)
+}
+
+/** 0 where there is none. A session manager of somebody else may give what is not JSON. */
+function jsonLength(info: unknown): number {
+  try {
+    return JSON.stringify(info)?.length ?? 0
+  } catch {
+    return 0
+  }
 }
 
 /** The memory of the messages that one topic and its links hold: each message counts once, and each of its places in lists counts. */
@@ -47,12 +64,12 @@ export class Ledger {
   keep(message: Message): void {
     const keepers = message.keepers ?? 0
     message.keepers = keepers + 1
-    this.#count(keepers === 0 ? heldBytes(message) + PLACE_BYTES : PLACE_BYTES)
+    this.#count(keepers === 0 ? message.held + PLACE_BYTES : PLACE_BYTES)
   }
 
   release(message: Message): void {
     message.keepers!--
-    this.#count(message.keepers === 0 ? -heldBytes(message) - PLACE_BYTES : -PLACE_BYTES)
+    this.#count(message.keepers === 0 ? -message.held - PLACE_BYTES : -PLACE_BYTES)
   }
 
   #count(bytes: number): void {
@@ -77,7 +94,7 @@ export class HeldFrames {
     this.#ledger = ledger
     const views = new Set(frames.map(({ buffer }) => buffer))
     this.#messages = messages.filter(({ payload }) => views.has(payload.buffer) && frames.some(isViewOf(payload)))
-    const shared = this.#messages.reduce((sum, { payload }) => sum + payload.byteLength, 0)
+    const shared = this.#messages.reduce((sum, each) => sum + each.bytes, 0)
     this.#bytes = frames.reduce((sum, { byteLength }) => sum + byteLength, 0) - shared
   }
 

@@ -196,22 +196,89 @@ const survivor = (/** @type {number} */ bytes) => {
   return kept
 }
 
-/** @typedef {{ name: string, count: number, bytes: number, make: (bytes: number) => Uint8Array, keys?: number, policy?: unknown, links?: number, topic?: {}, send?: boolean }} Scene */
+const encoder = new TextEncoder()
+const text = (/** @type {number} */ bytes) => encoder.encode('t'.repeat(bytes))
+/** A string of its own, as each request and each line of a file brings them. @param {string} value */
+const fresh = value => Buffer.from(value, 'utf16le').toString('utf16le')
+/** The end of a string of 1000 characters, as a parser of URLs or lines makes it. @param {number} i */
+const part = i => fresh(`${'k'.repeat(1000)}${i}`).slice(-30)
+const ANN = { client: 'ann', session: { user: 'ann', info: { name: 'Ann' } } }
+const PUBLISHER = { ...FOREVER, publisher: true }
+
+/**
+ * @typedef {import('../../dist/core/contract.js').RouteOptions} RouteOptions
+ * @typedef {{ name: string, count: number, bytes: number, make: (bytes: number) => Uint8Array, options?: (i: number) => RouteOptions, policy?: unknown, links?: number, topic?: {}, topicName?: () => string, stalled?: boolean, send?: boolean, timeoutMs?: number }} Scene
+ */
 /** @type {Scene[]} */
 const SCENES = [
   { name: 'history, pooled', count: 10_000, bytes: 1, make: pooled },
   { name: 'history, buffers of their own', count: 10_000, bytes: 1, make: own },
   { name: 'history, in the heap', count: 10_000, bytes: 32, make: inHeap },
   { name: 'history, pooled, 100 bytes', count: 10_000, bytes: 100, make: pooled },
-  { name: 'history, with keys', count: 10_000, bytes: 1, make: pooled, keys: 10_000 },
-  { name: 'history, with publishers', count: 10_000, bytes: 1, make: pooled, topic: { ...FOREVER, publisher: true } },
+  { name: 'history, of text', count: 10_000, bytes: 90, make: text },
+  { name: 'history, 100 KiB', count: 100, bytes: 100 * KIB, make: own },
+  { name: 'history, with keys', count: 10_000, bytes: 1, make: pooled, options: i => ({ key: `key ${i}` }) },
+  {
+    name: 'history, keys that are parts of strings',
+    count: 5000,
+    bytes: 1,
+    make: pooled,
+    options: i => ({ key: part(i) }),
+  },
+  {
+    ...{ name: 'history, keys that are not Latin-1', count: 10_000, bytes: 1, make: pooled },
+    options: i => ({ key: fresh('\u03ba'.repeat(100) + i) }),
+  },
+  {
+    ...{ name: 'history, a content type of its own string each', count: 10_000, bytes: 1, make: pooled },
+    options: i => ({ contentType: fresh(i % 2 ? 'text/plain' : 'application/json') }),
+  },
+  {
+    ...{ name: 'history, all content types differ', count: 5000, bytes: 1, make: pooled },
+    options: i => ({ contentType: fresh(`text/${'x'.repeat(200)}${i}`) }),
+  },
+  {
+    ...{ name: 'history, a topic name of its own string each', count: 10_000, bytes: 1, make: pooled },
+    topicName: () => fresh('n'.repeat(200)),
+  },
+  {
+    name: 'history, with publishers',
+    count: 10_000,
+    bytes: 1,
+    make: pooled,
+    topic: PUBLISHER,
+    options: () => ({ publisher: ANN }),
+  },
+  {
+    ...{ name: 'history, with publishers that are requests', count: 5000, bytes: 1, make: pooled, topic: PUBLISHER },
+    options: i => ({
+      publisher: { session: { user: fresh(`user ${i}`), info: { name: fresh('x'.repeat(100) + i) } } },
+    }),
+  },
+  {
+    ...{ name: 'history, with all fields', count: 10_000, bytes: 1, make: pooled, topic: PUBLISHER },
+    options: i => ({ key: part(i), correlationId: part(i), publisher: ANN }),
+  },
   { name: 'history, slices of 4 times as much', count: 200, bytes: 10 * KIB, make: slice(4) },
   { name: 'history, slices of twice as much', count: 200, bytes: 20 * KIB, make: slice(2) },
   { name: 'history, beginnings of 4 times as much', count: 200, bytes: 10 * KIB, make: head },
   { name: 'history, one message a pool', count: 500, bytes: 100, make: survivor },
   { name: 'pending', count: 10_000, bytes: 1, make: pooled, topic: { ...FOREVER, lingerMs: 1000 } },
   { name: 'sends that wait', count: 1000, bytes: KIB, make: slice(4), links: 1, send: true },
-  { name: 'newest values', count: 9000, bytes: 1, make: pooled, policy: 'latest', keys: 9000, links: 2, topic: NONE },
+  {
+    name: 'sends that nobody waits for, in the hands of sockets',
+    count: 100,
+    bytes: 50 * KIB,
+    make: own,
+    links: 100,
+    send: true,
+    stalled: false,
+    timeoutMs: 1,
+  },
+  {
+    ...{ name: 'newest values', count: 9000, bytes: 1, make: pooled, policy: 'latest', links: 2, topic: NONE },
+    options: i => ({ key: `key ${i % 9000}` }),
+  },
   {
     ...{ name: 'lists of links', count: 8000, bytes: 1, make: pooled, links: 20, topic: NONE },
     policy: { name: 'buffered', overflow: 'drop-newest', messages: 10_000 },
@@ -228,11 +295,14 @@ async function measureScene({
   count,
   bytes,
   make,
-  keys,
+  options = () => ({}),
   policy = 'buffered',
   links = 0,
   topic = FOREVER,
+  topicName = () => 't',
+  stalled = true,
   send = false,
+  timeoutMs = 1e9,
 }) {
   const scheduler = new ManualScheduler()
   const limits = { maxQueuedBytesPerClient: 1e9, maxRetainedBytes: 1e9 }
@@ -241,18 +311,17 @@ async function measureScene({
     hub.registerClient(`c${link}`, new Socket(wsCodec, Number.POSITIVE_INFINITY))
     hub.subscribe(`c${link}`, 't')
   }
-  hub.routeData('t', own(1))
+  if (stalled) hub.routeData(topicName(), own(1))
   scheduler.settle()
   const before = await allHeld()
   const { keptBytes } = hub.getConnectionStats()
   for (let i = 0; i < count; i++) {
-    const key = keys === undefined ? undefined : `key ${i % keys}`
-    if (send) hub.send('c0', make(bytes), { timeoutMs: 1e9 }).catch(() => {})
-    else hub.routeData('t', make(bytes), { key, publisher: { client: 'ann', session: { user: 'ann' } } })
+    if (send) hub.send(`c${i % links}`, make(bytes), { timeoutMs }).catch(() => {})
+    else hub.routeData(topicName(), make(bytes), options(i))
     scheduler.elapse(0.01)
     if (i % 100 === 99) scheduler.settle()
   }
-  scheduler.settle()
+  scheduler.advance(2)
   const held = (await allHeld()) - before
   return { name, held, reported: hub.getConnectionStats().keptBytes - keptBytes }
 }
