@@ -79,6 +79,11 @@ export interface Codec {
   direct?(message: DirectMessage): Uint8Array | null
   /** The in-band notice of a loss; absent where the protocol has no room for one. */
   gap?(gap: Gap): Uint8Array
+  /**
+   * Of a codec whose frames are not bytes but hold the messages themselves: the memory that it makes for each message, in bytes. Absent: a
+   * frame takes its length.
+   */
+  readonly objectBytes?: number
   /** Joins small frames into one buffer of the runtime's own kind. */
   concat(frames: readonly Uint8Array[], bytes: number): Uint8Array
 }

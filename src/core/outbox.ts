@@ -2,7 +2,7 @@ import type { Batch } from './batch.ts'
 import type { CloseReason, Connection, WriteResult } from './connection.ts'
 import type { Fault } from './guarded-codec.ts'
 import type { ClientId, TopicName } from './ids.ts'
-import { type ByteCount, HeldFrames, MESSAGE_BYTES } from './ledger.ts'
+import { type ByteCount, FRAME_BYTES, HeldFrames, MESSAGE_BYTES } from './ledger.ts'
 import type { Link } from './link.ts'
 import type { Codec, DropReason } from './message.ts'
 import { departed, type Item, lastWritten, messagesSeen, oldest, settle, waitsSince } from './outbox-items.ts'
@@ -351,7 +351,7 @@ export class Outbox {
   #holdFrames(item: Item, link: Link | undefined): void {
     if (link !== undefined) {
       const encoded = (item as Batch).encoded(this.codec, this.fault)
-      encoded.held ??= new HeldFrames(encoded.frames, encoded.messages, link.topic.ledger, this.#budget)
+      encoded.held ??= new HeldFrames(encoded, this.codec, link.topic.ledger, this.#budget)
       encoded.held.hold()
       this.#held ??= []
       this.#held.push(encoded.held)
@@ -401,6 +401,7 @@ export class Outbox {
   /** Memory of what waits for the client, of its direct messages and of what it has not confirmed, in bytes. */
   get keptBytes(): number {
     let bytes = this.waitingBytes + this.controlBytes + this.queuedBytes + this.sendBytes
+    bytes += (this.#held?.length ?? 0) * FRAME_BYTES
     // What somebody waits for is in waitingBytes as well.
     for (const { over, size } of this.#handed ?? []) if (!over) bytes -= size
     for (const link of this.links.values()) bytes += link.keptBytes
