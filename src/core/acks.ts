@@ -59,7 +59,7 @@ export class Acks implements Unconfirmed {
         known++
       } else {
         this.#sent.push(message)
-        this.bytes += message.payload.byteLength
+        this.bytes += message.bytes
         this.#ledger.keep(message)
       }
     }
@@ -112,7 +112,7 @@ export class Acks implements Unconfirmed {
   }
 
   #forget(message: Message): void {
-    this.bytes -= message.payload.byteLength
+    this.bytes -= message.bytes
     this.#ledger.release(message)
   }
 }

@@ -38,7 +38,7 @@ export class Batch {
     this.last = messages[messages.length - 1]!.seq
     this.count = messages.length
     let bytes = 0
-    for (const message of messages) bytes += message.payload.byteLength
+    for (const message of messages) bytes += message.bytes
     this.bytes = bytes
   }
 

@@ -76,8 +76,8 @@ export class Delivery {
   route(topic: Topic, message: Message): void {
     topic.pending.push(message)
     topic.ledger.keep(message)
-    topic.pendingBytes += message.payload.byteLength
-    this.#pendingBytes += message.payload.byteLength
+    topic.pendingBytes += message.bytes
+    this.#pendingBytes += message.bytes
     if (!topic.dirty) {
       topic.dirty = true
       if (topic.lingerMs > 0) this.#linger(topic)

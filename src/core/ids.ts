@@ -1,5 +1,6 @@
 import { HubError } from './errors.ts'
 import { type Rule, shown } from './options.ts'
+import { ownText } from './texts.ts'
 
 declare const brand: unique symbol
 type Brand<T, Name> = T & { readonly [brand]: Name }
@@ -51,7 +52,7 @@ function topicError(name: unknown): HubError {
   return new HubError('TOPIC_INVALID', `topic: ${what} is not a topic name: ${TOPIC_RULE}`)
 }
 
-/** Checks a client id. Throws CLIENT_ID_INVALID. */
+/** Checks a client id. A connection keeps it, so it has memory of its own: a part of a URL would keep the URL. Throws CLIENT_ID_INVALID. */
 export function parseClientId(input: string): ClientId {
   if (typeof input !== 'string' || input.length > MAX_CLIENT_ID_LENGTH || !CLIENT_ID.test(input)) {
     throw new HubError(
@@ -59,5 +60,5 @@ export function parseClientId(input: string): ClientId {
       `client: a client id is 1 to ${MAX_CLIENT_ID_LENGTH} characters of A-Z a-z 0-9 _ . : @ -`,
     )
   }
-  return input as ClientId
+  return ownText(input) as ClientId
 }

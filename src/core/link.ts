@@ -256,7 +256,7 @@ export class Link implements PolicyLink {
     if (again.length === 0) return
     this.acks!.tries++
     this.held = [...again, ...this.held]
-    const bytes = again.reduce((sum, { payload }) => sum + payload.byteLength, 0)
+    const bytes = again.reduce((sum, { bytes }) => sum + bytes, 0)
     for (const message of again) this.#keep(message)
     this.againBytes = Math.max(this.againBytes, bytes)
     this.#againMessages = Math.max(this.#againMessages, again.length)
@@ -392,12 +392,12 @@ export class Link implements PolicyLink {
   }
 
   #keep(message: Message): void {
-    this.heldBytes += message.payload.byteLength
+    this.heldBytes += message.bytes
     this.topic.ledger.keep(message)
   }
 
   #letGo(message: Message): void {
-    this.heldBytes -= message.payload.byteLength
+    this.heldBytes -= message.bytes
     this.topic.ledger.release(message)
   }
 

@@ -38,11 +38,10 @@ export class Log {
   }
 
   append(message: Message): void {
-    const { byteLength } = message.payload
-    this.#end += byteLength
+    this.#end += message.bytes
     this.#messages.push(message)
     this.#ends.push(this.#end)
-    this.bytes += byteLength
+    this.bytes += message.bytes
     this.#ledger.keep(message)
   }
 
@@ -68,7 +67,7 @@ export class Log {
     let high = this.#messages.length
     while (low < high) {
       const middle = (low + high) >> 1
-      const before = this.#ends[middle]! - this.#messages[middle]!.payload.byteLength
+      const before = this.#ends[middle]! - this.#messages[middle]!.bytes
       if (this.#end - before <= bytes) high = middle
       else low = middle + 1
     }
@@ -82,7 +81,7 @@ export class Log {
       const oldest = this.#messages[this.#head]!
       const inside = this.count <= bounds.messages && this.bytes <= bounds.bytes && now - oldest.at < bounds.ageMs
       if (inside || oldest.seq >= keepFrom) break
-      this.bytes -= oldest.payload.byteLength
+      this.bytes -= oldest.bytes
       this.#ledger.release(oldest)
       this.#messages[this.#head++] = undefined
     }
@@ -107,7 +106,7 @@ export function newestWithin(
   let oldest = all.length
   let room = bytes
   while (oldest > 0 && all.length - oldest < messages) {
-    room -= all[oldest - 1]!.payload.byteLength
+    room -= all[oldest - 1]!.bytes
     if (room < 0) break
     oldest--
   }

@@ -33,7 +33,7 @@ import { Delivery } from './delivery.ts'
 import { HubError } from './errors.ts'
 import { Events } from './events.ts'
 import { type ClientId, type Position, parseClientId, parseTopicName, type TopicName } from './ids.ts'
-import { ownPayload } from './ledger.ts'
+import { heldBytes, ownPayload } from './ledger.ts'
 import { DEFAULT_LIMITS, type HubLimits, readLimits } from './limits.ts'
 import { Membership } from './membership.ts'
 import type { Message, PublishedBy } from './message.ts'
@@ -68,6 +68,7 @@ import {
   topicInfo,
 } from './snapshot.ts'
 import type { ClientInfo, ConnectionStats, PolicyExplanation, SubscriptionInfo, TopicInfo } from './stats.ts'
+import { ownText, SharedTexts } from './texts.ts'
 import type { TopicSpec } from './topics.ts'
 import { checkUser, Users } from './users.ts'
 import type { ClientWatcher } from './watcher.ts'
@@ -109,6 +110,7 @@ export class ConnectionManager {
   }
   /** The content type that was checked last. A program uses few, so most calls skip the check. */
   #checkedType = OCTETS
+  readonly #types = new SharedTexts()
   #draining = false
   #closed = false
 
@@ -488,14 +490,17 @@ export class ConnectionManager {
     const frame =
       connection.send === undefined ? direct.encoded(outbox.codec, this.#budget, this.#delivery.fault) : undefined
     if (frame === null) throw notCarried(outbox.id, outbox.protocol, direct.message.contentType)
-    const parcel = new Parcel(direct.message, frame, error => {
-      direct.release(this.#budget)
-      if (error === undefined) client.lastSendAt = this.#options.scheduler.now()
-      try {
-        settled(error)
-      } catch (thrown) {
-        this.#delivery.fault('settled of post', thrown)
-      }
+    const parcel = new Parcel(direct.message, frame, {
+      settled: error => {
+        outbox.countSend(-1, parcel)
+        if (error === undefined) client.lastSendAt = this.#options.scheduler.now()
+        try {
+          settled(error)
+        } catch (thrown) {
+          this.#delivery.fault('settled of post', thrown)
+        }
+      },
+      freed: () => direct.release(this.#budget),
     })
     const most = this.limits.maxQueuedBytesPerClient
     const exceeds = (): boolean => outbox.parcelBytes > 0 && outbox.parcelBytes + parcel.bytes > most
@@ -506,6 +511,7 @@ export class ConnectionManager {
     if (exceeds())
       throw this.#tooMany('maxQueuedBytesPerClient', `bytes of messages sent to ${outbox.id} alone that wait`)
     direct.hold(this.#budget)
+    outbox.countSend(1, parcel)
     this.#delivery.post(outbox, parcel)
     return {
       confirms: outbox.confirms,
@@ -744,8 +750,15 @@ export class ConnectionManager {
     if (retryMs > 0) throw this.#counters.refuse('publishRate', tooFast(spec.name, retryMs))
   }
 
-  #route({ topic: name, data, contentType, key, correlationId, publisher }: Publication): RouteResult {
-    const topic = this.#membership.topic(name)
+  #route(publication: Publication): RouteResult {
+    const { data, publisher } = publication
+    const topic = this.#membership.topic(publication.topic)
+    // What the publication has of its own must not stay in memory with the message.
+    const { name } = topic
+    const shared = this.#types.get(publication.contentType)
+    const contentType = shared ?? ownText(publication.contentType)
+    const key = publication.key && ownText(publication.key)
+    const correlationId = publication.correlationId && ownText(publication.correlationId)
     const at = this.#options.scheduler.now()
     const seq = ++topic.seq
     const { epoch } = topic
@@ -753,12 +766,14 @@ export class ConnectionManager {
     topic.contentType = contentType
     topic.routedAt = at
     const payload = ownPayload(data)
+    const { byteLength: bytes } = payload
+    const held = heldBytes({ bytes, key, correlationId, publisher }, shared === undefined ? contentType : undefined)
     // biome-ignore format: one literal of one shape, on the hot path
-    const message: Message = { topic: name, epoch, seq, payload, contentType, key, correlationId, publisher, at, keepers: 0 }
+    const message: Message = { topic: name, epoch, seq, payload, bytes, contentType, key, correlationId, publisher, at, held, keepers: 0 }
     const unsupported = topic.picky === undefined ? 0 : topic.picky.unsupported(message, this.#delivery.fault)
     const result = { position: { epoch, seq }, matched, behind: matched - topic.live, unsupported }
     this.#counters.published++
-    this.#counters.publishedBytes += payload.byteLength
+    this.#counters.publishedBytes += bytes
     this.#delivery.route(topic, message)
     return result
   }

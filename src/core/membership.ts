@@ -15,6 +15,7 @@ import { Positions } from './positions.ts'
 import { checkAllowed, notConnected, tooMany } from './refusals.ts'
 import type { HubCounters } from './snapshot.ts'
 import { termsOf } from './terms.ts'
+import { ownText } from './texts.ts'
 import { Topic } from './topic.ts'
 import { isOpenTo, type TopicSpec, takesWildcards } from './topics.ts'
 
@@ -78,7 +79,7 @@ export class Membership {
   topic(name: TopicName): Topic {
     const known = this.topics.get(name)
     if (known) return known
-    const spec = this.#options.topics.resolve(name)
+    const spec = this.#options.topics.resolve(ownText(name) as TopicName)
     const { maxTopics } = this.#owner.limits()
     if (this.topics.size >= maxTopics) this.#makeRoom(maxTopics)
     // A handler of what was tidied away may have been quicker.
@@ -89,7 +90,7 @@ export class Membership {
     const policy = this.#policies.get(name) ?? spec.policy ?? this.#options.policy
     const topic = new Topic(spec, start, policy, this.#owner.counters, this.#owner.budget)
     topic.policyOrigin = this.#originOf(topic)
-    this.topics.set(name, topic)
+    this.topics.set(topic.name, topic)
     this.#attract(topic)
     // A handler of what that told may have ended it, and nothing may be published to what is in nobody's books.
     return this.topics.get(name) ?? this.topic(name)

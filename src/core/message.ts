@@ -7,6 +7,8 @@ export interface Message {
   readonly epoch: string
   readonly seq: Seq
   readonly payload: Uint8Array
+  /** Payload bytes when it was routed. The accounts use these: a payload whose buffer somebody transfers has none any more. */
+  readonly bytes: number
   readonly contentType: string
   /** What this message is the newest value of: the `latest` policy keeps one message per key. */
   readonly key: string | undefined
@@ -19,6 +21,8 @@ export interface Message {
   readonly publisher?: PublishedBy | undefined
   /** When it was routed, in ms on the scheduler's clock. */
   readonly at: number
+  /** The memory that it takes without its places in lists, in bytes (heldBytes). */
+  readonly held: number
   /** For the hub's accounts: how many of its lists hold the message, which counts once (Ledger). */
   keepers?: number
 }
@@ -80,6 +84,11 @@ export interface Codec {
   direct?(message: DirectMessage): Uint8Array | null
   /** The in-band notice of a loss; absent where the protocol has no room for one. */
   gap?(gap: Gap): Uint8Array
+  /**
+   * Of a codec whose frames are not bytes but hold the messages themselves: the memory that it makes for each message, in bytes. Absent: a
+   * frame takes its length.
+   */
+  readonly objectBytes?: number
   /** Joins small frames into one buffer of the runtime's own kind. */
   concat(frames: readonly Uint8Array[], bytes: number): Uint8Array
 }

@@ -2,11 +2,11 @@ import type { Batch } from './batch.ts'
 import type { CloseReason, Connection, WriteResult } from './connection.ts'
 import type { Fault } from './guarded-codec.ts'
 import type { ClientId, TopicName } from './ids.ts'
-import { type ByteCount, HeldFrames, MESSAGE_BYTES } from './ledger.ts'
+import { type ByteCount, FRAME_BYTES, HeldFrames, MESSAGE_BYTES } from './ledger.ts'
 import type { Link } from './link.ts'
 import type { Codec, DropReason } from './message.ts'
 import { departed, type Item, lastWritten, messagesSeen, oldest, settle, waitsSince } from './outbox-items.ts'
-import { Parcel } from './parcel.ts'
+import { Parcel, SEND_BYTES } from './parcel.ts'
 import { Progress } from './progress.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { Stalls } from './stalls.ts'
@@ -80,6 +80,8 @@ export class Outbox {
   #flushed = 0
   /** What direct messages count that wait here. */
   parcelBytes = 0
+  /** Memory of the direct messages that somebody waits for, in bytes, wherever they are. */
+  sendBytes = 0
   /** What of this client's own the budget counts: frames of the protocol, and batches that found it not writable. */
   #counted = 0
   /** While not writable: what the connection holds of batches, and the bytes of other frames. */
@@ -174,6 +176,12 @@ export class Outbox {
     this.#noteControl(now)
     this.#add(parcel, undefined)
     this.parcelBytes += parcel.bytes
+  }
+
+  /** `change`: 1 where somebody begins to wait for it, -1 at the end of that. Its payload and frame are counted by its Direct. */
+  countSend(change: 1 | -1, { size }: Parcel): void {
+    this.sendBytes += change * (SEND_BYTES + size)
+    this.#budget.used += change * SEND_BYTES
   }
 
   /** Nobody waits for it any more. Nothing happens if it is not waiting here. */
@@ -303,6 +311,7 @@ export class Outbox {
       // Settled with the write that it is part of; after `gone`, when the client is discarded.
       this.#handed ??= []
       this.#handed.push(parcel)
+      parcel.handed = !parcel.over
       if (result !== 'gone') result = this.#write(parcel.frame!, more)
     }
     this.watcher?.({ kind: 'direct', bytes: parcel.size, result })
@@ -318,7 +327,7 @@ export class Outbox {
     const handed = this.#handed ?? []
     const error = gone && departed(this.id, gone)
     this.#handed = undefined
-    for (const parcel of handed) parcel.settle(error)
+    for (const parcel of handed) parcel.leave(error)
   }
 
   #onWire(bytes: number): void {
@@ -357,7 +366,7 @@ export class Outbox {
   #holdFrames(item: Item, link: Link | undefined): void {
     if (link !== undefined) {
       const encoded = (item as Batch).encoded(this.codec, this.fault)
-      encoded.held ??= new HeldFrames(encoded.frames, encoded.messages, link.topic.ledger, this.#budget)
+      encoded.held ??= new HeldFrames(encoded, this.codec, link.topic.ledger, this.#budget)
       encoded.held.hold()
       this.#held ??= []
       this.#held.push(encoded.held)
@@ -408,7 +417,10 @@ export class Outbox {
 
   /** Memory of what waits for the client, of its direct messages and of what it has not confirmed, in bytes. */
   get keptBytes(): number {
-    let bytes = this.waitingBytes + this.controlBytes + this.queuedBytes + this.parcelBytes
+    let bytes = this.waitingBytes + this.controlBytes + this.queuedBytes + this.sendBytes
+    bytes += (this.#held?.length ?? 0) * FRAME_BYTES
+    // What somebody waits for is in waitingBytes as well.
+    for (const { over, size } of this.#handed ?? []) if (!over) bytes -= size
     for (const link of this.links.values()) bytes += link.keptBytes
     return bytes
   }

@@ -50,16 +50,21 @@ export class Direct {
     return frame
   }
 
-  /** One more client waits for it. Its bytes are counted once for all of them. */
+  /** One more client has it in its outbox or its connection. Its bytes are counted once for all of them. */
   hold(budget: ByteCount): void {
-    budget.used += SEND_BYTES
     if (this.#holders++ === 0) budget.used += this.#bytes
   }
 
   release(budget: ByteCount): void {
-    budget.used -= SEND_BYTES
     if (--this.#holders === 0) budget.used -= this.#bytes
   }
+}
+
+interface ParcelEnds {
+  /** Told once: nothing, or why not. It must not call the hub. */
+  settled(error: HubError | undefined): void
+  /** Told once, when neither somebody waits for it nor the connection has its frame in hand. */
+  freed?(): void
 }
 
 /**
@@ -70,25 +75,25 @@ export class Parcel {
   readonly message: DirectMessage
   /** Undefined where the connection takes the message as it is (Connection.send). */
   readonly frame: Uint8Array | undefined
+  /** Bytes that go to the connection. */
+  readonly size: number
+  /** The connection was given the frame and has not taken everything yet: then the frame is in memory, whether somebody waits for it or not. */
+  handed = false
   /** Set by a connection that can still stop it. */
   oncancel: (() => void) | undefined
-  #settled: ((error: HubError | undefined) => void) | undefined
+  #ends: ParcelEnds | undefined
+  #over = false
 
-  /** @param settled is told once: nothing, or why not. It must not call the hub */
-  constructor(message: DirectMessage, frame: Uint8Array | undefined, settled: (error: HubError | undefined) => void) {
+  constructor(message: DirectMessage, frame: Uint8Array | undefined, ends: ParcelEnds) {
     this.message = message
     this.frame = frame
-    this.#settled = settled
+    this.size = (frame ?? message.payload).byteLength
+    this.#ends = ends
   }
 
   /** It is over: nobody waits for it, and what is not written yet must not be. */
   get over(): boolean {
-    return this.#settled === undefined
-  }
-
-  /** What goes to the connection. */
-  get size(): number {
-    return (this.frame ?? this.message.payload).byteLength
+    return this.#over
   }
 
   /** What it counts while it waits. */
@@ -97,10 +102,24 @@ export class Parcel {
   }
 
   settle(error?: HubError): void {
-    const settled = this.#settled
-    this.#settled = undefined
+    if (this.#over) return
+    this.#over = true
     this.oncancel = undefined
-    settled?.(error)
+    this.#ends!.settled(error)
+    this.#free()
+  }
+
+  /** The connection has the frame no longer: it took everything, or has gone with this error. */
+  leave(error?: HubError): void {
+    this.handed = false
+    this.settle(error)
+    this.#free()
+  }
+
+  #free(): void {
+    if (this.handed) return
+    this.#ends?.freed?.()
+    this.#ends = undefined
   }
 
   /** Nobody waits any longer. What is on the wire already may still arrive. */

@@ -1,6 +1,7 @@
 import { HubError } from './errors.ts'
 import { MAX_TOPIC_LENGTH, TOPIC_NAME, TOPIC_RULE, TOPIC_SEGMENT, type TopicName } from './ids.ts'
 import { shown } from './options.ts'
+import { ownText } from './texts.ts'
 
 declare const brand: unique symbol
 
@@ -24,13 +25,14 @@ const WILDCARDS = `(?:(?:${TOPIC_SEGMENT}|\\*)/){0,${MAX_PATTERN_DEPTH - 1}}(?:$
 export const TOPIC_PATTERN = new RegExp(`${TOPIC_NAME.source}|^/?${WILDCARDS}$`)
 
 /**
- * Checks a pattern and drops one leading slash. A topic's name is a pattern that matches itself. Throws TOPIC_INVALID.
+ * Checks a pattern and drops one leading slash. It has memory of its own, as a client id has. A topic's name is a
+ * pattern that matches itself. Throws TOPIC_INVALID.
  */
 export function parsePattern(input: string): TopicPattern {
   if (typeof input !== 'string') throw patternError(input)
   const pattern = input.startsWith('/') ? input.slice(1) : input
   if (pattern.length > MAX_TOPIC_LENGTH || !TOPIC_PATTERN.test(input)) throw patternError(pattern)
-  return pattern as TopicPattern
+  return ownText(pattern) as TopicPattern
 }
 
 function patternError(pattern: unknown): HubError {

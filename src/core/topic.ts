@@ -194,7 +194,7 @@ export class Topic {
     const key = message.key ?? ''
     this.#forget(key)
     newest.set(key, message)
-    this.newestBytes += message.payload.byteLength
+    this.newestBytes += message.bytes
     this.ledger.keep(message)
     for (const silent of newest.keys()) {
       if (newest.size <= MAX_KEYS && (this.newestBytes <= MAX_NEWEST_BYTES || newest.size === 1)) break
@@ -206,7 +206,7 @@ export class Topic {
     const message = this.newest!.get(key)
     if (message === undefined) return
     this.newest!.delete(key)
-    this.newestBytes -= message.payload.byteLength
+    this.newestBytes -= message.bytes
     this.ledger.release(message)
   }
 
@@ -231,7 +231,7 @@ export class Topic {
     const messages: Message[] = []
     let taken = 0
     for (const message of this.waitingFor(link)) {
-      taken += message.payload.byteLength
+      taken += message.bytes
       if (messages.length === most || (taken > bytes && messages.length > 0)) break
       // Not past a gap that is still to be told: the notice stands where the loss was.
       if (link.holding && link.gapCount !== 0 && message.seq > link.gapFrom && messages.length > 0) break

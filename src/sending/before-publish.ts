@@ -125,13 +125,15 @@ export class PublishHook {
     answer: Promise<Draft>,
     publish: (changed: Draft) => PublishResult | Promise<PublishResult>,
   ): Promise<PublishResult> {
+    // The hook may transfer the buffer, and then the data has no bytes.
+    const { byteLength } = data
     line.count++
-    line.bytes += data.byteLength
+    line.bytes += byteLength
     // Wrapped, so that the next does not wait for the broker's answer.
     const begun = answer.then(changed => ({ result: publish(changed) }))
     const leave = (): void => {
       line.count--
-      line.bytes -= data.byteLength
+      line.bytes -= byteLength
       if (line.count === 0) this.#lines.delete(publisher)
     }
     line.tail = begun.then(leave, leave)

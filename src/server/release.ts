@@ -47,9 +47,10 @@ export function releaseStream(response: ServerResponse, watched: boolean): void 
     if (onError.includes(listener)) response.off('finish', listener).off('error', listener)
   }
   if (watched) return
-  // A browser's headers are a kilobyte, and Node keeps its request as long as the connection.
+  // A browser's headers are a kilobyte, a URL may be sixteen, and Node keeps its request as long as the connection.
   response.req.headers = {}
   response.req.rawHeaders = []
+  response.req.url = ''
 }
 
 /** Does anybody but the server itself wait for the exchange to end? They may want to read its headers then. */

@@ -82,16 +82,14 @@ export function messageId(epoch: string, seq: number): string {
   return `${epoch}-${seq}`
 }
 
-/** Reads one or more frames. The payloads are views, not copies. */
-export function* envelopes(frames: Uint8Array): Generator<Envelope> {
+/** Reads the first of one or more frames; `rest` are the others. The payload is a view, not a copy. */
+export function firstEnvelope(frames: Uint8Array): { readonly envelope: Envelope; readonly rest: Uint8Array } {
   const view = new DataView(frames.buffer, frames.byteOffset, frames.byteLength)
-  for (let at = 0; at < frames.byteLength; ) {
-    const head = at + LENGTH_BYTES
-    const headEnd = head + view.getUint32(at)
-    const payload = headEnd + LENGTH_BYTES
-    at = payload + view.getUint32(headEnd)
-    yield { ...JSON.parse(decoder.decode(frames.subarray(head, headEnd))), payload: frames.subarray(payload, at) }
-  }
+  const headEnd = LENGTH_BYTES + view.getUint32(0)
+  const payload = headEnd + LENGTH_BYTES
+  const end = payload + view.getUint32(headEnd)
+  const head = JSON.parse(decoder.decode(frames.subarray(LENGTH_BYTES, headEnd)))
+  return { envelope: { ...head, payload: frames.subarray(payload, end) }, rest: frames.subarray(end) }
 }
 
 function frame(head: Omit<Envelope, 'payload'>, payload: Uint8Array): Uint8Array {

@@ -7,7 +7,8 @@ import { circuitOpen } from '../core/refusals.ts'
 import type { Scheduler } from '../core/scheduler.ts'
 import { backoffMs, type RetryRules } from './backoff.ts'
 import { type BreakerRules, CircuitBreaker } from './circuit-breaker.ts'
-import { type Attempt, type Envelope, envelopeCodec, envelopes, gapOf, type Outcome } from './envelope.ts'
+import { type Attempt, type Envelope, envelopeCodec, gapOf, type Outcome } from './envelope.ts'
+import { type Item, RequestHand } from './request-hand.ts'
 import type { Bound } from './transport.ts'
 
 export interface RequestMeter {
@@ -35,12 +36,6 @@ export interface RequestConnectionOptions {
 /** A receiver that was given up by its sender after so long without a word has failed; sooner, the sender was impatient. In ms. */
 const MUTE_MS = 1000
 
-/** Something to deliver; with a parcel, somebody waits for it. */
-interface Item {
-  readonly envelope: Envelope
-  readonly parcel: Parcel | undefined
-}
-
 /**
  * A connection each of whose messages is a request that somebody answers. One at a time, in order, tried again as the rules say; while one
  * is under way the connection is not writable, so what waits is the policy's business, as with a socket that does not drain. Owns what it
@@ -57,7 +52,7 @@ export class RequestConnection implements Bound {
   readonly #breaker: CircuitBreaker
   readonly #closing = new AbortController()
   #client: Client | undefined
-  #hand: Item[] = []
+  readonly #hand = new RequestHand()
   #running = false
   /** Of the attempts: why the breaker opened. */
   #why: string | undefined
@@ -90,14 +85,14 @@ export class RequestConnection implements Bound {
 
   write(frame: Uint8Array): WriteResult {
     if (this.#closing.signal.aborted) return 'gone'
-    for (const envelope of envelopes(frame)) this.#hand.push({ envelope, parcel: undefined })
+    this.#hand.addFrames(frame)
     void this.#run()
     return 'full'
   }
 
   send(parcel: Parcel): WriteResult {
     if (this.#closing.signal.aborted) return 'gone'
-    this.#hand.push({ envelope: { kind: 'send', ...parcel.message }, parcel })
+    this.#hand.addParcel(parcel)
     void this.#run()
     return 'full'
   }
@@ -120,10 +115,8 @@ export class RequestConnection implements Bound {
     this.#interrupt?.abort()
     this.#cooling?.[Symbol.dispose]()
     this.#client = undefined
-    const hand = this.#hand
-    this.#hand = []
     const error = departed(this.address, reason)
-    for (const { parcel } of hand) parcel?.settle(error)
+    for (const parcel of this.#hand.clear()) parcel.settle(error)
     if (reason !== 'peer') this.#options.farewell?.(reason)
   }
 
@@ -133,8 +126,8 @@ export class RequestConnection implements Bound {
     this.#running = true
     // What the flush that brought the first still has to give comes along.
     await undefined
-    while (this.#hand.length > 0) {
-      const [item] = this.#hand as [Item]
+    while (!this.#hand.empty) {
+      const item = this.#hand.first()
       if (item.parcel?.over) this.#hand.shift()
       else await this.#deliver(item)
     }
@@ -165,9 +158,7 @@ export class RequestConnection implements Bound {
     if (kind === 'gap' && error !== undefined) this.#client?.untold(gapOf(envelope))
     if (kind !== 'message') return
     if (error === undefined) this.#client?.confirmed(topic!, seq!)
-    else if (this.#client?.failed(topic!, seq!)) {
-      this.#hand = this.#hand.filter(({ envelope }) => envelope.kind !== 'message' || envelope.topic !== topic)
-    }
+    else if (this.#client?.failed(topic!, seq!)) this.#hand.drop(topic!)
   }
 
   /** Answers with nothing, or with why it was given up. */

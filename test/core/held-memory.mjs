@@ -4,6 +4,7 @@ import { openTopics } from '../../dist/open-topics.js'
 import { parsePolicy } from '../../dist/policies/catalog.js'
 import { ManualScheduler } from '../../dist/testing/index.js'
 import { httpCodecs, wsCodec } from '../../dist/transports/codecs.js'
+import { RequestConnection } from '../../dist/transports/request-connection.js'
 
 /** @typedef {{ drained(): void, confirmed(topic: string, seq: number): number }} Client */
 /** @typedef {import('../../src/core/connection.ts').WriteResult} WriteResult */
@@ -76,10 +77,11 @@ class Churn {
   made = 0
   most = 0
 
-  /** @param {unknown} policy */
-  constructor(policy) {
+  /** @param {unknown} policy @param {object} topics what all of them are like */
+  constructor(policy, topics = {}) {
     const { scheduler } = this
-    this.hub = createHub({ scheduler, policy: parsePolicy(policy), topics: openTopics({}, BARE) })
+    const limits = { maxQueuedBytesPerClient: 1e9, maxRetainedBytes: 1e9 }
+    this.hub = createHub({ scheduler, limits, policy: parsePolicy(policy), topics: openTopics(topics, BARE) })
   }
 
   /** Every third one resumes. @param {number} rest */
@@ -170,6 +172,54 @@ async function measure(policy) {
   return { policy, points, behind, delivered, histories, end: await point() }
 }
 
+const SMALL_ROUNDS = 5
+/** Each topic gets so many in a round. */
+const SMALL = 60
+const KEPT = { history: { messages: 400, bytes: 1e9, ageMs: 1e9 }, publisher: true }
+
+/** Small messages of many kinds, and clients that come and go. `mute`: the same without the messages. */
+class SmallChurn extends Churn {
+  /** @param {unknown} policy @param {boolean} mute */
+  constructor(policy, mute) {
+    super(policy, KEPT)
+    this.mute = mute
+  }
+
+  /** @param {number} round @override */
+  publish(round) {
+    for (let i = 0; i < SMALL && !this.mute; i++) {
+      for (let topic = 0; topic < TOPICS; topic++) {
+        const nth = (round * SMALL + i) * TOPICS + topic
+        const make = /** @type {typeof pooled} */ (MAKERS[nth % MAKERS.length])
+        this.hub.routeData(`t/${topic}`, make(1 + (nth % 50)), FIELDS[nth % FIELDS.length]?.(nth))
+      }
+      if (i % 5 === 0) this.scheduler.settle()
+    }
+    this.scheduler.advance(60)
+  }
+}
+
+/** What the heap and buffers have grown by. @param {unknown} policy @param {boolean} mute */
+async function measureSmall(policy, mute = false) {
+  const before = await allHeld()
+  const churn = new SmallChurn(policy, mute)
+  for (let round = 1; round <= SMALL_ROUNDS; round++) churn.round(round)
+  const held = (await allHeld()) - before
+  return { policy, held, reported: churn.hub.getConnectionStats().keptBytes }
+}
+
+/** The same clients and topics without messages take the baseline. */
+async function measureAllSmall() {
+  const small = []
+  await measureSmall('buffered')
+  const baseline = await measureSmall('buffered', true)
+  for (const policy of POLICIES) {
+    const { held, reported } = await measureSmall(policy)
+    small.push({ policy, held: held - baseline.held, reported: reported - baseline.reported })
+  }
+  return small
+}
+
 /** Memory with the objects in the heap: what was freed of buffers is swept beside the program. */
 async function allHeld() {
   for (let i = 0; i < 3; i++) {
@@ -196,22 +246,126 @@ const survivor = (/** @type {number} */ bytes) => {
   return kept
 }
 
-/** @typedef {{ name: string, count: number, bytes: number, make: (bytes: number) => Uint8Array, keys?: number, policy?: unknown, links?: number, topic?: {}, send?: boolean }} Scene */
+const encoder = new TextEncoder()
+const text = (/** @type {number} */ bytes) => encoder.encode('t'.repeat(bytes))
+/** A string of its own, as each request and each line of a file brings them. @param {string} value */
+const fresh = value => Buffer.from(value, 'utf16le').toString('utf16le')
+/** The end of a string of 1000 characters, as a parser of URLs or lines makes it. @param {number} i */
+const part = i => fresh(`${'k'.repeat(1000)}${i}`).slice(-30)
+const ANN = { client: 'ann', session: { user: 'ann', info: { name: 'Ann' } } }
+const PUBLISHER = { ...FOREVER, publisher: true }
+
+/** @type {Join} */
+const socket = (hub, id) => {
+  hub.registerClient(id, new Socket(wsCodec, Number.POSITIVE_INFINITY))
+  hub.subscribe(id, 't')
+}
+/** @type {Join} */
+const stream = hub => void hub.stream('t')
+/** A client that is a URL and never answers. @type {Join} */
+const url = (hub, id, scheduler) => {
+  const attempt = () => new Promise(() => {})
+  const meter = { begin() {}, end() {}, retried() {} }
+  const rules = {
+    retry: { retries: 1, baseMs: 1, capMs: 1 },
+    breaker: { failures: 1, coolDownMs: 1 },
+    random: Math.random,
+    meter,
+  }
+  const options = { protocol: 'callback', address: id, attempt, scheduler, events: hub.events, ...rules }
+  const connection = new RequestConnection(options)
+  connection.bind(hub.registerClient(id, connection))
+  hub.subscribe(id, 't')
+}
+
+/**
+ * @typedef {(hub: ReturnType<typeof createHub>, id: string, scheduler: ManualScheduler) => void} Join
+ * @typedef {import('../../dist/core/contract.js').RouteOptions} RouteOptions
+ * @typedef {{ name: string, count: number, bytes: number, make: (bytes: number) => Uint8Array, options?: (i: number) => RouteOptions, policy?: unknown, links?: number, topic?: {}, topicName?: () => string, join?: Join, perTick?: number, stalled?: boolean, send?: boolean, timeoutMs?: number }} Scene
+ */
+const MAKERS = [pooled, own, inHeap, text, slice(8), head]
+/** @type {((i: number) => RouteOptions)[]} */
+const FIELDS = [
+  () => ({}),
+  i => ({ key: fresh(`key ${i % 100}`) }),
+  i => ({ key: part(i % 200), correlationId: fresh(`request-${i}`) }),
+  i => ({ contentType: fresh(i % 2 ? 'text/plain' : 'application/json'), publisher: ANN }),
+]
+
 /** @type {Scene[]} */
 const SCENES = [
   { name: 'history, pooled', count: 10_000, bytes: 1, make: pooled },
   { name: 'history, buffers of their own', count: 10_000, bytes: 1, make: own },
   { name: 'history, in the heap', count: 10_000, bytes: 32, make: inHeap },
   { name: 'history, pooled, 100 bytes', count: 10_000, bytes: 100, make: pooled },
-  { name: 'history, with keys', count: 10_000, bytes: 1, make: pooled, keys: 10_000 },
-  { name: 'history, with publishers', count: 10_000, bytes: 1, make: pooled, topic: { ...FOREVER, publisher: true } },
+  { name: 'history, of text', count: 10_000, bytes: 90, make: text },
+  { name: 'history, 100 KiB', count: 100, bytes: 100 * KIB, make: own },
+  { name: 'history, with keys', count: 10_000, bytes: 1, make: pooled, options: i => ({ key: `key ${i}` }) },
+  {
+    name: 'history, keys that are parts of strings',
+    count: 5000,
+    bytes: 1,
+    make: pooled,
+    options: i => ({ key: part(i) }),
+  },
+  {
+    ...{ name: 'history, keys that are not Latin-1', count: 10_000, bytes: 1, make: pooled },
+    options: i => ({ key: fresh('\u03ba'.repeat(100) + i) }),
+  },
+  {
+    ...{ name: 'history, a content type of its own string each', count: 10_000, bytes: 1, make: pooled },
+    options: i => ({ contentType: fresh(i % 2 ? 'text/plain' : 'application/json') }),
+  },
+  {
+    ...{ name: 'history, all content types differ', count: 5000, bytes: 1, make: pooled },
+    options: i => ({ contentType: fresh(`text/${'x'.repeat(200)}${i}`) }),
+  },
+  {
+    ...{ name: 'history, a topic name of its own string each', count: 10_000, bytes: 1, make: pooled },
+    topicName: () => fresh('n'.repeat(200)),
+  },
+  {
+    name: 'history, with publishers',
+    count: 10_000,
+    bytes: 1,
+    make: pooled,
+    topic: PUBLISHER,
+    options: () => ({ publisher: ANN }),
+  },
+  {
+    ...{ name: 'history, with publishers that are requests', count: 5000, bytes: 1, make: pooled, topic: PUBLISHER },
+    options: i => ({
+      publisher: { session: { user: fresh(`user ${i}`), info: { name: fresh('x'.repeat(100) + i) } } },
+    }),
+  },
+  {
+    ...{ name: 'history, with all fields', count: 10_000, bytes: 1, make: pooled, topic: PUBLISHER },
+    options: i => ({ key: part(i), correlationId: part(i), publisher: ANN }),
+  },
   { name: 'history, slices of 4 times as much', count: 200, bytes: 10 * KIB, make: slice(4) },
   { name: 'history, slices of twice as much', count: 200, bytes: 20 * KIB, make: slice(2) },
   { name: 'history, beginnings of 4 times as much', count: 200, bytes: 10 * KIB, make: head },
   { name: 'history, one message a pool', count: 500, bytes: 100, make: survivor },
   { name: 'pending', count: 10_000, bytes: 1, make: pooled, topic: { ...FOREVER, lingerMs: 1000 } },
+  ...[stream, url].map(join => ({
+    ...{ name: `one flush in the hands of each ${join.name}`, count: 9000, bytes: 1, make: pooled, topic: NONE },
+    ...{ join, links: 20, perTick: 9000, stalled: false },
+  })),
   { name: 'sends that wait', count: 1000, bytes: KIB, make: slice(4), links: 1, send: true },
-  { name: 'newest values', count: 9000, bytes: 1, make: pooled, policy: 'latest', keys: 9000, links: 2, topic: NONE },
+  {
+    name: 'sends that nobody waits for, in the hands of sockets',
+    count: 100,
+    bytes: 50 * KIB,
+    make: own,
+    links: 100,
+    send: true,
+    stalled: false,
+    timeoutMs: 1,
+  },
+  {
+    ...{ name: 'newest values', count: 9000, bytes: 1, make: pooled, policy: 'latest', links: 2, topic: NONE },
+    options: i => ({ key: `key ${i % 9000}` }),
+  },
   {
     ...{ name: 'lists of links', count: 8000, bytes: 1, make: pooled, links: 20, topic: NONE },
     policy: { name: 'buffered', overflow: 'drop-newest', messages: 10_000 },
@@ -228,38 +382,40 @@ async function measureScene({
   count,
   bytes,
   make,
-  keys,
+  options = () => ({}),
   policy = 'buffered',
   links = 0,
   topic = FOREVER,
+  topicName = () => 't',
+  join = socket,
+  perTick = 100,
+  stalled = true,
   send = false,
+  timeoutMs = 1e9,
 }) {
   const scheduler = new ManualScheduler()
   const limits = { maxQueuedBytesPerClient: 1e9, maxRetainedBytes: 1e9 }
   const hub = createHub({ scheduler, limits, policy: parsePolicy(policy), topics: openTopics(topic) })
-  for (let link = 0; link < links; link++) {
-    hub.registerClient(`c${link}`, new Socket(wsCodec, Number.POSITIVE_INFINITY))
-    hub.subscribe(`c${link}`, 't')
-  }
-  hub.routeData('t', own(1))
+  for (let link = 0; link < links; link++) join(hub, `c${link}`, scheduler)
+  if (stalled) hub.routeData(topicName(), own(1))
   scheduler.settle()
   const before = await allHeld()
   const { keptBytes } = hub.getConnectionStats()
   for (let i = 0; i < count; i++) {
-    const key = keys === undefined ? undefined : `key ${i % keys}`
-    if (send) hub.send('c0', make(bytes), { timeoutMs: 1e9 }).catch(() => {})
-    else hub.routeData('t', make(bytes), { key, publisher: { client: 'ann', session: { user: 'ann' } } })
+    if (send) hub.send(`c${i % links}`, make(bytes), { timeoutMs }).catch(() => {})
+    else hub.routeData(topicName(), make(bytes), options(i))
     scheduler.elapse(0.01)
-    if (i % 100 === 99) scheduler.settle()
+    if (i % perTick === perTick - 1) scheduler.settle()
   }
-  scheduler.settle()
+  scheduler.advance(2)
   const held = (await allHeld()) - before
   return { name, held, reported: hub.getConnectionStats().keptBytes - keptBytes }
 }
 
 const results = []
 for (const policy of POLICIES) results.push(await measure(policy))
+const small = await measureAllSmall()
 const scenes = []
 // The first one compiles.
 for (const scene of [...SCENES.slice(0, 1), ...SCENES]) scenes.push(await measureScene(scene))
-process.stdout.write(JSON.stringify({ results, scenes: scenes.slice(1) }))
+process.stdout.write(JSON.stringify({ results, small, scenes: scenes.slice(1) }))

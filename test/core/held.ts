@@ -8,6 +8,6 @@ interface Held {
 
 /** What the hub counts for a message with a payload of so many bytes. */
 export function held(payloadBytes: number, { key, places = 1 }: Held = {}): number {
-  const message = { payload: new Uint8Array(payloadBytes), key, correlationId: undefined }
+  const message = { bytes: payloadBytes, key, correlationId: undefined }
   return heldBytes(message) + places * PLACE_BYTES
 }

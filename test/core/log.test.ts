@@ -15,6 +15,8 @@ const message = (seq: number, bytes: number): Message => ({
     epoch: 'e',
     seq,
     payload: new Uint8Array(bytes),
+    bytes,
+    held: held(bytes, { places: 0 }),
     contentType: 'x',
     key: undefined,
     correlationId: undefined,

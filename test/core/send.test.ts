@@ -772,6 +772,57 @@ describe('how much may wait for one client', () => {
     expect(hub.getConnectionStats().keptBytes).toBeLessThan(64 * KIB)
   })
 
+  it('many small messages to one client weigh what they count: it goes before one that keeps fewer bytes in all', async () => {
+    const { scheduler, connect, send, publish, hub } = sendingWorld({
+      limits: { maxRetainedBytes: 256 * KIB },
+      topics: noHistory,
+    })
+    const many = connect('many', { window: 0 })
+    const large = connect('large', { window: 0 })
+    hub.subscribe('large', 'a')
+    for (const id of ['many', 'large']) send(id, 'hand')
+    scheduler.settle()
+    // 45 KB for one message, against 225 KB for 75 sends, which are 20 KB of the queue limit.
+    publish('a', text(45 * KIB))
+    for (let i = 0; i < 50; i++) send('many', 'x')
+    scheduler.settle()
+    expect(hub.getConnectionStats().keptBytes).toBeGreaterThan(190 * KIB)
+    for (let i = 0; i < 25; i++) send('many', 'x')
+    scheduler.settle()
+    await listen()
+    expect([many.closedFor, large.closedFor]).toEqual(['slow', undefined])
+  })
+
+  it('sends that a connection works at weigh as well, until they are settled', () => {
+    const { hub, receiver, send, scheduler } = sendingWorld({
+      limits: { maxRetainedBytes: 64 * KIB },
+      topics: noHistory,
+    })
+    const url = receiver('url')
+    const idle = receiver('idle')
+    for (let i = 0; i < 30; i++) send('url', 'x')
+    scheduler.settle()
+    send('idle', 'x')
+    scheduler.settle()
+    expect([url.closedFor, idle.closedFor]).toEqual(['slow', undefined])
+    expect(hub.getConnectionStats().keptBytes).toBe(1 + SEND_BYTES)
+  })
+
+  it('a frame in the hand of a connection counts also when nobody waits for the message any longer, and once for all', async () => {
+    const { scheduler, connect, kept, hub } = sendingWorld()
+    const stalled = [connect('one', { window: 0, codec: plain }), connect('two', { window: 0, codec: plain })]
+    const shared = direct(text(5000))
+    const posted = ['one', 'two'].map(id => hub.post(id, shared, () => {}))
+    scheduler.settle()
+    expect(kept().kept).toBe(5000 + 2 * SEND_BYTES)
+    for (const { cancel } of posted) cancel(new HubError('SEND_TIMEOUT', 'x'))
+    expect(kept().kept).toBe(5000)
+    stalled[0]!.read()
+    expect(kept().kept).toBe(5000)
+    stalled[1]!.read()
+    expect(kept().kept).toBe(0)
+  })
+
   it('what is compared with what the kernel says is what was written, without the overhead', () => {
     const { hub, scheduler, connect, publish, send } = sendingWorld({
       policy: dropSlow({ measure: 'wire', floorRate: Number.POSITIVE_INFINITY }),

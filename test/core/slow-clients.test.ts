@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { CloseReason } from '../../src/core/connection.ts'
+import { FRAME_BYTES } from '../../src/core/ledger.ts'
 import type { DeliveryPolicy } from '../../src/core/policy.ts'
 import { createHub, type HubOptions } from '../../src/hub.ts'
 import { openTopics } from '../../src/open-topics.ts'
@@ -691,7 +692,7 @@ describe('bytes that the hub keeps in all', () => {
     connect('f', { window: 0 }, ['f'])
     publish(90 * KIB, 'f')
     scheduler.settle()
-    expect(hub.getConnectionStats().keptBytes).toBe(4 * held(90 * KIB))
+    expect(hub.getConnectionStats().keptBytes).toBe(4 * (held(90 * KIB) + FRAME_BYTES))
     connect('g', { window: 0 }, ['g'])
     publish(100 * KIB, 'g')
     scheduler.settle()
@@ -713,7 +714,7 @@ describe('bytes that the hub keeps in all', () => {
     publish(75 * KIB)
     scheduler.settle()
     expect([...ended.keys()]).toEqual(['far'])
-    expect(hub.getConnectionStats().keptBytes).toBe(held(50 * KIB) + held(75 * KIB))
+    expect(hub.getConnectionStats().keptBytes).toBe(held(50 * KIB) + held(75 * KIB) + FRAME_BYTES)
   })
 
   it('lists of a client’s own and newest values count as well', () => {
@@ -725,11 +726,11 @@ describe('bytes that the hub keeps in all', () => {
     hub.subscribe('newest', 'b', { policy: latest() })
     for (const topic of ['a', 'b']) publish(KIB, topic)
     scheduler.settle()
-    expect(hub.getConnectionStats().keptBytes).toBe(2 * held(KIB))
+    expect(hub.getConnectionStats().keptBytes).toBe(2 * (held(KIB) + FRAME_BYTES))
     for (let i = 0; i < 5; i++) publish(10 * KIB, 'a')
     for (let i = 0; i < 5; i++) publish(20 * KIB, 'b')
     scheduler.settle()
-    expect(hub.getConnectionStats().keptBytes).toBe(2 * held(KIB) + 5 * held(10 * KIB) + held(20 * KIB))
+    expect(hub.getConnectionStats().keptBytes).toBe(2 * (held(KIB) + FRAME_BYTES) + 5 * held(10 * KIB) + held(20 * KIB))
     for (const id of ['own', 'newest']) hub.unregisterClient(id, 'lost')
     scheduler.settle()
     expect(hub.getConnectionStats().keptBytes).toBe(0)

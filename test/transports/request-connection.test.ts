@@ -170,7 +170,10 @@ describe('a connection that has been closed', () => {
     connection.close('slow')
     connection.close('denied')
     const message = { id: 'one', payload: new Uint8Array(1), contentType: 'text/plain', correlationId: undefined }
-    const results = [connection.write(new Uint8Array(0)), connection.send(new Parcel(message, undefined, () => {}))]
+    const results = [
+      connection.write(new Uint8Array(0)),
+      connection.send(new Parcel(message, undefined, { settled: () => {} })),
+    ]
     expect([results, farewells]).toEqual([['gone', 'gone'], ['slow']])
   })
 })
