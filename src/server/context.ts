@@ -168,9 +168,10 @@ export class HubContext {
     this.#closing.abort()
     this.heartbeat[Symbol.dispose]()
     this.edge[Symbol.dispose]()
-    this.watch[Symbol.dispose]()
     this.rejections.end()
     this.#report = await this.hub.shutdown({ drainMs: FLUSH_MS, ...this.#ending })
+    // Not before: a session that ends in the drain gets nothing more.
+    this.watch[Symbol.dispose]()
   }
 
   /** Of the shutdown; undefined until it is over. */

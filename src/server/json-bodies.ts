@@ -19,6 +19,9 @@ const LARGE = 64 * 1024
 /** Bytes that one turn decodes. */
 const DECODED = 256 * 1024
 
+/** A byte order mark. */
+const MARK = 0xfeff
+
 const REFUSALS: Readonly<Record<Exclude<JsonFault, 'invalid'>, string>> = {
   deep: `body: JSON nests at most ${MAX_JSON_DEPTH} levels here`,
   many: `body: JSON has at most ${MAX_JSON_VALUES} values here, where a member of an object counts as four; send several requests, or POST a large message to /topics/{topic}, which takes it as it is`,
@@ -40,10 +43,11 @@ export function takeJsonOnly(app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => {
     const parse: Parse = text => {
-      let wrong = false
+      // The parser takes a second mark, but the text would keep it.
+      let wrong = text.charCodeAt(0) === MARK
       let value: unknown
       void parser(request, text, (error, parsed) => {
-        wrong = error !== null
+        wrong ||= error !== null
         value = parsed
       })
       if (!wrong) return value
@@ -105,7 +109,7 @@ async function decode(body: Buffer): Promise<string> {
 
 /** Some programs begin a text with a byte order mark. */
 function withoutMark(text: string): string {
-  return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text
+  return text.charCodeAt(0) === MARK ? text.slice(1) : text
 }
 
 function refusal(fault: keyof typeof REFUSALS): HubError {

@@ -3,6 +3,7 @@ import { type ErrorCode, HubError } from '../core/errors.ts'
 import type { TopicName } from '../core/ids.ts'
 import type { Session } from '../core/sessions.ts'
 import { isOpenTo } from '../core/topics.ts'
+import { wasRevoked } from '../sessions/session-watch.ts'
 import type { HubContext } from './context.ts'
 
 /**
@@ -14,7 +15,7 @@ export function checkPublisher({ gate: { sessions }, hub }: HubContext, session:
   if (session.expiresAt !== undefined && session.expiresAt <= Date.now()) {
     throw new HubError('UNAUTHENTICATED', 'session: it is over; come back with a newer token', { reason: 'expired' })
   }
-  if (sessions.revoked?.(session) === true) {
+  if (wasRevoked(sessions, session)) {
     throw new HubError('UNAUTHENTICATED', 'session: it was revoked', { reason: 'revoked' })
   }
   if (isOpenTo(hub.resolveTopic(topic).publish, session)) return

@@ -1,4 +1,5 @@
 import { Deadlines } from '../core/deadlines.ts'
+import { HubError } from '../core/errors.ts'
 import type { ClientId } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import { checkValue, type Rule } from '../core/options.ts'
@@ -175,7 +176,7 @@ export class SessionWatch implements Disposable {
     let failed = false
     const isRevoked = (session: Session): boolean => {
       try {
-        return this.#sessionManager.revoked?.(session) === true
+        return wasRevoked(this.#sessionManager, session)
       } catch (error) {
         // The session goes on. There may be one error for each client.
         if (!failed) hub.events.emit('fault', { error, where: 'revoked of the session manager' })
@@ -201,4 +202,12 @@ export class SessionWatch implements Disposable {
   #watches(client: Watched): boolean {
     return this.#clients.get(client.id) === client
   }
+}
+
+/** Throws what `revoked` throws, and INTERNAL where it answers with a promise: nobody waits for that, and its rejection must not end the process. */
+export function wasRevoked(sessions: Pick<SessionManager, 'revoked'>, session: Session): boolean {
+  const answer: unknown = sessions.revoked?.(session)
+  if (!(answer instanceof Promise)) return answer === true
+  answer.catch(() => {})
+  throw new HubError('INTERNAL', 'revoked of the session manager must answer true or false, got a promise')
 }

@@ -101,6 +101,12 @@ describe('a body of JSON', () => {
     expect((await json('POST', '/api/publish', text)).body).toMatchObject({ published: 1 })
   })
 
+  it.each([1, 100_000])('begins with one byte order mark at most: a message of %s characters', async length => {
+    const text = `\ufeff\ufeff{"publications":[{"topic":"mark","text":"${'x'.repeat(length)}"}]}`
+    const { status, body } = await json('POST', '/api/publish', text)
+    expect([status, body.error.message]).toEqual([400, expect.stringContaining('it is not valid JSON')])
+  })
+
   it('of 1,000 publications keeps their order', async () => {
     const publications = Array.from({ length: 1000 }, (_, n) => ({ topic: 'order', data: n }))
     expect((await askJson(`${server.url}/api/publish`, { publications })).body).toMatchObject({ published: 1000 })

@@ -83,6 +83,17 @@ describe('the watch over sessions', () => {
     expect(ends).toEqual(['ada expired'])
   })
 
+  it('`revoked` must answer at once: a promise is a fault, and its rejection ends nothing', async () => {
+    const faults: string[] = []
+    hub.events.on('fault', ({ error }) => faults.push((error as Error).message))
+    watch.ask({ revoked: (() => Promise.reject(new Error('no database'))) as unknown as () => boolean })
+    join('ada')
+    scheduler.advance(1000)
+    await new Promise(setImmediate)
+    expect(ends).toEqual([])
+    expect(faults[0]).toBe('revoked of the session manager must answer true or false, got a promise')
+  })
+
   it('ends whoever is revoked, within two seconds, and only him', () => {
     for (let at = 0; at < 100; at++) join(`u${at}`)
     scheduler.advance(500)
