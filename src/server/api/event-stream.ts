@@ -13,6 +13,8 @@ export function streamHead(reply: FastifyReply): Record<string, string> {
     ...(reply.getHeaders() as Record<string, string>),
     ...STREAM_HEADERS,
     'content-type': 'text/event-stream',
+    // Its end is the end of the connection: an idle one would hold up the close of the app.
+    connection: 'close',
   }
 }
 

@@ -1,5 +1,6 @@
 import { IncomingMessage, ServerResponse } from 'node:http'
 import { type AddressInfo, connect, Socket } from 'node:net'
+import { text } from 'node:stream/consumers'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createHub, type Hub } from '../../../src/hub.ts'
@@ -52,13 +53,13 @@ describe.each(['/api/clients/ada/tail', '/api/topics/news/presence?follow=true']
   afterEach(() => app.close())
 
   /** Requests with the header `x-slow` wait. */
-  async function start(): Promise<number> {
+  async function start(forceCloseConnections: boolean | 'idle' = true): Promise<number> {
     waiting = 0
     const gate = new Promise<void>(resolve => {
       go = resolve
     })
     hub = createHub({ topics: presenceEverywhere })
-    app = Fastify({ forceCloseConnections: true })
+    app = Fastify({ forceCloseConnections })
     app.addHook('onRequest', async request => {
       if (request.headers['x-slow'] === undefined) return
       waiting++
@@ -107,5 +108,14 @@ describe.each(['/api/clients/ada/tail', '/api/topics/news/presence?follow=true']
     await expect.poll(() => heard.match(/HTTP\/1.1 \d+/g)).toEqual(['HTTP/1.1 200', 'HTTP/1.1 400', 'HTTP/1.1 200'])
     expect(heard).toContain('a stream cannot be pipelined behind another request of its connection')
     socket.destroy()
+  })
+
+  it('does not hold up the close of the app', { timeout: 10_000 }, async () => {
+    const port = await start('idle')
+    const { headers, body } = await fetch(`http://127.0.0.1:${port}${path}`)
+    expect(headers.get('connection')).toBe('close')
+    const end = text(body!)
+    await app.close()
+    expect(await end).toContain('event: end')
   })
 })
