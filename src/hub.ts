@@ -7,6 +7,7 @@ import {
   type History,
   type HistoryOptions,
   NO_OPTIONS,
+  type PublicMessage,
   type Publisher,
   type PublishResult,
   type RouteOptions,
@@ -262,7 +263,7 @@ export class Hub extends ConnectionManager implements HubApi {
   /** What the topic keeps for those who resume. Throws TOPIC_INVALID, TOPIC_UNKNOWN, REQUEST_INVALID. */
   history(topicName: string, options?: HistoryOptions): History {
     const { messages, ...rest } = this.kept(topicName, options)
-    return { ...rest, messages: messages.map(({ keepers: _, ...message }: Message) => message) }
+    return { ...rest, messages: messages.map(withoutAccount) }
   }
 
   /**
@@ -421,6 +422,11 @@ interface Prepared {
   readonly outgoing: Outgoing
   readonly ids: readonly string[]
   readonly concurrency: number
+}
+
+/** For callers: the hub's own objects are what it counts with. */
+function withoutAccount({ bytes: _, held: __, keepers: ___, ...message }: Message): PublicMessage {
+  return message
 }
 
 /** Ends the span when the result is known; `wrong` returns the error of a result. */

@@ -79,10 +79,13 @@ export interface HistoryOptions {
   readonly reverse?: boolean | undefined
 }
 
-export interface History {
+/** A message without what the hub counts of it. */
+export type PublicMessage = Omit<Message, 'bytes' | 'held' | 'keepers'>
+
+export interface History<Each = PublicMessage> {
   /** Of the topic's last message. */
   readonly position: Position
-  readonly messages: readonly Omit<Message, 'keepers'>[]
+  readonly messages: readonly Each[]
   /** Nothing is missing between `after` and the topic's last message, but for what `limit` leaves out. */
   readonly recovered: boolean
 }

@@ -14,8 +14,13 @@ export interface ByteCount {
 export const MESSAGE_BYTES = 346
 /** The memory that a list takes for each of its messages, in bytes: a reference, and the spare room of arrays. */
 export const PLACE_BYTES = 10
-/** The memory that a frame takes beside its bytes while a connection holds it, in bytes: measured with Node 20. */
+/**
+ * The memory that a frame of messages takes beside its bytes while a connection holds it, in bytes: measured with Node
+ * 20.
+ */
 export const FRAME_BYTES = 350
+/** The same for a frame of the protocol itself, which is not shared. */
+export const CONTROL_FRAME_BYTES = 225
 /**
  * The memory that an optional text takes beside its characters, in bytes. A key also has an entry in a table of newest
  * values.

@@ -403,7 +403,7 @@ export class ConnectionManager {
    * `history` for transports: with the hub's own messages, which nobody may change. Throws TOPIC_INVALID,
    * TOPIC_UNKNOWN, REQUEST_INVALID.
    */
-  kept(topicName: string, given: HistoryOptions = {}): History {
+  kept(topicName: string, given: HistoryOptions = {}): History<Message> {
     const name = parseTopicName(topicName)
     const options = readHistory(given)
     const topic = this.#membership.topics.get(name)

@@ -2,7 +2,7 @@ import type { Batch } from './batch.ts'
 import type { CloseReason, Connection, WriteResult } from './connection.ts'
 import type { Fault } from './guarded-codec.ts'
 import type { ClientId, TopicName } from './ids.ts'
-import { type ByteCount, FRAME_BYTES, HeldFrames, MESSAGE_BYTES } from './ledger.ts'
+import { type ByteCount, CONTROL_FRAME_BYTES, FRAME_BYTES, HeldFrames, MESSAGE_BYTES } from './ledger.ts'
 import type { Link } from './link.ts'
 import type { Codec, DropReason } from './message.ts'
 import { departed, type Item, lastWritten, messagesSeen, oldest, settle, waitsSince } from './outbox-items.ts'
@@ -74,6 +74,8 @@ export class Outbox {
   waitingBytes = 0
   /** Bytes of all frames that the connection was given, since it is measured on the wire. */
   #written = 0
+  /** Memory of the frames of the protocol that wait, in bytes. */
+  #controlHeld = 0
   /** When the oldest frame of the protocol was put in. */
   #controlAt = -1
   /** Bytes of the frames of the current flush. */
@@ -169,7 +171,8 @@ export class Outbox {
     this.#noteControl(now)
     this.#add(frame, undefined)
     this.controlBytes += frame.byteLength
-    this.#countOwn(frame.byteLength)
+    this.#controlHeld += CONTROL_FRAME_BYTES + frame.byteLength
+    this.#countOwn(CONTROL_FRAME_BYTES + frame.byteLength)
   }
 
   pushParcel(parcel: Parcel, now: number): void {
@@ -205,7 +208,7 @@ export class Outbox {
 
   /** Its connection does not take what a policy sent, which waits here and not in the topic's log. */
   countWaiting(): void {
-    let bytes = this.controlBytes + this.queuedBytes
+    let bytes = this.#controlHeld + this.queuedBytes
     for (const { queued } of this.links.values()) bytes += queued * MESSAGE_BYTES
     this.#countOwn(bytes - this.#counted)
   }
@@ -230,6 +233,7 @@ export class Outbox {
     this.#rest = undefined
     this.queuedBytes = 0
     this.controlBytes = 0
+    this.#controlHeld = 0
     this.#controlAt = -1
     this.parcelBytes = 0
     if (this.#counted > 0) this.#countOwn(-this.#counted)
@@ -371,8 +375,9 @@ export class Outbox {
       this.#held ??= []
       this.#held.push(encoded.held)
     } else if (item instanceof Uint8Array) {
-      this.#heldBytes += item.byteLength
-      this.#budget.used += item.byteLength
+      const bytes = CONTROL_FRAME_BYTES + item.byteLength
+      this.#heldBytes += bytes
+      this.#budget.used += bytes
     }
   }
 
@@ -417,7 +422,7 @@ export class Outbox {
 
   /** Memory of what waits for the client, of its direct messages and of what it has not confirmed, in bytes. */
   get keptBytes(): number {
-    let bytes = this.waitingBytes + this.controlBytes + this.queuedBytes + this.sendBytes
+    let bytes = this.waitingBytes + this.#controlHeld + this.queuedBytes + this.sendBytes
     bytes += (this.#held?.length ?? 0) * FRAME_BYTES
     // What somebody waits for is in waitingBytes as well.
     for (const { over, size } of this.#handed ?? []) if (!over) bytes -= size

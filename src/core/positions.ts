@@ -86,7 +86,7 @@ export class Positions {
   }
 
   /** See Topic.history: nothing is kept any more. */
-  history(name: TopicName, { after }: HistoryOptions): History {
+  history(name: TopicName, { after }: HistoryOptions): History<never> {
     const position = this.get(name)
     const fromNothing = after?.epoch === '' && after.seq === 0
     if (position === undefined) return { position: { epoch: '', seq: 0 }, messages: [], recovered: fromNothing }

@@ -128,7 +128,7 @@ export class Topic {
   }
 
   /** What came after a position, as far as it is kept for those who resume. */
-  history({ after, limit = Number.POSITIVE_INFINITY, reverse = false }: HistoryOptions): History {
+  history({ after, limit = Number.POSITIVE_INFINITY, reverse = false }: HistoryOptions): History<Message> {
     // Pending messages belong to the history too: the log has messages up to the last batch.
     const kept = newestWithin([...this.log.after(this.historyFrom), ...this.pending], this.spec.history)
     const start = kept.length > 0 ? kept[0]!.seq - 1 : this.seq

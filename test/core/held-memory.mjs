@@ -5,6 +5,7 @@ import { parsePolicy } from '../../dist/policies/catalog.js'
 import { ManualScheduler } from '../../dist/testing/index.js'
 import { httpCodecs, wsCodec } from '../../dist/transports/codecs.js'
 import { RequestConnection } from '../../dist/transports/request-connection.js'
+import { WS_PING, wsFrame } from '../../dist/wire/ws-frame.js'
 
 /** @typedef {{ drained(): void, confirmed(topic: string, seq: number): number }} Client */
 /** @typedef {import('../../src/core/connection.ts').WriteResult} WriteResult */
@@ -281,7 +282,7 @@ const url = (hub, id, scheduler) => {
 /**
  * @typedef {(hub: ReturnType<typeof createHub>, id: string, scheduler: ManualScheduler) => void} Join
  * @typedef {import('../../dist/core/contract.js').RouteOptions} RouteOptions
- * @typedef {{ name: string, count: number, bytes: number, make: (bytes: number) => Uint8Array, options?: (i: number) => RouteOptions, policy?: unknown, links?: number, topic?: {}, topicName?: () => string, join?: Join, perTick?: number, stalled?: boolean, send?: boolean, timeoutMs?: number }} Scene
+ * @typedef {{ name: string, count: number, bytes: number, make: (bytes: number) => Uint8Array, options?: (i: number) => RouteOptions, policy?: unknown, links?: number, topic?: {}, topicName?: () => string, join?: Join, perTick?: number, stalled?: boolean, control?: boolean, send?: boolean, timeoutMs?: number }} Scene
  */
 const MAKERS = [pooled, own, inHeap, text, slice(8), head]
 /** @type {((i: number) => RouteOptions)[]} */
@@ -351,6 +352,14 @@ const SCENES = [
     ...{ name: `one flush in the hands of each ${join.name}`, count: 9000, bytes: 1, make: pooled, topic: NONE },
     ...{ join, links: 20, perTick: 9000, stalled: false },
   })),
+  ...[true, false].map(stalled => ({
+    ...{
+      name: `frames of the protocol, ${stalled ? 'that wait' : 'in the hands of sockets'}`,
+      count: 10_000,
+      bytes: 8,
+    },
+    ...{ make: pooled, links: 10, control: true, stalled, perTick: 10_000 },
+  })),
   { name: 'sends that wait', count: 1000, bytes: KIB, make: slice(4), links: 1, send: true },
   {
     name: 'sends that nobody waits for, in the hands of sockets',
@@ -390,6 +399,7 @@ async function measureScene({
   join = socket,
   perTick = 100,
   stalled = true,
+  control = false,
   send = false,
   timeoutMs = 1e9,
 }) {
@@ -402,7 +412,8 @@ async function measureScene({
   const before = await allHeld()
   const { keptBytes } = hub.getConnectionStats()
   for (let i = 0; i < count; i++) {
-    if (send) hub.send(`c${i % links}`, make(bytes), { timeoutMs }).catch(() => {})
+    if (control) hub.handleOf(`c${i % links}`)?.send(wsFrame(WS_PING, make(bytes)))
+    else if (send) hub.send(`c${i % links}`, make(bytes), { timeoutMs }).catch(() => {})
     else hub.routeData(topicName(), make(bytes), options(i))
     scheduler.elapse(0.01)
     if (i % perTick === perTick - 1) scheduler.settle()
