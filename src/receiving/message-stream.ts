@@ -6,6 +6,7 @@ import type { Position } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import type { Gap } from '../core/message.ts'
 import { isPattern } from '../core/patterns.ts'
+import { Aborts } from './aborts.ts'
 import { InProcessConnection } from './in-process.ts'
 import type { ReceivedMessage } from './received-message.ts'
 
@@ -40,13 +41,14 @@ export function openStream(hub: ConnectionManager, topic: string, options: Strea
   return new InProcessStream(hub, topic, options)
 }
 
+const aborts = new Aborts<InProcessStream>(stream => void stream.return())
+
 class InProcessStream implements MessageStream {
   readonly position: Position | undefined
   readonly recovered: boolean
   readonly #connection: InProcessConnection
   readonly #topic: string
   readonly #signal: AbortSignal | undefined
-  readonly #stop = (): void => this.#end()
   /** Calls of `next` are answered in their order. */
   #last: Promise<unknown> = Promise.resolve()
   #waiting = 0
@@ -74,8 +76,7 @@ class InProcessStream implements MessageStream {
       client.close('peer')
       throw error
     }
-    if (signal?.aborted) this.#end()
-    else signal?.addEventListener('abort', this.#stop)
+    if (signal) aborts.add(signal, this)
   }
 
   next(): Promise<IteratorResult<ReceivedMessage, undefined>> {
@@ -123,7 +124,7 @@ class InProcessStream implements MessageStream {
   #end(): void {
     if (this.#ended) return
     this.#ended = true
-    this.#signal?.removeEventListener('abort', this.#stop)
+    if (this.#signal) aborts.delete(this.#signal, this)
     this.#connection.end()
   }
 }

@@ -6,7 +6,7 @@ import { departed } from '../core/outbox-items.ts'
 import type { Direct } from '../core/parcel.ts'
 import { circuitOpen, notConnected } from '../core/refusals.ts'
 import type { Scheduler } from '../core/scheduler.ts'
-import { Aborts } from './aborts.ts'
+import { Aborts } from '../receiving/aborts.ts'
 import { ByClient } from './by-client.ts'
 import type { Operation } from './operation.ts'
 import { IS_ACTIVE_OPTIONS, type Outgoing, prepareOutgoing, type SendOptions } from './outgoing.ts'
@@ -23,7 +23,7 @@ export class Sender {
   readonly #pending = new ByClient<PendingSend>()
   /** Who asks whether a client is there. */
   readonly #questions = new ByClient<(active: boolean) => void>()
-  readonly #aborts = new Aborts()
+  readonly #aborts = new Aborts<{ fail(error: HubError): void }>(one => one.fail(aborted()))
   /** Sends that have ended, whatever came of them. */
   ended = 0
   /** Why nothing is begun any more. */
@@ -151,4 +151,8 @@ export class Sender {
   #failAll(client: Client, error: HubError): void {
     for (const pending of this.#pending.of(client)) pending.fail(error)
   }
+}
+
+function aborted(): HubError {
+  return new HubError('SEND_ABORTED', 'signal: the caller gave up waiting; the message may still arrive')
 }

@@ -268,6 +268,17 @@ describe('the end', () => {
     expect([await stream.next(), hub.getConnectionStats().clients]).toEqual([DONE, 0])
   })
 
+  it('by one signal of many streams, which listen to it once and let go of it', async () => {
+    const { hub } = setUp()
+    const { signal, abort } = countedSignal()
+    const streams = Array.from({ length: 20 }, () => hub.stream('a', { signal }))
+    expect(signal.listeners).toBe(1)
+    for (const stream of streams.slice(5)) await stream.return()
+    expect([signal.listeners, hub.getConnectionStats().clients]).toEqual([1, 5])
+    abort()
+    expect([signal.listeners, hub.getConnectionStats().clients]).toEqual([0, 0])
+  })
+
   it('by the end of the hub: what it has comes, and then the loop ends', async () => {
     const { hub, publish } = setUp()
     const stream = hub.stream('a')
@@ -363,3 +374,20 @@ describe('hub.listen', () => {
     expect(seen).toEqual(['a 1', 'b 1'])
   })
 })
+
+/** A signal that knows how many listeners it has. Node prints a warning from eleven. */
+function countedSignal() {
+  const controller = new AbortController()
+  const { signal } = controller
+  const counted = Object.assign(signal, { listeners: 0 })
+  const { addEventListener, removeEventListener } = signal
+  signal.addEventListener = (...args: Parameters<typeof addEventListener>) => {
+    counted.listeners++
+    addEventListener.apply(signal, args)
+  }
+  signal.removeEventListener = (...args: Parameters<typeof removeEventListener>) => {
+    counted.listeners--
+    removeEventListener.apply(signal, args)
+  }
+  return { signal: counted, abort: () => controller.abort() }
+}
