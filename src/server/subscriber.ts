@@ -110,9 +110,10 @@ export function readSubscriber(request: FastifyRequest, path?: string): Subscrib
     throw new HubError('REQUEST_INVALID', `role: ${query.role} is for a WebSocket; over HTTP publish with POST or PUT`)
   }
   const { topics, patterns } = readNames(names, path === undefined)
+  const since = query.since === undefined ? [] : [query.since].flat()
   const lastId = request.headers['last-event-id'] ?? query.lastEventId
   return {
-    clientId: parseClientId(query.client ?? newClientId()),
+    clientId: readClientId(query.client),
     named: query.client !== undefined,
     policy: query.policy === undefined ? undefined : readPolicy(query.policy),
     encoding: query.encoding,
@@ -120,12 +121,16 @@ export function readSubscriber(request: FastifyRequest, path?: string): Subscrib
     gaps: readGaps(query, request),
     describe: query.describe !== undefined,
     lastEvent: typeof lastId === 'string' && lastId !== '' ? (parsePosition(lastId) ?? NOWHERE) : undefined,
-    since: query.since === undefined ? NO_SINCE : readSince([query.since].flat(), topics, path !== undefined),
-    fromOldest: [query.since].flat().includes('oldest'),
+    since: since.length === 0 ? NO_SINCE : readSince(since, topics, path !== undefined),
+    fromOldest: since.includes('oldest'),
     topics,
     patterns,
     history: readHistory(query, path),
   }
+}
+
+function readClientId(given: string | undefined): ClientId {
+  return given === undefined ? newClientId() : parseClientId(given)
 }
 
 function readGaps({ gaps, role }: z.infer<typeof subscriberQuery>, { ws }: FastifyRequest): boolean {
@@ -226,5 +231,5 @@ export function readConnection(request: FastifyRequest): { readonly clientId: Cl
     withoutStrange(connectionQuery, request.query as Record<string, unknown>),
     'query',
   )
-  return { clientId: parseClientId(client ?? newClientId()), named: client !== undefined }
+  return { clientId: readClientId(client), named: client !== undefined }
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Client, Connection } from '../core/connection.ts'
 import type { SubscribeOptions, Subscription } from '../core/contract.ts'
-import type { Position } from '../core/ids.ts'
+import type { ClientId, Position } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import type { Gap } from '../core/message.ts'
 import { isPattern } from '../core/patterns.ts'
@@ -85,8 +85,8 @@ export function parsePosition(text: string): Position | undefined {
  */
 export const PUBLISH_WINDOW = { messages: 64, bytes: 1024 * 1024 } as const
 
-export function newClientId(): string {
-  return randomUUID()
+export function newClientId(): ClientId {
+  return randomUUID() as string as ClientId
 }
 
 export interface Bound extends Connection {
