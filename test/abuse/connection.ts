@@ -8,8 +8,14 @@ export interface Conversation {
   readonly statuses: readonly number[]
 }
 
-/** Says exactly these bytes (as latin1) on a connection of its own, and hears what comes until the server closes or says nothing for `silenceMs`. */
-export function converse(url: string, text: string, silenceMs = 5000): Promise<Conversation> {
+/** How long the first byte of an answer may take, in ms, on a busy machine too. */
+const PATIENCE_MS = 5000
+
+/**
+ * Says exactly these bytes (as latin1) on a connection of its own, and hears what comes until the server closes, or has
+ * answered and says nothing more for `silenceMs`.
+ */
+export function converse(url: string, text: string, silenceMs = PATIENCE_MS): Promise<Conversation> {
   const socket = open(url)
   socket.write(text, 'latin1')
   return new Promise(resolve => {
@@ -20,10 +26,11 @@ export function converse(url: string, text: string, silenceMs = 5000): Promise<C
       const statuses = [...heard.matchAll(/HTTP\/1\.1 (\d{3})/g)].map(([, status]) => Number(status))
       resolve({ text: heard, closed, statuses })
     }
-    const silence = setTimeout(() => finish(false), silenceMs)
+    let silence = setTimeout(() => finish(false), PATIENCE_MS)
     socket.on('data', data => {
       heard += data.toString('latin1')
-      silence.refresh()
+      clearTimeout(silence)
+      silence = setTimeout(() => finish(false), silenceMs)
     })
     socket.on('close', () => finish(true))
   })
