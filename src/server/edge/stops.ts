@@ -35,7 +35,7 @@ export class EdgeBucket extends TokenBucket {
   /** Undefined: nothing has been taken yet. */
   #stopped: number | undefined
 
-  /** @param stopped the total of the stops. Without it the bucket makes no room */
+  /** @param stopped total of the stops, in ms. Without it the bucket makes no room: give it always or never */
   override take(now: number, amount = 1, stopped = 0): boolean {
     this.fill(now, stopped - (this.#stopped ?? stopped))
     this.#stopped = stopped

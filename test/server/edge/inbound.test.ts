@@ -14,7 +14,7 @@ function setUp(limits: Partial<EdgeLimits>) {
   const edge = new Edge({ limits }, time)
   const inbound = edge.inbound(STRANGER)
   const send = (messages: number) => Array.from({ length: messages }, () => inbound.take(10)).filter(Boolean).length
-  return { time, edge, send }
+  return { time, edge, inbound, send }
 }
 
 it.each([
@@ -75,4 +75,21 @@ it('no client gets more than its rate and its burst through, whenever the proces
     }),
     runs(100),
   )
+})
+
+it('a live source and the clients of its address share one account of stops', () => {
+  const { time, edge, inbound, send } = setUp({ messagesPerSecondPerAddress: 100 })
+  const source = edge.pace(STRANGER)
+  time.advance(1000)
+  time.elapse(10_000)
+  expect(send(1)).toBe(1)
+  time.block(0)
+  for (let second = 0; second < 20; second++) {
+    time.advance(1000)
+    expect(source.waitMs(50, 0), `second ${second}`).toBe(0)
+    expect(inbound.take(10)).toBe(true)
+  }
+  time.advance(20_000)
+  source.waitMs(0, 0)
+  expect(send(1000)).toBe(200)
 })
