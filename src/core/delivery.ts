@@ -1,3 +1,4 @@
+import { atOnce } from './attempt.ts'
 import { Batch } from './batch.ts'
 import type { CloseReason } from './connection.ts'
 import type { Events } from './events.ts'
@@ -335,7 +336,7 @@ export class Delivery {
   /** A policy that throws is a fault of its author: this link loses the batch, the others never notice. */
   #admit(link: Link, batch: Batch, now: number): Verdict {
     try {
-      return link.policy.admit(link, batch, now)
+      return atOnce(link.policy.admit(link, batch, now), 'admit')
     } catch (error) {
       this.fault(`policy '${link.terms.name}'`, error)
       return 'drop'

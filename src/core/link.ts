@@ -1,4 +1,5 @@
 import { Acks } from './acks.ts'
+import { atOnce } from './attempt.ts'
 import type { Batch } from './batch.ts'
 import type { ClientId, Seq, TopicName } from './ids.ts'
 import { MESSAGE_BYTES } from './ledger.ts'
@@ -171,7 +172,7 @@ export class Link implements PolicyLink {
   #open(): void {
     this.state = undefined
     try {
-      this.state = this.policy.open(this)
+      this.state = atOnce(this.policy.open(this), 'open')
     } catch (error) {
       this.outbox.fault(`policy '${this.terms.name}'`, error)
     }

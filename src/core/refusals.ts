@@ -1,3 +1,4 @@
+import { atOnce } from './attempt.ts'
 import { HubError } from './errors.ts'
 import type { ClientId, TopicName } from './ids.ts'
 import { shown } from './options.ts'
@@ -36,7 +37,7 @@ export function checkAllowed({ name, spec }: Pick<Topic, 'name' | 'spec'>, polic
   const allowed = spec.allowedPolicies
   if (policy === undefined || allowed === undefined) return
   // A decorator is allowed if what it is made of is.
-  for (let part = policy.describe(); part !== undefined; part = part.inner as PolicyDescription) {
+  for (let part = atOnce(policy.describe(), 'describe'); part !== undefined; part = part.inner as PolicyDescription) {
     if (allowed.includes(part.name)) continue
     const names = allowed.join(', ') || 'no other policy'
     throw new HubError('POLICY_DENIED', `policy: ${name} allows ${names}, not ${part.name}`)
@@ -78,7 +79,7 @@ export function tooLarge({ name, maxMessageBytes }: TopicSpec, bytes: number): H
 /** What the topic has against a payload. A check that throws refuses: nothing goes out that nobody has looked at. */
 export function mismatch({ name, check }: TopicSpec, payload: Uint8Array, contentType: string): HubError | undefined {
   try {
-    const wrong = check?.(payload, contentType)
+    const wrong = atOnce(check?.(payload, contentType), 'check')
     if (wrong === undefined) return undefined
     return new HubError('SCHEMA_MISMATCH', `data: ${name} does not take it: ${wrong}`)
   } catch (cause) {

@@ -1,3 +1,4 @@
+import { atOnce } from './attempt.ts'
 import type { Delivery } from './delivery.ts'
 import type { Link } from './link.ts'
 import type { Outbox } from './outbox.ts'
@@ -113,7 +114,7 @@ export class Sweeper {
   /** A policy that throws is a fault of its author; it must not end the timer, and with it the process. */
   #wake(link: Link, now: number): void {
     try {
-      const verdict = link.policy.wake?.(link, now)
+      const verdict = atOnce(link.policy.wake?.(link, now), 'wake')
       if (verdict === 'close') this.#delivery.condemn(link.outbox, 'slow')
       else if (verdict === 'redeliver' || verdict === 'skip') this.#redeliver(link, verdict === 'skip')
       else if (verdict === 'pull') this.#delivery.wake(link.outbox)

@@ -1,4 +1,5 @@
 import { contentTypeRule } from '../core/arguments.ts'
+import { atOnce } from '../core/attempt.ts'
 import { HubError } from '../core/errors.ts'
 import { parseTopicName } from '../core/ids.ts'
 import { callable, checkValue, fieldOf, flag, number, object, oneOf, type Rule, texts } from '../core/options.ts'
@@ -38,7 +39,7 @@ export function checkedTopics(registry: TopicRegistry): TopicRegistry {
     resolve(name) {
       const spec = registry.resolve(name)
       try {
-        checkSpec(spec, name)
+        checkSpec(atOnce(spec, 'resolve'), name)
       } catch (error) {
         throw new HubError(
           'INTERNAL',
