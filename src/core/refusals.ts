@@ -56,7 +56,7 @@ export function taken(id: ClientId, how: string): HubError {
   return new HubError('CLIENT_EXISTS', `client: ${id} is ${how}`)
 }
 
-/** Of one who is nobody: under an id that he names he could take the place of another who is nobody. */
+/** For a client without a login: with an id of its own choice it could replace another client without a login. */
 export function notToName(): HubError {
   return new HubError('PERMISSION_DENIED', 'client: an id of your own needs a login; leave it out')
 }
@@ -76,7 +76,7 @@ export function tooLarge({ name, maxMessageBytes }: TopicSpec, bytes: number): H
   )
 }
 
-/** What the topic has against a payload. A check that throws refuses: nothing goes out that nobody has looked at. */
+/** What the topic has against a payload. A check that throws refuses the payload: no message goes out unchecked. */
 export function mismatch({ name, check }: TopicSpec, payload: Uint8Array, contentType: string): HubError | undefined {
   try {
     const wrong = atOnce(check?.(payload, contentType), 'check')

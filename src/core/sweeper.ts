@@ -14,7 +14,7 @@ export const SWEEP_MS = 25
 const FLIGHT_SWEEPS = 8
 
 /**
- * One timer for all clients that wait for something, none when nobody does. It makes time-based decisions happen
+ * One timer for all clients that wait for something, and none when no client does. It makes time-based decisions happen
  * without traffic: a client that stalls on a quiet topic is found as well.
  */
 export class Sweeper {
@@ -90,7 +90,7 @@ export class Sweeper {
     for (const outbox of this.#inFlight) {
       outbox.sample(now)
       if (!outbox.wire?.inFlight) this.#inFlight.delete(outbox)
-      // Only who is late on the wire is its policies' business.
+      // Policies are asked only about clients that are late on the wire.
       else if (outbox.wire.unconfirmed) this.#waiting.add(outbox)
     }
   }
