@@ -30,8 +30,8 @@ const OPTIONAL: { readonly [Name in keyof TopicSpec]?: Rule } = {
 }
 
 /**
- * A registry of somebody's own, whose `resolve` throws INTERNAL, with the field, where it answers what is no TopicSpec.
- * Rules of ours were checked when they were set.
+ * Checks each answer of an application's own registry. Throws INTERNAL, with the field, where that is no TopicSpec.
+ * TopicRules need no check: they check each rule when it is set.
  */
 export function checkedTopics(registry: TopicRegistry): TopicRegistry {
   if (registry instanceof TopicRules) return registry

@@ -37,7 +37,7 @@ export interface RequestConnectionOptions {
 const MUTE_MS = 1000
 
 /**
- * A connection each of whose messages is a request that somebody answers. One at a time, in order, tried again as the rules say; while one
+ * A connection each of whose messages is a request that has an answer. One at a time, in order, tried again as the rules say; while one
  * is under way the connection is not writable, so what waits is the policy's business, as with a socket that does not drain. Owns what it
  * has in hand: at most one flush. While its breaker is open topic messages wait, and what was sent to it alone fails at once.
  */
@@ -180,7 +180,7 @@ export class RequestConnection implements Bound {
     }
   }
 
-  /** Nobody waits for it any longer, or the connection has ended. Asked again after whatever runs a handler, which may do both. */
+  /** The parcel is settled, or the connection has ended. To be asked again after each call of a handler, which may do both. */
   #isOver({ parcel }: Item): boolean {
     return this.#closing.signal.aborted || parcel?.over === true
   }
@@ -213,7 +213,7 @@ export class RequestConnection implements Bound {
     }
   }
 
-  /** Whoever answers is there, whatever the answer: only what may be tried again says that the receiver is in trouble. */
+  /** A receiver that answers is there, whatever the answer. Only an outcome that may be tried again counts as its failure. */
   #learn(outcome: Outcome): void {
     this.#why = outcome.kind === 'ok' ? undefined : outcome.why
     if (outcome.kind === 'retry') this.#breaker.failed(this.#options.scheduler.now(), outcome.afterMs)
