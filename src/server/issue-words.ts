@@ -94,7 +94,7 @@ function choice(input: unknown, values: readonly unknown[], got: (value: unknown
 function unknownKey(key: string, schema: unknown): string {
   const { shape = {} } = (schema as { shape?: object } | undefined) ?? {}
   const known = Object.keys(shape)
-  const hint = known.length > 0 ? suggestion(key, known) : 'there may be none here'
+  const hint = known.length > 0 ? suggestion(key, known) : 'no key is allowed here'
   return `${UNKNOWN}${JSON.stringify(key.slice(0, MAX_SHOWN)).slice(1)}: ${hint}`
 }
 
