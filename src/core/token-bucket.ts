@@ -31,7 +31,7 @@ export class TokenBucket {
 
   /** true: it equals a new bucket, so it need not be kept. */
   full(now: number): boolean {
-    return this.waitMs(now, Number.POSITIVE_INFINITY) === 0
+    return this.#left + ((now - this.#at) * this.#perSecond) / 1000 >= this.#most
   }
 
   /** @param moreMs how much longer than usual the bucket may fill, in ms. What that adds stays until it is taken */

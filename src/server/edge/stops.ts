@@ -25,7 +25,7 @@ export class Stops {
   }
 
   /**
-   * All stops until now, in ms. A stop counts before the next look: what clients sent meanwhile is read before any timer
+   * All stops until now, in ms. A stop counts before the next look: what clients sent meanwhile may be read before any timer
    * runs.
    */
   total(now: number): number {

@@ -3,6 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import { expect, it } from 'vitest'
 import { Edge } from '../../../src/server/edge/edge.ts'
 import type { EdgeLimits } from '../../../src/server/edge/limits.ts'
+import { EdgeBucket } from '../../../src/server/edge/stops.ts'
 import { ManualScheduler } from '../../../src/testing/manual-scheduler.ts'
 import { runs } from '../../property-runs.ts'
 
@@ -92,4 +93,12 @@ it('a live source and the clients of its address share one account of stops', ()
   time.advance(20_000)
   source.waitMs(0, 0)
   expect(send(1000)).toBe(200)
+})
+
+it('a bucket that was asked whether it is full still makes room for a stop', () => {
+  const bucket = new EdgeBucket(100, 0, 2)
+  expect(bucket.take(0, 200, 0)).toBe(true)
+  expect([bucket.full(1990), bucket.full(10_000)]).toEqual([false, true])
+  const taken = Array.from({ length: 1000 }, () => bucket.take(10_000, 1, 4000)).filter(Boolean).length
+  expect(taken).toBe(600)
 })
