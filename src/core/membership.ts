@@ -126,8 +126,8 @@ export class Membership {
   }
 
   /**
-   * Drops messages past their age, and topics that are not in use. Looks at TIDY_TOPICS topics in each turn of the event
-   * loop.
+   * Drops messages past their age, and topics that are not in use. Looks at TIDY_TOPICS topics in each turn of the
+   * event loop.
    */
   tidy(): void {
     if (this.#untidied !== undefined) return

@@ -7,7 +7,10 @@ export interface Message {
   readonly epoch: string
   readonly seq: Seq
   readonly payload: Uint8Array
-  /** Payload bytes when it was routed. Accounts use this number, because a payload has 0 after its buffer was transferred. */
+  /**
+   * Payload bytes when it was routed. Accounts use this number, because a payload has 0 after its buffer was
+   * transferred.
+   */
   readonly bytes: number
   readonly contentType: string
   /** What this message is the newest value of: the `latest` policy keeps one message per key. */

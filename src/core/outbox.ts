@@ -116,7 +116,10 @@ export class Outbox {
     this.fault = fault
   }
 
-  /** Returns what the connection answers. Where it throws, or its promise rejects, a fault is told; after a throw the answer is undefined. */
+  /**
+   * Returns what the connection answers. Where it throws, or its promise rejects, a fault is told; after a throw the
+   * answer is undefined.
+   */
   ask<T>(member: string, question: (connection: Connection, outbox: Outbox) => T): T | undefined {
     try {
       const answer = question(this.connection, this)

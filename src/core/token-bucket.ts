@@ -1,6 +1,6 @@
 /**
- * Lets pass `perSecond` each second, and `burst` seconds' worth at once after a pause. It has no clock: the caller gives
- * the time, in ms.
+ * Lets pass `perSecond` each second, and `burst` seconds' worth at once after a pause. It has no clock: the caller
+ * gives the time, in ms.
  */
 export class TokenBucket {
   readonly #perSecond: number

@@ -3,7 +3,8 @@ import { BURST_SECONDS, type EdgeLimits, type RateOfAddress } from './limits.ts'
 import { EdgeBucket } from './stops.ts'
 
 /**
- * Distinct addresses that are told apart at a time. Those beyond share one entry, so that strangers cannot fill the memory.
+ * Distinct addresses that are told apart at a time. Those beyond share one entry, so that strangers cannot fill the
+ * memory.
  */
 const MAX_ADDRESSES = 100_000
 

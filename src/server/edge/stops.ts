@@ -25,8 +25,8 @@ export class Stops {
   }
 
   /**
-   * All stops until now, in ms. A stop counts before the next look: what clients sent meanwhile may be read before any timer
-   * runs.
+   * All stops until now, in ms. A stop counts before the next look: what clients sent meanwhile may be read before any
+   * timer runs.
    */
   total(now: number): number {
     return this.#total + Math.min(MOST_MS, Math.max(0, now - this.#looked - this.#lookMs - LATE_MS))
