@@ -1,8 +1,6 @@
+import { MAX_TIMER_MS } from './core/options.ts'
 import { RunningTime } from './core/running-time.ts'
 import type { Scheduler } from './core/scheduler.ts'
-
-/** A longer timer of Node's fires at once. */
-const MAX_TIMER_MS = 2 ** 31 - 1
 
 const timers = {
   now: () => performance.now(),

@@ -22,10 +22,11 @@ import {
   checkValue,
   having,
   integer,
+  MAX_TIMER_MS,
   nested,
   number,
   object,
-  positive,
+  period,
   type Rules,
   readOptions,
   text,
@@ -111,13 +112,10 @@ const PING_MS = 25_000
 const BEFORE_PUBLISH_MS = 5000
 const DEFAULT_CONCURRENCY = 10
 
-/** A longer timer of Node's would fire at once. */
-const MAX_TIMER_MS = 2 ** 31 - 1
-
 /** In less, a pong over a long path comes late, and pings are most of what is sent. */
 const MIN_PING_MS = 100
 
-const HEARTBEAT_OPTIONS: Rules<HubHeartbeat> = {
+export const HEARTBEAT_OPTIONS: Rules<HubHeartbeat> = {
   pingMs: number(MIN_PING_MS, MAX_TIMER_MS),
   pongMs: number(MIN_PING_MS, MAX_TIMER_MS),
   idleMs: number(0, MAX_TIMER_MS),
@@ -133,7 +131,7 @@ const HUB_OPTIONS: Rules<HubOptions> = {
   // startTracing checks it.
   tracing: anything,
   beforePublish: callable,
-  beforePublishTimeoutMs: positive(MAX_TIMER_MS),
+  beforePublishTimeoutMs: period,
   heartbeat: nested(HEARTBEAT_OPTIONS, 'CONFIG_INVALID'),
   scheduler: having('a scheduler', 'now', 'defer', 'after', 'every'),
 }

@@ -1,6 +1,6 @@
 /**
- * Runs code that is not the hub's. What it throws goes to `failed`, and so does what its promise rejects with: nobody else would catch that,
- * and the process would end. Answers what the code answers; undefined where it throws.
+ * Runs code that is not the hub's. `failed` gets what it throws, and what its promise rejects with: an unhandled
+ * rejection would end the process. Returns what the code returns, or undefined where it throws.
  */
 export function attempt<T>(run: () => T, failed: (error: unknown) => void): T | undefined {
   try {
@@ -11,4 +11,14 @@ export function attempt<T>(run: () => T, failed: (error: unknown) => void): T | 
     failed(error)
     return undefined
   }
+}
+
+/**
+ * Returns what code that is not the hub's has answered. Throws a TypeError for a promise, which the hub cannot wait for
+ * here. Its rejection is caught, or it would end the process.
+ */
+export function atOnce<T>(answer: T, what: string): T {
+  if (typeof answer !== 'object' || !(answer instanceof Promise)) return answer
+  answer.catch(() => {})
+  throw new TypeError(`${what} must answer at once, got a promise`)
 }

@@ -28,7 +28,7 @@ export interface RegisterOptions {
   readonly address?: string | undefined
   /**
    * The id is taken. replace (default): the older client is closed as `replaced`, if it is of the same user; else
-   * PERMISSION_DENIED. seize: whoever it is, for backends. refuse: CLIENT_EXISTS.
+   * PERMISSION_DENIED. seize: also of another user, for backends. refuse: CLIENT_EXISTS.
    */
   readonly ifExists?: 'replace' | 'seize' | 'refuse' | undefined
   /** What another process needs to have this client again: for a connection store. May hold a secret. */
@@ -146,8 +146,8 @@ export interface PostedMessage {
   /** `settled` without an error says that the receiver has it, and not only the transport. */
   readonly confirms: boolean
   /**
-   * Nobody waits for it any longer: `settled` is told the error, unless it was told already. What is on the wire may
-   * still arrive.
+   * Gives the message up: `settled` gets the error, unless it was called already. What is on the wire may still
+   * arrive.
    */
   cancel(error: HubError): void
 }

@@ -1,3 +1,4 @@
+import { atOnce } from './attempt.ts'
 import { Batch } from './batch.ts'
 import type { CloseReason } from './connection.ts'
 import type { Events } from './events.ts'
@@ -174,7 +175,7 @@ export class Delivery {
     if (link.outbox.holds(link)) this.flush(link.outbox)
   }
 
-  /** Applies every backlog's bounds and frees what nobody needs. */
+  /** Applies the bounds of every backlog and frees what no link needs. */
   settle(topic: Topic, now: number): void {
     for (let i = topic.live; i < topic.links.length; i++) this.bound(topic.links[i]!)
     topic.trim(now)
@@ -335,14 +336,14 @@ export class Delivery {
   /** A policy that throws is a fault of its author: this link loses the batch, the others never notice. */
   #admit(link: Link, batch: Batch, now: number): Verdict {
     try {
-      return link.policy.admit(link, batch, now)
+      return atOnce(link.policy.admit(link, batch, now), 'admit')
     } catch (error) {
       this.fault(`policy '${link.terms.name}'`, error)
       return 'drop'
     }
   }
 
-  /** Told when nothing is walked any more: whoever hears of it may call anything. */
+  /** Told when nothing is walked any more: a handler may call anything. */
   readonly fault: Fault = (where, error) => {
     this.#faults.push({ error, where })
     this.#arm()
@@ -436,7 +437,7 @@ export class Delivery {
   }
 
   /**
-   * Lets a client read on, whoever of its links is behind; a link that filled the flush goes to the end of the queue.
+   * Lets the links of a client that are behind read on. A link that filled the flush goes to the end of the queue.
    */
   #readOn(outbox: Outbox, now: number): void {
     outbox.ready = false
@@ -514,8 +515,7 @@ function sum(one: number | null, other: number | null): number | null {
 }
 
 /**
- * While something of its client waits, a link of a lower lane lines up behind it; what nothing is kept for has nowhere
- * to wait.
+ * A link below the high lane waits while another link of its client does. A policy without a backlog cannot wait.
  */
 function givesWay({ outbox, topic, terms }: Link): boolean {
   return outbox.behind > 0 && outbox.writable && topic.lane > LANES.high && terms.backlog.kind !== 'none'

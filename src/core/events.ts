@@ -17,10 +17,10 @@ export interface HubEvents {
   unregister: [client: { id: ClientId; client: Client; protocol: string; reason: CloseReason }]
   /** `pattern`: the client did not name the topic, but this. */
   subscribe: [subscription: { id: ClientId; client: Client; topic: TopicName; pattern?: TopicPattern }]
-  /** A subscription that was there already has another wish. */
+  /** An existing subscription has another policy wish. */
   wish: [subscription: { id: ClientId; topic: TopicName }]
   unsubscribe: [subscription: { id: ClientId; client: Client; topic: TopicName }]
-  /** A client has a standing order more, or one less; what it matches is told with `subscribe` and `unsubscribe`. */
+  /** A client subscribed or unsubscribed by pattern. `subscribe` and `unsubscribe` tell the topics that it matches. */
   subscribePattern: [order: { id: ClientId; pattern: TopicPattern }]
   unsubscribePattern: [order: { id: ClientId; pattern: TopicPattern }]
   /** A client brought a newer token. */
@@ -37,7 +37,7 @@ export interface HubEvents {
   undelivered: [failure: RequestFailure]
   /** The circuit breaker of a client that is a URL. */
   circuit: [change: { id: ClientId; client: Client; circuit: Circuit; why: string | undefined }]
-  /** A handler, a policy or a broker threw. Unheard, it goes nowhere: give the hub a listener. */
+  /** Code that is not the hub's threw, or its promise rejected. It is told here and nowhere else. */
   fault: [fault: { error: unknown; where: string }]
 }
 
@@ -86,11 +86,11 @@ interface Emitted {
   readonly args: HubEvents[keyof HubEvents]
 }
 
-/** A typed emitter of which no listener can hurt the hub or another listener. */
+/** A typed emitter. A listener that throws affects neither the hub nor another listener. */
 export class Events extends EventEmitter<HubEvents> {
   /** Emitted and not yet delivered, oldest first. */
   #queue: Emitted[] = []
-  /** Changes that are under way; events wait while there are any. Delivering counts as one. */
+  /** Number of changes under way; a delivery counts as one. Events wait while there are any. */
   #holds = 0
 
   /**

@@ -1,3 +1,4 @@
+import { atOnce } from './attempt.ts'
 import type { Codec, Gap, Message } from './message.ts'
 import type { DirectMessage } from './parcel.ts'
 
@@ -77,9 +78,7 @@ export class GuardedCodec {
 
 function bytes(frame: unknown): Uint8Array {
   if (frame instanceof Uint8Array) return frame
-  // The fault is told below. Its promise may reject as well.
-  if (frame instanceof Promise) frame.catch(() => {})
-  throw new TypeError(`frame must be a Uint8Array, got ${typeof frame}`)
+  throw new TypeError(`frame must be a Uint8Array, got ${typeof atOnce(frame, 'codec')}`)
 }
 
 /** For the text of a fault: the name of somebody else's object, whose getter may throw as well. */

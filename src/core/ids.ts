@@ -52,7 +52,10 @@ function topicError(name: unknown): HubError {
   return new HubError('TOPIC_INVALID', `topic: ${what} is not a topic name: ${TOPIC_RULE}`)
 }
 
-/** Checks a client id. A connection keeps it, so it has memory of its own: a part of a URL would keep the URL. Throws CLIENT_ID_INVALID. */
+/**
+ * Checks a client id. A connection keeps it, so it has memory of its own: a part of a URL would keep the URL. Throws
+ * CLIENT_ID_INVALID.
+ */
 export function parseClientId(input: string): ClientId {
   if (typeof input !== 'string' || input.length > MAX_CLIENT_ID_LENGTH || !CLIENT_ID.test(input)) {
     throw new HubError(

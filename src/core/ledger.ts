@@ -49,7 +49,10 @@ export function ownPayload(data: Uint8Array): Uint8Array {
 
 type Weighed = Pick<Message, 'bytes' | 'key' | 'correlationId' | 'publisher'>
 
-/** The memory that a message takes, in bytes, without its places in lists. `ownType`: a content type that it shares with no other message. */
+/**
+ * The memory that a message takes, in bytes, without its places in lists. `ownType`: its content type, where no other
+ * message shares that.
+ */
 export function heldBytes({ bytes: payloadBytes, key, correlationId, publisher }: Weighed, ownType?: string): number {
   let bytes = MESSAGE_BYTES + payloadBytes
   if (key !== undefined) bytes += FIELD_BYTES + textBytes(key)
@@ -68,7 +71,7 @@ function publisherBytes({ client, user, info }: PublishedBy): number {
   return 2 * PUBLISHER_BYTES + (user === undefined ? 0 : textBytes(user)) + jsonLength(info)
 }
 
-/** 0 where there is none. A session manager of somebody else may give what is not JSON. */
+/** 0 where there is none, or where it is not JSON: another session manager may give such an info. */
 function jsonLength(info: unknown): number {
   try {
     return JSON.stringify(info)?.length ?? 0

@@ -1,4 +1,5 @@
 import { Acks } from './acks.ts'
+import { atOnce } from './attempt.ts'
 import type { Batch } from './batch.ts'
 import type { ClientId, Seq, TopicName } from './ids.ts'
 import { MESSAGE_BYTES } from './ledger.ts'
@@ -155,7 +156,7 @@ export class Link implements PolicyLink {
     this.terms = termsOf(policy, this.outbox.fault)
     const { measure, confirm, name } = this.terms
     if (measure === 'wire' && this.outbox.unacknowledged !== undefined) this.outbox.wire ??= new WireClock()
-    // What the connection has given up is for whoever decides from now on.
+    // The new policy decides about messages that the connection has given up.
     if (this.acks?.stuck) this.redeliver()
     if (confirm || this.outbox.confirms) this.acks ??= new Acks(this.topic.ledger, this.#sentUpTo)
     else this.#stopWaiting()
@@ -171,7 +172,7 @@ export class Link implements PolicyLink {
   #open(): void {
     this.state = undefined
     try {
-      this.state = this.policy.open(this)
+      this.state = atOnce(this.policy.open(this), 'open')
     } catch (error) {
       this.outbox.fault(`policy '${this.terms.name}'`, error)
     }
@@ -182,7 +183,7 @@ export class Link implements PolicyLink {
     return (this.held[0]?.seq ?? this.cursor + 1) - 1 - this.queued
   }
 
-  /** Nobody waits for confirmations any more: what was sent counts as delivered, as everything does from now on. */
+  /** From now on a message counts as delivered when it is sent. So do those that were sent already. */
   #stopWaiting(): void {
     if (this.acks === undefined) return
     const sent = this.#takeSent()
@@ -284,7 +285,7 @@ export class Link implements PolicyLink {
 
   /** Coalesces: the reason told is that of the first loss in the gap. */
   noteGap(from: Seq, to: Seq, count: number | null, reason: GapReason): void {
-    // Nobody is left to tell.
+    // A client that has left the topic is not told.
     if (this.closed) return
     if (this.gapCount === 0) {
       this.gapFrom = from

@@ -194,12 +194,12 @@ export class ConnectionManager {
     if (older && !same && ifExists !== 'seize') {
       throw new HubError('PERMISSION_DENIED', `client: ${id} is connected as another user; choose another id`)
     }
-    // Nobody is the same as nobody else, or he would be sent what a backend means for its URL.
+    // A client without a user may not take an id that a backend registered: it would get what is meant for that URL.
     if (older?.restorable && user === undefined && restore === undefined && ifExists !== 'seize') {
       throw new HubError('PERMISSION_DENIED', `client: ${id} was registered by a backend; choose another id`)
     }
     if (this.#clients.size - (older ? 1 : 0) >= maxClients) throw this.#tooMany('maxClients', 'clients')
-    // Who is seized may be another's, and makes no room for this user.
+    // The older client may be of another user: then its end makes no room for this one.
     const own = older?.session.user === user ? 1 : 0
     if (user !== undefined && this.#users.count(user) - own >= maxClientsPerUser) {
       const error = tooManyOf('clients of one user', maxClientsPerUser, 'limits.maxClientsPerUser')
@@ -248,7 +248,7 @@ export class ConnectionManager {
     checkUser(user)
     checkReason(reason)
     const clients = this.#users.of(user)
-    // A handler of one's end may have given the id of another to somebody else.
+    // A handler of the end of one client may have registered another with the id of the next.
     for (const client of clients) if (this.#clients.get(client.id) === client) this.unregisterClient(client.id, reason)
     return clients.length
   }
@@ -279,7 +279,7 @@ export class ConnectionManager {
     for (const client of this.#clients.values()) yield clientInfo(client, now)
   }
 
-  /** Ids of the clients that match a filter. Throws REQUEST_INVALID where it names nobody, TOPIC_INVALID. */
+  /** Ids of the clients that match a filter. Throws REQUEST_INVALID where it names nothing, TOPIC_INVALID. */
   selectClients(filter: ClientFilter): ClientId[] {
     const { topic, user, protocol, except } = readFilter(filter)
     const out = new Set<string>(except)
@@ -351,7 +351,7 @@ export class ConnectionManager {
     return client !== undefined && this.#membership.unsubscribePattern(client, parsed)
   }
 
-  /** Descriptions, and not the connections: nobody but the outbox may write (I3). */
+  /** Descriptions, and not the connections: only the outbox may write (I3). */
   *getClientsForTopic(topicName: string): Iterable<ClientInfo> {
     const now = this.#options.scheduler.now()
     for (const client of this.#clientsOn(topicName)) yield clientInfo(client, now)
@@ -400,7 +400,7 @@ export class ConnectionManager {
   }
 
   /**
-   * `history` for transports: with the hub's own messages, which nobody may change. Throws TOPIC_INVALID,
+   * `history` for transports: with the hub's own messages, which must not be changed. Throws TOPIC_INVALID,
    * TOPIC_UNKNOWN, REQUEST_INVALID.
    */
   kept(topicName: string, given: HistoryOptions = {}): History<Message> {
@@ -504,9 +504,9 @@ export class ConnectionManager {
     })
     const most = this.limits.maxQueuedBytesPerClient
     const exceeds = (): boolean => outbox.parcelBytes > 0 && outbox.parcelBytes + parcel.bytes > most
-    // What waits for nothing but the tick goes now.
+    // Parcels that wait for the tick alone are written now.
     if (exceeds()) this.#delivery.flush(outbox)
-    // The write may have ended the client: what is put into its outbox then is never settled.
+    // The write may have ended the client: a parcel in its outbox would never be settled.
     if (this.#clients.get(outbox.id) !== client) throw notConnected(outbox.id)
     if (exceeds())
       throw this.#tooMany('maxQueuedBytesPerClient', `bytes of messages sent to ${outbox.id} alone that wait`)
@@ -523,8 +523,8 @@ export class ConnectionManager {
   }
 
   /**
-   * Asks the peer whether it is there, after everything that it is owed already. `answer` comes once, if at all: who
-   * asks waits no longer than suits him. False: its protocol cannot ask. Throws CONNECTION_NOT_FOUND.
+   * Asks the peer whether it is there, after everything that it is owed already. `answer` is called once or never, so
+   * the caller needs a time limit. False: its protocol cannot ask. Throws CONNECTION_NOT_FOUND.
    */
   ping(id: string, answer: (active: boolean) => void): boolean {
     const { outbox } = this.#client(id)
@@ -592,8 +592,8 @@ export class ConnectionManager {
   }
 
   /**
-   * In force at once for what is new; nobody who is connected is ended for it. Throws REQUEST_INVALID, and has changed
-   * nothing.
+   * In force at once for what is new. No connected client is ended for it. Throws REQUEST_INVALID, and then nothing has
+   * changed.
    */
   setLimits(limits: Partial<HubLimits>): void {
     this.#limits = { ...this.#limits, ...readLimits(limits, 'REQUEST_INVALID') }
@@ -625,7 +625,7 @@ export class ConnectionManager {
     outbox.watcher = told
     return {
       [Symbol.dispose]: () => {
-        // Disposed of twice, it must not end the next one's.
+        // A second call must not end the next watcher.
         if (outbox.watcher === told) outbox.watcher = undefined
       },
     }
@@ -674,7 +674,7 @@ export class ConnectionManager {
     for (const topic of this.#membership.topics.values()) yield topicInfo(topic, this.#delivery.fault)
   }
 
-  /** Null: nobody has published or subscribed to it of late. Throws TOPIC_INVALID. */
+  /** Null: the topic is not in use. Throws TOPIC_INVALID. */
   getTopic(topicName: string): TopicInfo | null {
     const topic = this.#membership.topics.get(parseTopicName(topicName))
     return topic ? topicInfo(topic, this.#delivery.fault) : null
@@ -733,7 +733,7 @@ export class ConnectionManager {
     const { contentType = spec.contentType ?? OCTETS, key, correlationId } = options
     if (contentType !== this.#checkedType) this.#checkType(contentType)
     const publisher = spec.publisher === true ? publishedBy(options.publisher) : undefined
-    // What few topics have is in a function of its own, so that this one stays small enough to be inlined.
+    // The checks that few topics need are in another function, so that this one stays small enough to be inlined.
     if (spec.check !== undefined || spec.publishRate !== undefined) this.#checkRule(spec, data, contentType)
     return { topic, data, contentType, key, correlationId, publisher }
   }
@@ -753,7 +753,7 @@ export class ConnectionManager {
   #route(publication: Publication): RouteResult {
     const { data, publisher } = publication
     const topic = this.#membership.topic(publication.topic)
-    // What the publication has of its own must not stay in memory with the message.
+    // Names of the topic, and copies: a string of the publication may keep a whole URL or line in memory.
     const { name } = topic
     const shared = this.#types.get(publication.contentType)
     const contentType = shared ?? ownText(publication.contentType)
@@ -790,12 +790,12 @@ export class ConnectionManager {
     throw new HubError('NOT_SUBSCRIBED', `topic: ${client.id} is not subscribed to ${name}`)
   }
 
-  /** The receiver may have room for more now. */
+  /** Counts what was confirmed, and lets the link read on where there is room now. */
   #confirmed(client: Registration, topic: string, seq: number, byReceiver: boolean): number {
     const now = this.#options.scheduler.now()
     client.lastSendAt = now
     const link = client.outbox.links.get(topic as TopicName)
-    // Of what a connection took after one that it gave up it says nothing: all of that will be sent again.
+    // A connection that gave one message up gets all later ones again, so its confirmations of those do not count.
     if (link === undefined || (link.acks?.stuck && !byReceiver)) return 0
     const count = link.confirm(seq, now)
     if (count > 0 && (link.behind || link.holding)) this.#delivery.wake(client.outbox)
@@ -803,7 +803,7 @@ export class ConnectionManager {
   }
 
   #remove(client: Registration, reason: CloseReason, reconnectMs?: number): void {
-    // A handler of another one's end may have been quicker.
+    // A handler of the end of another client may have removed it.
     if (this.#clients.get(client.id) !== client) return
     client.outbox.condemned = true
     this.#clients.delete(client.id)
@@ -814,7 +814,7 @@ export class ConnectionManager {
   #end(client: Registration, reason: CloseReason, reconnectMs: number | undefined): void {
     const { id, outbox } = client
     const { protocol } = outbox
-    // First: what is called below may register the id again.
+    // The events come first: what is called below may register the id again.
     for (const topic of outbox.links.keys()) this.events.emit('unsubscribe', { id, client, topic })
     this.events.emit('unregister', { id, client, protocol, reason })
     this.#delivery.sweeper.forget(outbox)
@@ -834,7 +834,7 @@ export class ConnectionManager {
     yield* this.#clients.values()
   }
 
-  /** An error in code that is not the hub's, outside of a call that it could be thrown to, is a fault. */
+  /** Calls code that is not the hub's. What it throws, or its promise rejects with, is told as a fault. */
   #call(where: string, run: () => void | Promise<void>): void {
     try {
       const result = run()

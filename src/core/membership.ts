@@ -20,15 +20,15 @@ import { Topic } from './topic.ts'
 import { isOpenTo, type TopicSpec, takesWildcards } from './topics.ts'
 
 /**
- * So long nobody looks for room again that was not there, in ms: it is a walk over all topics, and whoever publishes
- * could ask for it.
+ * How long after a search for room that found none the next may follow, in ms. A search walks over topics, and each
+ * publication to a new topic would cause one.
  */
 const FULL_MS = 1000
 
-/** Topics that one turn looks through, so that many topics do not hold up everybody. */
+/** Topics that one turn looks through, so that many topics do not hold up other work. */
 export const TIDY_TOPICS = 1024
 
-/** A topic that is there for patterns alone is forgotten after so long without a message, in ms. */
+/** A topic that has subscribers by pattern alone is forgotten after so long without a message, in ms. */
 const QUIET_MS = 60_000
 
 /** What the membership needs of its manager. */
@@ -37,7 +37,7 @@ interface Owner {
   readonly counters: HubCounters
   readonly clients: ReadonlyMap<ClientId, Registration>
   readonly budget: Budget
-  /** Calls code that is not the hub's. What it throws, or rejects with, is told as a fault. */
+  /** Calls code that is not the hub's. What it throws, or its promise rejects with, is told as a fault. */
   call(where: string, run: () => void | Promise<void>): void
 }
 
@@ -47,7 +47,7 @@ interface Owner {
  */
 export class Membership {
   readonly topics = new Map<TopicName, Topic>()
-  /** Of topics that nobody uses any more. */
+  /** Positions of topics that are not in use any more. */
   readonly positions: Positions
   readonly #policies = new Map<TopicName, DeliveryPolicy>()
   readonly #patterns = new PatternIndex()
@@ -56,9 +56,9 @@ export class Membership {
   readonly #events: Events
   readonly #owner: Owner
   #epochs = 0
-  /** While topics are tidied: those that remain. */
+  /** While topics are tidied: those that are still to come. */
   #untidied: Iterator<Topic> | undefined
-  /** When topics were looked through for room, and there was none. Undefined: there may be some. */
+  /** When a search for room found none, in ms. Undefined: there may be room. */
   #fullAt: number | undefined
 
   constructor(options: ManagerOptions, delivery: Delivery, events: Events, owner: Owner) {
@@ -75,14 +75,14 @@ export class Membership {
 
   // ---- topics
 
-  /** Makes it if nobody has used it yet. Throws TOPIC_UNKNOWN, LIMIT_EXCEEDED. */
+  /** Returns the topic, which it makes at the first use. Throws TOPIC_UNKNOWN, LIMIT_EXCEEDED. */
   topic(name: TopicName): Topic {
     const known = this.topics.get(name)
     if (known) return known
     const spec = this.#options.topics.resolve(ownText(name) as TopicName)
     const { maxTopics } = this.#owner.limits()
     if (this.topics.size >= maxTopics) this.#makeRoom(maxTopics)
-    // A handler of what was tidied away may have been quicker.
+    // A handler of the end of another topic may have made it meanwhile.
     const made = this.topics.get(name)
     if (made) return made
     if (this.topics.size >= maxTopics) throw this.#tooMany('maxTopics', 'topics')
@@ -92,7 +92,7 @@ export class Membership {
     topic.policyOrigin = this.#originOf(topic)
     this.topics.set(topic.name, topic)
     this.#attract(topic)
-    // A handler of what that told may have ended it, and nothing may be published to what is in nobody's books.
+    // A handler of those subscriptions may have ended the topic. Then another one takes its place.
     return this.topics.get(name) ?? this.topic(name)
   }
 
@@ -126,8 +126,8 @@ export class Membership {
   }
 
   /**
-   * Lets messages past their age go, and topics that nobody uses: so many topics in a turn, and the others in the next
-   * ones.
+   * Drops messages past their age, and topics that are not in use. Looks at TIDY_TOPICS topics in each turn of the
+   * event loop.
    */
   tidy(): void {
     if (this.#untidied !== undefined) return
@@ -156,8 +156,8 @@ export class Membership {
   }
 
   /**
-   * Off the books before anybody is told: what a handler publishes to the name makes a new topic, and misses none of
-   * these clients.
+   * Removes the topic before any event is told: what a handler publishes to the name makes a new topic, and
+   * clients whose patterns match are on it.
    */
   #end(topic: Topic): void {
     this.#delivery.seal(topic)
@@ -183,7 +183,7 @@ export class Membership {
   }
 
   /**
-   * Only patterns hold on to it, they have everything, and for long nothing came. The next message will find them
+   * Its links are there by pattern and wait for nothing, and no message came for long. The next message subscribes them
    * again.
    */
   #isQuiet(topic: Topic, now: number): boolean {
@@ -260,7 +260,7 @@ export class Membership {
       throw this.#tooMany('maxSubscriptionsPerClient', 'subscriptions of one client')
     }
     const topic = this.topic(name)
-    // A new topic is told to whoever has a pattern for it: a handler may have ended the client.
+    // A new topic subscribes clients by pattern: a handler of that may have ended the client.
     if (this.#owner.clients.get(client.id) !== client) throw notConnected(client.id)
     checkAllowed(topic, options.policy)
     const existing = links.get(name)
@@ -283,7 +283,7 @@ export class Membership {
     // That write may have ended the client, or the subscription.
     if (this.#owner.clients.get(client.id) !== client) throw notConnected(client.id)
     if (links.get(name) !== existing) return this.subscribe(client, name, options)
-    // A pattern's subscription has no past: who asks for one gets a subscription of its own.
+    // A subscription by pattern has no past: one that asks for it gets a link of its own.
     if (existing && !existing.closed) this.unlink(client, existing)
     const link = new Link(client.outbox, topic, topic.seq, options.policy)
     const recovered = this.#join(link, client, options.after)
@@ -347,7 +347,7 @@ export class Membership {
   subscribePattern(client: Registration, pattern: TopicPattern, options: SubscribeOptions): PatternSubscription {
     const isMatch = matcherOf(pattern)
     this.#revive(client, isMatch, options.after)
-    // The topic is told to whoever has a pattern for it: a handler may have ended the client.
+    // A topic that is used again subscribes clients by pattern: a handler of that may have ended the client.
     if (this.#owner.clients.get(client.id) !== client) throw notConnected(client.id)
     const { maxPatternsPerClient: most, maxTopicsPerPattern } = this.#owner.limits()
     const known = client.patterns?.get(pattern)
@@ -404,7 +404,7 @@ export class Membership {
     return true
   }
 
-  /** Whoever has a pattern that matches a new topic is on it before its first message. */
+  /** Subscribes the clients whose patterns match a new topic, before its first message. */
   #attract(topic: Topic): void {
     for (const order of this.#patterns.matching(topic.name)) this.#obey(order, topic, undefined)
   }
@@ -428,14 +428,14 @@ export class Membership {
     this.#tellJoined(client, topic.name, pattern)
   }
 
-  /** Whoever has more than it may is closed: it must not miss anything silently. */
+  /** Closes a client whose pattern matches too many topics: it must not miss messages without a notice. */
   #hasRoom({ client, topics }: PatternOrder): boolean {
     if (topics < this.#owner.limits().maxTopicsPerPattern) return true
     this.#delivery.condemn(client.outbox, 'overloaded')
     return false
   }
 
-  /** Of its own, which are few: in the index are those of all clients. */
+  /** Looks at the client's own patterns, which are few. The index has those of all clients. */
   #orderFor({ patterns }: Registration, name: TopicName): PatternOrder | undefined {
     for (const order of patterns?.values() ?? []) if (matches(order.pattern, name)) return order
     return undefined

@@ -7,7 +7,10 @@ export interface Message {
   readonly epoch: string
   readonly seq: Seq
   readonly payload: Uint8Array
-  /** Payload bytes when it was routed. The accounts use these: a payload whose buffer somebody transfers has none any more. */
+  /**
+   * Payload bytes when it was routed. Accounts use this number, because a payload has 0 after its buffer was
+   * transferred.
+   */
   readonly bytes: number
   readonly contentType: string
   /** What this message is the newest value of: the `latest` policy keeps one message per key. */
@@ -27,7 +30,7 @@ export interface Message {
   keepers?: number
 }
 
-/** What subscribers are told of a publisher. Fields that nobody knows are absent; there is at least one. */
+/** What subscribers are told of a publisher. Unknown fields are absent; there is at least one. */
 export interface PublishedBy {
   /** The id of the client that published; absent for a request without a connection. */
   readonly client?: string | undefined
@@ -36,7 +39,7 @@ export interface PublishedBy {
   readonly info?: unknown
 }
 
-/** Messages that one link will never get, coalesced (I6). `count` is null where nobody can know it (epoch changed). */
+/** Messages that one link will never get, coalesced (I6). `count` is null where it cannot be known (epoch changed). */
 export interface Gap {
   readonly topic: TopicName
   readonly from: Seq
@@ -85,8 +88,8 @@ export interface Codec {
   /** The in-band notice of a loss; absent where the protocol has no room for one. */
   gap?(gap: Gap): Uint8Array
   /**
-   * Of a codec whose frames are not bytes but hold the messages themselves: the memory that it makes for each message, in bytes. Absent: a
-   * frame takes its length.
+   * For a codec whose frames hold the messages themselves: the memory of its objects for each message, in bytes.
+   * Absent: a frame takes its length.
    */
   readonly objectBytes?: number
   /** Joins small frames into one buffer of the runtime's own kind. */

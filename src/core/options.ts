@@ -16,6 +16,8 @@ type JsonSchema = Readonly<Record<string, unknown>>
 /** One rule for each option that there is. */
 export type Rules<T> = { readonly [Name in keyof Required<T>]: Rule }
 
+/** The longest timer, in ms: a longer one of Node's would fire at once. */
+export const MAX_TIMER_MS = 2 ** 31 - 1
 /** How much of a value an error repeats, in characters. */
 const MAX_SHOWN = 60
 
@@ -150,6 +152,9 @@ export function positive(to: number = Number.MAX_VALUE): Rule {
     value !== 0 && within(value, 0, to) ? undefined : words,
   )
 }
+
+/** A length of time that a timer can have, in ms. */
+export const period = positive(MAX_TIMER_MS)
 
 export function oneOf(...values: readonly string[]): Rule {
   const words = `one of ${values.map(quoted).join(', ')}`

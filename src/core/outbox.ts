@@ -21,7 +21,7 @@ import type { WireClock } from './wire-clock.ts'
 export class Outbox {
   // In the order of use: what each message of each client touches lies together, for memory is read by the line.
   readonly connection: Connection
-  /** Of the connection, which is asked once: a getter that throws must not do so in the middle of a tick. */
+  /** Read from the connection once: a getter that throws must not do so in the middle of a tick. */
   readonly codec: Codec
   /** Has the connection taken everything so far? */
   writable = true
@@ -31,7 +31,7 @@ export class Outbox {
   /** Inside of `flush`: what a re-entrant call pushes must not overtake the rest of it. */
   flushing = false
   /**
-   * What the next flush writes, and whose it is. Nearly always one batch, for which a list per client would be waste.
+   * What the next flush writes, and its link. It is nearly always one batch, so there is no list for it.
    */
   #first: Item | undefined
   #firstLink: Link | undefined
@@ -59,7 +59,7 @@ export class Outbox {
   cushioned = 0
   /** Not all its topics are of normal priority: links that are behind read on by lanes. */
   mixed = false
-  /** Somebody looks at this client. */
+  /** Told what is done for this client (ConnectionManager.watch). */
   watcher: ClientWatcher | undefined
   readonly id: ClientId
   readonly protocol: string
@@ -82,18 +82,18 @@ export class Outbox {
   #flushed = 0
   /** What direct messages count that wait here. */
   parcelBytes = 0
-  /** Memory of the direct messages that somebody waits for, in bytes, wherever they are. */
+  /** Memory of the direct messages that are not settled, in bytes, wherever they are. */
   sendBytes = 0
   /** What of this client's own the budget counts: frames of the protocol, and batches that found it not writable. */
   #counted = 0
-  /** While not writable: what the connection holds of batches, and the bytes of other frames. */
+  /** While not writable: the batches that the connection holds, and the bytes of its other frames. */
   #held: HeldFrames[] | undefined
   #heldBytes = 0
-  /** Members of the connection that threw: one fault is reported for each. */
+  /** Members of the connection that have failed: one fault is told for each. */
   #faulty: Set<string> | undefined
   /** Those that were written, until the connection has taken everything. */
   #handed: Parcel[] | undefined
-  /** The client has gone, and what was given up then is settled: for the rest of a flush inside of which it went. */
+  /** Why the client has ended. A flush that is under way then settles the rest at once. */
   #gone: CloseReason | undefined
   /** Losses of all its links by reason; made with the first one. */
   drops: Partial<Record<DropReason, number>> | undefined
@@ -116,7 +116,10 @@ export class Outbox {
     this.fault = fault
   }
 
-  /** What the connection answers; undefined where it throws, which is a fault of the connection. So is a promise of it that rejects. */
+  /**
+   * Returns what the connection answers. Where it throws, or its promise rejects, a fault is told; after a throw the
+   * answer is undefined.
+   */
   ask<T>(member: string, question: (connection: Connection, outbox: Outbox) => T): T | undefined {
     try {
       const answer = question(this.connection, this)
@@ -181,13 +184,13 @@ export class Outbox {
     this.parcelBytes += parcel.bytes
   }
 
-  /** `change`: 1 where somebody begins to wait for it, -1 at the end of that. Its payload and frame are counted by its Direct. */
+  /** `change`: 1 when it is posted, -1 when it is settled. Its Direct counts its payload and its frame. */
   countSend(change: 1 | -1, { size }: Parcel): void {
     this.sendBytes += change * (SEND_BYTES + size)
     this.#budget.used += change * SEND_BYTES
   }
 
-  /** Nobody waits for it any more. Nothing happens if it is not waiting here. */
+  /** Takes a parcel that was cancelled out of the queue. Does nothing where the parcel is not in it. */
   withdraw(parcel: Parcel): void {
     if (this.#first === parcel) {
       const [next, link] = this.#rest?.splice(0, 2) ?? []
@@ -340,7 +343,7 @@ export class Outbox {
     this.wire.wrote(bytes)
   }
 
-  /** Who has messages of several topics in a tick will have them again: the list is emptied and kept. */
+  /** A client with messages of several topics in one tick has them again in the next, so the list is kept. */
   #keep(rest: (Item | Link | undefined)[]): void {
     while (rest.length > 0) rest.pop()
     this.#rest ??= rest
@@ -364,8 +367,8 @@ export class Outbox {
   }
 
   /**
-   * Until the connection has taken everything. Direct messages are counted by whoever posted them, until they are
-   * settled.
+   * Counts a frame until the connection has taken everything. Direct messages are not counted here: `post` counts them
+   * until they are settled.
    */
   #holdFrames(item: Item, link: Link | undefined): void {
     if (link !== undefined) {
@@ -424,7 +427,7 @@ export class Outbox {
   get keptBytes(): number {
     let bytes = this.waitingBytes + this.#controlHeld + this.queuedBytes + this.sendBytes
     bytes += (this.#held?.length ?? 0) * FRAME_BYTES
-    // What somebody waits for is in waitingBytes as well.
+    // Parcels that are not settled are in waitingBytes as well.
     for (const { over, size } of this.#handed ?? []) if (!over) bytes -= size
     for (const link of this.links.values()) bytes += link.keptBytes
     return bytes
@@ -437,7 +440,7 @@ export class Outbox {
     return now - this.waitingSince - this.#stalls.since(this.waitingSince) - (ahead * 1000) / rate
   }
 
-  /** Bytes that the peer's host has not confirmed. Undefined: nobody can tell. A system call. */
+  /** Bytes that the peer's host has not confirmed. Undefined: the connection cannot tell. A system call. */
   get unacknowledged(): number | undefined {
     return this.ask('unacknowledged', askUnacknowledged)
   }

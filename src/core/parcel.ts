@@ -61,15 +61,15 @@ export class Direct {
 }
 
 interface ParcelEnds {
-  /** Told once: nothing, or why not. It must not call the hub. */
+  /** Called once, with the error or with nothing. It must not call the hub. */
   settled(error: HubError | undefined): void
-  /** Told once, when neither somebody waits for it nor the connection has its frame in hand. */
+  /** Called once, when it is settled and the connection does not hold its frame any more. */
   freed?(): void
 }
 
 /**
- * One direct message on its way to one client. Settled once; whoever comes later is not heard. It owns no timer: who
- * waits for it decides for how long.
+ * One direct message on its way to one client. It is settled once; later results are ignored. It has no timer: its
+ * sender sets the time limit.
  */
 export class Parcel {
   readonly message: DirectMessage
@@ -77,7 +77,7 @@ export class Parcel {
   readonly frame: Uint8Array | undefined
   /** Bytes that go to the connection. */
   readonly size: number
-  /** The connection was given the frame and has not taken everything yet: then the frame is in memory, whether somebody waits for it or not. */
+  /** The connection holds the frame: it is in memory even if the parcel is settled. */
   handed = false
   /** Set by a connection that can still stop it. */
   oncancel: (() => void) | undefined
@@ -91,7 +91,7 @@ export class Parcel {
     this.#ends = ends
   }
 
-  /** It is over: nobody waits for it, and what is not written yet must not be. */
+  /** It is settled. What is not written yet must not be written. */
   get over(): boolean {
     return this.#over
   }
@@ -122,7 +122,7 @@ export class Parcel {
     this.#ends = undefined
   }
 
-  /** Nobody waits any longer. What is on the wire already may still arrive. */
+  /** Settles it with the error of its sender. What is on the wire already may still arrive. */
   cancel(error: HubError): void {
     const { oncancel } = this
     this.settle(error)

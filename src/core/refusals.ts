@@ -1,3 +1,4 @@
+import { atOnce } from './attempt.ts'
 import { HubError } from './errors.ts'
 import type { ClientId, TopicName } from './ids.ts'
 import { shown } from './options.ts'
@@ -36,7 +37,7 @@ export function checkAllowed({ name, spec }: Pick<Topic, 'name' | 'spec'>, polic
   const allowed = spec.allowedPolicies
   if (policy === undefined || allowed === undefined) return
   // A decorator is allowed if what it is made of is.
-  for (let part = policy.describe(); part !== undefined; part = part.inner as PolicyDescription) {
+  for (let part = atOnce(policy.describe(), 'describe'); part !== undefined; part = part.inner as PolicyDescription) {
     if (allowed.includes(part.name)) continue
     const names = allowed.join(', ') || 'no other policy'
     throw new HubError('POLICY_DENIED', `policy: ${name} allows ${names}, not ${part.name}`)
@@ -55,7 +56,7 @@ export function taken(id: ClientId, how: string): HubError {
   return new HubError('CLIENT_EXISTS', `client: ${id} is ${how}`)
 }
 
-/** Of one who is nobody: under an id that he names he could take the place of another who is nobody. */
+/** For a client without a login: with an id of its own choice it could replace another client without a login. */
 export function notToName(): HubError {
   return new HubError('PERMISSION_DENIED', 'client: an id of your own needs a login; leave it out')
 }
@@ -75,10 +76,10 @@ export function tooLarge({ name, maxMessageBytes }: TopicSpec, bytes: number): H
   )
 }
 
-/** What the topic has against a payload. A check that throws refuses: nothing goes out that nobody has looked at. */
+/** What the topic has against a payload. A check that throws refuses the payload: no message goes out unchecked. */
 export function mismatch({ name, check }: TopicSpec, payload: Uint8Array, contentType: string): HubError | undefined {
   try {
-    const wrong = check?.(payload, contentType)
+    const wrong = atOnce(check?.(payload, contentType), 'check')
     if (wrong === undefined) return undefined
     return new HubError('SCHEMA_MISMATCH', `data: ${name} does not take it: ${wrong}`)
   } catch (cause) {

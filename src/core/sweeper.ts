@@ -1,3 +1,4 @@
+import { atOnce } from './attempt.ts'
 import type { Delivery } from './delivery.ts'
 import type { Link } from './link.ts'
 import type { Outbox } from './outbox.ts'
@@ -13,7 +14,7 @@ export const SWEEP_MS = 25
 const FLIGHT_SWEEPS = 8
 
 /**
- * One timer for all clients that wait for something, none when nobody does. It makes time-based decisions happen
+ * One timer for all clients that wait for something, and none when no client does. It makes time-based decisions happen
  * without traffic: a client that stalls on a quiet topic is found as well.
  */
 export class Sweeper {
@@ -89,7 +90,7 @@ export class Sweeper {
     for (const outbox of this.#inFlight) {
       outbox.sample(now)
       if (!outbox.wire?.inFlight) this.#inFlight.delete(outbox)
-      // Only who is late on the wire is its policies' business.
+      // Policies are asked only about clients that are late on the wire.
       else if (outbox.wire.unconfirmed) this.#waiting.add(outbox)
     }
   }
@@ -113,7 +114,7 @@ export class Sweeper {
   /** A policy that throws is a fault of its author; it must not end the timer, and with it the process. */
   #wake(link: Link, now: number): void {
     try {
-      const verdict = link.policy.wake?.(link, now)
+      const verdict = atOnce(link.policy.wake?.(link, now), 'wake')
       if (verdict === 'close') this.#delivery.condemn(link.outbox, 'slow')
       else if (verdict === 'redeliver' || verdict === 'skip') this.#redeliver(link, verdict === 'skip')
       else if (verdict === 'pull') this.#delivery.wake(link.outbox)

@@ -1,3 +1,4 @@
+import { atOnce } from './attempt.ts'
 import { type Fault, nameOf } from './guarded-codec.ts'
 import type { Backlog, DeliveryPolicy, PolicyDescription } from './policy.ts'
 
@@ -34,7 +35,7 @@ export function termsOf(policy: DeliveryPolicy, fault: Fault): Terms {
 /** For people to read. Of a policy that throws: its name, and a fault is told. */
 export function described(policy: DeliveryPolicy, fault: Fault): PolicyDescription {
   try {
-    return policy.describe()
+    return atOnce(policy.describe(), 'describe')
   } catch (error) {
     const name = nameOf(policy)
     fault(`policy '${name}'`, error)

@@ -1,25 +1,25 @@
-/** V8 copies shorter parts of a string. A longer part refers to the string that it was cut from, and keeps all of it in memory. */
+/** V8 copies parts of a string that are shorter, in characters. A longer part keeps the whole string in memory. */
 const PART_LENGTH = 13
-/** How many texts `SharedTexts` knows at most: their number must not grow with what strangers send. */
+/** Bounds the texts of `SharedTexts`, because anybody on the network may send new ones. */
 const MAX_SHARED = 256
 
 const NOT_LATIN_1 = /[\u0100-\uffff]/
 
-/** The text in memory of its own. A part of a URL or of a line would keep the whole URL or line. */
+/** Copies the text where it may be a part of another one, such as a URL or a line, which it would keep in memory. */
 export function ownText(text: string): string {
   return text.length < PART_LENGTH ? text : (JSON.parse(JSON.stringify(text)) as string)
 }
 
-/** The memory of a text's characters, in bytes: two for each if one of them is not Latin-1. */
+/** The memory of a text's characters, in bytes: one for each, or two where one of them is not Latin-1. */
 export function textBytes(text: string): number {
   return NOT_LATIN_1.test(text) ? 2 * text.length : text.length
 }
 
-/** One string for each of the few texts that many messages have: each request brings a string of its own. */
+/** Gives equal texts of many messages one string. Each request brings a new string of its own. */
 export class SharedTexts {
   readonly #texts = new Map<string, string>()
 
-  /** Undefined: it is not one of them. */
+  /** Undefined: there is no room for another text. */
   get(text: string): string | undefined {
     const known = this.#texts.get(text)
     if (known !== undefined || this.#texts.size >= MAX_SHARED) return known

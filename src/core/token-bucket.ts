@@ -1,6 +1,6 @@
 /**
- * At most so much a second, and `burst` seconds' worth at once after a pause. Has no clock: whoever asks says when it
- * is, in ms.
+ * Lets pass `perSecond` each second, and `burst` seconds' worth at once after a pause. It has no clock: the caller
+ * gives the time, in ms.
  */
 export class TokenBucket {
   readonly #perSecond: number
@@ -15,7 +15,7 @@ export class TokenBucket {
     this.#at = now
   }
 
-  /** false: it is too much, and nothing is taken. What is more than the whole bucket may go when it is full. */
+  /** false: there is too little, and nothing is taken. An amount larger than the bucket needs a full bucket. */
   take(now: number, amount = 1): boolean {
     this.fill(now)
     if (this.#left < Math.min(amount, this.#most)) return false
@@ -29,12 +29,12 @@ export class TokenBucket {
     return Math.max(0, Math.ceil(((Math.min(amount, this.#most) - this.#left) * 1000) / this.#perSecond))
   }
 
-  /** As if nothing had ever been taken: it need not be kept. */
+  /** true: it equals a new bucket, so it need not be kept. */
   full(now: number): boolean {
-    return this.waitMs(now, Number.POSITIVE_INFINITY) === 0
+    return this.#left + ((now - this.#at) * this.#perSecond) / 1000 >= this.#most
   }
 
-  /** @param moreMs it may hold what comes in so much time, beyond what it holds else. It keeps that until it is taken */
+  /** @param moreMs how much longer than usual the bucket may fill, in ms. What that adds stays until it is taken */
   protected fill(now: number, moreMs = 0): void {
     const most = this.#most + (moreMs * this.#perSecond) / 1000
     const filled = Math.min(most, this.#left + ((now - this.#at) * this.#perSecond) / 1000)

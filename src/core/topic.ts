@@ -21,8 +21,8 @@ export const MAX_NEWEST_BYTES = 768 * 1024
 export const LANES: Readonly<Record<Priority, number>> = { high: 0, normal: 1, bulk: 2 }
 
 /**
- * A named stream of messages. Owns its links (live ones first, so that the fan-out walks a dense array), what was published
- * in this tick, and what is kept for those who are behind.
+ * A named stream of messages. Owns its links (live ones first, so that the fan-out walks a dense array), what was
+ * published in this tick, and what is kept for those who are behind.
  */
 export class Topic {
   readonly name: TopicName
@@ -120,7 +120,7 @@ export class Topic {
     return (this.#rates?.messages?.full(now) ?? true) && (this.#rates?.bytes?.full(now) ?? true)
   }
 
-  /** Is it a place in this life of the topic? Without an epoch, 0 is the beginning of any: the position of a topic that nobody has used. */
+  /** Is it a place in this life of the topic? Without an epoch, 0 is the beginning: the position of an unused topic. */
   has({ epoch, seq }: Position): boolean {
     return (
       (epoch === this.epoch || (epoch === '' && seq === 0)) && Number.isSafeInteger(seq) && seq >= 0 && seq <= this.seq
@@ -221,7 +221,7 @@ export class Topic {
     else for (const message of this.newest?.values() ?? []) if (message.seq > cursor) yield message
   }
 
-  /** What a link that is behind reads next: at most `bytes` (or one message), one message if `stepwise`. Undefined: nothing is left. */
+  /** What a link that is behind reads next: at most `bytes`, or one message. Undefined: nothing is left. */
   next(link: Link, bytes: number): Batch | undefined {
     const most = link.terms.stepwise ? 1 : Number.POSITIVE_INFINITY
     const shared = !link.holding && link.terms.backlog.kind === 'log' && most > 1
@@ -277,7 +277,7 @@ export class Topic {
     return first
   }
 
-  /** What a link that is behind may keep, less what its connection has in hand, is what the log must be able to hold. */
+  /** The log must hold what a link that is behind may keep, less what its connection has in hand. */
   #widen(link: Link): void {
     const { backlog } = link.terms
     if (backlog.kind !== 'log') return

@@ -44,7 +44,9 @@ export class InProcessConnection implements Connection {
   /** Why the hub, or the peer, has ended it. */
   closed: CloseReason | undefined
   readonly #onGap: (gap: Gap) => void
-  /** What was not taken begins at `#at` of the first list. The lists are those of the frames, which all receivers share. */
+  /**
+   * What was not taken begins at `#at` of the first list. The lists are those of the frames, which all receivers share.
+   */
   #lists: (readonly Item[])[] = []
   #at = 0
   #full = false

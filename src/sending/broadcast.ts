@@ -33,7 +33,7 @@ const CLIENTS_PER_TURN = 100
 
 /**
  * One message to many clients. Requests (clients that are URLs) run at most `concurrency` at a time; writes to sockets,
- * which wait for nobody, are not counted. Goes on after failures and never rejects for one.
+ * which do not wait, are not counted. Goes on after failures and never rejects for one.
  */
 export async function broadcast(
   sender: Sender,

@@ -1,8 +1,8 @@
 import type { Client } from '../core/connection.ts'
 
 /**
- * What is under way, by client and not by id: an id may pass on to another client. Nothing is kept of a client for whom
- * nothing is.
+ * What is under way, by client and not by id: an id may pass on to another client. A client for which nothing is under
+ * way has no entry.
  */
 export class ByClient<T> {
   readonly #all = new Map<Client, Set<T>>()
@@ -23,7 +23,7 @@ export class ByClient<T> {
     return this.#all.has(client)
   }
 
-  /** Whoever is told may end, and so leave. */
+  /** Entries may be deleted while the caller iterates. */
   of(client: Client): Iterable<T> {
     return this.#all.get(client) ?? []
   }

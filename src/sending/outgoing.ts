@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { contentTypeRule } from '../core/arguments.ts'
 import { HubError } from '../core/errors.ts'
-import { flag, positive, type Rule, type Rules, readOptions } from '../core/options.ts'
+import { flag, period, type Rule, type Rules, readOptions } from '../core/options.ts'
 import { Direct } from '../core/parcel.ts'
 import { serialize } from './serialize.ts'
 
@@ -23,8 +23,6 @@ export interface SendOptions {
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000
-/** A longer timer would fire at once. */
-const MAX_TIMEOUT_MS = 2 ** 31 - 1
 
 /** A message ready for any number of clients, and how each of them is waited for. */
 export interface Outgoing {
@@ -52,7 +50,6 @@ export function prepareOutgoing(message: unknown, given: SendOptions, maxBytes: 
 /** Of an option that is a signal. */
 export const signalRule: Rule = value => (value instanceof AbortSignal ? undefined : 'an AbortSignal')
 
-const timeoutRule = positive(MAX_TIMEOUT_MS)
 /** Of an id and a correlation id, which become headers. */
 export const idRule: Rule = value =>
   typeof value === 'string' && /^[\x21-\x7e]{1,255}$/.test(value)
@@ -67,11 +64,11 @@ export const SEND_OPTIONS: Rules<SendOptions> = {
   id: idRule,
   correlationId: idRule,
   confirm: flag,
-  timeoutMs: timeoutRule,
+  timeoutMs: period,
   signal: signalRule,
 }
 
 export const IS_ACTIVE_OPTIONS: Rules<Pick<SendOptions, 'timeoutMs' | 'signal'>> = {
-  timeoutMs: timeoutRule,
+  timeoutMs: period,
   signal: signalRule,
 }

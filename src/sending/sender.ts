@@ -54,7 +54,7 @@ export class Sender {
     return prepareOutgoing(message, options, this.#maxBytes)
   }
 
-  /** Begins one send. `slow`: it is a request that somebody answers, and not just a write. */
+  /** Begins one send. `slow`: it is a request that has an answer, and not just a write. */
   begin(clientId: string, outgoing: Outgoing): { result: Promise<SendResult>; slow: boolean } {
     const { direct, timeoutMs, confirm, signal } = outgoing
     this.#operation.begin()

@@ -1,7 +1,7 @@
 import { HubError } from '../core/errors.ts'
 import { contentTypeOf } from './content-type.ts'
 
-/** What somebody wants to send, as bytes. */
+/** A message as bytes. */
 export interface Serialized {
   readonly payload: Uint8Array
   readonly contentType: string

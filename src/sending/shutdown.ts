@@ -56,14 +56,14 @@ export interface ShutdownReport {
 
 const DEADLINE_MS = 30_000
 const RECONNECT_MS = 5000
-/** How often it is looked whether all is done, in ms. */
+/** How often the shutdown looks whether all is done, in ms. */
 const LOOK_MS = 20
 /** Clients that one turn of the event loop closes: a socket takes about 0.1 ms. */
 export const CLOSES_PER_TURN = 32
 /** Clients that one turn looks at. */
 const LOOKS_PER_TURN = 256
 
-/** What the ending of a hub needs of it. */
+/** What the shutdown needs of the hub. */
 interface Ending {
   readonly hub: ConnectionManager
   readonly sender: Sender
@@ -110,7 +110,7 @@ export async function shutdown(ending: Ending, options: ShutdownOptions): Promis
   }
 }
 
-/** Its signal aborts when the process has run for so long, or with another signal. */
+/** Its signal aborts when the process has run for `ms`, or with the `other` signal. */
 class Deadline implements Disposable {
   readonly #cut = new AbortController()
   readonly #timer: Disposable
@@ -145,7 +145,7 @@ function tally(hub: ConnectionManager): { readonly ended: number; readonly close
 async function drain(ending: Ending, signal: AbortSignal): Promise<boolean> {
   const { hub, operations, scheduler } = ending
   let looks = 0
-  // Nothing new comes: a client to which nothing is owed is not looked at again.
+  // Nothing new comes, so a client for which nothing waits is not looked at again.
   for (const { id } of hub.getActiveClients()) {
     while (hub.handleOf(id) !== undefined && owes(hub.getClient(id).subscriptions)) {
       if (signal.aborted) return false
@@ -194,7 +194,7 @@ async function closeSpread(
     const isOver = signal.aborted || !(elapsed < window)
     const due = isOver ? ids.length : Math.ceil((ids.length * elapsed) / window)
     for (const end = Math.min(due, next + CLOSES_PER_TURN); next < end; next++) {
-      // Some leave by themselves meanwhile.
+      // Some clients leave by themselves meanwhile.
       if (hub.unregisterClient(ids[next]!, 'shutdown', Math.ceil(random() * reconnectMs))) closed++
     }
     if (next < due) await nextTurn(scheduler)

@@ -65,7 +65,7 @@ export function mergeLayers(layers: readonly Layer[]): Config {
   return config
 }
 
-/** Whoever reaches the hub must have to say who he is, and whoever changes it must have a key. */
+/** On an address that others can reach, clients need a login and operators need a key. */
 function checkGuarded({ host, admin, sessions: { mode, apiKeys } }: Config, within = ''): void {
   const keys = Object.values(apiKeys).some(({ scopes }) => scopes.includes('admin'))
   const needsLogin = !isLoopback(host) && mode === 'open'
@@ -74,8 +74,8 @@ function checkGuarded({ host, admin, sessions: { mode, apiKeys } }: Config, with
   const needsKeys = !isLoopback(where) && !keys
   if (!needsLogin && !needsKeys) return
   const missing = [
-    ...(needsLogin ? [`nobody has to log in: set ${within}sessions.mode`] : []),
-    ...(needsKeys ? [`nobody has a key for the API: set ${within}sessions.apiKeys, with one of the scope admin`] : []),
+    ...(needsLogin ? [`clients need no login: set ${within}sessions.mode`] : []),
+    ...(needsKeys ? [`the API has no key: set ${within}sessions.apiKeys, with one of the scope admin`] : []),
   ]
   const open = needsLogin ? `host: ${host}` : `${setting}: ${where}`
   throw new HubError(
@@ -84,7 +84,7 @@ function checkGuarded({ host, admin, sessions: { mode, apiKeys } }: Config, with
   )
 }
 
-/** By the address, not by the look: 127.example.org is somebody else's name. */
+/** Looks at addresses, not at how a name begins: 127.example.org is the name of another machine. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'))
 }

@@ -4,7 +4,7 @@ import { nearest, shown, suggestion } from '../core/options.ts'
 type Issue = z.core.$ZodIssue
 type RawIssue = z.core.$ZodRawIssue
 
-/** What of an unknown key an error repeats, in characters. */
+/** How much of an unknown key an error repeats, in characters. */
 const MAX_SHOWN = 60
 export const UNKNOWN = 'unknown key "'
 const ALTERNATIVES = 'must have one of the forms that it may have'
@@ -20,9 +20,9 @@ const KINDS: Readonly<Record<string, string>> = {
 }
 
 /**
- * What is wrong with a value, for `safeParse`: zod's own sentences speak of "Invalid input". A message that a schema
- * has of its own wins over these. `got` is what a wrong value is called. Default: where there is a choice its value,
- * else its kind, for what a peer sent may be a secret.
+ * Says what is wrong with a value, for `safeParse`, in place of zod's own sentences. A message in the schema wins over
+ * these. `got` names a wrong value. Default: the value itself for a choice, else its kind, because an input may hold a
+ * secret.
  */
 export function wording(issue: RawIssue, got?: (value: unknown) => string): string {
   const { input } = issue
@@ -48,8 +48,8 @@ export function wording(issue: RawIssue, got?: (value: unknown) => string): stri
 }
 
 /**
- * A field and what is wrong with it. An unknown key and its nearest are told with where they stand. `whole`: the name
- * where there is no field.
+ * Joins a field and what is wrong with it. An unknown key, and the one that is nearest, get the path of their object.
+ * `whole` is the name where the field is empty.
  */
 export function sentence(field: string, message: string, whole: string): string {
   if (message.startsWith(UNKNOWN)) {
@@ -59,7 +59,10 @@ export function sentence(field: string, message: string, whole: string): string 
   return `${field || whole}${message.startsWith('must ') ? '' : ':'} ${message}`
 }
 
-/** A misspelt key explains the one that is missing. Of alternatives, the one that comes nearest is told. */
+/**
+ * The issue to tell. An unknown key comes first: it may be the misspelt name of a missing one. Of a union it is the
+ * issue of the first alternative that has the kind of the value.
+ */
 export function worst(
   issues: readonly Issue[],
   at: readonly PropertyKey[] = [],
@@ -71,7 +74,7 @@ export function worst(
   return next ? worst(next, path) : { path, message: issue.message }
 }
 
-/** Of a number its value, of anything else its length. */
+/** The bound of a number, or of the length of anything else. */
 function bound(input: unknown, words: string, limit: number | bigint): string {
   if (typeof input === 'number') return `must be ${words} ${limit}, got ${input}`
   const unit = typeof input === 'string' ? 'characters' : 'entries'
@@ -91,15 +94,15 @@ function choice(input: unknown, values: readonly unknown[], got: (value: unknown
 function unknownKey(key: string, schema: unknown): string {
   const { shape = {} } = (schema as { shape?: object } | undefined) ?? {}
   const known = Object.keys(shape)
-  const hint = known.length > 0 ? suggestion(key, known) : 'there may be none here'
+  const hint = known.length > 0 ? suggestion(key, known) : 'no key is allowed here'
   return `${UNKNOWN}${JSON.stringify(key.slice(0, MAX_SHOWN)).slice(1)}: ${hint}`
 }
 
-/** What a value is, without what it says. */
+/** Names the kind of a value, without the value itself. */
 export function kindOf(value: unknown): string {
   if (value === null) return 'null'
   if (Array.isArray(value)) return 'an array'
-  // No secret is one.
+  // A fraction is no secret.
   if (typeof value === 'number' && !Number.isInteger(value)) return String(value)
   return KINDS[typeof value] ?? typeof value
 }

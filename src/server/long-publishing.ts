@@ -7,9 +7,8 @@ import { wasRevoked } from '../sessions/session-watch.ts'
 import type { HubContext } from './context.ts'
 
 /**
- * Of whoever was let in to publish and goes on for long, at each message: is the session still good, and may it by the
- * topic's own rule as it is now? Nobody is asked who would have to be waited for. Throws UNAUTHENTICATED,
- * PERMISSION_DENIED, TOPIC_UNKNOWN.
+ * Checks at each message of a long publication that its session is still good, and that the topic's rule still allows
+ * it. Asks only what answers at once. Throws UNAUTHENTICATED, PERMISSION_DENIED, TOPIC_UNKNOWN.
  */
 export function checkPublisher({ gate: { sessions }, hub }: HubContext, session: Session, topic: TopicName): void {
   if (session.expiresAt !== undefined && session.expiresAt <= Date.now()) {

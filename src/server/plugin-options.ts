@@ -6,22 +6,19 @@ import {
   integer,
   nested,
   number,
+  period,
   positive,
   type Rules,
   readOptions,
   text,
   texts,
 } from '../core/options.ts'
+import { HEARTBEAT_OPTIONS } from '../hub.ts'
 import { SHUTDOWN_OPTIONS } from '../sending/shutdown.ts'
 import type { EdgeOptions } from './edge/edge.ts'
 import { DEFAULT_EDGE_LIMITS, type EdgeLimits } from './edge/limits.ts'
 import type { HublinePluginOptions } from './fastify.ts'
 
-/** A longer timer of Node's would fire at once. */
-const MAX_TIMER_MS = 2 ** 31 - 1
-const period = positive(MAX_TIMER_MS)
-/** As in the configuration. */
-const beat = number(100, MAX_TIMER_MS)
 const count = number(0)
 const LIMITS = Object.fromEntries(Object.keys(DEFAULT_EDGE_LIMITS).map(name => [name, count])) as Rules<EdgeLimits>
 
@@ -46,9 +43,7 @@ const OPTIONS: Rules<HublinePluginOptions> = {
   operators: flag,
   tickets: having('tickets, as new Tickets()', 'issue', 'redeem'),
   revocations: having('revocations, as new Revocations()', 'revokeUser', 'revokeToken'),
-  pingMs: beat,
-  pongMs: beat,
-  idleMs: number(0, MAX_TIMER_MS),
+  ...HEARTBEAT_OPTIONS,
   maxMessageBytes: integer(0),
   callbacks: having('a CallbackClients', 'register', 'restore'),
   gateways: having('an ApiGatewayClients', 'register', 'restore'),

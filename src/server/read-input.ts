@@ -3,9 +3,9 @@ import type { z } from 'zod'
 import { HubError } from '../core/errors.ts'
 import { sentence, UNKNOWN, wording, worst } from './issue-words.ts'
 
-/** What of somebody's input an error repeats, in characters. */
+/** How much of an input an error repeats, in characters. */
 const MAX_SHOWN = 60
-/** Of its place. */
+/** How much of the field's path an error repeats, in characters. */
 const MAX_PATH = 300
 
 /** The names that people give to credentials in a query. */
@@ -14,7 +14,7 @@ const NOT_IN_A_URL =
   'a token or key has no place in a URL; send it as "Authorization: Bearer", or have a ticket of POST /api/tickets'
 
 /**
- * Checks what somebody sent. Throws REQUEST_INVALID with the field, its limit, and the nearest name where one was
+ * Checks the input of a request. Throws REQUEST_INVALID with the field, its limit, and the nearest name where one was
  * misspelt. `where` is told when the whole is no object: body, query.
  */
 export function readInput<T extends z.ZodType>(schema: T, value: unknown, where: string): z.output<T> {

@@ -18,8 +18,8 @@ function failing(webSocket: WebSocket, log: FastifyBaseLogger, rejections: Rejec
 
 /**
  * Lets go of the request of a WebSocket that has just been opened: @fastify/websocket keeps it to tell the
- * `errorHandler`, and the socket keeps it for its response, which nobody will send. Who waits for the response to close
- * still hears of it.
+ * `errorHandler`, and the socket keeps it for its response, which is never sent. Listeners of the response's `close`
+ * are still called.
  */
 export function releaseUpgrade(
   webSocket: WebSocket,
@@ -53,10 +53,10 @@ export function releaseStream(response: ServerResponse, watched: boolean): void 
   response.req.url = ''
 }
 
-/** Does anybody but the server itself wait for the exchange to end? They may want to read its headers then. */
+/** Does code beside the server itself wait for the exchange to end? It may read the headers then. */
 export function isWatched(response: ServerResponse): boolean {
   return response.listenerCount('close') + response.req.listenerCount('close') > 0
 }
 
-/** An error that nobody listens to would end the process. */
+/** An error without a listener would end the process. */
 function ignore(): void {}

@@ -1,14 +1,14 @@
 import { HubError } from '../core/errors.ts'
 import type { Events } from '../core/events.ts'
 
-/** An id changes hands so often without a wait: a device on a bad network comes back before the hub misses it. */
+/** So many replacements in a row are free: a device on a bad network comes back before the hub misses it. */
 const FREE_REPLACEMENTS = 5
 /**
  * How long the connection that has the id keeps it after the next replacement, in ms. Doubles with each further one.
  */
 const FIRST_HOLD_MS = 10_000
 const LONGEST_HOLD_MS = 3_600_000
-/** A connection that lasts so much longer than it had to, in ms, has no rival: the count begins anew. */
+/** The count begins anew after a connection that lasts twice its hold and so much longer, in ms. */
 const QUIET_MS = 60_000
 
 /** The connections that led to the present one of an id, each replaced by the next. */
@@ -19,9 +19,9 @@ interface Rivalry {
 }
 
 /**
- * Settles who has an id that two programs use. The newest connection wins, and both programs come back whenever they
- * lose, so they would replace each other without end. From the sixth time on the present connection keeps the id: 10 s,
- * then 20 s, up to an hour.
+ * Decides which of two programs with one id stays connected. The newest connection replaces the older one, and both
+ * programs come back, so they would replace each other without end. After five replacements in a row the present
+ * connection keeps the id: for 10 s, then 20 s, up to an hour.
  *
  * An entry lives as long as the connection that has replaced another, so there are never more of them than clients.
  */

@@ -2,7 +2,7 @@ import { Agent, request } from 'undici'
 import { z } from 'zod'
 import { HubError } from '../core/errors.ts'
 import type { TopicName } from '../core/ids.ts'
-import { callable, integer, positive, type Rule, type Rules, readOptions, texts } from '../core/options.ts'
+import { callable, integer, period, type Rule, type Rules, readOptions, texts } from '../core/options.ts'
 import type { TopicPattern } from '../core/patterns.ts'
 import type { Action, Handshake, RefusalReason, Session, SessionManager } from '../core/sessions.ts'
 import { within } from '../event-loop.ts'
@@ -80,7 +80,7 @@ const OPTIONS: Rules<CallbackSessionsOptions> = {
   subscribeUrl: url,
   publishUrl: url,
   headers: texts,
-  timeoutMs: positive(2 ** 31 - 1),
+  timeoutMs: period,
   maxConcurrent: integer(1),
   now: callable,
 }

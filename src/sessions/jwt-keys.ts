@@ -1,6 +1,6 @@
 import { createPublicKey, createSecretKey, type KeyObject } from 'node:crypto'
 import { HubError } from '../core/errors.ts'
-import { callable, number, positive, type Rules } from '../core/options.ts'
+import { callable, number, period, type Rules } from '../core/options.ts'
 import { type JwksOptions, KeySetByUrl } from './jwks.ts'
 import { isWeak } from './weak-keys.ts'
 
@@ -35,7 +35,7 @@ export interface JwtKeyOptions {
 const ms = number(0)
 export const JWKS: Rules<Omit<JwksOptions, 'url'>> = {
   coolDownMs: ms,
-  timeoutMs: positive(2 ** 31 - 1),
+  timeoutMs: period,
   maxAgeMs: ms,
   clock: callable,
 }

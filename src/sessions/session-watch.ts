@@ -1,5 +1,5 @@
+import { atOnce } from '../core/attempt.ts'
 import { Deadlines } from '../core/deadlines.ts'
-import { HubError } from '../core/errors.ts'
 import type { ClientId } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import { checkValue, type Rule } from '../core/options.ts'
@@ -204,10 +204,7 @@ export class SessionWatch implements Disposable {
   }
 }
 
-/** Throws what `revoked` throws, and INTERNAL where it answers with a promise: nobody waits for that, and its rejection must not end the process. */
+/** Throws what `revoked` throws, and a TypeError where it answers with a promise. */
 export function wasRevoked(sessions: Pick<SessionManager, 'revoked'>, session: Session): boolean {
-  const answer: unknown = sessions.revoked?.(session)
-  if (!(answer instanceof Promise)) return answer === true
-  answer.catch(() => {})
-  throw new HubError('INTERNAL', 'revoked of the session manager must answer true or false, got a promise')
+  return atOnce(sessions.revoked?.(session), 'revoked of the session manager') === true
 }

@@ -1,6 +1,7 @@
 import type { Cluster, Redis } from 'ioredis'
 import { z } from 'zod'
 import { HubError } from '../core/errors.ts'
+import { checkValue, period } from '../core/options.ts'
 import type { ConnectionRecord, ConnectionStore, ConnectionTouch } from './connection-store.ts'
 import { answerWithin, lentClient, ownClient, type RedisAccess } from './redis-client.ts'
 import { type RunScript, scriptsOn } from './redis-scripts.ts'
@@ -35,14 +36,10 @@ export function redisStore(options: RedisStoreOptions): ConnectionStore {
   const { prefix = 'hubline:', timeoutMs = 2000, now = Date.now, url, client } = options
   if ((url === undefined) === (client === undefined))
     throw new HubError('CONFIG_INVALID', 'url, client: give one of them.')
-  if (!(timeoutMs > 0 && timeoutMs <= MAX_TIMER_MS))
-    throw new HubError('CONFIG_INVALID', `timeoutMs: must be over 0 and at most ${MAX_TIMER_MS}.`)
+  checkValue(timeoutMs, period, 'timeoutMs', 'CONFIG_INVALID')
   const access = client === undefined ? ownClient(url!, timeoutMs) : lentClient(client)
   return new RedisStore(access, scriptsOn(access.client, prefix), timeoutMs, now)
 }
-
-/** A timer of Node runs at once beyond it. */
-const MAX_TIMER_MS = 2 ** 31 - 1
 
 class RedisStore implements ConnectionStore {
   readonly name = 'redis'

@@ -1,4 +1,5 @@
 import { contentTypeRule } from '../core/arguments.ts'
+import { atOnce } from '../core/attempt.ts'
 import { HubError } from '../core/errors.ts'
 import { parseTopicName } from '../core/ids.ts'
 import { callable, checkValue, fieldOf, flag, number, object, oneOf, type Rule, texts } from '../core/options.ts'
@@ -29,8 +30,8 @@ const OPTIONAL: { readonly [Name in keyof TopicSpec]?: Rule } = {
 }
 
 /**
- * A registry of somebody's own, whose `resolve` throws INTERNAL, with the field, where it answers what is no TopicSpec.
- * Rules of ours were checked when they were set.
+ * Checks each answer of an application's own registry. Throws INTERNAL, with the field, where that is no TopicSpec.
+ * TopicRules need no check: they check each rule when it is set.
  */
 export function checkedTopics(registry: TopicRegistry): TopicRegistry {
   if (registry instanceof TopicRules) return registry
@@ -38,7 +39,7 @@ export function checkedTopics(registry: TopicRegistry): TopicRegistry {
     resolve(name) {
       const spec = registry.resolve(name)
       try {
-        checkSpec(spec, name)
+        checkSpec(atOnce(spec, 'resolve'), name)
       } catch (error) {
         throw new HubError(
           'INTERNAL',

@@ -31,7 +31,7 @@ export function describeSpec(spec: TopicSpec, policy: DeliveryPolicy): Record<st
   }
 }
 
-/** What whoever may subscribe to a topic may know of it. */
+/** What a client that may subscribe to the topic may know of it. */
 export function describePublicly(spec: TopicSpec): Record<string, unknown> {
   const { name, contentType, schema, metadata, history, maxMessageBytes, presence = false, publisher = false } = spec
   return { topic: name, contentType, schema, metadata, history, maxMessageBytes, presence, publisher }

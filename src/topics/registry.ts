@@ -107,7 +107,7 @@ export class TopicRules implements TopicRegistry {
     return [...(own ? [own] : []), ...this.#patterns.all(name)].map(({ pattern }) => pattern)
   }
 
-  /** Told after each change which rule it was: whoever uses topics asks again what they are like. */
+  /** Called after each change, with the pattern of the rule: topics in use must be resolved again. */
   onChange(listener: (pattern: TopicPattern) => void): Disposable {
     checkValue(listener, callable, 'listener')
     this.#listeners.add(listener)
@@ -125,7 +125,7 @@ export class TopicRules implements TopicRegistry {
 }
 
 /**
- * Asked of every topic that comes into being, and of every publication to one that nobody uses. A copy of an object
+ * Called for each new topic, and for each publication to a topic that is not in use. A copy of an object
  * whose field is overwritten is made twenty times as fast as one that gets a field more, so a rule's spec has the name
  * of no topic.
  */

@@ -47,7 +47,7 @@ function standardCheck(schema: StandardSchema): ValueCheck {
   return value => {
     const result = schema['~standard'].validate(value)
     if (result instanceof Promise) {
-      // Nobody waits for it, and a rejection that nobody hears of would end the process.
+      // Nothing waits for it, and an unhandled rejection would end the process.
       result.catch(() => undefined)
       throw new TypeError('the schema of a topic must answer at once, and this one answers with a promise')
     }

@@ -1,7 +1,7 @@
 import { HubError } from '../core/errors.ts'
 import type { ClientId } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
-import { callable, checkValue, having, positive, type Rules, readOptions } from '../core/options.ts'
+import { callable, checkValue, having, period, type Rules, readOptions } from '../core/options.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import { openSessions, type SessionManager } from '../core/sessions.ts'
 import { PROTOBUF } from './client-codec.ts'
@@ -36,7 +36,7 @@ const OPTIONS: Rules<ClientProtocolOptions> = {
   hub: having('a hub', 'registerClient', 'subscribe'),
   sessions: having('a session manager', 'authenticate', 'authorize'),
   parsePolicy: callable,
-  connectTimeoutMs: positive(2 ** 31 - 1),
+  connectTimeoutMs: period,
   rejected: callable,
 }
 

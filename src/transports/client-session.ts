@@ -31,8 +31,8 @@ export interface SessionContext extends TopicsContext {
 type Connect = Extract<Command, { method: 'connect' }>
 
 /**
- * One socket of the client protocol. It becomes a client of the hub with its connect command; until then it counts nowhere.
- * Nothing here throws on what a peer sends: it is answered with an error or a close code.
+ * One socket of the client protocol. It becomes a client of the hub with its connect command; until then it counts
+ * nowhere. Nothing here throws on what a peer sends: it is answered with an error or a close code.
  */
 export class ClientSession implements Client {
   readonly id: ClientId
@@ -233,7 +233,7 @@ export class ClientSession implements Client {
       this.#opening = undefined
     } catch (error) {
       const known = protocolError(error)
-      // The SDKs get a new token and come back; nobody is in the hub's books yet, so there is no outbox to keep the order of.
+      // The SDKs get a new token and come back. No client is registered yet, so there is no outbox to keep in order.
       if (known?.code === ERRORS.tokenExpired.code && !this.#ended) this.#webSocket.send(errorReply(id, known))
       const refusal = refusalOf(error, token)
       if (refusal === undefined) this.#fault(error)

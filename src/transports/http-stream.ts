@@ -111,8 +111,8 @@ export function socketForStream({ socket, destroyed }: ServerResponse): Socket {
 }
 
 /**
- * Begins an endless response and gives its socket to the core. HTTP/1.1 gets chunks, so that an end is told from a cut; HTTP/1.0 gets
- * the bare bytes until the connection closes. The head tells where a single topic begins.
+ * Begins an endless response and gives its socket to the core. HTTP/1.1 gets chunks, so that an end is told from a cut;
+ * HTTP/1.0 gets the bare bytes until the connection closes. The head tells where a single topic begins.
  */
 export function openStream(response: ServerResponse, opening: Opening, head: StreamHead): OpenStream {
   const socket = socketForStream(response)

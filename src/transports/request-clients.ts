@@ -1,6 +1,6 @@
 import type { Client, CloseReason } from '../core/connection.ts'
 import type { ConnectionManager } from '../core/manager.ts'
-import { anything, callable, integer, nested, number, positive, type Rules, text, texts } from '../core/options.ts'
+import { anything, callable, integer, nested, number, period, type Rules, text, texts } from '../core/options.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import { policyRule } from '../core/policy-check.ts'
 import type { Scheduler } from '../core/scheduler.ts'
@@ -40,7 +40,7 @@ export const REQUEST_RULES: Rules<RequestRules> = {
 }
 
 /** Of an address of one attempt: where it may go, and for how long. */
-export const ATTEMPT_RULES = { allow: texts, resolve: callable, timeoutMs: positive(2 ** 31 - 1) }
+export const ATTEMPT_RULES = { allow: texts, resolve: callable, timeoutMs: period }
 
 /** Who is registered, whatever is behind it. */
 export interface RequestOpening {

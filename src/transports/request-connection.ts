@@ -33,13 +33,14 @@ export interface RequestConnectionOptions {
   readonly farewell?: ((reason: CloseReason) => void) | undefined
 }
 
-/** A receiver that was given up by its sender after so long without a word has failed; sooner, the sender was impatient. In ms. */
+/** A receiver that did not answer for so long, in ms, has failed. Before that the sender gave up too early. */
 const MUTE_MS = 1000
 
 /**
- * A connection each of whose messages is a request that somebody answers. One at a time, in order, tried again as the rules say; while one
- * is under way the connection is not writable, so what waits is the policy's business, as with a socket that does not drain. Owns what it
- * has in hand: at most one flush. While its breaker is open topic messages wait, and what was sent to it alone fails at once.
+ * A connection each of whose messages is a request that has an answer. One at a time, in order, tried again as the
+ * rules say; while one is under way the connection is not writable, so what waits is the policy's business, as with a
+ * socket that does not drain. Owns what it has in hand: at most one flush. While its breaker is open topic messages
+ * wait, and what was sent to it alone fails at once.
  */
 export class RequestConnection implements Bound {
   readonly protocol: string
@@ -141,7 +142,7 @@ export class RequestConnection implements Bound {
     meter.begin()
     const error = await this.#deliverWithRetries(item)
     meter.end(scheduler.now() - startedAt, error?.code)
-    // Who sent at once gives up at once, one timer after the other: what is next may be over in this very turn, and would open a socket.
+    // The next message may reach its time limit in this same turn, and would open a socket for nothing.
     if (item.parcel?.over) await new Promise<void>(turn => scheduler.defer(turn))
     if (this.#closing.signal.aborted) {
       item.parcel?.settle(error)
@@ -169,7 +170,7 @@ export class RequestConnection implements Bound {
       if (outcome === undefined) return this.#interrupted()
       if (outcome.kind === 'ok') return undefined
       if (outcome.kind === 'gone') return this.#gone(outcome.why, item.parcel)
-      // It waits for its receiver to come back, however often that is tried. Who sent to this client alone was told already.
+      // A message of a topic waits for its receiver to come back. Senders of direct messages are told already.
       if (this.#breaker.circuit === 'open') continue
       const failure = this.#failure(item, attempts, outcome.why)
       if (outcome.kind === 'refused' || attempts > retry.retries) return this.#giveUp(failure, outcome)
@@ -180,7 +181,7 @@ export class RequestConnection implements Bound {
     }
   }
 
-  /** Nobody waits for it any longer, or the connection has ended. Asked again after whatever runs a handler, which may do both. */
+  /** The parcel is settled, or the connection has ended. A handler may do both, so it is asked after each. */
   #isOver({ parcel }: Item): boolean {
     return this.#closing.signal.aborted || parcel?.over === true
   }
@@ -203,7 +204,7 @@ export class RequestConnection implements Bound {
     return this.#isOver(item) ? undefined : outcome
   }
 
-  /** An attempt must not reject; if it does, this is its fault, and neither the end of the process nor of the message. */
+  /** An attempt must not reject. One that does is a fault, and the message is tried again. */
   async #try(envelope: Envelope, signal: AbortSignal): Promise<Outcome> {
     try {
       return await this.#options.attempt(envelope, signal)
@@ -213,7 +214,7 @@ export class RequestConnection implements Bound {
     }
   }
 
-  /** Whoever answers is there, whatever the answer: only what may be tried again says that the receiver is in trouble. */
+  /** Only an outcome that may be tried again counts as a failure: any other answer shows that the receiver is there. */
   #learn(outcome: Outcome): void {
     this.#why = outcome.kind === 'ok' ? undefined : outcome.why
     if (outcome.kind === 'retry') this.#breaker.failed(this.#options.scheduler.now(), outcome.afterMs)
@@ -253,7 +254,7 @@ export class RequestConnection implements Bound {
     this.#options.events.emit('circuit', { id: client.id, client, circuit, why })
   }
 
-  /** Becomes half-open with the clock: while it is open nothing is taken, so a client without topics would have nothing to try it with. */
+  /** Makes the breaker half-open when its time is over: a client without topics has no message that would do so. */
   #coolDown(): void {
     const { scheduler } = this.#options
     const wait = this.#breaker.waitMs(scheduler.now())

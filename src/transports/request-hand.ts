@@ -1,15 +1,15 @@
 import type { Parcel } from '../core/parcel.ts'
 import { type Envelope, firstEnvelope } from './envelope.ts'
 
-/** Something to deliver; with a parcel, somebody waits for it. */
+/** Something to deliver. With a parcel it is a direct message, whose sender waits for the result. */
 export interface Item {
   readonly envelope: Envelope
   readonly parcel: Parcel | undefined
 }
 
 /**
- * What a request connection has in hand, in order. Frames are read one message at a time: read all at once, a flush of small messages would
- * take many times its bytes.
+ * What a request connection has still to deliver, in order. Frames are read one message at a time, because the objects
+ * of a whole flush of small messages would take many times its bytes.
  */
 export class RequestHand {
   #all: (Item | Uint8Array)[] = []
@@ -27,7 +27,7 @@ export class RequestHand {
     this.#all.push({ envelope: { kind: 'send', ...parcel.message }, parcel })
   }
 
-  /** It stays there until `shift`. Not where it is empty. */
+  /** Reads the first item, which stays until `shift`. Must not be called where there is none. */
   first(): Item {
     const first = this.#all[0]!
     if (!(first instanceof Uint8Array)) return first
@@ -42,7 +42,7 @@ export class RequestHand {
     this.#all.shift()
   }
 
-  /** The messages of a topic are no longer to be delivered. */
+  /** Drops the messages of a topic. */
   drop(topic: string): void {
     this.#all = this.#all.filter(each => {
       const { envelope } = each instanceof Uint8Array ? firstEnvelope(each) : each
@@ -50,7 +50,7 @@ export class RequestHand {
     })
   }
 
-  /** Empties it. Answers the parcels that were there. */
+  /** Empties it. Returns the parcels that were in it. */
   clear(): Parcel[] {
     const all = this.#all
     this.#all = []

@@ -45,8 +45,8 @@ export interface SteppedJson {
 
 interface Options {
   /**
-   * Parses a part. Throws where that is not JSON, for a key `__proto__`, and for `prototype` within `constructor`: also in a member that a later
-   * one of the same name replaces.
+   * Parses a part. Throws where that is not JSON, for a key `__proto__`, and for `prototype` within `constructor`: also
+   * in a member that a later one of the same name replaces.
    */
   readonly parse: (text: string) => unknown
   /** In characters. */

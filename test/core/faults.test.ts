@@ -301,11 +301,15 @@ describe('a policy that throws', () => {
     wake: () => 'wait',
     describe: () => ({ name: 'own' }),
   })
-  const members: [keyof DeliveryPolicy & string, 'call' | 'read'][] = [
+  const members: [keyof DeliveryPolicy & string, 'call' | 'read' | 'reject'][] = [
     ['open', 'call'],
+    ['open', 'reject'],
     ['admit', 'call'],
+    ['admit', 'reject'],
     ['wake', 'call'],
+    ['wake', 'reject'],
     ['describe', 'call'],
+    ['describe', 'reject'],
     ['measure', 'read'],
     ['confirm', 'read'],
     ['stepwise', 'read'],
@@ -533,7 +537,8 @@ describe('a topic registry that throws', () => {
 
   const junk: [string, unknown, string][] = [
     ['nothing', undefined, 'it must be an object, got undefined'],
-    ['a promise', Promise.resolve(), 'name must be "bad", got undefined'],
+    ['a promise', Promise.resolve(), 'resolve must answer at once, got a promise'],
+    ['a promise that rejects', rejected, 'resolve must answer at once, got a promise'],
     ['another topic', { name: 't' }, 'name must be "bad", got "t"'],
     ['no limit', { name: 'bad' }, 'maxMessageBytes must be a number of at least 0, got undefined'],
     ['no history', { name: 'bad', maxMessageBytes: 9 }, 'history must be an object, got undefined'],
@@ -550,10 +555,11 @@ describe('a topic registry that throws', () => {
     ['a wrong priority', { ...openTopics().resolve('bad'), priority: 5 }, 'priority must be one of "high", "normal"'],
     ['a getter that throws', breaking({ name: 'bad' }, 'name', 'read'), 'name cannot be read: its getter throws'],
   ]
+  const junkOf = (answer: unknown): unknown => (typeof answer === 'function' ? answer() : answer)
   it.each(junk)('resolve that answers %s: whoever names the topic is told the field', (_, answer, why) => {
     const good = openTopics()
     const world = new World({
-      topics: { resolve: name => (name === 'bad' ? answer : good.resolve(name)) as TopicSpec },
+      topics: { resolve: name => (name === 'bad' ? junkOf(answer) : good.resolve(name)) as TopicSpec },
     })
     world.addHealthy('one')
     const told = expect.objectContaining({
@@ -583,8 +589,11 @@ describe('a topic registry that throws', () => {
     expect(world.faults).toEqual(['topic registry'])
   })
 
-  it('check: the publisher is refused', () => {
-    const world = new World({ topics: openTopics({}, { checked: { check: broken } }) })
+  it.each([
+    ['at once', broken],
+    ['later', rejected as () => Promise<never> & string],
+  ])('check (%s): the publisher is refused', (_, fails) => {
+    const world = new World({ topics: openTopics({}, { checked: { check: fails } }) })
     world.addHealthy('one')
     expect(() => world.hub.routeData('checked', Buffer.from('x'))).toThrow(/failed on it/)
     world.publish(2)

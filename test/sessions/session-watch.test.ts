@@ -91,7 +91,7 @@ describe('the watch over sessions', () => {
     scheduler.advance(1000)
     await new Promise(setImmediate)
     expect(ends).toEqual([])
-    expect(faults[0]).toBe('revoked of the session manager must answer true or false, got a promise')
+    expect(faults[0]).toBe('revoked of the session manager must answer at once, got a promise')
   })
 
   it('ends whoever is revoked, within two seconds, and only him', () => {

@@ -43,9 +43,21 @@ describe('redisStore', () => {
     ['neither url nor client', {}, 'url, client: '],
     ['both', { url: 'redis://127.0.0.1:1', client: {} }, 'url, client: '],
     ['another kind of url', { url: 'http://user:secret@localhost' }, 'url: '],
-    ['no time', { url: 'redis://127.0.0.1:1', timeoutMs: 0 }, 'timeoutMs: '],
-    ['a time that is no number', { url: 'redis://127.0.0.1:1', timeoutMs: Number.NaN }, 'timeoutMs: '],
-    ['a time that no timer has', { url: 'redis://127.0.0.1:1', timeoutMs: 2 ** 31 }, 'timeoutMs: '],
+    [
+      'no time',
+      { url: 'redis://127.0.0.1:1', timeoutMs: 0 },
+      'timeoutMs must be a number over 0 and at most 2147483647, got ',
+    ],
+    [
+      'a time that is no number',
+      { url: 'redis://127.0.0.1:1', timeoutMs: Number.NaN },
+      'timeoutMs must be a number over 0 and at most 2147483647, got ',
+    ],
+    [
+      'a time that no timer has',
+      { url: 'redis://127.0.0.1:1', timeoutMs: 2 ** 31 },
+      'timeoutMs must be a number over 0 and at most 2147483647, got ',
+    ],
   ])('refuses %s', (_, options, message) => {
     const make = () => redisStore(options as unknown as RedisStoreOptions)
     expect(make).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }))

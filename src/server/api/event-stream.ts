@@ -4,8 +4,8 @@ import type { Heartbeat } from '../../transports/heartbeat.ts'
 import { STREAM_HEADERS, socketForStream } from '../../transports/http-stream.ts'
 
 /**
- * The head of a stream of events that is written below Fastify: with what hooks have said so far. Throws CONNECTION_STALE where the peer has gone
- * meanwhile, REQUEST_INVALID behind another request of the connection.
+ * The head of a stream of events that is written below Fastify: with what hooks have said so far. Throws
+ * CONNECTION_STALE where the peer has gone meanwhile, REQUEST_INVALID behind another request of the connection.
  */
 export function streamHead(reply: FastifyReply): Record<string, string> {
   socketForStream(reply.raw)

@@ -3,7 +3,8 @@ import { BURST_SECONDS, type EdgeLimits, type RateOfAddress } from './limits.ts'
 import { EdgeBucket } from './stops.ts'
 
 /**
- * Distinct addresses that are told apart at a time. Those beyond share one entry, so that nobody can fill the memory.
+ * Distinct addresses that are told apart at a time. Those beyond share one entry, so that strangers cannot fill the
+ * memory.
  */
 const MAX_ADDRESSES = 100_000
 
@@ -12,7 +13,7 @@ export class AddressEntry {
   readonly key: string
   /** Only its failed logins are counted. */
   readonly exempt: boolean
-  /** Speaks for others: what it forwards is counted by whom it is from. */
+  /** A trusted proxy: what it forwards counts for the address that it names. */
   readonly proxy: boolean
   connections = 0
   #limits: EdgeLimits | undefined
@@ -41,7 +42,7 @@ export class AddressEntry {
     return bucket
   }
 
-  /** Nothing is known of it that would not be so of a new one. */
+  /** true: it equals a new entry, so it need not be kept. */
   idle(now: number): boolean {
     return this.connections === 0 && [...this.#buckets.values()].every(bucket => bucket.full(now))
   }
@@ -77,7 +78,7 @@ export class AddressTable {
     return entry
   }
 
-  /** Forgets whoever has done nothing of late. To be called now and then. */
+  /** Forgets addresses that have done nothing of late. To be called now and then. */
   sweep(now: number): void {
     for (const [key, entry] of this.#entries) if (entry.idle(now)) this.#entries.delete(key)
   }

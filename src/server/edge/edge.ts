@@ -43,7 +43,7 @@ export interface EdgeOptions {
   readonly limits?: Partial<EdgeLimits>
   /** Addresses and networks that are not counted by address. Default: loopback. Throws CONFIG_INVALID. */
   readonly exempt?: readonly string[]
-  /** As in Fastify's `trustProxy`: what they forward is counted by whom it is from. */
+  /** As in Fastify's `trustProxy`: what they forward counts for the address that they name. */
   readonly trustedProxies?: readonly string[]
   /** How long the body of a request may take that is no live source, in ms. Default 30,000. */
   readonly bodyMs?: number
@@ -110,7 +110,7 @@ export class Edge implements Disposable {
     return this.#addresses.size
   }
 
-  /** At once, for what is connected already as well. Nobody is cut who was let in. */
+  /** In force at once, also for connected clients. No connected client is ended for it. */
   set(limits: Partial<EdgeLimits>): void {
     this.#limits = { ...this.#limits, ...limits }
     this.#handshakes = this.#processBucket()
@@ -196,7 +196,7 @@ export class Edge implements Disposable {
     this.#sweep[Symbol.dispose]()
   }
 
-  /** Once in the life of the process, and only of a proxy that is trusted: anybody else may write what he likes. */
+  /** Once in the life of the process, and only of a trusted proxy: the headers of other peers prove nothing. */
   #warnOfProxy({ raw: { socket }, log }: FastifyRequest): void {
     if (this.#warned || !this.#addresses.of(socket.remoteAddress).proxy) return
     this.#warned = true

@@ -20,14 +20,13 @@ const DECODERS: Readonly<Record<string, () => Transform>> = {
 const ACCEPTED = 'gzip, deflate, br'
 
 /**
- * Decodes compressed bodies, so that what is kept and sent is what its content type says. Fastify counts the decoded
- * bytes against the limit of the route and stops at it, however small the body was on the wire. Other codings are
- * refused with 415 and `Accept-Encoding` (RFC 9110, section 12.5.3), as is every coding of a live source, whose pieces
- * would no longer be the messages.
+ * Decodes compressed bodies, so that messages are kept and sent without a coding. Fastify counts the decoded bytes
+ * against the limit of the route. Other codings are refused with 415 and `Accept-Encoding` (RFC 9110, section 12.5.3).
+ * So is every coding of a live source, because its pieces would no longer be the messages.
  */
 export function decodeBodies(scope: FastifyInstance): void {
   scope.addHook('onRoute', route => {
-    // A GET has no body, and opens most connections: it does not pay for the hook.
+    // A GET has no body and opens most connections, so it does without the hook.
     if (route.method !== 'GET' && route.method !== 'HEAD') route.preParsing = decodeBody
   })
 }

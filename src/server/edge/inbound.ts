@@ -98,7 +98,7 @@ export class SourcePace {
     const rate = SOURCE_RATES[which]
     const bucket = this.#entry.bucket(rate, this.#rules.limits, now)
     const owed = this.#owed[which]!
-    if (bucket === undefined || bucket.take(now, owed)) {
+    if (bucket === undefined || bucket.take(now, owed, this.#rules.stops.total(now))) {
       this.#owed[which] = 0
       return 0
     }

@@ -1,10 +1,13 @@
 import { LATE_MS } from '../../core/stalls.ts'
 import { TokenBucket } from '../../core/token-bucket.ts'
 
-/** The longest stop that is made up for, in ms. */
+/** A longer stop counts as one of so many ms. */
 const MOST_MS = 60_000
 
-/** How long the process has not run: it was stopped, or its event loop was blocked. A stop that is shorter than `lookMs` may not be seen. */
+/**
+ * Measures how long the process has not run, because it was stopped or its event loop was blocked. It may miss a stop
+ * that is shorter than `lookMs`.
+ */
 export class Stops {
   readonly #lookMs: number
   #looked: number
@@ -21,21 +24,24 @@ export class Stops {
     this.#looked = now
   }
 
-  /** In ms, since this began. A stop that ended counts at once, and not at the next look: what came meanwhile is read before any timer runs. */
+  /**
+   * All stops until now, in ms. A stop counts before the next look: what clients sent meanwhile may be read before any
+   * timer runs.
+   */
   total(now: number): number {
     return this.#total + Math.min(MOST_MS, Math.max(0, now - this.#looked - this.#lookMs - LATE_MS))
   }
 }
 
 /**
- * What is sent while the process is stopped comes at once when it goes on. The bucket then has room for all that it would have let pass
- * meanwhile, and for no more.
+ * What clients send while the process is stopped arrives at once when it goes on. The bucket then has room for what it
+ * would have let pass in that time.
  */
 export class EdgeBucket extends TokenBucket {
-  /** Undefined: nothing has been taken yet. */
+  /** Total of the stops at the last call, in ms. Undefined: there was none. */
   #stopped: number | undefined
 
-  /** @param stopped the total of the stops. Without it the bucket makes no room */
+  /** @param stopped total of the stops, in ms. Without it the bucket makes no room: give it always or never */
   override take(now: number, amount = 1, stopped = 0): boolean {
     this.fill(now, stopped - (this.#stopped ?? stopped))
     this.#stopped = stopped

@@ -3,6 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import { expect, it } from 'vitest'
 import { Edge } from '../../../src/server/edge/edge.ts'
 import type { EdgeLimits } from '../../../src/server/edge/limits.ts'
+import { EdgeBucket } from '../../../src/server/edge/stops.ts'
 import { ManualScheduler } from '../../../src/testing/manual-scheduler.ts'
 import { runs } from '../../property-runs.ts'
 
@@ -14,7 +15,7 @@ function setUp(limits: Partial<EdgeLimits>) {
   const edge = new Edge({ limits }, time)
   const inbound = edge.inbound(STRANGER)
   const send = (messages: number) => Array.from({ length: messages }, () => inbound.take(10)).filter(Boolean).length
-  return { time, edge, send }
+  return { time, edge, inbound, send }
 }
 
 it.each([
@@ -75,4 +76,29 @@ it('no client gets more than its rate and its burst through, whenever the proces
     }),
     runs(100),
   )
+})
+
+it('a live source and the clients of its address share one account of stops', () => {
+  const { time, edge, inbound, send } = setUp({ messagesPerSecondPerAddress: 100 })
+  const source = edge.pace(STRANGER)
+  time.advance(1000)
+  time.elapse(10_000)
+  expect(send(1)).toBe(1)
+  time.block(0)
+  for (let second = 0; second < 20; second++) {
+    time.advance(1000)
+    expect(source.waitMs(50, 0), `second ${second}`).toBe(0)
+    expect(inbound.take(10)).toBe(true)
+  }
+  time.advance(20_000)
+  source.waitMs(0, 0)
+  expect(send(1000)).toBe(200)
+})
+
+it('a bucket that was asked whether it is full still makes room for a stop', () => {
+  const bucket = new EdgeBucket(100, 0, 2)
+  expect(bucket.take(0, 200, 0)).toBe(true)
+  expect([bucket.full(1990), bucket.full(10_000)]).toEqual([false, true])
+  const taken = Array.from({ length: 1000 }, () => bucket.take(10_000, 1, 4000)).filter(Boolean).length
+  expect(taken).toBe(600)
 })
