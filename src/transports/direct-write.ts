@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 
-/** The object below a TCP socket, as far as we use it. Undocumented, and the same since Node 12. */
+/** The object below a TCP socket, as far as we use it. Undocumented, and the same from Node 12 to 24.21. */
 export interface Handle {
   /**
    * Takes the bytes whole: what the kernel does not take at once waits in the handle, in order with all other writes.
@@ -32,7 +32,7 @@ let spare: WriteRequest | undefined
  * What to write to below the socket's stream. Of the time that a message costs for one client the stream is a fifth (a
  * request object, two callbacks, a turn of the queue), and to a write that the kernel takes at once it adds nothing
  * that we need (docs/benchmarks.md). Undefined where there is only the stream: TLS, pipes, sockets made by others,
- * another Node, and until the first write has shown how.
+ * another Node (24.22 has no request objects), and until the first write has shown how.
  */
 export function handleOf(socket: Socket): Handle | undefined {
   // Only what goes through the stream counts as activity for a timeout that somebody has set.
