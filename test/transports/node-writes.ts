@@ -21,7 +21,7 @@ async function writesHaveRequests(): Promise<boolean> {
   peer.destroy()
   socket.destroy()
   server.close()
-  return found !== undefined
+  return typeof found === 'object' && found !== null
 }
 
 export const WRITES_HAVE_REQUESTS = await writesHaveRequests()
