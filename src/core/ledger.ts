@@ -8,8 +8,7 @@ export interface ByteCount {
 }
 
 /**
- * The memory that a message takes beside its payload and its optional fields, in bytes: measured with Node 20, 22 and
- * 24.
+ * The memory that a message takes beside its payload and its optional fields, in bytes: measured with Node 20.
  */
 export const MESSAGE_BYTES = 346
 /** The memory that a list takes for each of its messages, in bytes: a reference, and the spare room of arrays. */
