@@ -7,7 +7,7 @@ import { HubError } from '../core/errors.ts'
 import { Gate } from '../core/gate.ts'
 import type { ClientId, TopicName } from '../core/ids.ts'
 import type { TopicPattern } from '../core/patterns.ts'
-import { type Action, type Handshake, openSessions, type Session, type SessionManager } from '../core/sessions.ts'
+import { type Action, openSessions, type Session, type SessionManager } from '../core/sessions.ts'
 import type { Hub } from '../hub.ts'
 import type { ShutdownOptions, ShutdownReport } from '../sending/shutdown.ts'
 import { ApiKeys } from '../sessions/api-keys.ts'
@@ -19,6 +19,7 @@ import { VERBS } from '../transports/client-gate.ts'
 import { Heartbeat } from '../transports/heartbeat.ts'
 import { AdminGuard, type KeyRing } from './api/guard.ts'
 import { Idempotency } from './api/idempotency.ts'
+import { handshakeOf } from './credentials.ts'
 import type { Edge } from './edge/edge.ts'
 import type { Receivers } from './receivers.ts'
 import type { Rejections } from './rejections.ts'
@@ -189,11 +190,10 @@ export class HubContext {
     topics: readonly (TopicName | TopicPattern)[],
   ): Promise<void> | undefined {
     if (this.closing.aborted) throw new HubError('SHUTTING_DOWN', 'the hub is shutting down: try again in a moment')
-    const asks = actions.flatMap(action => topics.map(topic => ({ action, topic })))
     const session = request.hubSession ?? this.authenticate(request)
-    if (isPromise(session)) return this.#enterLater(request, session, asks)
+    if (isPromise(session)) return this.#enterLater(request, session, actions, topics)
     request.hubSession = session
-    return this.#permit(session, asks)
+    return this.#permit(session, actions, topics)
   }
 
   /** Throws or rejects with UNAUTHENTICATED, PERMISSION_DENIED, AUTH_UNAVAILABLE. */
@@ -203,21 +203,38 @@ export class HubContext {
     return sessions === openSessions ? ANONYMOUS : sessions.authenticate(handshakeOf(request))
   }
 
-  async #enterLater(request: FastifyRequest, entering: Promise<Session>, asks: readonly Ask[]): Promise<void> {
+  async #enterLater(
+    request: FastifyRequest,
+    entering: Promise<Session>,
+    actions: readonly Action[],
+    topics: readonly (TopicName | TopicPattern)[],
+  ): Promise<void> {
     request.hubSession = await entering
-    await this.#permit(request.hubSession, asks)
+    await this.#permit(request.hubSession, actions, topics)
   }
 
-  #permit(session: Session, [ask, ...rest]: readonly Ask[]): Promise<void> | undefined {
-    if (ask === undefined) return undefined
-    const allowed = this.gate.permits(session, ask.action, ask.topic)
-    if (isPromise(allowed)) return Promise.resolve(allowed).then(answer => this.#decide(answer, session, ask, rest))
-    return this.#decide(allowed, session, ask, rest)
+  /** One after the other: the first refusal is the answer. */
+  #permit(
+    session: Session,
+    actions: readonly Action[],
+    topics: readonly (TopicName | TopicPattern)[],
+  ): Promise<void> | undefined {
+    let earlier: Promise<void> | undefined
+    for (const action of actions) {
+      for (const topic of topics) {
+        earlier = earlier
+          ? earlier.then(() => this.#check(session, action, topic))
+          : this.#check(session, action, topic)
+      }
+    }
+    return earlier
   }
 
-  #decide(allowed: boolean, session: Session, { action, topic }: Ask, rest: readonly Ask[]): Promise<void> | undefined {
-    if (!allowed) throw new HubError('PERMISSION_DENIED', `topic: this session may not ${VERBS[action]} ${topic}`)
-    return this.#permit(session, rest)
+  #check(session: Session, action: Action, topic: TopicName | TopicPattern): Promise<void> | undefined {
+    const allowed = this.gate.permits(session, action, topic)
+    if (isPromise(allowed)) return Promise.resolve(allowed).then(answer => mustBeAllowed(answer, action, topic))
+    mustBeAllowed(allowed, action, topic)
+    return undefined
   }
 
   /**
@@ -261,27 +278,8 @@ const BELOW_INFO: ReadonlySet<string> = new Set(['silent', 'fatal', 'error', 'wa
 
 const ANONYMOUS: Session = Object.freeze({})
 
-function handshakeOf(request: FastifyRequest): Handshake {
-  return { protocol: request.ws ? 'websocket' : 'http', address: request.ip, ...credentialsOf(request) }
-}
-
-/** No token is ever read from a URL, where logs would keep it: a ticket is good for one request. */
-export function credentialsOf({ headers, query }: FastifyRequest): Pick<Handshake, 'token' | 'ticket' | 'headers'> {
-  const { authorization = '' } = headers
-  // One that cannot be read is refused, and not let in as nobody. Other schemes are for others, such as a proxy.
-  const token = /^Bearer\b/i.test(authorization) ? (/^Bearer +(\S+) *$/i.exec(authorization)?.[1] ?? '') : undefined
-  const { ticket } = query as { ticket?: unknown }
-  return { token, ticket: typeof ticket === 'string' ? ticket : undefined, headers }
-}
-
-/** Behind a proxy, what it says; else undefined, and the connection itself is asked when somebody looks. */
-export function addressOf(request: FastifyRequest): string | undefined {
-  return 'ips' in request ? request.ip : undefined
-}
-
-interface Ask {
-  readonly action: Action
-  readonly topic: TopicName | TopicPattern
+function mustBeAllowed(allowed: boolean, action: Action, topic: TopicName | TopicPattern): void {
+  if (!allowed) throw new HubError('PERMISSION_DENIED', `topic: this session may not ${VERBS[action]} ${topic}`)
 }
 
 /** Whatever can be waited for: taken for an answer, it would be a yes. */

@@ -21,7 +21,7 @@ import { ticketRoutes } from './api/tickets.ts'
 import { HubContext } from './context.ts'
 import { logDeliveries } from './delivery-log.ts'
 import { Edge, type EdgeOptions } from './edge/edge.ts'
-import { decodeBodies } from './edge/encodings.ts'
+import { readBodies } from './edge/encodings.ts'
 import { corsOptions, SECURITY_HEADERS } from './edge/headers.ts'
 import { limitLogins } from './edge/logins.ts'
 import { boundSocket } from './edge/socket-bounds.ts'
@@ -277,11 +277,7 @@ async function prepare(app: FastifyInstance, context: HubContext, origins: reado
     checkRequest(request, reply, config)
     done()
   })
-  decodeBodies(app)
-  app.addHook('preValidation', (request, _reply, done) => {
-    edge.bodyRead(request)
-    done()
-  })
+  readBodies(app, edge)
 }
 
 /** `hubline/fastify` */

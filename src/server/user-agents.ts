@@ -35,7 +35,7 @@ export class UserAgents {
   expect(id: string, header: string | undefined): void {
     // Under it nobody will be registered, and it would be kept: a body of a request can be one long id.
     if (id.length > MAX_CLIENT_ID_LENGTH) return
-    this.#expected.delete(id)
+    if (this.#expected.size > 0) this.#expected.delete(id)
     const text = header === undefined || header.length > MAX_LENGTH ? undefined : this.#shared(header)
     if (text === undefined) return
     this.#expected.set(id, text)

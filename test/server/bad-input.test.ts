@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { credentialsOf } from '../../src/server/context.ts'
+import { credentialsOf } from '../../src/server/credentials.ts'
 import { rawRequest, upgradeRequest } from './raw-request.ts'
 import { startTestServer, type TestServer } from './test-server.ts'
 

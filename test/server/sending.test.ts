@@ -75,7 +75,7 @@ describe('POST /api/clients/{id}/send', () => {
     ])
     // Nobody named the second one, so it is the request's own id, which the caller is told.
     const [, { headers }] = receiver.requests as [unknown, { headers: Record<string, string> }]
-    expect(headers['x-correlation-id']).toMatch(/^[0-9a-f-]{36}$/)
+    expect(headers['x-correlation-id']).toMatch(/^[0-9a-f]{16}-[0-9a-z]+$/)
     expect(second.headers.get('x-correlation-id')).toBe(headers['x-correlation-id'])
     expect((await send('hook/send?id=a', 'z', { 'idempotency-key': 'b' })).body.error).toMatchObject({
       code: 'REQUEST_INVALID',

@@ -100,3 +100,11 @@ describe('transports that are opened by hand', () => {
     await hub.close()
   })
 })
+
+describe('the ids that the hub makes', () => {
+  it('are 32 hexadecimal digits, and no two are the same', () => {
+    const ids = Array.from({ length: 1000 }, newClientId)
+    expect(new Set(ids).size).toBe(1000)
+    for (const id of ids) expect(id).toMatch(/^[0-9a-f]{32}$/)
+  })
+})

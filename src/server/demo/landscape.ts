@@ -5,11 +5,12 @@ const LAKE = { top: 112, bottom: 132 } as const
 const ROAD = { top: 156, height: 13 } as const
 const MILL = { x: 252, top: 78, foot: 140 } as const
 
-/** Everything that stands still, drawn once. */
-const still = drawStill()
+/** Everything that stands still. Drawn at first use, because a server without the demo loads this file too. */
+let still: Picture | undefined
 
 /** The landscape at a moment. `seconds` moves things, `time` of day (0 to 1 from midnight) moves sun and moon. */
 export function landscape(seconds: number, time: number): Picture {
+  still ??= drawStill()
   const picture = still.copy()
   drawSunAndMoon(picture, time)
   drawClouds(picture, seconds)

@@ -1,8 +1,16 @@
 import type { IncomingMessage } from 'node:http'
 import type { Transform } from 'node:stream'
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib'
-import type { FastifyInstance, FastifyReply, FastifyRequest, preParsingHookHandler, RequestPayload } from 'fastify'
+import type {
+  FastifyInstance,
+  FastifyReply,
+  FastifyRequest,
+  preParsingHookHandler,
+  preValidationHookHandler,
+  RequestPayload,
+} from 'fastify'
 import { HubError } from '../../core/errors.ts'
+import type { Edge } from './edge.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -22,12 +30,19 @@ const ACCEPTED = 'gzip, deflate, br'
 /**
  * Decodes compressed bodies, so that messages are kept and sent without a coding. Fastify counts the decoded bytes
  * against the limit of the route. Other codings are refused with 415 and `Accept-Encoding` (RFC 9110, section 12.5.3).
- * So is every coding of a live source, because its pieces would no longer be the messages.
+ * So is every coding of a live source, because its pieces would no longer be the messages. The edge is told of each body
+ * that has come.
  */
-export function decodeBodies(scope: FastifyInstance): void {
+export function readBodies(scope: FastifyInstance, edge: Edge): void {
+  const bodyRead: preValidationHookHandler = (request, _reply, done) => {
+    edge.bodyRead(request)
+    done()
+  }
   scope.addHook('onRoute', route => {
-    // A GET has no body and opens most connections, so it does without the hook.
-    if (route.method !== 'GET' && route.method !== 'HEAD') route.preParsing = decodeBody
+    // A GET has no body and opens most connections, so it does without these hooks.
+    if (route.method === 'GET' || route.method === 'HEAD') return
+    route.preParsing = decodeBody
+    route.preValidation = bodyRead
   })
 }
 
