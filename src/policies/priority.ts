@@ -1,3 +1,4 @@
+import { atOnce } from '../core/attempt.ts'
 import { integer, type Rules, readOptions } from '../core/options.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import { checkPolicy } from '../core/policy-check.ts'
@@ -46,6 +47,6 @@ export function priority(given: PriorityOptions = {}, inner: DeliveryPolicy = bu
       if (link.writable) link.wakeAt = 0
       return verdict === undefined || (verdict === 'wait' && link.writable) ? 'pull' : verdict
     },
-    describe: () => ({ name: 'priority', socketBytes, inner: inner.describe() }),
+    describe: () => ({ name: 'priority', socketBytes, inner: atOnce(inner.describe(), 'describe') }),
   } satisfies DeliveryPolicy<unknown>)
 }

@@ -1,3 +1,4 @@
+import { atOnce } from '../core/attempt.ts'
 import type { Batch } from '../core/batch.ts'
 import { HubError } from '../core/errors.ts'
 import { positive, type Rules, readOptions } from '../core/options.ts'
@@ -61,7 +62,7 @@ export function rateLimit(given: RateLimitOptions, inner: DeliveryPolicy): Deliv
       const state: State = { inner: undefined, ...most, filledAt: 0 }
       // The link gets the state before the inner policy can throw, because the rate works without the inner state.
       link.state = state
-      state.inner = inner.open(link)
+      state.inner = atOnce(inner.open(link), 'open')
       return state
     },
     admit(link, batch, now) {
@@ -97,6 +98,6 @@ export function rateLimit(given: RateLimitOptions, inner: DeliveryPolicy): Deliv
       if (link.writable) link.wakeAt = 0
       return verdict === undefined || (verdict === 'wait' && link.writable) ? 'pull' : verdict
     },
-    describe: () => ({ name: 'rate-limit', ...options, inner: inner.describe() }),
+    describe: () => ({ name: 'rate-limit', ...options, inner: atOnce(inner.describe(), 'describe') }),
   } satisfies DeliveryPolicy<State>)
 }

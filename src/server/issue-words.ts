@@ -54,7 +54,8 @@ export function wording(issue: RawIssue, got?: (value: unknown) => string): stri
 export function sentence(field: string, message: string, whole: string): string {
   if (message.startsWith(UNKNOWN)) {
     const within = field === '' ? '' : `${field}.`
-    return message.replace(UNKNOWN, UNKNOWN + within).replace('did you mean "', `did you mean "${within}`)
+    // Functions, because "$" in a replacement text has a meaning, and a field may have any name.
+    return message.replace(UNKNOWN, () => UNKNOWN + within).replace('did you mean "', near => near + within)
   }
   return `${field || whole}${message.startsWith('must ') ? '' : ':'} ${message}`
 }

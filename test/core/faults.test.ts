@@ -359,6 +359,15 @@ describe('a policy that throws', () => {
     ['priority', inner => priority({}, inner)],
   ]
 
+  const calls = members.filter(([, how]) => how !== 'read')
+  describe.each(decorators)('inside of %s', (name, decorate) => {
+    it.each(calls)('%s (%s)', async (member, how) => {
+      const world = new World()
+      await play(world, new FakeConnection(WINDOW), decorate(breaking(whole(), member, how)))
+      expect(world.faults).toContain(`policy '${name}+own'`)
+    })
+  })
+
   it.each(decorators)('once, inside of %s: it loses one message, and no more', (_, decorate) => {
     const world = new World()
     let calls = 0

@@ -93,6 +93,11 @@ describe('the configuration', () => {
       { file: file('3.yaml', 'topics: { a: { polcy: latest } }') },
       /unknown key "topics.a.polcy": did you mean "topics.a.policy"\?/,
     ],
+    [
+      'an unknown key of a topic whose name has a meaning in replacements',
+      { file: file('3b.yaml', "topics: { '$&': { polcy: latest } }") },
+      /unknown key "topics\.\$&\.polcy": did you mean "topics\.\$&\.policy"\?/,
+    ],
     ['an unknown flag', { flags: { prot: 1 } }, /unknown key "prot": did you mean "port"\?/],
     [
       'an unknown variable',
