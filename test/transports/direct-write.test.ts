@@ -3,7 +3,6 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { PassThrough } from 'node:stream'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type Handle, handleOf, writeDirect } from '../../src/transports/direct-write.ts'
-import { WRITES_HAVE_REQUESTS } from './node-writes.ts'
 
 /** What Node's handles are like, as far as we use them, with a kernel by script. */
 class WriteWrap {
@@ -72,7 +71,7 @@ const written = (socket: Socket, data: Uint8Array | string) =>
   })
 
 // Where this fails, Node has changed what lies below its sockets: the hub goes on through the stream, and each message costs more.
-function knownNode(): void {
+describe(`the internals of Node ${process.versions.node}`, () => {
   it('a socket is written to below its stream as soon as the stream has written once', async () => {
     const direct = await fresh()
     const { socket, peer } = await pair()
@@ -113,22 +112,7 @@ function knownNode(): void {
     await vi.waitUntil(() => received === 1 + large.byteLength + 1)
     expect(last).toBe(9)
   })
-}
-
-function nodeWithoutRequests(): void {
-  it('is not written to below its stream', async () => {
-    const [major, minor] = process.versions.node.split('.').map(Number) as [number, number]
-    // An older one is of the known kind.
-    expect(major > 24 || (major === 24 && minor >= 22)).toBe(true)
-    const direct = await fresh()
-    const { socket } = await pair()
-    expect(direct.handleOf(socket)).toBeUndefined()
-    await written(socket, new Uint8Array([1]))
-    expect(direct.handleOf(socket)).toBeUndefined()
-  })
-}
-
-describe(`the internals of Node ${process.versions.node}`, WRITES_HAVE_REQUESTS ? knownNode : nodeWithoutRequests)
+})
 
 describe('another Node', () => {
   /** What the stream's first write does on it. */
@@ -221,5 +205,47 @@ describe('writing below the stream', () => {
     const { writeQueueSize: _, ...without } = new TCP()
     Object.setPrototypeOf(without, TCP.prototype)
     expect(handleOf({ _handle: without } as unknown as Socket)).toBeUndefined()
+  })
+})
+
+describe('a Node that makes a request only for a write that waits (24.22 and later)', () => {
+  /** The answers of its handle, one for each write. */
+  async function scripted(...answers: (number | object)[]) {
+    const direct = await fresh()
+    const tcp = new TCP()
+    const next = [0, ...answers]
+    const requests: unknown[] = []
+    Object.assign(tcp, {
+      writeBuffer(request: unknown) {
+        requests.push(request)
+        return next.shift()
+      },
+    })
+    const handle = Object.create(tcp) as TCP
+    Object.defineProperty(handle, 'constructor', { value: TCP })
+    const socket = { _handle: handle } as unknown as Socket
+    expect(direct.handleOf(socket)).toBeUndefined()
+    handle.writeBuffer(null as never, bytes)
+    expect(direct.handleOf(socket)).toBe(handle)
+    return { write: (done: () => void) => direct.writeDirect(handle as unknown as Handle, bytes, done), requests }
+  }
+
+  it('is learned from a write without a request, and gets none', async () => {
+    const { write, requests } = await scripted(0, 0)
+    expect([write(never), write(never)]).toEqual(['ok', 'ok'])
+    expect(requests).toEqual([null, null, null])
+  })
+
+  it('a write that waits is told by its request, which keeps the bytes from the garbage collector', async () => {
+    const request = { writeStatus: null }
+    const { write } = await scripted(request)
+    const done = () => {}
+    expect(write(done)).toBe('full')
+    expect(request).toMatchObject({ oncomplete: done, buffer: bytes })
+  })
+
+  it('a write that was over within the call is done, or its peer has gone', async () => {
+    const { write } = await scripted({ writeStatus: 0 }, { writeStatus: -32 }, -32)
+    expect([write(never), write(never), write(never)]).toEqual(['ok', 'gone', 'gone'])
   })
 })
