@@ -127,8 +127,8 @@ export class HeldFrames {
       this.#bytes = messages.length * objectBytes
       return
     }
-    const views = new Set(frames.map(({ buffer }) => buffer))
-    this.#messages = messages.filter(({ payload }) => views.has(payload.buffer) && frames.some(isViewOf(payload)))
+    const views = new Map(frames.map(frame => [frame.buffer, frame]))
+    this.#messages = messages.filter(({ payload }) => isView(views.get(payload.buffer), payload))
     const shared = this.#messages.reduce((sum, each) => sum + each.bytes, 0)
     this.#bytes = frames.reduce((sum, { byteLength }) => sum + FRAME_BYTES + byteLength, 0) - shared
   }
@@ -149,7 +149,7 @@ export class HeldFrames {
 /**
  * A frame that is the payload itself takes no memory of its own. A frame that is another part of the same buffer does.
  */
-export function isViewOf(payload: Uint8Array): (frame: Uint8Array) => boolean {
-  return ({ buffer, byteOffset, byteLength }) =>
-    buffer === payload.buffer && byteOffset === payload.byteOffset && byteLength === payload.byteLength
+export function isView(frame: Uint8Array | undefined, payload: Uint8Array): boolean {
+  if (frame?.buffer !== payload.buffer) return false
+  return frame.byteOffset === payload.byteOffset && frame.byteLength === payload.byteLength
 }

@@ -1,6 +1,6 @@
 import type { HubError } from './errors.ts'
 import { type Fault, GuardedCodec } from './guarded-codec.ts'
-import { type ByteCount, isViewOf, ownPayload } from './ledger.ts'
+import { type ByteCount, isView, ownPayload } from './ledger.ts'
 import type { Codec } from './message.ts'
 
 /** Something for one client alone, whatever its topics. */
@@ -42,7 +42,7 @@ export class Direct {
     if (frame === undefined) {
       frame = new GuardedCodec(codec, fault).direct(this.message)
       this.#frames.set(codec, frame)
-      if (frame !== null && !isViewOf(this.message.payload)(frame)) {
+      if (frame !== null && !isView(frame, this.message.payload)) {
         this.#bytes += frame.byteLength
         if (this.#holders > 0) budget.used += frame.byteLength
       }
