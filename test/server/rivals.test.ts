@@ -114,3 +114,35 @@ it.each([
     await server.close()
   }
 })
+
+it.each([
+  ['a stream', 'application/octet-stream', 429],
+  // An EventSource gives up at any other status than 200.
+  ['an EventSource', 'text/event-stream', 200],
+])('two programs that share an id and always come back settle: %s', async (_what, accept, status) => {
+  const server = await startTestServer({})
+  const end = new AbortController()
+  let connections = 0
+  /** Comes back at once whenever its stream ends, until it is refused. */
+  async function program(): Promise<{ readonly status: number; readonly text: string }> {
+    for (;;) {
+      const answer = await fetch(`${server.url}/topics/a?client=tv`, { headers: { accept }, signal: end.signal })
+      const text = await answer.text()
+      if (text.includes('in a row')) return { status: answer.status, text }
+      connections++
+    }
+  }
+  try {
+    const programs = [program(), program()]
+    const refused = await Promise.race(programs)
+    expect(refused.status).toBe(status)
+    expect(refused.text).toContain('tv was replaced 5 times in a row, so its connection stays for 10 s')
+    if (status === 200) expect(Number(/^retry: (\d+)$/m.exec(refused.text)?.[1])).toBeGreaterThanOrEqual(10_000)
+    expect(connections).toBe(5)
+    expect([...server.hub.getActiveClients()].map(({ id }) => id)).toEqual(['tv'])
+    end.abort()
+    await Promise.allSettled(programs)
+  } finally {
+    await server.close()
+  }
+})
