@@ -60,7 +60,7 @@ import { SHUTDOWN_OPTIONS, type ShutdownOptions, type ShutdownReport, shutdown }
 import { SessionWatch } from './sessions/session-watch.ts'
 import { checkedTopics } from './topics/checked.ts'
 import { type SendSpan, startTracing, type Tracing, type TracingOptions } from './tracing/tracing.ts'
-import { Heartbeat } from './transports/heartbeat.ts'
+import { Heartbeat, pingPeriod } from './transports/heartbeat.ts'
 
 export interface HubOptions {
   /** Default: memory, a hub of one node. */
@@ -112,12 +112,9 @@ const PING_MS = 25_000
 const BEFORE_PUBLISH_MS = 5000
 const DEFAULT_CONCURRENCY = 10
 
-/** In less, a pong over a long path comes late, and pings are most of what is sent. */
-const MIN_PING_MS = 100
-
 export const HEARTBEAT_OPTIONS: Rules<HubHeartbeat> = {
-  pingMs: number(MIN_PING_MS, MAX_TIMER_MS),
-  pongMs: number(MIN_PING_MS, MAX_TIMER_MS),
+  pingMs: pingPeriod,
+  pongMs: pingPeriod,
   idleMs: number(0, MAX_TIMER_MS),
 }
 

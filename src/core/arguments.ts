@@ -9,6 +9,7 @@ import {
   flag,
   having,
   integer,
+  json,
   object,
   oneOf,
   type Rule,
@@ -36,11 +37,12 @@ const time: Rule = value =>
 /** Other keys are allowed: a SessionManager may keep more in its sessions. */
 export const sessionRule: Rule = (value, field) => {
   if (object(value, field) !== undefined) return 'a session: an object'
-  const { user, expiresAt, issuedAt } = value as Session
+  const { user, info, expiresAt, issuedAt } = value as Session
   if (user !== undefined && typeof user !== 'string') return 'a session whose user is a string or absent'
   // A session with a time of another type would never end.
   checkValue(expiresAt, time, `${field}.expiresAt`)
   checkValue(issuedAt, time, `${field}.issuedAt`)
+  if (info !== undefined) checkValue(info, json, `${field}.info`)
   return undefined
 }
 

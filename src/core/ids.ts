@@ -23,7 +23,8 @@ export interface Position {
 /** Of an option that is a position. */
 export const positionRule: Rule = value => {
   const { epoch, seq } = (value ?? {}) as Partial<Position>
-  return typeof epoch === 'string' && typeof seq === 'number' ? undefined : 'a position { epoch, seq }'
+  const isSeq = Number.isSafeInteger(seq) && seq! >= 0
+  return typeof epoch === 'string' && isSeq ? undefined : 'a position { epoch, seq }, seq an integer of at least 0'
 }
 
 export const MAX_TOPIC_LENGTH = 255

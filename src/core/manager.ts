@@ -37,7 +37,7 @@ import { heldBytes, ownPayload } from './ledger.ts'
 import { DEFAULT_LIMITS, type HubLimits, readLimits } from './limits.ts'
 import { Membership } from './membership.ts'
 import type { Message, PublishedBy } from './message.ts'
-import { callable, checkValue, shown } from './options.ts'
+import { callable, checkValue, json, shown } from './options.ts'
 import { Outbox } from './outbox.ts'
 import { type Direct, Parcel } from './parcel.ts'
 import { parsePattern } from './patterns.ts'
@@ -857,5 +857,6 @@ function isRouteResult(result: RouteResult | undefined | PromiseLike<RouteResult
 function publishedBy({ client, session }: Publisher = {}): PublishedBy | undefined {
   const fields = Object.entries({ client, user: session?.user, info: session?.info })
   const known = fields.filter(([, value]) => value !== undefined)
+  if (session?.info !== undefined) checkValue(session.info, json, 'publisher.session.info')
   return known.length === 0 ? undefined : Object.fromEntries(known)
 }

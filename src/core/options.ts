@@ -67,7 +67,11 @@ export function checkValue(value: unknown, rule: Rule, field: string, code: Erro
   } catch (error) {
     throw error instanceof HubError ? error : unreadable(field, code, error)
   }
-  if (wanted !== undefined) throw new HubError(code, `${field} must be ${wanted}, got ${shown(value)}`)
+  if (wanted === undefined) return
+  const choices = rule.schema?.enum as readonly string[] | undefined
+  const near = typeof value === 'string' && choices ? nearest(value, choices) : undefined
+  const hint = near === undefined ? '' : `; did you mean "${near}"?`
+  throw new HubError(code, `${field} must be ${wanted}, got ${shown(value)}${hint}`)
 }
 
 /** The sentence about an unknown key. */
@@ -128,6 +132,16 @@ export const callable: Rule = value => (typeof value === 'function' ? undefined 
 /** An object of named values: no list, no Map. */
 export const object: Rule = value =>
   typeof value === 'object' && value !== null && !(Symbol.iterator in value) ? undefined : 'an object'
+
+/** What `JSON.stringify` writes: readers of the HTTP API get it as JSON. */
+export const json: Rule = value => {
+  try {
+    return JSON.stringify(value) === undefined ? JSON_VALUE : undefined
+  } catch {
+    return JSON_VALUE
+  }
+}
+const JSON_VALUE = 'a value that JSON can express'
 
 export const texts: Rule = value =>
   Array.isArray(value) && value.every(each => typeof each === 'string') ? undefined : 'an array of strings'

@@ -1,17 +1,7 @@
 import { errors, type JWTPayload, jwtVerify } from 'jose'
 import { HubError } from '../core/errors.ts'
 import type { TopicName } from '../core/ids.ts'
-import {
-  anything,
-  callable,
-  nested,
-  positive,
-  type Rule,
-  type Rules,
-  readOptions,
-  text,
-  texts,
-} from '../core/options.ts'
+import { anything, callable, nested, number, type Rule, type Rules, readOptions, text, texts } from '../core/options.ts'
 import { isPattern, type TopicPattern } from '../core/patterns.ts'
 import type { Action, Grants, RefusalReason, Session, SessionManager, SubscriptionGrant } from '../core/sessions.ts'
 import { allows, GRANTS, type GrantPatterns, grantsByUser, NO_GRANTS } from './grants.ts'
@@ -62,7 +52,7 @@ const OPTIONS: Rules<JwtOptions> = {
   issuer: names,
   audience: names,
   type: text,
-  maxTokenMs: positive(),
+  maxTokenMs: number(1000),
   defaultGrants: nested(GRANTS, 'CONFIG_INVALID'),
   revoked: callable,
   now: callable,

@@ -6,11 +6,13 @@ import {
   callable,
   flag,
   integer,
+  json,
   nested,
   number,
   object,
   oneOf,
   positive,
+  type Rule,
   type Rules,
   readOptions,
   text,
@@ -26,6 +28,7 @@ import {
   type TopicSpec,
 } from '../core/topics.ts'
 import { isJson } from '../wire/content-type.ts'
+import { excess, MAX_JSON_BYTES, MAX_JSON_DEPTH } from './json-bounds.ts'
 import { checkOf, isStandardSchema, type TopicSchema } from './schema.ts'
 
 /** What topics of a name or a pattern are like. What it does not say is as the defaults have it. */
@@ -40,12 +43,18 @@ export interface TopicRule extends Omit<TopicDefaults, 'rule' | 'history' | 'max
 }
 
 const JSON_TYPE = 'application/json'
-const limit = integer(0)
 const MAX_BYTES = 64 * 1024 * 1024
 const access = oneOf('anyone', 'users', 'nobody')
-const perSecond = positive()
+const perSecond = positive(1_000_000_000)
 const PUBLISH_RATE: Rules<PublishRate> = { messages: perSecond, bytes: perSecond }
-const HISTORY: Rules<LogBounds> = { messages: limit, bytes: limit, ageMs: number(0, Number.POSITIVE_INFINITY) }
+const HISTORY: Rules<LogBounds> = {
+  messages: integer(0, 1_000_000),
+  bytes: integer(0, 256 * 1024 * 1024),
+  ageMs: number(0, 86_400_000),
+}
+/** A circular value is not JSON, so `excess` is asked last: on a circular value it would run for long. */
+const metadata: Rule = (value, field) => object(value, field) ?? json(value, field) ?? (excess(value) && BOUNDED_JSON)
+const BOUNDED_JSON = `JSON of at most ${MAX_JSON_BYTES} bytes and ${MAX_JSON_DEPTH} levels`
 
 const RULE: Rules<TopicRule> = {
   policy: policyRule,
@@ -66,7 +75,7 @@ const RULE: Rules<TopicRule> = {
   check: callable,
   // Compiling it says what is wrong with it.
   schema: anything,
-  metadata: object,
+  metadata,
 }
 const DEFAULTS: Rules<TopicDefaults> = { ...RULE, rule: text }
 

@@ -1,3 +1,4 @@
+import { checkValue, having, MAX_TIMER_MS, number, type Rules, readOptions } from '../core/options.ts'
 import type { Scheduler } from '../core/scheduler.ts'
 import { eventLoop } from '../event-loop.ts'
 
@@ -8,6 +9,9 @@ const MOST_BUCKETS = 256
 /** Between two of these turns, in ms. */
 const SHORTEST_TICK_MS = 10
 
+/** With a shorter one a pong over a long path comes late, and pings are most of what is sent. */
+export const pingPeriod = number(100, MAX_TIMER_MS)
+
 export interface HeartbeatOptions {
   /** How long a peer may take to answer a ping, in ms. Default 10,000; never longer than until the next ping. */
   readonly pongMs?: number | undefined
@@ -15,6 +19,12 @@ export interface HeartbeatOptions {
   readonly idleMs?: number | undefined
   /** For the ticks. Default: the event loop. */
   readonly scheduler?: Pick<Scheduler, 'every' | 'defer'> | undefined
+}
+
+const OPTIONS: Rules<HeartbeatOptions> = {
+  pongMs: pingPeriod,
+  idleMs: number(0, MAX_TIMER_MS),
+  scheduler: having('a scheduler', 'every', 'defer'),
 }
 
 /**
@@ -52,8 +62,11 @@ export class Heartbeat implements Disposable {
   /** The bucket that got a client last. */
   #filled = 0
 
-  /** @param everyMs the time between two pings of a client, in ms */
-  constructor(everyMs: number, { pongMs = PONG_MS, idleMs = 0, scheduler = eventLoop }: HeartbeatOptions = {}) {
+  /** @param everyMs the time between two pings of a client, in ms: at least 100. Throws CONFIG_INVALID. */
+  constructor(everyMs: number, options: HeartbeatOptions = {}) {
+    checkValue(everyMs, pingPeriod, 'Heartbeat: everyMs', 'CONFIG_INVALID')
+    const read = readOptions(options, OPTIONS, 'Heartbeat: ', 'CONFIG_INVALID')
+    const { pongMs = PONG_MS, idleMs = 0, scheduler = eventLoop } = read
     this.everyMs = everyMs
     this.pongMs = Math.min(pongMs, everyMs)
     this.idleBeats = idleMs > 0 ? Math.ceil(idleMs / everyMs) : Number.POSITIVE_INFINITY

@@ -176,7 +176,7 @@ async function measure(policy) {
 const SMALL_ROUNDS = 5
 /** Each topic gets so many in a round. */
 const SMALL = 60
-const KEPT = { history: { messages: 400, bytes: 1e9, ageMs: 1e9 }, publisher: true }
+const KEPT = { history: { messages: 400, bytes: 256 * 2 ** 20, ageMs: 86_400_000 }, publisher: true }
 
 /** Small messages of many kinds, and clients that come and go. `mute`: the same without the messages. */
 class SmallChurn extends Churn {
@@ -231,7 +231,7 @@ async function allHeld() {
   return heapUsed + arrayBuffers
 }
 
-const FOREVER = { history: { messages: 1e6, bytes: 1e9, ageMs: 1e9 } }
+const FOREVER = { history: { messages: 1e6, bytes: 256 * 2 ** 20, ageMs: 86_400_000 } }
 const pooled = (/** @type {number} */ bytes) => Buffer.allocUnsafe(bytes)
 const own = (/** @type {number} */ bytes) => new Uint8Array(new ArrayBuffer(bytes))
 const inHeap = (/** @type {number} */ bytes) => new Uint8Array(bytes)

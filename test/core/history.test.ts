@@ -102,9 +102,6 @@ describe('history', () => {
   it.each([
     ['of another epoch', (at: Position) => ({ ...at, epoch: 'other' })],
     ['of the future', (at: Position) => ({ ...at, seq: 4 })],
-    ['below nothing', (at: Position) => ({ ...at, seq: -1 })],
-    ['between two', (at: Position) => ({ ...at, seq: 1.5 })],
-    ['that is none', (at: Position) => ({ ...at, seq: Number.NaN })],
   ])('after a position %s is all that is kept, and not all that was missed', (_, change) => {
     const [first] = publish('1', '2', '3')
     clock.settle()
@@ -117,6 +114,14 @@ describe('history', () => {
     clock.settle()
     expect(connection.texts()).toEqual([])
     expect(connection.gaps()).toMatchObject([{ count: null, reason: 'epoch' }])
+  })
+
+  it.each([-1, 1.5, Number.NaN, 2 ** 53, '1' as never])('refuses a position whose seq is %s', seq => {
+    const after = { ...publish('1')[0]!, seq }
+    hub.registerClient('c', new FakeConnection())
+    for (const call of [() => hub.history('a', { after }), () => hub.subscribe('c', 'a', { after })]) {
+      expect(call).toThrow(/^after must be .*a position \{ epoch, seq \}.*, got an object$/)
+    }
   })
 
   it('of a topic that keeps none: whoever has everything is told so, whoever has not as well', () => {
@@ -280,9 +285,10 @@ describe('the seam of what is kept and what is live', () => {
       if (position === undefined) return
       const all = this.#texts(name)
       const seq = all.length - back
+      if (seq < 0) return
       const after = { epoch: right ? position.epoch : 'wrong', seq }
       const everything = this.hub.history(name, { after })
-      const known = right && seq >= 0 && seq <= all.length
+      const known = right && seq <= all.length
       const texts = everything.messages.map(text)
       // Always the end of what was published, without a hole, and never what the asker has.
       expect(texts).toEqual(all.slice(all.length - texts.length))

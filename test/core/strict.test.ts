@@ -98,6 +98,19 @@ describe('everybody is asked for by name', () => {
   })
 })
 
+function circular(): Record<string, unknown> {
+  const value: Record<string, unknown> = {}
+  value.again = value
+  return value
+}
+
+/** An object in so many others. */
+function deep(levels: number): object {
+  let value: object = {}
+  for (let i = 0; i < levels; i++) value = { value }
+  return value
+}
+
 describe('a mistake is an error at the call', () => {
   const hub = createHub()
   hub.registerClient('c', new FakeConnection())
@@ -340,7 +353,42 @@ describe('a mistake is an error at the call', () => {
       'topicRules: rate',
       rules({ publishRate: { messages: -1 } }),
       'REQUEST_INVALID',
-      /publishRate.messages must be a number over 0, got -1/,
+      /publishRate.messages must be a number over 0 and at most 1000000000, got -1/,
+    ],
+    [
+      'topicRules: a history over the bound',
+      rules({ history: { messages: 1e12 } }),
+      'REQUEST_INVALID',
+      /history.messages must be an integer from 0 to 1000000, got 1000000000000$/,
+    ],
+    [
+      'topicRules: a choice',
+      rules({ priority: 'hgh' }),
+      'REQUEST_INVALID',
+      /priority must be one of "high", "normal", "bulk", got "hgh"; did you mean "high"\?$/,
+    ],
+    ...[{ id: 10n }, { deep: deep(40) }, { long: 'x'.repeat(70_000) }, circular()].map(
+      (metadata): [string, () => unknown, string, RegExp] => [
+        `topicRules: metadata with ${Object.keys(metadata)}`,
+        rules({ metadata }),
+        'REQUEST_INVALID',
+        /metadata must be (a value that JSON can express|JSON of at most 65536 bytes and 32 levels), got an object$/,
+      ],
+    ),
+    [
+      'registerClient: an info that is no JSON',
+      () => hub.registerClient('x', new FakeConnection(), { session: { user: 'ann', info: { id: 10n } } }),
+      'REQUEST_INVALID',
+      /session.info must be a value that JSON can express, got an object$/,
+    ],
+    [
+      'routeData: a publisher whose info is no JSON',
+      () => {
+        const told = createHub({ topics: topicRules({ defaults: { publisher: true } }) })
+        told.routeData('a', new Uint8Array(1), { publisher: { session: { info: circular() } } })
+      },
+      'REQUEST_INVALID',
+      /^publisher.session.info must be a value that JSON can express, got an object$/,
     ],
     [
       'topicRules: a list',
@@ -492,13 +540,13 @@ describe('a mistake is an error at the call', () => {
       'events.once',
       () => hub.events.once('registr' as Wrong, () => {}),
       'REQUEST_INVALID',
-      /^event must be one of "register", .*, got "registr"$/,
+      /^event must be one of "register", .*, got "registr"; did you mean "register"\?$/,
     ],
     [
       'events.addListener',
       () => hub.events.addListener('registr' as Wrong, () => {}),
       'REQUEST_INVALID',
-      /^event must be one of "register", .*, got "registr"$/,
+      /^event must be one of "register", .*, got "registr"; did you mean "register"\?$/,
     ],
     [
       'events.on: toString',

@@ -43,7 +43,7 @@ function workOfTurns(
 }
 
 function full(scheduler: ManualScheduler, extra: Parameters<typeof openTopics>[0] = {}): Hub {
-  const topics = openTopics({ history: { messages: 1000, bytes: 1e9, ageMs: 60_000 }, ...extra })
+  const topics = openTopics({ history: { messages: 1000, bytes: 256 * 2 ** 20, ageMs: 60_000 }, ...extra })
   const hub = createHub({ scheduler, topics, limits: { maxRetainedBytes: TOPICS * HELD } })
   for (let i = 0; i < TOPICS; i++) hub.routeData(`t/${i}`, new Uint8Array(MESSAGE))
   scheduler.settle()
@@ -73,7 +73,7 @@ describe(`relief with ${TOPICS} topics at the limit`, () => {
   it('messages are freed so many in a turn, where topics have many', () => {
     const scheduler = new ManualScheduler()
     const MESSAGES = 200_000
-    const topics = openTopics({ history: { messages: 1000, bytes: 1e9, ageMs: 60_000 } })
+    const topics = openTopics({ history: { messages: 1000, bytes: 256 * 2 ** 20, ageMs: 60_000 } })
     const hub = createHub({ scheduler, topics, limits: { maxRetainedBytes: MESSAGES * held(10) } })
     for (let i = 0; i < MESSAGES; i++) hub.routeData(`t/${i % 400}`, new Uint8Array(10))
     scheduler.settle()
@@ -136,7 +136,7 @@ describe(`relief with ${TOPICS} topics at the limit`, () => {
 describe(`housekeeping with ${TOPICS} topics`, () => {
   it('looks at so many in a turn, and at all of them', () => {
     const scheduler = new ManualScheduler()
-    const hub = full(scheduler, { history: { messages: 1000, bytes: 1e9, ageMs: 500 } })
+    const hub = full(scheduler, { history: { messages: 1000, bytes: 256 * 2 ** 20, ageMs: 500 } })
     const trims = vi.spyOn(Topic.prototype, 'trim')
     scheduler.elapse(1000)
     // The timer fires, and nothing that it defers.

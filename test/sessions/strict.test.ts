@@ -48,7 +48,11 @@ describe('settings of what a hub is used with', () => {
       () => jwtSessions({ ...JWT, maxTokenM: 5 } as Wrong),
       /^jwt: unknown option "maxTokenM": did you mean "maxTokenMs"\?$/,
     ],
-    ['jwt: life', () => jwtSessions({ ...JWT, maxTokenMs: 0 }), /^jwt: maxTokenMs must be a number over 0, got 0$/],
+    [
+      'jwt: life',
+      () => jwtSessions({ ...JWT, maxTokenMs: 0 }),
+      /^jwt: maxTokenMs must be a number of at least 1000, got 0$/,
+    ],
     ['jwt: nothing', () => jwtSessions(undefined as Wrong), /^jwt: options must be an object, got undefined$/],
     [
       'jwt: grants',

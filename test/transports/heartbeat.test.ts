@@ -83,8 +83,8 @@ describe('a process that was stopped', () => {
   it('judges nobody by that time: between a ping and its deadline it has run for pongMs', () => {
     fc.assert(
       fc.property(
-        fc.constantFrom(40, 1000, 25_000),
-        fc.constantFrom(20, 500, 10_000),
+        fc.constantFrom(100, 1000, 25_000),
+        fc.constantFrom(100, 500, 10_000),
         fc.array(
           fc.record({ runsMs: fc.integer({ min: 1, max: 30_000 }), stopsMs: fc.integer({ min: 1000, max: 60_000 }) }),
           {
@@ -142,4 +142,19 @@ describe('a process that was stopped', () => {
     for (let turns = 0; turns < 400; turns++) scheduler.block(200)
     expect(taken()).toBe(2)
   })
+})
+
+it.each([
+  [['25s'], /^Heartbeat: everyMs must be a number from 100 to 2147483647, got "25s"$/],
+  [[1], /everyMs must be a number from 100/],
+  [[undefined], /everyMs must be .*, got undefined/],
+  [[25_000, { pongMs: 'x' }], /^Heartbeat: pongMs must be a number from 100 to 2147483647, got "x"$/],
+  [[25_000, { pongms: 1000 }], /^Heartbeat: unknown option "pongms": did you mean "pongMs"\?$/],
+  [
+    [25_000, { scheduler: {} }],
+    /^Heartbeat: scheduler must be a scheduler with the methods every, defer, got an object$/,
+  ],
+])('new Heartbeat(...%j) is refused', (options, message) => {
+  const make = () => new Heartbeat(...(options as [number]))
+  expect(make).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID', message: expect.stringMatching(message) }))
 })

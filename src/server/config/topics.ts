@@ -1,15 +1,13 @@
 import { z } from 'zod'
 import { HubError } from '../../core/errors.ts'
 import { POLICY_NAMES, parsePolicy, policySchema } from '../../policies/catalog.ts'
+import { excess, MAX_JSON_BYTES } from '../../topics/json-bounds.ts'
 import { compileJsonSchema, type JsonSchema } from '../../topics/json-schema.ts'
 import { MAX_RULES } from '../../topics/registry.ts'
 import type { TopicRule } from '../../topics/rule.ts'
 import { isJson } from '../../wire/content-type.ts'
 
 const MIB = 1024 * 1024
-const MAX_JSON_BYTES = 64 * 1024
-/** What nests deeper than this can be read by no people, and not by every program. */
-const MAX_DEPTH = 32
 
 export const history = z.strictObject({
   messages: z.int().min(0).max(1_000_000).default(256),
@@ -112,14 +110,4 @@ export function toTopicRule({ policy, preamble, schema, ...rest }: z.infer<typeo
     ...(preamble !== undefined && { preamble: Buffer.from(preamble, 'base64') }),
     ...(schema !== undefined && { schema: schema as JsonSchema }),
   }
-}
-
-/** What is too much of a JSON value. Not recursive: that would end with the stack, and JSON.stringify with it. */
-function excess(value: unknown): string | undefined {
-  let level: unknown[] = [value]
-  for (let depth = 0; level.length > 0; depth++) {
-    if (depth > MAX_DEPTH) return `it nests deeper than ${MAX_DEPTH} levels`
-    level = level.flatMap(each => (typeof each === 'object' && each !== null ? Object.values(each) : []))
-  }
-  return JSON.stringify(value).length > MAX_JSON_BYTES ? `it is longer than ${MAX_JSON_BYTES} bytes` : undefined
 }
