@@ -3,12 +3,15 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 /** Work of one turn of the event loop: so many items, or so many bytes of them. Both take about a millisecond. */
 const ITEMS = 50
 const MAX_BYTES = 256 * 1024
+/** Items that take longer than expected end the turn after so many ms. */
+const MAX_MS = 5
 
 /** Divides a long list of work among turns of the event loop, so that nobody else waits for all of it. */
 export class Turn {
   readonly #maxItems: number
   #items = 0
   #bytes = 0
+  #began = performance.now()
 
   /** @param maxItems items that take about a millisecond */
   constructor(maxItems = ITEMS) {
@@ -19,9 +22,14 @@ export class Turn {
   after(bytes: number): Promise<void> | undefined {
     this.#items++
     this.#bytes += bytes
-    if (this.#items < this.#maxItems && this.#bytes < MAX_BYTES) return undefined
+    const isShort = this.#items < this.#maxItems && this.#bytes < MAX_BYTES
+    return isShort && performance.now() - this.#began < MAX_MS ? undefined : this.#next()
+  }
+
+  async #next(): Promise<void> {
     this.#items = 0
     this.#bytes = 0
-    return nextTurn()
+    await nextTurn()
+    this.#began = performance.now()
   }
 }

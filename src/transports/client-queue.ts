@@ -13,6 +13,9 @@ export const REPLY_BYTES_PER_TURN = 16 * 1024
 /** Bytes of the answer; or a promise of them, while publications that follow may begin. */
 export type Answer = number | { readonly later: Promise<number> }
 
+/** Commands that take longer than expected, such as a publication whose check is slow, end the turn after so many ms. */
+const MAX_TURN_MS = 5
+
 /**
  * The commands of one client, answered in their order, also where one has to wait for a session manager or a broker:
  * what a client subscribes, publishes and unsubscribes happens in its order. Publications that follow each other may
@@ -65,6 +68,7 @@ export class CommandQueue {
 
   async #run(): Promise<void> {
     this.#running = true
+    let began = performance.now()
     for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
       // What waits stays counted until it begins.
       while (this.#later.length > 0 && !this.#mayBegin(next.command)) await this.#later[0]
@@ -73,9 +77,10 @@ export class CommandQueue {
       const answer = await this.#answer(next.command)
       if (typeof answer === 'number') this.#answered += answer
       else void this.#await(answer.later, next.length)
-      if (this.#answered < REPLY_BYTES_PER_TURN) continue
+      if (this.#answered < REPLY_BYTES_PER_TURN && performance.now() - began < MAX_TURN_MS) continue
       this.#answered = 0
       await nextTurn()
+      began = performance.now()
     }
     // An array that was emptied keeps the room that it had.
     this.#waiting = []

@@ -1,4 +1,4 @@
-import type { RawData, WebSocket } from 'ws'
+import type { WebSocket } from 'ws'
 import type { Client, CloseReason } from '../core/connection.ts'
 import { type ClientId, parseClientId } from '../core/ids.ts'
 import type { Gap } from '../core/message.ts'
@@ -9,6 +9,7 @@ import { commandLines, DISCONNECTS, type Disconnect, ERRORS, errorReply, resultR
 import { CLIENT_CLOSE_CODES, clientCodec, PROTOBUF, textFrame } from './client-codec.ts'
 import { type Command, namesMany, PATTERN_BYTES, readCommand } from './client-commands.ts'
 import { authenticate, connectReply, refresh } from './client-connect.ts'
+import { ClientFrames } from './client-frames.ts'
 import { protocolError, refusalOf, type TopicsContext } from './client-gate.ts'
 import { ClientPings } from './client-pings.ts'
 import { ClientPublications } from './client-publications.ts'
@@ -31,8 +32,8 @@ export interface SessionContext extends TopicsContext {
 type Connect = Extract<Command, { method: 'connect' }>
 
 /**
- * One socket of the client protocol. It becomes a client of the hub with its connect command; until then it counts
- * nowhere. Nothing here throws on what a peer sends: it is answered with an error or a close code.
+ * One socket of the client protocol. Its connect command makes it a client of the hub. What a peer sends never throws
+ * here: the peer gets an error or a close code.
  */
 export class ClientSession implements Client {
   readonly id: ClientId
@@ -44,6 +45,7 @@ export class ClientSession implements Client {
   #misdeed: Disconnect | undefined
   #stale: Disposable | undefined
   readonly #queue: CommandQueue
+  readonly #frames: ClientFrames
   #connecting = false
   readonly #publications = new ClientPublications(this)
   #replied = 0
@@ -67,7 +69,7 @@ export class ClientSession implements Client {
     )
     this.#queue = new CommandQueue(context.maxCommands, command => this.#answer(command), opening.inbound)
     this.#stale = eventLoop.after(context.connectTimeoutMs, () => this.#disconnect(DISCONNECTS.stale))
-    channel.webSocket.on('message', (data, binary) => this.#guard(data, binary))
+    this.#frames = new ClientFrames(channel.webSocket, (data, binary) => this.#guard(data, binary))
     channel.webSocket.on('close', () => this.close('peer'))
     if (channel.webSocket.protocol === PROTOBUF) this.#malformed('the Protobuf form is not there yet: use JSON')
   }
@@ -102,7 +104,7 @@ export class ClientSession implements Client {
     this.close('peer')
   }
 
-  /** The registration under this id is still ours: somebody else may have taken it over while we waited. */
+  /** Is the registration under this id still this one? Another client may have replaced it meanwhile. */
   get current(): boolean {
     return this.#context.byId.get(this.id) === this
   }
@@ -116,6 +118,7 @@ export class ClientSession implements Client {
   end(): void {
     this.#ended = true
     this.#queue.clear()
+    this.#frames.end()
     this.#heard()
     this.#pings?.end()
     this.#topics?.end()
@@ -124,7 +127,7 @@ export class ClientSession implements Client {
 
   // ---- commands
 
-  #receive(data: RawData, binary: boolean): void {
+  #receive(data: Buffer, binary: boolean): void {
     if (this.#ended) return
     if (binary) {
       this.#malformed('binary frames are the Protobuf form, which is not there yet: use JSON')
@@ -142,14 +145,9 @@ export class ClientSession implements Client {
   }
 
   #take(command: Command, length: number): void {
-    if (command.method === 'malformed') {
-      return void this.#malformed(command.why)
-    }
+    if (command.method === 'malformed') return void this.#malformed(command.why)
     const connect = command.method === 'connect' || (command.method === 'refused' && command.of === 'connect')
-    if (connect === this.#connecting) {
-      this.#malformed(connect ? 'connect comes once' : 'connect comes first')
-      return
-    }
+    if (connect === this.#connecting) return void this.#malformed(`connect comes ${connect ? 'once' : 'first'}`)
     if (connect) {
       this.#connecting = true
       this.#heard()
@@ -285,7 +283,7 @@ export class ClientSession implements Client {
   }
 
   /** What a peer sends must never end the process, whatever we forgot. */
-  #guard(data: RawData, binary: boolean): void {
+  #guard(data: Buffer, binary: boolean): void {
     try {
       this.#receive(data, binary)
     } catch (error) {
