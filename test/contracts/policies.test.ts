@@ -35,6 +35,8 @@ const policies: Record<string, () => DeliveryPolicy> = {
   'priority over latest': () => priority({ socketBytes: 1000 }, latest()),
   'priority over drop-slow': () => priority({}, dropSlow()),
   'rate-limit over reliable': () => rateLimit({ messages: 10 }, reliable({ bytes: 512 * KIB })),
+  'rate-limit over rate-limit': () => rateLimit({ messages: 10 }, rateLimit({ messages: 5 }, latest())),
+  'priority over rate-limit over priority': () => priority({}, rateLimit({ messages: 10 }, priority({}, latest()))),
 }
 
 for (const [name, policy] of Object.entries(policies)) {
