@@ -109,7 +109,9 @@ function topics(api: Api): void {
           topic: z.string(),
           messages: count,
           bytes: count,
-          refused: count.optional().meta({ description: 'Messages that `beforePublish` refused, where there are any.' }),
+          refused: count
+            .optional()
+            .meta({ description: 'Messages that `beforePublish` refused, where there are any.' }),
           unsupported: count.optional().meta({
             description: 'Over all messages, the subscribers whose protocol cannot carry them, where there are any.',
           }),
