@@ -92,6 +92,28 @@ describe('subscribe', () => {
   })
 })
 
+describe('commands that print and end', () => {
+  const cases: [string[], number][] = [
+    [['--help'], 0],
+    [['token', 'key'], 0],
+    [['config', 'check'], 0],
+    [['config', 'check', '--policy', 'x'], 2],
+    [['token', 'check', 'x'], 1],
+  ]
+  it.each(cases)('%j has the same exit code when nobody reads its output', async (args, exitCode) => {
+    const child = spawn(process.execPath, ['dist/cli/main.js', ...args])
+    child.stdout.destroy()
+    child.stderr.destroy()
+    expect(await once(child, 'close')).toEqual([exitCode, null])
+  })
+
+  it('says nothing of it', async () => {
+    const child = spawn(process.execPath, ['dist/cli/main.js', 'token', 'key'])
+    child.stdout.destroy()
+    expect(await text(child.stderr)).toBe('')
+  })
+})
+
 describe('top, by its older name', () => {
   it('ends quietly when whoever reads its output has had enough', async () => {
     const none = { count: 0, errors: {}, retries: 0 }
