@@ -172,6 +172,19 @@ describe('publish', () => {
     })
   }
 
+  it('says what was refused and what subscribers could not receive', async () => {
+    const url = await stubHub((request, response) => {
+      const answer =
+        request.method === 'PUT'
+          ? { messages: 2, bytes: 6, refused: 1, unsupported: 4 }
+          : { seq: 1, matched: 2, unsupported: 2 }
+      void text(request).then(() => response.end(JSON.stringify(answer)))
+    })
+    const publish = (...flags: string[]) => command(['publish', 'a', join(folder, 'a.log'), ...flags, '--url', url])
+    expect((await publish('--lines')).stderr).toBe('2 messages, 6 bytes, 1 refused, 4 undeliverable\n')
+    expect((await publish()).stderr).toBe('message 1, 2 subscribers, 2 undeliverable\n')
+  })
+
   it('does not wait for the end of its source once the hub has refused', async () => {
     const url = await stubHub((_, response) => {
       response.writeHead(413).end('{"error":{"code":"MESSAGE_TOO_LARGE","message":"body: too long"}}')
