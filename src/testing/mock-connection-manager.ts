@@ -119,13 +119,11 @@ export class MockConnectionManager implements HubApi {
     const [user, message, options] = args
     checkUser(user)
     this.#record('sendToUser', args)
-    const { id } = this.#unscripted.send(message, sendOptions('sendToUser', options))
+    const read = sendOptions('sendToUser', options)
+    const { id } = this.#unscripted.send(message, read)
     const scripted = await this.#scripted('sendToUser', args)
     if (scripted !== undefined) return scripted
-    return this.#toAll(this.#scripted('connectionsOf', [user]) ?? [], message, {
-      ...sendOptions('sendToUser', options),
-      id,
-    })
+    return this.#toAll(this.#scripted('connectionsOf', [user]) ?? [], message, { ...read, id })
   }
 
   async isActive(...args: Arguments<'isActive'>): Result<'isActive'> {
