@@ -24,7 +24,7 @@ server.on('upgrade', (request, socket, head) => {
   sockets.handleUpgrade(request, socket, head, webSocket => {
     try {
       const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost')
-      join(webSocket, socket, pathname, searchParams.get('name') ?? 'someone')
+      join(webSocket, request.socket, pathname, searchParams.get('name') ?? 'someone')
     } catch (error) {
       refuse(webSocket, error)
     }

@@ -6,7 +6,7 @@ import { createHub } from 'hubline'
 import { hubline } from 'hubline/fastify'
 
 const hub = createHub()
-const app = Fastify({ forceCloseConnections: 'idle' })
+const app = Fastify({ forceCloseConnections: true })
 await app.register(hubline, { hub })
 
 const schema = { body: { type: 'object', required: ['item'] } }

@@ -280,7 +280,7 @@ export class Hub extends ConnectionManager implements HubApi {
   listen(topic: string, handler: MessageHandler, options: StreamOptions = {}): Listener {
     checkValue(handler, callable, 'handler')
     const fault = (error: unknown): void => void this.events.emit('fault', { error, where: `listener on ${topic}` })
-    return listenTo(this.stream(topic, options), handler, fault)
+    return listenTo(openStream(this, topic, readOptions(options, STREAM_OPTIONS, 'listen')), handler, fault)
   }
 
   /**
@@ -339,7 +339,7 @@ export class Hub extends ConnectionManager implements HubApi {
    */
   async sendToUser(user: string, message: unknown, options: BroadcastOptions = {}): Promise<BroadcastResult> {
     checkUser(user)
-    return this.broadcast({ user }, message, options)
+    return this.broadcast({ user }, message, readOptions(options, BROADCAST_OPTIONS, 'sendToUser'))
   }
 
   /**

@@ -50,3 +50,18 @@ describe.each(PAGES)('docs/%s', page => {
     },
   )
 })
+
+it('the program of embedding.md for node:http is strict TypeScript', () => {
+  const page = readFileSync(join(ROOT, 'docs', 'embedding.md'), 'utf8')
+  const [program] = page.match(/(?<=```js\n)import \{ createServer \}(?:(?!```)[\s\S])*/)!
+  const typed = program.replaceAll(' = request =>', " = (request: import('node:http').IncomingMessage) =>")
+  mkdirSync(FOLDER, { recursive: true })
+  const file = join(FOLDER, 'node-http.mts')
+  writeFileSync(file, typed)
+  const compiler = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc')
+  const flags = '--ignoreConfig --noEmit --strict --module nodenext --target es2023 --types node --skipLibCheck'.split(
+    ' ',
+  )
+  const { stdout, status } = spawnSync(process.execPath, [compiler, ...flags, file], { encoding: 'utf8' })
+  expect([stdout, status]).toEqual(['', 0])
+})

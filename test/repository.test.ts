@@ -45,13 +45,19 @@ function forbidden(path: string, text: string): string[] {
     )
 }
 
-/** Links of a Markdown file that lead to no file. Links into the web are not followed. */
-function brokenLinks(path: string, text: string): string[] {
+/** The files that a Markdown file links to. Links into the web are left out. */
+function linkedFiles(path: string, text: string): string[] {
   const prose = text.replace(/```[\s\S]*?```/g, '').replace(/`[^`\n]*`/g, '')
   return [...prose.matchAll(/\]\(([^)\s]+)\)/g)]
     .map(([, target]) => target!.replace(/#.*$/, ''))
     .filter(target => target !== '' && !/^[a-z]+:/.test(target))
-    .filter(target => !existsSync(join(ROOT, posix.join(posix.dirname(path), target))))
+    .map(target => posix.join(posix.dirname(path), target))
+}
+
+/** Links of a Markdown file that lead to no file. */
+function brokenLinks(path: string, text: string): string[] {
+  return linkedFiles(path, text)
+    .filter(target => !existsSync(join(ROOT, target)))
     .map(target => `${path} links to ${target}`)
 }
 
@@ -74,6 +80,15 @@ describe('every file of the repository', () => {
       brokenLinks('docs/a.md', '[a](../LICENSE) [b](nowhere.md#x) [c](https://example.org) `[d](e)`'),
     ).toHaveLength(1)
   })
+})
+
+it('the Markdown of the npm package links only to files of the package', () => {
+  const folders = [...manifest.files, 'README.md', 'LICENSE', 'package.json']
+  const isPacked = (path: string) => folders.includes(path.split('/')[0]!)
+  const packed = textFiles().filter(({ path }) => path.endsWith('.md') && isPacked(path))
+  const links = packed.flatMap(({ path, text }) => linkedFiles(path, text).map(target => [path, target] as const))
+  expect(links.length).toBeGreaterThan(100)
+  expect(links.filter(([, target]) => !isPacked(target))).toEqual([])
 })
 
 describe('CHANGELOG.md', () => {

@@ -62,8 +62,11 @@ async function publish(topic: string, file: string, flags: PublishFlags): Promis
     // fetch wants to be told that the answer may come while the body is still on its way.
     ...(live && { duplex: 'half' }),
   } as RequestInit)
-  const { messages, bytes, seq, matched } = (await answer.json()) as Record<string, number>
-  console.error(live ? `${messages} messages, ${bytes} bytes` : `message ${seq}, ${matched} subscribers`)
+  const { messages, bytes, seq, matched, unsupported, refused } = (await answer.json()) as Record<string, number>
+  const what = live ? `${messages} messages, ${bytes} bytes` : `message ${seq}, ${matched} subscribers`
+  // A subscriber's protocol may not be able to carry a message, as the client protocol carries JSON only.
+  const lost = `${refused ? `, ${refused} refused` : ''}${unsupported ? `, ${unsupported} undeliverable` : ''}`
+  console.error(what + lost)
 }
 
 async function openSource(file: string): Promise<Readable> {

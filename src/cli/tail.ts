@@ -32,7 +32,8 @@ async function tail(flags: TailFlags): Promise<void> {
   // Checked here, where a mistake costs nothing.
   const path = `/api/clients/${encodeURIComponent(parseClientId(client))}/tail`
   const answer = await answerOf(hubUrl(flags.url, path, { payload: payload ? 'true' : undefined }), flags)
-  process.stdout.on('error', ended)
+  // Whoever reads the output has had enough.
+  process.stdout.on('error', () => process.exit(0))
   try {
     await show(answer.body!)
   } catch (error) {
@@ -64,10 +65,4 @@ function lineOf(event: string, data: unknown): string | undefined {
     default:
       return undefined
   }
-}
-
-/** Whoever read our output has had enough. */
-function ended(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE') throw error
-  process.exit(0)
 }

@@ -2,10 +2,10 @@ import { text } from 'node:stream/consumers'
 import { Command, InvalidArgumentError } from '../bundled/commander.ts'
 import { HubError } from '../core/errors.ts'
 import { parseTopicName } from '../core/ids.ts'
-import { parsePattern } from '../core/patterns.ts'
 import { type Config, loadConfig } from '../server/config.ts'
 import { jwtOptions } from '../server/sessions.ts'
 import { KEY_SCOPES, type KeyScope, newApiKey } from '../sessions/api-keys.ts'
+import { parseGrants } from '../sessions/grants.ts'
 import { jwtSessions } from '../sessions/jwt.ts'
 import { mintToken, readToken } from '../sessions/mint.ts'
 import { Failure } from './failure.ts'
@@ -31,7 +31,9 @@ function duration(text: string): number {
 
 /** Checked here, where the sentence says which it is; a hub would only say that the claims are wrong. */
 function pattern(text: string, before: string[] = []): string[] {
-  return [...before, ...text.split(',').map(each => parsePattern(each.trim()))]
+  const given = text.split(',').map(each => each.trim())
+  for (const each of given) parseGrants({ subscribe: [each] })
+  return [...before, ...given]
 }
 
 export function tokenCommand(): Command {

@@ -40,7 +40,8 @@ Examples:
 In a terminal: b sorts by bytes that are queued, w by the longest wait, d by drops, i by id; q ends. Elsewhere each look is printed.`,
     )
     .action((flags: TopFlags) => {
-      process.stdout.on('error', ended)
+      // Whoever reads the output has had enough.
+      process.stdout.on('error', () => process.exit(0))
       return top(flags, { input: process.stdin, output: process.stdout })
     })
 }
@@ -89,12 +90,6 @@ async function lookAt(flags: TopFlags, sort: Sort, limit: number): Promise<Look>
 function rowsOf({ isTTY, rows }: Terminal['output']): number {
   if (!isTTY || rows === undefined) return MAX_ROWS
   return Math.min(MAX_ROWS, Math.max(1, Math.floor((rows - OTHER_LINES) / LINES_PER_CLIENT)))
-}
-
-/** Whoever read our output has had enough. */
-function ended(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE') throw error
-  process.exit(0)
 }
 
 async function read<T>(flags: HubFlags, path: string, query: Record<string, string> = {}): Promise<T> {

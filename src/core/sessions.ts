@@ -7,7 +7,7 @@ export interface Session {
   readonly user?: string | undefined
   /** Of the token that opened it, for revocation (RFC 7519, jti). */
   readonly tokenId?: string | undefined
-  /** When it ends, in ms since 1970: within 5 s of it its clients are closed as `expired`. Undefined: never. */
+  /** When it ends, in ms since 1970: within two seconds of it its clients are closed as `expired`. Undefined: never. */
   readonly expiresAt?: number | undefined
   /** When its token was made, in ms since 1970: a revocation of a user ends what is older. */
   readonly issuedAt?: number | undefined

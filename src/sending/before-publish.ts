@@ -199,21 +199,22 @@ function changed(draft: Draft, change: unknown): Draft {
       `beforePublish must return undefined or an object, got ${String(change)}; throw a HubError to refuse`,
     )
   }
-  const { data, contentType, key = draft.key } = readChange(change as DraftChange)
+  try {
+    return apply(draft, change)
+  } catch (error) {
+    // It is a fault of the hook, and the publisher does not see the message.
+    throw new TypeError((error as Error).message.replace(/^message:/, 'data:'), { cause: error })
+  }
+}
+
+/** Throws REQUEST_INVALID and INVALID_MESSAGE for a wrong change. */
+function apply(draft: Draft, change: DraftChange): Draft {
+  const { data, contentType, key = draft.key } = readOptions(change, CHANGE, 'beforePublish')
   if (data === undefined) return { ...draft, contentType: contentType ?? draft.contentType, key }
   const { payload, contentType: type } = serialize(data)
   // For text and bytes, the publisher's content type holds unless the hook returns one.
   const isJsonValue = type === JSON_TYPE && !isJson(draft.contentType)
   return { ...draft, data: payload, contentType: contentType ?? (isJsonValue ? type : draft.contentType), key }
-}
-
-/** Throws a TypeError for a wrong change: it is a fault of the hook, and the publisher does not see the message. */
-function readChange(change: DraftChange): DraftChange {
-  try {
-    return readOptions(change, CHANGE, 'beforePublish')
-  } catch (error) {
-    throw new TypeError((error as Error).message, { cause: error })
-  }
 }
 
 function checkRoom({ count, bytes }: Line, { data }: Draft): void {

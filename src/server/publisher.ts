@@ -57,6 +57,8 @@ export interface SourceResult {
   readonly bytes: number
   /** Messages that `beforePublish` refused; absent where there are none. */
   readonly refused?: number
+  /** The sum over all messages of the subscribers that cannot receive them; absent where it is 0. */
+  readonly unsupported?: number
 }
 
 /**
@@ -74,7 +76,7 @@ export function publishSource(
   const { split, maxBytes, signal, idleMs = Number.POSITIVE_INFINITY, idle, check, pace, ...route } = options
   const lines = new LineSplitter(maxBytes)
   const turn = new Turn(MESSAGES_PER_TURN)
-  const result: { messages: number; bytes: number; refused?: number } = { messages: 0, bytes: 0 }
+  const result: { -readonly [K in keyof SourceResult]: SourceResult[K] } = { messages: 0, bytes: 0 }
 
   /** A promise: until it is settled nothing more is to be read. */
   function publish(messages: Iterable<Uint8Array>): Promise<unknown> | undefined {
@@ -113,17 +115,18 @@ export function publishSource(
   function attemptOne(data: Uint8Array): Promise<unknown> | undefined {
     try {
       const answer = hub.publishBytes(topic, data, route)
-      if (answer instanceof Promise) return answer.then(() => published(data), refused)
-      published(data)
+      if (answer instanceof Promise) return answer.then(told => published(data, told), refused)
+      published(data, answer)
     } catch (error) {
       refused(error)
     }
     return undefined
   }
 
-  function published({ byteLength }: Uint8Array): void {
+  function published({ byteLength }: Uint8Array, { unsupported }: PublishResult): void {
     result.messages++
     result.bytes += byteLength
+    if (unsupported > 0) result.unsupported = (result.unsupported ?? 0) + unsupported
   }
 
   function refused(error: unknown): void {

@@ -107,11 +107,11 @@ export class MockConnectionManager implements HubApi {
     const read = readTargets(targets)
     const asked: Arguments<'broadcast'> = options === undefined ? [read, message] : [read, message, options]
     this.#record('broadcast', asked)
-    const { id } = this.#unscripted.send(message, sendOptions(options))
+    const { id } = this.#unscripted.send(message, sendOptions('broadcast', options))
     const scripted = await this.#scripted('broadcast', asked)
     if (scripted !== undefined) return scripted
     const ids = Array.isArray(read) ? read : (this.#scripted('selectClients', [read]) ?? [])
-    return this.#toAll(ids, message, { ...sendOptions(options), id })
+    return this.#toAll(ids, message, { ...sendOptions('broadcast', options), id })
   }
 
   /** To whom `connectionsOf` is scripted to answer; unscripted to nobody, as of a user who is not online. */
@@ -119,10 +119,11 @@ export class MockConnectionManager implements HubApi {
     const [user, message, options] = args
     checkUser(user)
     this.#record('sendToUser', args)
-    const { id } = this.#unscripted.send(message, sendOptions(options))
+    const read = sendOptions('sendToUser', options)
+    const { id } = this.#unscripted.send(message, read)
     const scripted = await this.#scripted('sendToUser', args)
     if (scripted !== undefined) return scripted
-    return this.#toAll(this.#scripted('connectionsOf', [user]) ?? [], message, { ...sendOptions(options), id })
+    return this.#toAll(this.#scripted('connectionsOf', [user]) ?? [], message, { ...read, id })
   }
 
   async isActive(...args: Arguments<'isActive'>): Result<'isActive'> {
@@ -277,8 +278,8 @@ export class MockConnectionManager implements HubApi {
 }
 
 /** Of a broadcast: without what is only a broadcast's. Throws REQUEST_INVALID. */
-function sendOptions(options: BroadcastOptions = {}): SendOptions {
-  const { concurrency: _, ...rest } = readOptions(options, BROADCAST_OPTIONS, 'broadcast')
+function sendOptions(call: string, options: BroadcastOptions = {}): SendOptions {
+  const { concurrency: _, ...rest } = readOptions(options, BROADCAST_OPTIONS, call)
   return rest
 }
 

@@ -107,7 +107,7 @@ export class ApiGatewayClients {
     this.#sdk = sdk
     this.#options = options
     this.#timeoutMs = options.timeoutMs ?? TIMEOUT_MS
-    const egress = new Egress(options.allow, { resolve: options.resolve })
+    const egress = new Egress(options.allow, { resolve: options.resolve, field: 'apiGateway: allow' })
     for (const endpoint of options.endpoints) {
       this.#apis.set(endpointKey(egress.checkUrl(endpoint)), this.#api(endpoint, egress))
     }

@@ -65,13 +65,13 @@ export class CallbackClients {
   readonly #egress: Egress
   readonly #requests: CallbackRequests
 
-  /** Throws CONFIG_INVALID where an option is unknown or wrong, REQUEST_INVALID where the secret is none. */
+  /** Throws CONFIG_INVALID where an option is unknown or wrong. */
   constructor(hub: RequestHub, given: CallbackOptions = {}) {
     const options = readOptions(given, OPTIONS, 'callbacks: ', 'CONFIG_INVALID')
     this.#hub = hub
     this.#options = options
-    if (options.secret !== undefined) parseSecret(options.secret)
-    this.#egress = new Egress(options.allow, { resolve: options.resolve })
+    if (options.secret !== undefined) parseSecret(options.secret, 'callbacks: secret', 'CONFIG_INVALID')
+    this.#egress = new Egress(options.allow, { resolve: options.resolve, field: 'callbacks: allow' })
     this.#requests = new CallbackRequests({ egress: this.#egress, timeoutMs: options.timeoutMs })
   }
 

@@ -10,6 +10,11 @@ const LOCALHOST = /^(?:.+\.)?localhost\.?$/
 /** All that IANA has given out as public so far; what lies outside has no meaning yet, or a special one. */
 const GLOBAL_UNICAST = ipaddr.IPv6.parseCIDR('2000::/3')
 
+interface EgressOptions {
+  readonly resolve?: Resolver | undefined
+  readonly field?: string
+}
+
 /**
  * Which addresses the hub may connect to on behalf of somebody who gave it a URL: public ones, and those that its owner
  * allows. A name is judged by what it resolves to, in the very look-up that the socket uses: between a check and a
@@ -19,9 +24,12 @@ export class Egress {
   readonly #allowed: Networks
   readonly #resolve: Resolver
 
-  /** @param allow addresses and CIDRs beyond the public ones, such as 10.1.0.0/16. Throws CONFIG_INVALID. */
-  constructor(allow: readonly string[] = [], options: { readonly resolve?: Resolver | undefined } = {}) {
-    this.#allowed = new Networks(allow)
+  /**
+   * @param allow addresses and CIDRs beyond the public ones, such as 10.1.0.0/16. Throws CONFIG_INVALID.
+   * @param options `field`: the name of `allow`, for the error
+   */
+  constructor(allow: readonly string[] = [], options: EgressOptions = {}) {
+    this.#allowed = new Networks(allow, options.field ?? 'allow')
     this.#resolve = options.resolve ?? nameResolver()
   }
 

@@ -1,21 +1,21 @@
 import { createHmac } from 'node:crypto'
-import { HubError } from '../core/errors.ts'
+import { type ErrorCode, HubError } from '../core/errors.ts'
 
 const PREFIX = 'whsec_'
 const MIN_SECRET_BYTES = 24
 const MAX_SECRET_BYTES = 64
 
 /**
- * The key in a secret as the Standard Webhooks specification writes it. Throws REQUEST_INVALID, which never repeats it.
+ * The key in a secret as the Standard Webhooks specification writes it. The error never repeats it.
  */
-export function parseSecret(text: unknown): Buffer {
+export function parseSecret(text: unknown, field = 'secret', code: ErrorCode = 'REQUEST_INVALID'): Buffer {
   const encoded = typeof text === 'string' && text.startsWith(PREFIX) ? text.slice(PREFIX.length) : ''
   const key = Buffer.from(encoded, 'base64')
   // Node passes over what is not base64; a receiver's decoder may not, and would then have another key.
   const isExact = key.toString('base64') === encoded
   if (isExact && key.byteLength >= MIN_SECRET_BYTES && key.byteLength <= MAX_SECRET_BYTES) return key
   const rule = `${PREFIX} and then the base64 of ${MIN_SECRET_BYTES} to ${MAX_SECRET_BYTES} random bytes`
-  throw new HubError('REQUEST_INVALID', `secret: it must be ${rule}; openssl rand -base64 32 makes such a part`)
+  throw new HubError(code, `${field}: it must be ${rule}; openssl rand -base64 32 makes such a part`)
 }
 
 /**

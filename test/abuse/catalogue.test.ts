@@ -5,7 +5,7 @@ const DOCS = new URL('../../docs/', import.meta.url)
 const page = readFileSync(new URL('abuse-tests.md', DOCS), 'utf8')
 const rows = [...page.matchAll(/^\| ([A-Z]\d+) \|.*$/gm)].map(([row, id]) => ({
   id: id!,
-  files: [...row.matchAll(/\]\((\.\.\/test\/[^)]+)\)/g)].map(([, file]) => file!),
+  files: [...row.matchAll(/`(test\/[^`]+)`/g)].map(([, file]) => `../${file}`),
   applies: row.split(' | ').length > 3,
 }))
 const GROUPS: Readonly<Record<string, number>> = { D: 14, E: 26, F: 14, G: 11 }

@@ -92,6 +92,28 @@ describe('subscribe', () => {
   })
 })
 
+describe('commands that print and end', () => {
+  const cases: [string[], number][] = [
+    [['--help'], 0],
+    [['token', 'key'], 0],
+    [['config', 'check'], 0],
+    [['config', 'check', '--policy', 'x'], 2],
+    [['token', 'check', 'x'], 1],
+  ]
+  it.each(cases)('%j has the same exit code when nobody reads its output', async (args, exitCode) => {
+    const child = spawn(process.execPath, ['dist/cli/main.js', ...args])
+    child.stdout.destroy()
+    child.stderr.destroy()
+    expect(await once(child, 'close')).toEqual([exitCode, null])
+  })
+
+  it('says nothing of it', async () => {
+    const child = spawn(process.execPath, ['dist/cli/main.js', 'token', 'key'])
+    child.stdout.destroy()
+    expect(await text(child.stderr)).toBe('')
+  })
+})
+
 describe('top, by its older name', () => {
   it('ends quietly when whoever reads its output has had enough', async () => {
     const none = { count: 0, errors: {}, retries: 0 }
@@ -149,6 +171,19 @@ describe('publish', () => {
       expect(seen).toMatchObject({ ...expected, body: line })
     })
   }
+
+  it('says what was refused and what subscribers could not receive', async () => {
+    const url = await stubHub((request, response) => {
+      const answer =
+        request.method === 'PUT'
+          ? { messages: 2, bytes: 6, refused: 1, unsupported: 4 }
+          : { seq: 1, matched: 2, unsupported: 2 }
+      void text(request).then(() => response.end(JSON.stringify(answer)))
+    })
+    const publish = (...flags: string[]) => command(['publish', 'a', join(folder, 'a.log'), ...flags, '--url', url])
+    expect((await publish('--lines')).stderr).toBe('2 messages, 6 bytes, 1 refused, 4 undeliverable\n')
+    expect((await publish()).stderr).toBe('message 1, 2 subscribers, 2 undeliverable\n')
+  })
 
   it('does not wait for the end of its source once the hub has refused', async () => {
     const url = await stubHub((_, response) => {

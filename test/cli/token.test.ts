@@ -75,6 +75,13 @@ describe('hubline token', () => {
     }
   })
 
+  it("mints grants for the user's own topics", async () => {
+    const minted = await run(['--user', 'ada', '--subscribe', 'users/{user}/**', '--publish', 'users/{user}'])
+    expect([minted.code, minted.stderr]).toEqual([0, ''])
+    const { stdout } = await check(minted.stdout)
+    expect(stdout).toContain('good: ada may subscribe to [users/ada/**], publish to [users/ada] until ')
+  })
+
   it('key makes a key and the hash that belongs to it', async () => {
     const { code, stdout } = await run(['key', '--name', 'ops', '--scope', 'admin,publish'])
     expect(code).toBe(0)
@@ -88,6 +95,7 @@ describe('hubline token', () => {
     ['a time that is none', ['--ttl', '3x'], {}, /such as 90s or 1h/],
     ['a time beyond what a hub takes', ['--ttl', '2d'], {}, /86400 s \(sessions.jwt.maxTokenMs\)/],
     ['a pattern that is none', ['--subscribe', 'a b'], {}, /is no pattern/],
+    ['a pattern with {user} in a segment', ['--publish', 'a-{user}'], {}, /"a-\{user\}" is no pattern/],
     [
       'topics of a subscription token',
       ['--channel', 'a', '--publish', 'b'],

@@ -113,7 +113,10 @@ describe('what beforePublish returns', () => {
     [{ topic: 'b' }, /unknown option "topic"/],
     [{ contentType: 'a\nb' }, /contentType must be/],
     [{ key: 5 }, /key must be/],
-  ])('%j is a fault of the hook: nothing is published', async (change, fault) => {
+    [{ data: 10n }, /data: it has no form in JSON/],
+    [{ data: new Map() }, /data: Map has no form in JSON/],
+    [{ data: Number.NaN }, /data: NaN has no form in JSON/],
+  ])('%o is a fault of the hook: nothing is published', async (change, fault) => {
     const { outcome, faults, message } = await publishedWith(change)
     expect(outcome).toBe('INTERNAL publication: beforePublish failed; see the fault event')
     expect(faults).toEqual([expect.stringMatching(fault)])

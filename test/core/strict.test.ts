@@ -516,6 +516,18 @@ describe('a mistake is an error at the call', () => {
       'REQUEST_INVALID',
       /^broadcast: unknown option "concurency": did you mean "concurrency"\?$/,
     ],
+    [
+      'sendToUser',
+      () => hub.sendToUser('ann', 'x', { concurency: 5 } as Wrong),
+      'REQUEST_INVALID',
+      /^sendToUser: unknown option "concurency": did you mean "concurrency"\?$/,
+    ],
+    [
+      'listen',
+      () => hub.listen('t', () => {}, { polcy: 5 } as Wrong),
+      'REQUEST_INVALID',
+      /^listen: unknown option "polcy": did you mean "policy"\?$/,
+    ],
     ['isActive', () => hub.isActive('c', { timeoutMs: -1 }), 'REQUEST_INVALID', /^timeoutMs must be/],
     [
       'shutdown',

@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import websocket from '@fastify/websocket'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -59,6 +61,19 @@ describe('the plugin in an app of one’s own', () => {
     while ((hub.getTopic('a')?.subscribers ?? 0) === 0) await new Promise(setImmediate)
     hub.routeData('a', Buffer.from('hello'))
     expect(await first).toBe('hello')
+  })
+
+  it('ends at once beside a connection that sends nothing, where Fastify closes connections by force', async () => {
+    app = Fastify({ forceCloseConnections: true })
+    await app.register(hubline, { hub: createHub(), shutdown: { spreadMs: 0 } })
+    const url = await app.listen({ port: 0, host: '127.0.0.1' })
+    const silent = connect(Number(new URL(url).port), '127.0.0.1')
+    await once(silent, 'connect')
+    const events = await fetch(`${url}/topics/a`, { headers: { accept: 'text/event-stream' } })
+    const begun = performance.now()
+    await Promise.all([app.close(), once(silent.resume(), 'close')])
+    expect(performance.now() - begun).toBeLessThan(5000)
+    expect(await events.text()).toContain('event: close')
   })
 
   it('closes the hub with the app', async () => {

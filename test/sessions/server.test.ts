@@ -361,6 +361,18 @@ describe('tickets', () => {
     expect(await open(other.body.ticket, 'chat/x')).toBe(403)
   })
 
+  it("may be for the user's own topics, from a user and from a backend", async () => {
+    const own = bearer(await fresh({ sub: 'ada', topics: { subscribe: ['users/{user}/**'], publish: [] } }))
+    const asked = { user: 'ada', topics: ['users/{user}/**'] }
+    for (const headers of [own, { 'x-api-key': backend.key }]) {
+      const [{ status, body }, other] = [await order(asked, headers), await order(asked, headers)]
+      expect([status, await open(body.ticket, 'users/ada/inbox')]).toEqual([201, 200])
+      expect(await open(other.body.ticket, 'users/eve/inbox')).toBe(403)
+      const wrong = await order({ ...asked, topics: ['a-{user}'] }, headers)
+      expect([wrong.status, wrong.body.error.code]).toEqual([400, 'TOPIC_INVALID'])
+    }
+  })
+
   it('cannot be ordered by a form of another page', async () => {
     const headers = { cookie: `hub=${await fresh()}` }
     for (const type of ['text/plain', 'application/x-www-form-urlencoded']) {

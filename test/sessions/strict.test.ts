@@ -129,6 +129,21 @@ describe('settings of what a hub is used with', () => {
       /breaker.failures must be an integer of at least 1, got 0/,
     ],
     [
+      'callbacks: secret',
+      () => new CallbackClients(hub, { secret: 'x' }),
+      /^callbacks: secret: it must be whsec_ and then the base64 of 24 to 64 random bytes/,
+    ],
+    [
+      'callbacks: allow',
+      () => new CallbackClients(hub, { allow: ['nonsense'] }),
+      /^callbacks: allow: "nonsense" is neither an address nor a CIDR, such as/,
+    ],
+    [
+      'API Gateway: allow',
+      () => new ApiGatewayClients(hub, {} as Wrong, { endpoints: [], allow: ['nonsense'] }),
+      /^apiGateway: allow: "nonsense" is neither an address nor a CIDR/,
+    ],
+    [
       'API Gateway: no endpoints',
       () => new ApiGatewayClients(hub, {} as Wrong, {} as Wrong),
       /^apiGateway: endpoints must be an array of strings, got undefined$/,

@@ -81,7 +81,7 @@ describe('a URL that is registered', () => {
 
   it('is refused by an allow list or a secret that is none, at once', () => {
     expect(codeOf(() => setUp({ allow: ['everything'] }))).toBe('CONFIG_INVALID')
-    expect(codeOf(() => setUp({ secret: 'hunter2' }))).toBe('REQUEST_INVALID')
+    expect(codeOf(() => setUp({ secret: 'hunter2' }))).toBe('CONFIG_INVALID')
     const { hub, clients } = setUp()
     expect(codeOf(() => clients.register({ url: 'http://example.org/', secret: 'hunter2' }))).toBe('REQUEST_INVALID')
     expect(hub.getConnectionStats().clients).toBe(0)

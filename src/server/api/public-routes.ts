@@ -105,7 +105,17 @@ function topics(api: Api): void {
     answers: {
       200: {
         description: 'It has ended.',
-        schema: z.object({ topic: z.string(), messages: count, bytes: count }),
+        schema: z.object({
+          topic: z.string(),
+          messages: count,
+          bytes: count,
+          refused: count
+            .optional()
+            .meta({ description: 'Messages that `beforePublish` refused, where there are any.' }),
+          unsupported: count.optional().meta({
+            description: 'Over all messages, the subscribers whose protocol cannot carry them, where there are any.',
+          }),
+        }),
       },
     },
     errors: PUBLISHING,

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { type ErrorCode, HTTP_STATUS } from '../../core/errors.ts'
-import { CLIENT_ID, MAX_CLIENT_ID_LENGTH, MAX_TOPIC_LENGTH, TOPIC_NAME } from '../../core/ids.ts'
+import { CLIENT_ID, MAX_CLIENT_ID_LENGTH, MAX_TOPIC_LENGTH, TOPIC_NAME, TOPIC_SEGMENT } from '../../core/ids.ts'
 import { shown } from '../../core/options.ts'
 import { TOPIC_PATTERN } from '../../core/patterns.ts'
 import { POSITION } from '../../transports/transport.ts'
@@ -32,6 +32,11 @@ export const topicName = z
 export const messageKey = z.string().meta({ minLength: 1, maxLength: 255, pattern: '^[!-~]+$' })
 export const anyTopicName = z.string().meta(topicForm)
 export const topicPattern = z.string().min(1).meta(patternForm)
+/** A segment may be `{user}`. */
+export const grantedPattern = topicPattern.meta({
+  ...patternForm,
+  pattern: patternForm.pattern.replaceAll(TOPIC_SEGMENT, `(?:${TOPIC_SEGMENT}|\\{user\\})`),
+})
 export const positionText = z.string().meta(positionForm)
 export const userName = z.string().min(1).max(255).meta({ description: 'A user: one may have many clients.' })
 export const clientPath = z.strictObject({ id: clientId })

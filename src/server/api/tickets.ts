@@ -1,19 +1,18 @@
 import type { FastifyPluginAsync } from 'fastify'
 import { z } from 'zod'
 import { HubError } from '../../core/errors.ts'
-import { parsePattern } from '../../core/patterns.ts'
 import { openSessions, type Session } from '../../core/sessions.ts'
-import { MAX_GRANTED_PATTERNS } from '../../sessions/grants.ts'
+import { MAX_GRANTED_PATTERNS, parseGrants } from '../../sessions/grants.ts'
 import { MAX_TICKET_MS } from '../../sessions/tickets.ts'
 import type { HubContext } from '../context.ts'
 import { takeJsonOnly } from '../json-bodies.ts'
 import { Api, type ApiRoute } from './route.ts'
-import { topicPattern, userName } from './schemas.ts'
+import { grantedPattern, userName } from './schemas.ts'
 
 const wantedTicket = z
   .strictObject({
     user: userName.optional(),
-    topics: z.array(topicPattern.max(255)).min(1).max(MAX_GRANTED_PATTERNS).optional(),
+    topics: z.array(grantedPattern.max(255)).min(1).max(MAX_GRANTED_PATTERNS).optional(),
     ttlMs: z.int().min(1).max(MAX_TICKET_MS).optional(),
     expiresAt: z
       .int()
@@ -36,8 +35,8 @@ export function ticketRoute(
   const { tickets, gate } = context
 
   async function permit(session: Session, topics: readonly string[]): Promise<void> {
-    for (const topic of topics) {
-      if (await gate.permits(session, 'subscribe', parsePattern(topic))) continue
+    for (const topic of parseGrants({ subscribe: topics }, session.user).subscribe) {
+      if (await gate.permits(session, 'subscribe', topic)) continue
       throw new HubError('PERMISSION_DENIED', 'topics: this session may not subscribe to all of them')
     }
   }

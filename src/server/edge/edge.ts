@@ -88,7 +88,8 @@ export class Edge implements Disposable {
     this.refused = this.#refused
     this.#clock = clock
     this.stops = new Stops(SWEEP_MS, clock.now())
-    this.#addresses = new AddressTable(new Networks(exempt), new Networks(trustedProxies))
+    const proxies = new Networks(trustedProxies, 'hubline: edge.trustedProxies')
+    this.#addresses = new AddressTable(new Networks(exempt, 'hubline: edge.exempt'), proxies)
     this.#behindProxy = trustedProxies.length > 0
     this.#door = new DoorKeeper(clock, limit => this.count(limit))
     this.#bodies = new Bodies(options.bodyMs ?? 30_000, SWEEP_MS, () => this.count('bodyMs'))

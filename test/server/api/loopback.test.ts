@@ -168,6 +168,8 @@ describe('the options of the plugin', () => {
     [{ hub, pingMs: 0 }, 'hubline: pingMs must be a number from 100 to 2147483647, got 0'],
     [{ hub, edge: { host: ['a'] } }, 'hubline: edge: unknown option "host": did you mean "hosts"?'],
     [{ hub, edge: { limits: { maxConnection: 1 } } }, 'hubline: edge.limits: unknown option "maxConnection"'],
+    [{ hub, edge: { exempt: ['nonsense'] } }, 'hubline: edge.exempt: "nonsense" is neither an address nor a CIDR'],
+    [{ hub, edge: { trustedProxies: ['10/8'] } }, 'hubline: edge.trustedProxies: "10/8" is neither an address'],
     [{ hub, shutdown: { deadline: 1 } }, 'hubline: shutdown: unknown option "deadline": did you mean "deadlineMs"?'],
     [{ hub, prefix: '/rt' }, 'hubline: prefix has no effect on this plugin; register it in a scope'],
   ])('%# are refused at the call', async (options, why) => {
