@@ -11,11 +11,17 @@ export class Turn {
   readonly #maxItems: number
   #items = 0
   #bytes = 0
-  #began = performance.now()
+  readonly #now: () => number
+  #began: number
 
-  /** @param maxItems items that take about a millisecond */
-  constructor(maxItems = ITEMS) {
+  /**
+   * @param maxItems items that take about a millisecond
+   * @param now the time in ms
+   */
+  constructor(maxItems = ITEMS, now = () => performance.now()) {
     this.#maxItems = maxItems
+    this.#now = now
+    this.#began = now()
   }
 
   /** After an item of so many bytes. Goes on in the next turn once this one has done enough. */
@@ -23,13 +29,13 @@ export class Turn {
     this.#items++
     this.#bytes += bytes
     const isShort = this.#items < this.#maxItems && this.#bytes < MAX_BYTES
-    return isShort && performance.now() - this.#began < MAX_MS ? undefined : this.#next()
+    return isShort && this.#now() - this.#began < MAX_MS ? undefined : this.#next()
   }
 
   async #next(): Promise<void> {
     this.#items = 0
     this.#bytes = 0
     await nextTurn()
-    this.#began = performance.now()
+    this.#began = this.#now()
   }
 }

@@ -118,12 +118,28 @@ describe('a body of JSON', () => {
 })
 
 describe('a turn', () => {
+  const standing = () => 0
+
   it('ends after so many items, and sooner after so many bytes', async () => {
-    const turn = new Turn()
+    const turn = new Turn(50, standing)
     const ends = (bytes: number, items: number) =>
       Array.from({ length: items }, () => turn.after(bytes)).flatMap((end, index) => (end === undefined ? [] : [index]))
     expect(ends(10, 120)).toEqual([49, 99])
-    expect(new Turn().after(256 * 1024)).toBeInstanceOf(Promise)
-    expect(new Turn().after(256 * 1024 - 1)).toBeUndefined()
+    expect(new Turn(50, standing).after(256 * 1024)).toBeInstanceOf(Promise)
+    expect(new Turn(50, standing).after(256 * 1024 - 1)).toBeUndefined()
+  })
+
+  it('ends sooner where its items take long', async () => {
+    let now = 0
+    const turn = new Turn(50, () => now)
+    now = 4.9
+    expect(turn.after(1)).toBeUndefined()
+    now = 5
+    const next = turn.after(1)
+    expect(next).toBeInstanceOf(Promise)
+    now = 1000
+    await next
+    now = 1004
+    expect(turn.after(1)).toBeUndefined()
   })
 })
