@@ -1,6 +1,10 @@
-import { atOnce } from './attempt.ts'
+import { answered, atOnce } from './attempt.ts'
 import type { Codec, Gap, Message } from './message.ts'
+import { number } from './options.ts'
 import type { DirectMessage } from './parcel.ts'
+
+/** At most 4 GiB: the sum of many stays a number. */
+const objectBytes = number(0, 2 ** 32)
 
 /** Told of an error in code that is not the hub's. `where` names the code. Must not throw. */
 export type Fault = (where: string, error: unknown) => void
@@ -27,6 +31,15 @@ export class GuardedCodec {
     } catch (error) {
       this.#failed('carries', error)
       return false
+    }
+  }
+
+  /** Undefined: its frames are bytes. A value that is no amount of memory counts as absent. */
+  get objectBytes(): number | undefined {
+    try {
+      return answered(this.#codec.objectBytes, objectBytes, 'objectBytes')
+    } catch (error) {
+      return this.#failed('objectBytes', error) ?? undefined
     }
   }
 

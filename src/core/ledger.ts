@@ -1,5 +1,5 @@
 import type { Encoded } from './batch.ts'
-import type { Codec, Message, PublishedBy } from './message.ts'
+import type { Message, PublishedBy } from './message.ts'
 import { textBytes } from './texts.ts'
 
 /** Counts bytes that are held in memory. */
@@ -119,7 +119,8 @@ export class HeldFrames {
   readonly #messages: readonly Message[]
   #holders = 0
 
-  constructor({ frames, messages }: Encoded, { objectBytes }: Codec, ledger: Ledger, budget: ByteCount) {
+  /** `objectBytes`: of the codec. */
+  constructor({ frames, messages }: Encoded, objectBytes: number | undefined, ledger: Ledger, budget: ByteCount) {
     this.#budget = budget
     this.#ledger = ledger
     if (objectBytes !== undefined) {

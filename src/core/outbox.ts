@@ -1,6 +1,6 @@
 import type { Batch } from './batch.ts'
 import type { CloseReason, Connection, WriteResult } from './connection.ts'
-import type { Fault } from './guarded-codec.ts'
+import { type Fault, GuardedCodec } from './guarded-codec.ts'
 import type { ClientId, TopicName } from './ids.ts'
 import { type ByteCount, CONTROL_FRAME_BYTES, FRAME_BYTES, HeldFrames, MESSAGE_BYTES } from './ledger.ts'
 import type { Link } from './link.ts'
@@ -373,7 +373,7 @@ export class Outbox {
   #holdFrames(item: Item, link: Link | undefined): void {
     if (link !== undefined) {
       const encoded = (item as Batch).encoded(this.codec, this.fault)
-      encoded.held ??= new HeldFrames(encoded, this.codec, link.topic.ledger, this.#budget)
+      encoded.held ??= new HeldFrames(encoded, objectBytesOf(this), link.topic.ledger, this.#budget)
       encoded.held.hold()
       this.#held ??= []
       this.#held.push(encoded.held)
@@ -495,3 +495,4 @@ export class Outbox {
 const askUnacknowledged = (connection: Connection): number | undefined => connection.unacknowledged?.()
 const askRoundTrip = (connection: Connection): number | undefined => connection.roundTrip?.()
 const askToHoldLittle = (connection: Connection, { holdsLittle }: Outbox): void => connection.holdLittle?.(holdsLittle)
+const objectBytesOf = ({ codec, fault }: Outbox): number | undefined => new GuardedCodec(codec, fault).objectBytes

@@ -6,7 +6,7 @@ import { Ledger } from './ledger.ts'
 import type { Link } from './link.ts'
 import { Log, type LogBounds, newestWithin } from './log.ts'
 import type { Message } from './message.ts'
-import { PickyCodecs } from './picky-codecs.ts'
+import { isPicky, PickyCodecs } from './picky-codecs.ts'
 import type { DeliveryPolicy } from './policy.ts'
 import { Counters } from './stats.ts'
 import { TokenBucket } from './token-bucket.ts'
@@ -164,7 +164,7 @@ export class Topic {
 
   #countPicky({ outbox }: Link, change: 1 | -1): void {
     const { codec } = outbox
-    if (codec.carries === undefined) return
+    if (!isPicky(codec)) return
     this.picky ??= new PickyCodecs()
     this.picky.count(codec, change)
     if (this.picky.none) this.picky = undefined

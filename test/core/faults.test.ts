@@ -201,6 +201,33 @@ describe('a codec that throws', () => {
     })
   })
 
+  describe.each([
+    ['that throws', { get: broken }],
+    ['that rejects', { get: rejected }],
+    ['that is a BigInt', { value: 5n }],
+    ['that is a symbol', { value: Symbol('five') }],
+    ['that is NaN', { value: Number.NaN }],
+    ['that is endless', { value: Number.POSITIVE_INFINITY }],
+    ['that is a text', { value: '5' }],
+    ['that is negative', { value: -1e9 }],
+    ['that is null', { value: null }],
+  ])('objectBytes %s', (_, descriptor) => {
+    it('counts as absent: the limit of memory holds for everybody', async () => {
+      const world = new World()
+      const codec = Object.defineProperty({ ...fakeCodec }, 'objectBytes', descriptor)
+      await play(world, new FakeConnection({ ...WINDOW, codec }), buffered())
+      expect(new Set(world.faults)).toEqual(new Set(["objectBytes of codec 'fake'"]))
+    })
+  })
+
+  it('carries (read): it is asked of each message, and its client loses none', async () => {
+    const world = new World()
+    const bad = new FakeConnection({ codec: breaking({ ...fakeCodec, carries: () => true }, 'carries', 'read') })
+    await play(world, bad, buffered())
+    expect(new Set(world.faults)).toEqual(new Set(["carries of codec 'fake'"]))
+    expect(bad.seqs()).toEqual(Array.from({ length: world.published - 2 }, (_, i) => i + 1))
+  })
+
   it('name: the fault is told without it', async () => {
     const world = new World()
     const bad = new FakeConnection({ codec: breaking({ ...fakeCodec, concat: broken }, 'name', 'read') })
