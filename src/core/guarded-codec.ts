@@ -1,6 +1,6 @@
 import { answered, atOnce } from './attempt.ts'
 import type { Codec, Gap, Message } from './message.ts'
-import { number } from './options.ts'
+import { checkValue, flag, number } from './options.ts'
 import type { DirectMessage } from './parcel.ts'
 
 /** At most 4 GiB: the sum of many stays a number. */
@@ -27,7 +27,9 @@ export class GuardedCodec {
   /** A codec that has no `carries` carries every message. */
   carries(message: Message): boolean {
     try {
-      return this.#codec.carries?.(message) ?? true
+      const answer = this.#codec.carries === undefined || this.#codec.carries(message)
+      checkValue(atOnce(answer, 'carries'), flag, 'carries')
+      return answer
     } catch (error) {
       this.#failed('carries', error)
       return false

@@ -192,6 +192,15 @@ describe('a codec that throws', () => {
       expect([bad.gaps(), world.hub.getConnectionStats().dropped > 0]).toEqual([[], true])
     })
 
+    it('carries: the message counts as one that its client cannot be sent', async () => {
+      const world = new World()
+      world.addHealthy('one')
+      world.connect('bad', new FakeConnection({ codec: codec('carries', value) }), buffered())
+      const { matched, unsupported } = world.hub.routeData('t', Buffer.from('x'))
+      world.scheduler.settle()
+      expect([matched, unsupported, world.faults]).toEqual([2, 1, ["carries of codec 'fake'"]])
+    })
+
     it('direct: what is for its client alone is refused', async () => {
       const world = new World()
       const bad = new FakeConnection({ codec: codec('direct', value) })
