@@ -299,6 +299,28 @@ describe('a connection that throws', () => {
     expect(ends).toEqual([['bad', reason]])
   })
 
+  const junk = [5n, Symbol('five'), Number.NaN, '5', -1, null, Promise.resolve(5)]
+  const amounts = (['unacknowledged', 'roundTrip'] as const).flatMap(member =>
+    junk.map(value => [member, value] as const),
+  )
+  it.each(amounts)('%s answers %o: it counts as unknown, and its client is closed as slow', async (member, value) => {
+    const world = new World()
+    const bad = Object.defineProperty(new FakeConnection(WINDOW), member, { value: () => value })
+    await play(world, bad, measured)
+    expect([world.faults, bad.closedFor]).toEqual([[`${member} of fake`], 'slow'])
+  })
+
+  it.each(['address', 'circuit'])('%s is no text that the hub knows: it counts as unknown', member => {
+    for (const value of [5n, Symbol('five'), {}]) {
+      const world = new World()
+      world.connect('bad', Object.defineProperty(new FakeConnection(), member, { value }))
+      expect(world.hub.getClient('bad')).toMatchObject({ address: undefined, circuit: undefined })
+      expect(world.hub.getConnectionStats().circuits).toEqual({ closed: 0, open: 0, 'half-open': 0 })
+      world.publish(1)
+      expect(world.faults).toEqual([`${member} of fake`])
+    }
+  })
+
   it.each(['call', 'reject'] as const)('send (%s): the message fails, and its client is lost', async how => {
     const world = new World()
     const bad = new FakeRequestConnection({ confirms: false })
@@ -375,6 +397,38 @@ describe('a policy that throws', () => {
       expect(bad.seqs()).toEqual([])
     },
   )
+
+  const noTimes = [5n, Symbol('five'), Number.NaN, '5', null, undefined, {}]
+  it.each(noTimes)('sets wakeAt to %o: it is asked again, and the others never notice', async value => {
+    const world = new World()
+    let asked = 0
+    const wake: DeliveryPolicy['wake'] = link => {
+      asked++
+      link.wakeAt = value as number
+      return 'wait'
+    }
+    await play(world, new FakeConnection(WINDOW), { ...whole(), wake })
+    expect([asked > 1, new Set(world.faults)]).toEqual([true, new Set(["policy 'own'"])])
+  })
+
+  it.each([
+    ['messages', 5n, 'got one whose backlog.messages is 5: it must be a number of at least 0'],
+    ['bytes', Number.NaN, 'got one whose backlog.bytes is NaN: it must be a number of at least 0'],
+    ['overflow', 'burst', 'got one whose backlog.overflow is "burst": it must be one of "drop-oldest"'],
+  ])('backlog.%s is wrong: the call rejects the policy', (part, value, why) => {
+    const policy = { ...whole(), backlog: { ...whole().backlog, [part]: value } } as DeliveryPolicy
+    const world = new World()
+    expect(() => world.hub.setDeliveryPolicy('t', policy)).toThrow(why)
+  })
+
+  it('describe answers no object: its name stands for it, and a fault is told', () => {
+    const world = new World()
+    const policy = { ...whole(), describe: () => 5n as unknown as { name: string } }
+    world.connect('bad', new FakeConnection(), policy)
+    expect(world.hub.explainPolicy('bad', 't').policy).toEqual({ name: 'own' })
+    world.publish(1)
+    expect(new Set(world.faults)).toEqual(new Set(["policy 'own'"]))
+  })
 
   it.each(members)('%s (%s), as the policy of the topic itself', (member, how) => {
     const world = new World()
