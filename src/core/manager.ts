@@ -75,6 +75,8 @@ import type { ClientWatcher } from './watcher.ts'
 
 /** How often topics are looked through for messages past their age, in ms. */
 const HOUSEKEEPING_MS = 1000
+/** How long the end of a hub waits for its broker, in ms. */
+const BROKER_CLOSE_MS = 10_000
 const OCTETS = 'application/octet-stream'
 
 /**
@@ -699,9 +701,10 @@ export class ConnectionManager {
 
   /**
    * Refuses new work, hands over what it can, closes every client as `shutdown`: all in this turn of the event loop.
-   * Never rejects. Idempotent. With thousands of clients Hub.shutdown does so in several turns.
+   * Waits at most `brokerMs` for the broker to close. Never rejects. Idempotent. With thousands of clients Hub.shutdown
+   * does so in several turns.
    */
-  async close(): Promise<void> {
+  async close(brokerMs = BROKER_CLOSE_MS): Promise<void> {
     if (this.#closed) return
     this.#closed = true
     this.#draining = true
@@ -709,10 +712,17 @@ export class ConnectionManager {
     for (const client of [...this.#clients.values()]) this.#remove(client, 'shutdown')
     this.#housekeeping[Symbol.dispose]()
     this.#delivery.sweeper.stop()
+    const { broker, scheduler } = this.#options
+    let timer: Disposable | undefined
     try {
-      await this.#options.broker.close()
+      const late = new Promise<never>((_, reject) => {
+        timer = scheduler.after(brokerMs, () => reject(new Error(`broker: close has not ended after ${brokerMs} ms`)))
+      })
+      await Promise.race([broker.close(), late])
     } catch (error) {
       this.events.emit('fault', { error, where: 'broker close' })
+    } finally {
+      timer?.[Symbol.dispose]()
     }
   }
 

@@ -1,4 +1,4 @@
-import { answered } from './attempt.ts'
+import { answered, attempt } from './attempt.ts'
 import type { Batch } from './batch.ts'
 import type { CloseReason, Connection, WriteResult } from './connection.ts'
 import { type Fault, GuardedCodec } from './guarded-codec.ts'
@@ -123,14 +123,10 @@ export class Outbox {
    * a throw the answer is undefined.
    */
   ask<T>(member: string, question: (connection: Connection, outbox: Outbox) => T): T | undefined {
-    try {
-      const answer = question(this.connection, this)
-      if (answer instanceof Promise) answer.catch(error => this.#failed(member, error))
-      return answer
-    } catch (error) {
-      this.#failed(member, error)
-      return undefined
-    }
+    return attempt(
+      () => question(this.connection, this),
+      error => this.#failed(member, error),
+    )
   }
 
   #failed(member: string, error: unknown): void {

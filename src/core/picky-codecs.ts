@@ -26,12 +26,3 @@ export class PickyCodecs {
     return count
   }
 }
-
-/** Is the codec asked of each message? One whose `carries` cannot be read is: the question then tells the fault. */
-export function isPicky(codec: Codec): boolean {
-  try {
-    return codec.carries !== undefined
-  } catch {
-    return true
-  }
-}

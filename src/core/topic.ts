@@ -6,7 +6,7 @@ import { Ledger } from './ledger.ts'
 import type { Link } from './link.ts'
 import { Log, type LogBounds, newestWithin } from './log.ts'
 import type { Message } from './message.ts'
-import { isPicky, PickyCodecs } from './picky-codecs.ts'
+import { PickyCodecs } from './picky-codecs.ts'
 import type { DeliveryPolicy } from './policy.ts'
 import { Counters } from './stats.ts'
 import { TokenBucket } from './token-bucket.ts'
@@ -163,10 +163,10 @@ export class Topic {
   }
 
   #countPicky({ outbox }: Link, change: 1 | -1): void {
-    const { codec } = outbox
-    if (!isPicky(codec)) return
+    // A getter may throw: only GuardedCodec reads it.
+    if (!('carries' in outbox.codec)) return
     this.picky ??= new PickyCodecs()
-    this.picky.count(codec, change)
+    this.picky.count(outbox.codec, change)
     if (this.picky.none) this.picky = undefined
   }
 

@@ -766,4 +766,37 @@ describe('a broker that throws', () => {
     const { outcome } = await other.hub.shutdown()
     expect([outcome, other.faults]).toEqual(['drained', ['broker close']])
   })
+
+  it.each(['close', 'shutdown'] as const)('close (never ends): %s ends in time, and a fault is told', async how => {
+    const world = new World({ broker: { ...local(), close: () => new Promise<void>(() => {}) } })
+    const ms = how === 'close' ? 10_000 : 500
+    let isOver = false
+    const ended = how === 'close' ? world.hub.close() : world.hub.shutdown({ deadlineMs: ms })
+    void ended.then(() => {
+      isOver = true
+    })
+    await new Promise(setImmediate)
+    world.scheduler.advance(ms - 1)
+    await new Promise(setImmediate)
+    expect([isOver, world.faults]).toEqual([false, []])
+    world.scheduler.advance(1)
+    await new Promise(setImmediate)
+    world.scheduler.settle()
+    await new Promise(setImmediate)
+    expect([isOver, world.faults, world.scheduler.timers]).toEqual([true, ['broker close'], 0])
+  })
+
+  it('close (never ends): the signal of a shutdown ends the waiting', async () => {
+    const world = new World({ broker: { ...local(), close: () => new Promise<void>(() => {}) } })
+    const cut = new AbortController()
+    const ended = world.hub.shutdown({ signal: cut.signal })
+    await new Promise(setImmediate)
+    cut.abort()
+    await new Promise(setImmediate)
+    world.scheduler.settle()
+    expect(await ended).toMatchObject({ outcome: 'drained' })
+    world.scheduler.advance(30_000)
+    await new Promise(setImmediate)
+    expect(world.faults).toEqual(['broker close'])
+  })
 })
