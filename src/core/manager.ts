@@ -113,6 +113,7 @@ export class ConnectionManager {
   /** The content type that was checked last. A program uses few, so most calls skip the check. */
   #checkedType = OCTETS
   readonly #types = new SharedTexts()
+  #lastPublisher: PublishedBy | undefined
   #draining = false
   #closed = false
 
@@ -777,7 +778,9 @@ export class ConnectionManager {
     topic.routedAt = at
     const payload = ownPayload(data)
     const { byteLength: bytes } = payload
-    const held = heldBytes({ bytes, key, correlationId, publisher }, shared === undefined ? contentType : undefined)
+    const ownType = shared === undefined ? contentType : undefined
+    const shares = publisher !== undefined && this.#sharesPublisher(publisher)
+    const held = heldBytes({ bytes, key, correlationId, publisher }, ownType, shares)
     // biome-ignore format: one literal of one shape, on the hot path
     const message: Message = { topic: name, epoch, seq, payload, bytes, contentType, key, correlationId, publisher, at, held, keepers: 0 }
     const unsupported = topic.picky === undefined ? 0 : topic.picky.unsupported(message, this.#delivery.fault)
@@ -786,6 +789,15 @@ export class ConnectionManager {
     this.#counters.publishedBytes += bytes
     this.#delivery.route(topic, message)
     return result
+  }
+
+  /** Does its connection, or the message before, have this user and info in memory? */
+  #sharesPublisher(publisher: PublishedBy): boolean {
+    const { client, user, info } = publisher
+    if (client === undefined) return false
+    const known = [this.#lastPublisher, this.#clients.get(client as ClientId)?.session]
+    this.#lastPublisher = publisher
+    return known.some(other => other !== undefined && other.user === user && other.info === info)
   }
 
   #client(id: string): Registration {
