@@ -1,6 +1,8 @@
+import { answered } from './attempt.ts'
 import type { Circuit, Client, CloseReason } from './connection.ts'
 import type { ClientId, Seq } from './ids.ts'
 import type { Gap } from './message.ts'
+import { oneOf, text } from './options.ts'
 import type { Outbox } from './outbox.ts'
 import type { PatternOrder } from './pattern-index.ts'
 import type { TopicPattern } from './patterns.ts'
@@ -25,6 +27,7 @@ interface Details {
   readonly internal?: boolean | undefined
 }
 
+const circuitRule = oneOf('closed', 'open', 'half-open')
 const NOBODY: Session = Object.freeze({})
 
 /** A client in the manager's books, and the handle that its transport holds. */
@@ -68,12 +71,12 @@ export class Registration implements Client {
   }
 
   get address(): string | undefined {
-    return this.#address ?? this.outbox.ask('address', ({ address }) => address)
+    return this.#address ?? this.outbox.ask('address', ({ address }) => answered(address, text, 'address'))
   }
 
   /** Undefined: it has no breaker. */
   get circuit(): Circuit | undefined {
-    return this.outbox.ask('circuit', ({ circuit }) => circuit)
+    return this.outbox.ask('circuit', ({ circuit }) => answered(circuit, circuitRule, 'circuit'))
   }
 
   get closed(): boolean {

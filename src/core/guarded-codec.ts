@@ -1,6 +1,10 @@
-import { atOnce } from './attempt.ts'
+import { answered, atOnce } from './attempt.ts'
 import type { Codec, Gap, Message } from './message.ts'
+import { checkValue, flag, number } from './options.ts'
 import type { DirectMessage } from './parcel.ts'
+
+/** At most 4 GiB: the sum of many stays a number. */
+const objectBytes = number(0, 2 ** 32)
 
 /** Told of an error in code that is not the hub's. `where` names the code. Must not throw. */
 export type Fault = (where: string, error: unknown) => void
@@ -23,10 +27,21 @@ export class GuardedCodec {
   /** A codec that has no `carries` carries every message. */
   carries(message: Message): boolean {
     try {
-      return this.#codec.carries?.(message) ?? true
+      const answer = this.#codec.carries === undefined || this.#codec.carries(message)
+      checkValue(atOnce(answer, 'carries'), flag, 'carries')
+      return answer
     } catch (error) {
       this.#failed('carries', error)
       return false
+    }
+  }
+
+  /** Undefined: its frames are bytes. A value that is no amount of memory counts as absent. */
+  get objectBytes(): number | undefined {
+    try {
+      return answered(this.#codec.objectBytes, objectBytes, 'objectBytes')
+    } catch (error) {
+      return this.#failed('objectBytes', error) ?? undefined
     }
   }
 

@@ -75,6 +75,8 @@ import type { ClientWatcher } from './watcher.ts'
 
 /** How often topics are looked through for messages past their age, in ms. */
 const HOUSEKEEPING_MS = 1000
+/** How long the end of a hub waits for its broker, in ms. */
+const BROKER_CLOSE_MS = 10_000
 const OCTETS = 'application/octet-stream'
 
 /**
@@ -111,6 +113,7 @@ export class ConnectionManager {
   /** The content type that was checked last. A program uses few, so most calls skip the check. */
   #checkedType = OCTETS
   readonly #types = new SharedTexts()
+  #lastPublisher: PublishedBy | undefined
   #draining = false
   #closed = false
 
@@ -699,9 +702,10 @@ export class ConnectionManager {
 
   /**
    * Refuses new work, hands over what it can, closes every client as `shutdown`: all in this turn of the event loop.
-   * Never rejects. Idempotent. With thousands of clients Hub.shutdown does so in several turns.
+   * Waits at most `brokerMs` for the broker to close. Never rejects. Idempotent. With thousands of clients Hub.shutdown
+   * does so in several turns.
    */
-  async close(): Promise<void> {
+  async close(brokerMs = BROKER_CLOSE_MS): Promise<void> {
     if (this.#closed) return
     this.#closed = true
     this.#draining = true
@@ -709,10 +713,17 @@ export class ConnectionManager {
     for (const client of [...this.#clients.values()]) this.#remove(client, 'shutdown')
     this.#housekeeping[Symbol.dispose]()
     this.#delivery.sweeper.stop()
+    const { broker, scheduler } = this.#options
+    let timer: Disposable | undefined
     try {
-      await this.#options.broker.close()
+      const late = new Promise<never>((_, reject) => {
+        timer = scheduler.after(brokerMs, () => reject(new Error(`broker: close has not ended after ${brokerMs} ms`)))
+      })
+      await Promise.race([broker.close(), late])
     } catch (error) {
       this.events.emit('fault', { error, where: 'broker close' })
+    } finally {
+      timer?.[Symbol.dispose]()
     }
   }
 
@@ -767,7 +778,9 @@ export class ConnectionManager {
     topic.routedAt = at
     const payload = ownPayload(data)
     const { byteLength: bytes } = payload
-    const held = heldBytes({ bytes, key, correlationId, publisher }, shared === undefined ? contentType : undefined)
+    const ownType = shared === undefined ? contentType : undefined
+    const shares = publisher !== undefined && this.#sharesPublisher(publisher)
+    const held = heldBytes({ bytes, key, correlationId, publisher }, ownType, shares)
     // biome-ignore format: one literal of one shape, on the hot path
     const message: Message = { topic: name, epoch, seq, payload, bytes, contentType, key, correlationId, publisher, at, held, keepers: 0 }
     const unsupported = topic.picky === undefined ? 0 : topic.picky.unsupported(message, this.#delivery.fault)
@@ -776,6 +789,15 @@ export class ConnectionManager {
     this.#counters.publishedBytes += bytes
     this.#delivery.route(topic, message)
     return result
+  }
+
+  /** Does its connection, or the message before, have this user and info in memory? */
+  #sharesPublisher(publisher: PublishedBy): boolean {
+    const { client, user, info } = publisher
+    if (client === undefined) return false
+    const known = [this.#lastPublisher, this.#clients.get(client as ClientId)?.session]
+    this.#lastPublisher = publisher
+    return known.some(other => other !== undefined && other.user === user && other.info === info)
   }
 
   #client(id: string): Registration {

@@ -1,10 +1,12 @@
+import { answered, attempt } from './attempt.ts'
 import type { Batch } from './batch.ts'
 import type { CloseReason, Connection, WriteResult } from './connection.ts'
-import type { Fault } from './guarded-codec.ts'
+import { type Fault, GuardedCodec } from './guarded-codec.ts'
 import type { ClientId, TopicName } from './ids.ts'
 import { type ByteCount, CONTROL_FRAME_BYTES, FRAME_BYTES, HeldFrames, MESSAGE_BYTES } from './ledger.ts'
 import type { Link } from './link.ts'
 import type { Codec, DropReason } from './message.ts'
+import { number } from './options.ts'
 import { departed, type Item, lastWritten, messagesSeen, oldest, settle, waitsSince } from './outbox-items.ts'
 import { Parcel, SEND_BYTES } from './parcel.ts'
 import { Progress } from './progress.ts'
@@ -117,18 +119,14 @@ export class Outbox {
   }
 
   /**
-   * Returns what the connection answers. Where it throws, or its promise rejects, a fault is told; after a throw the
-   * answer is undefined.
+   * Returns what the connection answers. Where it or the question throws, or its promise rejects, a fault is told; after
+   * a throw the answer is undefined.
    */
   ask<T>(member: string, question: (connection: Connection, outbox: Outbox) => T): T | undefined {
-    try {
-      const answer = question(this.connection, this)
-      if (answer instanceof Promise) answer.catch(error => this.#failed(member, error))
-      return answer
-    } catch (error) {
-      this.#failed(member, error)
-      return undefined
-    }
+    return attempt(
+      () => question(this.connection, this),
+      error => this.#failed(member, error),
+    )
   }
 
   #failed(member: string, error: unknown): void {
@@ -373,7 +371,7 @@ export class Outbox {
   #holdFrames(item: Item, link: Link | undefined): void {
     if (link !== undefined) {
       const encoded = (item as Batch).encoded(this.codec, this.fault)
-      encoded.held ??= new HeldFrames(encoded, this.codec, link.topic.ledger, this.#budget)
+      encoded.held ??= new HeldFrames(encoded, objectBytesOf(this), link.topic.ledger, this.#budget)
       encoded.held.hold()
       this.#held ??= []
       this.#held.push(encoded.held)
@@ -492,6 +490,10 @@ export class Outbox {
   }
 }
 
-const askUnacknowledged = (connection: Connection): number | undefined => connection.unacknowledged?.()
-const askRoundTrip = (connection: Connection): number | undefined => connection.roundTrip?.()
+const amount = number(0)
+const askUnacknowledged = (connection: Connection): number | undefined =>
+  answered(connection.unacknowledged?.(), amount, 'unacknowledged')
+const askRoundTrip = (connection: Connection): number | undefined =>
+  answered(connection.roundTrip?.(), amount, 'roundTrip')
 const askToHoldLittle = (connection: Connection, { holdsLittle }: Outbox): void => connection.holdLittle?.(holdsLittle)
+const objectBytesOf = ({ codec, fault }: Outbox): number | undefined => new GuardedCodec(codec, fault).objectBytes

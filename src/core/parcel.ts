@@ -18,7 +18,7 @@ export interface DirectMessage {
  */
 const PARCEL_BYTES = 256
 /** The memory that a send takes while it waits, beside its payload and frames, in bytes: measured. */
-export const SEND_BYTES = 3000
+export const SEND_BYTES = 2700
 
 /** A direct message for any number of clients: encoded once per codec, as a batch is. */
 export class Direct {

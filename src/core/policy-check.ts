@@ -1,7 +1,9 @@
 import { HubError } from './errors.ts'
-import { having, type Rule, shown } from './options.ts'
+import { having, number, oneOf, type Rule, shown } from './options.ts'
 import type { DeliveryPolicy } from './policy.ts'
 
+const amount = number(0, Number.POSITIVE_INFINITY)
+const LOG = { messages: amount, bytes: amount, overflow: oneOf('drop-oldest', 'drop-newest', 'close') }
 const methods = having('a policy', 'open', 'admit', 'describe')
 
 /** Throws POLICY_INVALID where a value is no policy, and says how to make one. Calls nothing of it. */
@@ -36,5 +38,12 @@ function partFault({ name, backlog, wake }: DeliveryPolicy): string | undefined 
   if (typeof name !== 'string') return `one whose name is ${shown(name)}: it must be a string`
   if (wake !== undefined && typeof wake !== 'function') return `one whose wake is ${shown(wake)}: it must be a function`
   const kinds: readonly unknown[] = ['none', 'newest', 'log']
-  return kinds.includes(backlog?.kind) ? undefined : 'one whose backlog.kind is none of "none", "newest", "log"'
+  if (!kinds.includes(backlog?.kind)) return 'one whose backlog.kind is none of "none", "newest", "log"'
+  if (backlog.kind !== 'log') return undefined
+  for (const [part, rule] of Object.entries(LOG)) {
+    const value = backlog[part as keyof typeof LOG]
+    const wanted = rule(value, part)
+    if (wanted !== undefined) return `one whose backlog.${part} is ${shown(value)}: it must be ${wanted}`
+  }
+  return undefined
 }

@@ -1,6 +1,7 @@
 import { atOnce } from './attempt.ts'
 import type { Delivery } from './delivery.ts'
 import type { Link } from './link.ts'
+import { shown } from './options.ts'
 import type { Outbox } from './outbox.ts'
 import type { Scheduler } from './scheduler.ts'
 
@@ -101,7 +102,7 @@ export class Sweeper {
     let tells = false
     for (const link of outbox.links.values()) {
       if (link.behind) this.#delivery.bound(link)
-      if (link.wakeAt <= now) this.#wake(link, now)
+      this.#wake(link, now)
       measured ||= link.terms.measure === 'wire'
       tells ||= link.tells(now)
     }
@@ -114,6 +115,7 @@ export class Sweeper {
   /** A policy that throws is a fault of its author; it must not end the timer, and with it the process. */
   #wake(link: Link, now: number): void {
     try {
+      if (!isDue(link, now)) return
       const verdict = atOnce(link.policy.wake?.(link, now), 'wake')
       if (verdict === 'close') this.#delivery.condemn(link.outbox, 'slow')
       else if (verdict === 'redeliver' || verdict === 'skip') this.#redeliver(link, verdict === 'skip')
@@ -147,4 +149,12 @@ export class Sweeper {
     }
     if (excess > 0) this.#delivery.condemn(outbox, 'slow')
   }
+}
+
+/** Throws where the policy has set a value that is no time. It is then asked at the next sweep. */
+function isDue(link: Link, now: number): boolean {
+  const wakeAt: unknown = link.wakeAt
+  if (typeof wakeAt === 'number' && !Number.isNaN(wakeAt)) return wakeAt <= now
+  link.wakeAt = 0
+  throw new TypeError(`wakeAt must be a time in ms, got ${shown(wakeAt)}`)
 }

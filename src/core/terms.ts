@@ -1,5 +1,6 @@
 import { atOnce } from './attempt.ts'
 import { type Fault, nameOf } from './guarded-codec.ts'
+import { checkValue, object } from './options.ts'
 import type { Backlog, DeliveryPolicy, PolicyDescription } from './policy.ts'
 
 /** What a policy says of itself, read once: a getter that throws must not do so in the middle of a tick. */
@@ -35,7 +36,9 @@ export function termsOf(policy: DeliveryPolicy, fault: Fault): Terms {
 /** For people to read. Of a policy that throws: its name, and a fault is told. */
 export function described(policy: DeliveryPolicy, fault: Fault): PolicyDescription {
   try {
-    return atOnce(policy.describe(), 'describe')
+    const description = atOnce(policy.describe(), 'describe')
+    checkValue(description, object, 'describe')
+    return description
   } catch (error) {
     const name = nameOf(policy)
     fault(`policy '${name}'`, error)

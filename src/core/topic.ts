@@ -163,10 +163,10 @@ export class Topic {
   }
 
   #countPicky({ outbox }: Link, change: 1 | -1): void {
-    const { codec } = outbox
-    if (codec.carries === undefined) return
+    // A getter may throw: only GuardedCodec reads it.
+    if (!('carries' in outbox.codec)) return
     this.picky ??= new PickyCodecs()
-    this.picky.count(codec, change)
+    this.picky.count(outbox.codec, change)
     if (this.picky.none) this.picky = undefined
   }
 

@@ -74,7 +74,7 @@ interface Ending {
 
 /**
  * Refuses new work, waits for what is under way, empties the queues, closes the clients spread over a window, and
- * closes the hub: within the deadline, whatever a client does.
+ * closes the hub: within the deadline, whatever a client or the broker does.
  */
 export async function shutdown(ending: Ending, options: ShutdownOptions): Promise<ShutdownReport> {
   const { hub, sender, scheduler } = ending
@@ -98,7 +98,9 @@ export async function shutdown(ending: Ending, options: ShutdownOptions): Promis
   const afterDrain = tally(hub)
   const windowMs = Math.min(spreadMs, startedAt + deadlineMs - scheduler.now())
   const closed = await closeSpread(ending, windowMs, reconnectMs, deadline.signal)
-  await hub.close()
+  const restMs = Math.max(0, startedAt + deadlineMs - scheduler.now())
+  // After the signal of the caller nothing is waited for.
+  await Promise.race([hub.close(restMs), aborted(scheduler, deadline.signal)])
   const atEnd = tally(hub)
   const lost = atEnd.closed - afterDrain.closed
   return {
@@ -201,6 +203,12 @@ async function closeSpread(
     else if (next < ids.length) await pause(scheduler, Math.min(LOOK_MS, window - elapsed), signal)
   }
   return closed
+}
+
+/** Resolves in the turn after the signal has aborted: what ends by then counts as ended. */
+async function aborted(scheduler: Scheduler, signal: AbortSignal): Promise<void> {
+  if (!signal.aborted) await new Promise(resolve => signal.addEventListener('abort', resolve, { once: true }))
+  await nextTurn(scheduler)
 }
 
 function nextTurn(scheduler: Scheduler): Promise<void> {

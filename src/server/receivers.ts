@@ -7,7 +7,7 @@ import { parsePolicy } from '../policies/catalog.ts'
 import type { ApiGatewayClients } from '../transports/api-gateway.ts'
 import type { CallbackClients } from '../transports/callback.ts'
 import type { RequestOpening } from '../transports/request-clients.ts'
-import { subscribeTo } from '../transports/transport.ts'
+import { subscribeAll } from '../transports/transport.ts'
 
 /** Kinds of clients that are URLs; those that are not there cannot be registered. */
 export interface ReceiverKinds {
@@ -102,13 +102,15 @@ export class Receivers {
   #align(id: string, wanted: RequestOpening['topics']): void {
     if (wanted === undefined) return
     this.#checkAll(wanted)
+    const client = this.#hub.handleOf(id)!
     const names = new Set(wanted.map(({ name }) => name))
     const { subscriptions, patterns } = this.#hub.getClient(id)
     for (const { pattern } of patterns) if (!names.has(pattern)) this.#hub.unsubscribePattern(id, pattern)
     for (const { topic, pattern } of subscriptions) {
       if (!names.has(topic) && pattern === undefined) this.#hub.unsubscribe(id, topic)
     }
-    for (const { name, policy } of wanted) subscribeTo(this.#hub, id, name, { policy })
+    const topics = wanted.map(({ name, policy }) => ({ name, options: { policy } }))
+    subscribeAll(this.#hub, client, topics)
   }
 
   /** What is refused must change nothing: what waits on a topic is lost with the subscription. */

@@ -18,7 +18,7 @@ import { read } from './client-reads.ts'
 import { ClientTopics } from './client-topics.ts'
 import { type WebSocketChannel, webSocketConnection } from './frame-socket.ts'
 import type { NodeSocket } from './node-socket.ts'
-import { heartbeatOf, type Opening, subscribeTo } from './transport.ts'
+import { heartbeatOf, type Opening, subscribeAll } from './transport.ts'
 
 /** What all sessions of one transport share. */
 export interface SessionContext extends TopicsContext {
@@ -248,8 +248,8 @@ export class ClientSession implements Client {
     this.#client = hub.registerClient(this.id, this.#connection, { session, address })
     this.#connection.bind(this.#client)
     this.#topics = new ClientTopics(this.#context, this)
-    for (const { name, options } of topics) subscribeTo(hub, this.id, name, options)
-    // A handler of the hub's events may have subscribed it too, or ended it already: then it is not found.
+    subscribeAll(hub, this.#client, topics)
+    // A handler of the hub's events may have subscribed it too.
     const reply = connectReply(this.#context, this.id, command, session, heartbeat)
     byId.set(this.id, this)
     const pinged = { hub, client: this, connection: this.#connection, endIdle: () => this.#endIdle() }

@@ -9,7 +9,7 @@ import { DEFAULT_RETRY, type RetryRules } from './backoff.ts'
 import { type BreakerRules, DEFAULT_BREAKER } from './circuit-breaker.ts'
 import type { Attempt } from './envelope.ts'
 import { RequestConnection, type RequestConnectionOptions, type RequestMeter } from './request-connection.ts'
-import { join, newClientId } from './transport.ts'
+import { checkCurrent, join, newClientId } from './transport.ts'
 
 /** A hub with a clock and counters for requests, as `createHub` makes it. */
 export interface RequestHub extends ConnectionManager {
@@ -100,7 +100,7 @@ export function openReceiver(
     events: hub.events,
     meter: hub.operations.callback,
   })
-  return join(connection, {
+  const client = join(connection, {
     hub,
     clientId: id,
     topics: topics.map(({ name, policy }) => ({ name, options: { policy } })),
@@ -108,4 +108,6 @@ export function openReceiver(
     ifExists,
     restore: receiver.restore,
   })
+  checkCurrent(hub, client)
+  return client
 }

@@ -1,6 +1,7 @@
 import { randomFillSync } from 'node:crypto'
 import type { Client, Connection } from '../core/connection.ts'
 import type { SubscribeOptions, Subscription } from '../core/contract.ts'
+import { HubError } from '../core/errors.ts'
 import type { ClientId, Position } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import type { Gap } from '../core/message.ts'
@@ -127,6 +128,7 @@ export function join(connection: Bound, opening: Opening, { first, begun }: Begi
   try {
     if (first && first.byteLength > 0) client.send(first)
     for (const { name, options } of topics) {
+      checkCurrent(hub, client)
       subscribeTo(hub, clientId, name, begun ? { ...options, begun: sending(client, begun) } : options)
     }
   } catch (error) {
@@ -149,8 +151,26 @@ export function heartbeatOf({ heartbeat, hub }: Opening): Heartbeat | undefined 
   return heartbeat === false ? undefined : (heartbeat ?? hub.heartbeat)
 }
 
+/**
+ * A handler of an event may have ended the client meanwhile, and have given its id to another one. Throws
+ * CONNECTION_NOT_FOUND.
+ */
+export function checkCurrent(hub: ConnectionManager, client: Client): void {
+  if (hub.handleOf(client.id) === client) return
+  throw new HubError('CONNECTION_NOT_FOUND', `client: ${client.id} was closed or replaced before it was subscribed`)
+}
+
 /** By name or by pattern. Throws as subscribe and subscribePattern do. */
 export function subscribeTo(hub: ConnectionManager, id: string, name: string, options?: SubscribeOptions): void {
   if (isPattern(name)) hub.subscribePattern(id, name, options)
   else hub.subscribe(id, name, options)
+}
+
+/** Throws as subscribeTo does, and CONNECTION_NOT_FOUND where the client has ended by then. */
+export function subscribeAll(hub: ConnectionManager, client: Client, topics: Opening['topics']): void {
+  for (const { name, options } of topics) {
+    checkCurrent(hub, client)
+    subscribeTo(hub, client.id, name, options)
+  }
+  checkCurrent(hub, client)
 }

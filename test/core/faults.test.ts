@@ -192,6 +192,15 @@ describe('a codec that throws', () => {
       expect([bad.gaps(), world.hub.getConnectionStats().dropped > 0]).toEqual([[], true])
     })
 
+    it('carries: the message counts as one that its client cannot be sent', async () => {
+      const world = new World()
+      world.addHealthy('one')
+      world.connect('bad', new FakeConnection({ codec: codec('carries', value) }), buffered())
+      const { matched, unsupported } = world.hub.routeData('t', Buffer.from('x'))
+      world.scheduler.settle()
+      expect([matched, unsupported, world.faults]).toEqual([2, 1, ["carries of codec 'fake'"]])
+    })
+
     it('direct: what is for its client alone is refused', async () => {
       const world = new World()
       const bad = new FakeConnection({ codec: codec('direct', value) })
@@ -199,6 +208,33 @@ describe('a codec that throws', () => {
       if (kind !== 'answers nothing') expect(world.faults).toContain("direct of codec 'fake'")
       expect(bad.directs()).toEqual([])
     })
+  })
+
+  describe.each([
+    ['that throws', { get: broken }],
+    ['that rejects', { get: rejected }],
+    ['that is a BigInt', { value: 5n }],
+    ['that is a symbol', { value: Symbol('five') }],
+    ['that is NaN', { value: Number.NaN }],
+    ['that is endless', { value: Number.POSITIVE_INFINITY }],
+    ['that is a text', { value: '5' }],
+    ['that is negative', { value: -1e9 }],
+    ['that is null', { value: null }],
+  ])('objectBytes %s', (_, descriptor) => {
+    it('counts as absent: the limit of memory holds for everybody', async () => {
+      const world = new World()
+      const codec = Object.defineProperty({ ...fakeCodec }, 'objectBytes', descriptor)
+      await play(world, new FakeConnection({ ...WINDOW, codec }), buffered())
+      expect(new Set(world.faults)).toEqual(new Set(["objectBytes of codec 'fake'"]))
+    })
+  })
+
+  it('carries (read): it is asked of each message, and its client loses none', async () => {
+    const world = new World()
+    const bad = new FakeConnection({ codec: breaking({ ...fakeCodec, carries: () => true }, 'carries', 'read') })
+    await play(world, bad, buffered())
+    expect(new Set(world.faults)).toEqual(new Set(["carries of codec 'fake'"]))
+    expect(bad.seqs()).toEqual(Array.from({ length: world.published - 2 }, (_, i) => i + 1))
   })
 
   it('name: the fault is told without it', async () => {
@@ -261,6 +297,28 @@ describe('a connection that throws', () => {
     await play(world, bad as FakeConnection, policy)
     expect(world.faults.filter(where => where === `${member} of fake`)).toHaveLength(1)
     expect(ends).toEqual([['bad', reason]])
+  })
+
+  const junk = [5n, Symbol('five'), Number.NaN, '5', -1, null, Promise.resolve(5)]
+  const amounts = (['unacknowledged', 'roundTrip'] as const).flatMap(member =>
+    junk.map(value => [member, value] as const),
+  )
+  it.each(amounts)('%s answers %o: it counts as unknown, and its client is closed as slow', async (member, value) => {
+    const world = new World()
+    const bad = Object.defineProperty(new FakeConnection(WINDOW), member, { value: () => value })
+    await play(world, bad, measured)
+    expect([world.faults, bad.closedFor]).toEqual([[`${member} of fake`], 'slow'])
+  })
+
+  it.each(['address', 'circuit'])('%s is no text that the hub knows: it counts as unknown', member => {
+    for (const value of [5n, Symbol('five'), {}]) {
+      const world = new World()
+      world.connect('bad', Object.defineProperty(new FakeConnection(), member, { value }))
+      expect(world.hub.getClient('bad')).toMatchObject({ address: undefined, circuit: undefined })
+      expect(world.hub.getConnectionStats().circuits).toEqual({ closed: 0, open: 0, 'half-open': 0 })
+      world.publish(1)
+      expect(world.faults).toEqual([`${member} of fake`])
+    }
   })
 
   it.each(['call', 'reject'] as const)('send (%s): the message fails, and its client is lost', async how => {
@@ -339,6 +397,38 @@ describe('a policy that throws', () => {
       expect(bad.seqs()).toEqual([])
     },
   )
+
+  const noTimes = [5n, Symbol('five'), Number.NaN, '5', null, undefined, {}]
+  it.each(noTimes)('sets wakeAt to %o: it is asked again, and the others never notice', async value => {
+    const world = new World()
+    let asked = 0
+    const wake: DeliveryPolicy['wake'] = link => {
+      asked++
+      link.wakeAt = value as number
+      return 'wait'
+    }
+    await play(world, new FakeConnection(WINDOW), { ...whole(), wake })
+    expect([asked > 1, new Set(world.faults)]).toEqual([true, new Set(["policy 'own'"])])
+  })
+
+  it.each([
+    ['messages', 5n, 'got one whose backlog.messages is 5: it must be a number of at least 0'],
+    ['bytes', Number.NaN, 'got one whose backlog.bytes is NaN: it must be a number of at least 0'],
+    ['overflow', 'burst', 'got one whose backlog.overflow is "burst": it must be one of "drop-oldest"'],
+  ])('backlog.%s is wrong: the call rejects the policy', (part, value, why) => {
+    const policy = { ...whole(), backlog: { ...whole().backlog, [part]: value } } as DeliveryPolicy
+    const world = new World()
+    expect(() => world.hub.setDeliveryPolicy('t', policy)).toThrow(why)
+  })
+
+  it('describe answers no object: its name stands for it, and a fault is told', () => {
+    const world = new World()
+    const policy = { ...whole(), describe: () => 5n as unknown as { name: string } }
+    world.connect('bad', new FakeConnection(), policy)
+    expect(world.hub.explainPolicy('bad', 't').policy).toEqual({ name: 'own' })
+    world.publish(1)
+    expect(new Set(world.faults)).toEqual(new Set(["policy 'own'"]))
+  })
 
   it.each(members)('%s (%s), as the policy of the topic itself', (member, how) => {
     const world = new World()
@@ -675,5 +765,38 @@ describe('a broker that throws', () => {
     const other = new World({ broker: { ...local(), close: fails } })
     const { outcome } = await other.hub.shutdown()
     expect([outcome, other.faults]).toEqual(['drained', ['broker close']])
+  })
+
+  it.each(['close', 'shutdown'] as const)('close (never ends): %s ends in time, and a fault is told', async how => {
+    const world = new World({ broker: { ...local(), close: () => new Promise<void>(() => {}) } })
+    const ms = how === 'close' ? 10_000 : 500
+    let isOver = false
+    const ended = how === 'close' ? world.hub.close() : world.hub.shutdown({ deadlineMs: ms })
+    void ended.then(() => {
+      isOver = true
+    })
+    await new Promise(setImmediate)
+    world.scheduler.advance(ms - 1)
+    await new Promise(setImmediate)
+    expect([isOver, world.faults]).toEqual([false, []])
+    world.scheduler.advance(1)
+    await new Promise(setImmediate)
+    world.scheduler.settle()
+    await new Promise(setImmediate)
+    expect([isOver, world.faults, world.scheduler.timers]).toEqual([true, ['broker close'], 0])
+  })
+
+  it('close (never ends): the signal of a shutdown ends the waiting', async () => {
+    const world = new World({ broker: { ...local(), close: () => new Promise<void>(() => {}) } })
+    const cut = new AbortController()
+    const ended = world.hub.shutdown({ signal: cut.signal })
+    await new Promise(setImmediate)
+    cut.abort()
+    await new Promise(setImmediate)
+    world.scheduler.settle()
+    expect(await ended).toMatchObject({ outcome: 'drained' })
+    world.scheduler.advance(30_000)
+    await new Promise(setImmediate)
+    expect(world.faults).toEqual(['broker close'])
   })
 })

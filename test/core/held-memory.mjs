@@ -339,6 +339,14 @@ const SCENES = [
       publisher: { session: { user: fresh(`user ${i}`), info: { name: fresh('x'.repeat(100) + i) } } },
     }),
   },
+  ...[{}, { client: 'not connected' }].map(client => ({
+    ...{ name: `history, an info each, ${JSON.stringify(client)}`, count: 5000, bytes: 1, make: pooled },
+    topic: PUBLISHER,
+    options: (/** @type {number} */ i) => {
+      const info = { name: fresh(`n${i}`), tags: [fresh(`a${i}`), 'b'] }
+      return { publisher: { ...client, session: { user: fresh(`user ${i}`), info } } }
+    },
+  })),
   {
     ...{ name: 'history, with all fields', count: 10_000, bytes: 1, make: pooled, topic: PUBLISHER },
     options: i => ({ key: part(i), correlationId: part(i), publisher: ANN }),

@@ -4,6 +4,7 @@ import { Webhook } from 'standardwebhooks'
 import { afterEach, describe, expect, it } from 'vitest'
 import { HubError } from '../../src/core/errors.ts'
 import { createHub, type Hub } from '../../src/hub.ts'
+import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { CallbackClients, type CallbackOptions } from '../../src/transports/callback.ts'
 import type { Resolver } from '../../src/transports/name-resolver.ts'
 import { httpReceiver, type Received, type Receiver, rawReceiver } from './receiver.ts'
@@ -92,6 +93,17 @@ describe('a URL that is registered', () => {
     const topics = [{ name: 'news' }, { name: '../etc' }]
     expect(codeOf(() => clients.register({ url: 'http://example.org/', topics }))).toBe('TOPIC_INVALID')
     expect(hub.getConnectionStats()).toMatchObject({ clients: 0, subscriptions: 0 })
+  })
+
+  it.each(['register', 'subscribe'] as const)('is refused where a handler of %s gives its id to another', event => {
+    for (const topics of [[{ name: 'first' }, { name: 'second' }], [{ name: 'first' }]]) {
+      const { hub, clients } = setUp()
+      hub.events.once(event, () => void hub.registerClient('c', new FakeConnection(), { ifExists: 'seize' }))
+      expect(codeOf(() => clients.register({ id: 'c', url: 'http://example.org/', topics }))).toBe(
+        'CONNECTION_NOT_FOUND',
+      )
+      expect(hub.getClient('c')).toMatchObject({ protocol: 'fake', subscriptions: [] })
+    }
   })
 
   it('may be one that is taken: replaced, or refused if that is what is wanted', () => {
