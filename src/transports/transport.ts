@@ -120,15 +120,18 @@ export interface Beginning {
 }
 
 /** Registers and subscribes, or neither. */
-export function join(connection: Bound, opening: Opening, { first, begun }: Beginning = {}): Client {
+export function join(connection: Bound, opening: Opening, beginning: Beginning = {}): Client {
   const { hub, clientId, topics, session, address, ifExists, restore } = opening
   const client = hub.registerClient(clientId, connection, { session, address, ifExists, restore })
   connection.bind(client)
   try {
-    if (first && first.byteLength > 0) client.send(first)
+    const begun = beginningOf(client, beginning)
+    // Of a pattern nothing is said before its messages.
+    if (topics.length === 0 || isPattern(topics[0]!.name)) begun()
     for (const { name, options } of topics) {
-      subscribeTo(hub, clientId, name, begun ? { ...options, begun: sending(client, begun) } : options)
+      subscribeTo(hub, clientId, name, beginning.begun ? { ...options, begun } : options)
     }
+    begun()
   } catch (error) {
     connection.detach()
     client.close('denied')
@@ -137,11 +140,14 @@ export function join(connection: Bound, opening: Opening, { first, begun }: Begi
   return client
 }
 
-/** What `begun` answers goes to the client. */
-function sending(client: Client, begun: NonNullable<Beginning['begun']>): (subscription: Subscription) => void {
+/** What it answers sends the next words of the beginning: the first of them go with what is said of the first topic. */
+function beginningOf(client: Client, { first, begun }: Beginning): (subscription?: Subscription) => void {
+  let ahead = first
   return subscription => {
-    const frame = begun(subscription)
-    if (frame) client.send(frame)
+    const said = subscription && begun?.(subscription)
+    const frame = ahead && said ? Buffer.concat([ahead, said]) : (ahead ?? said)
+    ahead = undefined
+    if (frame && frame.byteLength > 0) client.send(frame)
   }
 }
 
