@@ -13,13 +13,13 @@ export interface Rejection {
 }
 
 /** Codes that are counted whatever their status is. */
-const OTHERS: ReadonlySet<string> = new Set<ErrorCode>(['LIMIT_EXCEEDED'])
+const OTHERS: ReadonlySet<string> = new Set<ErrorCode>(['LIMIT_EXCEEDED', 'HEADERS_TOO_MANY'])
 
 /** Where a rejection happened, for the log. */
 type About = Readonly<Record<string, string | undefined>>
 
 /**
- * Counts what the server rejects of clients and publishers (401 to 429, and LIMIT_EXCEEDED), by code and reason, and
+ * Counts what the server rejects of clients and publishers (401 to 429, 431 and LIMIT_EXCEEDED), by code and reason, and
  * logs it: at most 3 lines per address and 30 in all in 10 s for each code and reason. No line has a query, a token or
  * a payload in it.
  */
@@ -48,6 +48,11 @@ export class Rejections {
     const { method, url, headers, ip } = request
     const { host, origin } = headers
     this.#note(error, ip, { method, path: url.split('?')[0], host, origin }, request.log)
+  }
+
+  /** A connection on which no request could be read. */
+  connection(error: HubError, address = ''): void {
+    this.#note(error, address, { address }, this.#log)
   }
 
   /** A command or a frame of a client that is connected. */

@@ -17,7 +17,7 @@ import { read } from './client-reads.ts'
 import { ClientTopics } from './client-topics.ts'
 import { type WebSocketChannel, webSocketConnection } from './frame-socket.ts'
 import type { NodeSocket } from './node-socket.ts'
-import { heartbeatOf, type Opening, subscribeTo } from './transport.ts'
+import { flooded, heartbeatOf, type Opening, subscribeTo } from './transport.ts'
 
 /** What all sessions of one transport share. */
 export interface SessionContext extends TopicsContext {
@@ -94,6 +94,7 @@ export class ClientSession implements Client {
 
   close(reason: CloseReason): void {
     this.end()
+    if (reason === 'flooding') this.#context.rejected(flooded(), this.id)
     if (this.#client) this.#client.close(reason)
     else this.#connection.close(reason)
   }
@@ -142,9 +143,7 @@ export class ClientSession implements Client {
   }
 
   #take(command: Command, length: number): void {
-    if (command.method === 'malformed') {
-      return void this.#malformed(command.why)
-    }
+    if (command.method === 'malformed') return void this.#malformed(command.why)
     const connect = command.method === 'connect' || (command.method === 'refused' && command.of === 'connect')
     if (connect === this.#connecting) {
       this.#malformed(connect ? 'connect comes once' : 'connect comes first')

@@ -1,6 +1,7 @@
 import { randomFillSync } from 'node:crypto'
 import type { Client, Connection } from '../core/connection.ts'
 import type { SubscribeOptions, Subscription } from '../core/contract.ts'
+import { HubError } from '../core/errors.ts'
 import type { ClientId, Position } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import type { Gap } from '../core/message.ts'
@@ -44,6 +45,14 @@ export interface Opening {
 export interface InboundLimit {
   /** A message of so many bytes has come. false: it is too much, and the peer is to be closed as `flooding`. */
   take(bytes: number): boolean
+}
+
+/** Why a client that `take` said no to is closed. */
+export function flooded(): HubError {
+  return new HubError(
+    'RATE_LIMITED',
+    'client: it sends more than limits.messagesPerSecond* and bytesPerSecond* allow, or more commands than may wait; send less at once',
+  )
 }
 
 /**
