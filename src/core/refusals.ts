@@ -33,8 +33,9 @@ export function notCarried(id: ClientId, protocol: string, contentType: string):
   )
 }
 
-export function checkAllowed({ name, spec }: Pick<Topic, 'name' | 'spec'>, policy: DeliveryPolicy | undefined): void {
-  const allowed = spec.allowedPolicies
+type Checked = Pick<Topic, 'name' | 'spec'>
+
+export function checkAllowed({ name, spec: { allowedPolicies: allowed } }: Checked, policy?: DeliveryPolicy): void {
   if (policy === undefined || allowed === undefined) return
   // A decorator is allowed if what it is made of is.
   for (let part = atOnce(policy.describe(), 'describe'); part !== undefined; part = part.inner as PolicyDescription) {

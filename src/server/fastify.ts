@@ -22,7 +22,7 @@ import { HubContext } from './context.ts'
 import { logDeliveries } from './delivery-log.ts'
 import { Edge, type EdgeOptions } from './edge/edge.ts'
 import { readBodies } from './edge/encodings.ts'
-import { corsOptions, SECURITY_HEADERS } from './edge/headers.ts'
+import { answerPreflight, corsOptions, SECURITY_HEADERS } from './edge/headers.ts'
 import { limitLogins } from './edge/logins.ts'
 import { boundSocket } from './edge/socket-bounds.ts'
 import { ignoreUpgradeOffers } from './edge/upgrade-offers.ts'
@@ -267,8 +267,11 @@ async function prepare(app: FastifyInstance, context: HubContext, origins: reado
     edge.admit(request)
     done()
   })
-  // It takes over all OPTIONS requests of the app, so it is there only where it is needed.
-  if (origins.length > 0) await app.register(cors, corsOptions(origins))
+  // It has a route for all OPTIONS requests of the app, so it is there only where it is needed.
+  if (origins.length > 0) {
+    await app.register(cors, corsOptions(origins))
+    app.addHook('onRequest', answerPreflight)
+  }
   app.addHook('onRequest', (request, reply, done) => {
     if (endsPipelined(request, reply)) return
     // They are made anew at each look.

@@ -1,7 +1,8 @@
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { type ErrorCode, HubError } from '../core/errors.ts'
+import type { HubContext } from './context.ts'
 import { errorBody } from './errors.ts'
 
 /** Of Node: what has happened, and what we say of it. All else is no HTTP. */
@@ -14,13 +15,29 @@ const MALFORMED = ['REQUEST_INVALID', 'request: it is not HTTP/1.1 as RFC 9112 h
 
 /**
  * Fastify's handler for what no request could be made of. The connection ends with it: where the next request would
- * begin nobody knows.
+ * begin nobody knows. `context` counts it.
  */
-export function malformed(error: Error & { code?: string }, socket: Socket): void {
-  const [code, message] = REFUSALS[error.code ?? ''] ?? MALFORMED
-  // In the middle of an answer ours would be a part of that.
-  if (socket.writable && !inAnswer(socket)) socket.write(answer(new HubError(code, message)))
-  socket.destroy(error)
+export function malformed(context: () => HubContext): (error: Error & { code?: string }, socket: Socket) => void {
+  return (error, socket) => {
+    const refused = new HubError(...(REFUSALS[error.code ?? ''] ?? MALFORMED))
+    const { edge, rejections } = context()
+    if (refused.code === 'REQUEST_TIMEOUT') edge.count('headersMs')
+    // Browsers open connections that they may not need.
+    if (socket.bytesRead > 0) rejections.connection(refused, socket.remoteAddress)
+    // In the middle of an answer ours would be a part of that.
+    if (socket.writable && !inAnswer(socket)) socket.write(answer(refused))
+    socket.destroy(error)
+  }
+}
+
+/** Node would answer an `Expect` other than 100-continue itself, without a word and uncounted. */
+export function refuseExpectations(server: Server, context: () => HubContext): void {
+  server.on('checkExpectation', ({ socket }: IncomingMessage, response: ServerResponse) => {
+    const refused = new HubError('EXPECTATION_FAILED', 'expect: this server knows 100-continue alone; leave it out')
+    context().rejections.connection(refused, socket.remoteAddress)
+    const headers = { 'content-type': 'application/json; charset=utf-8', connection: 'close' }
+    response.writeHead(refused.status, headers).end(JSON.stringify(errorBody(refused)))
+  })
 }
 
 /** Node's own, of a connection: what is being answered on it. */

@@ -1,5 +1,5 @@
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
-import { HTTP_STATUS, type HubError } from '../core/errors.ts'
+import { type ErrorCode, HTTP_STATUS, type HubError } from '../core/errors.ts'
 import type { Scheduler } from '../core/scheduler.ts'
 import { LineWindow, WINDOW_MS } from './line-window.ts'
 
@@ -12,12 +12,16 @@ export interface Rejection {
   readonly count: number
 }
 
+/** Codes that are counted whatever their status is. */
+const OTHERS: ReadonlySet<string> = new Set<ErrorCode>(['LIMIT_EXCEEDED', 'HEADERS_TOO_MANY'])
+
 /** Where a rejection happened, for the log. */
 type About = Readonly<Record<string, string | undefined>>
 
 /**
- * Counts what the server rejects of clients and publishers (401 to 429), by code and reason, and logs it: at most 3
- * lines per address and 30 in all in 10 s for each code and reason. No line has a query, a token or a payload in it.
+ * Counts what the server rejects of clients and publishers (401 to 429, 431 and LIMIT_EXCEEDED), by code and reason, and
+ * logs it: at most 3 lines per address and 30 in all in 10 s for each code and reason. No line has a query, a token or
+ * a payload in it.
  */
 export class Rejections {
   readonly #counts = new Map<string, Rejection>()
@@ -46,6 +50,11 @@ export class Rejections {
     this.#note(error, ip, { method, path: url.split('?')[0], host, origin }, request.log)
   }
 
+  /** A connection on which no request could be read. */
+  connection(error: HubError, address = ''): void {
+    this.#note(error, address, { address }, this.#log)
+  }
+
   /** A command or a frame of a client that is connected. */
   client(error: HubError, client: string, log = this.#log): void {
     this.#note(error, client, { client }, log)
@@ -63,7 +72,7 @@ export class Rejections {
 
   #note({ code, reason, message }: HubError, subject: string, about: About, log: FastifyBaseLogger): void {
     const status = HTTP_STATUS[code]
-    if (status < 401 || status > 429) return
+    if ((status < 401 || status > 429) && !OTHERS.has(code)) return
     const kind = reason === undefined ? code : `${code} ${reason}`
     this.#counts.set(kind, { code, reason: reason ?? '', count: (this.#counts.get(kind)?.count ?? 0) + 1 })
     if (!this.#window.admits(kind, subject)) return

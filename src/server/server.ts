@@ -24,7 +24,7 @@ import { hubline, hublineOperators } from './fastify.ts'
 import { fileLimit, warnAtFileLimit } from './file-limit.ts'
 import { guide } from './guide.ts'
 import { stderrLog } from './log-output.ts'
-import { malformed } from './malformed.ts'
+import { malformed, refuseExpectations } from './malformed.ts'
 import { requestLog } from './request-log.ts'
 import { RouteMethods } from './route-methods.ts'
 import { openServerHub, type ServerHub } from './server-hub.ts'
@@ -76,8 +76,8 @@ async function createApp(config: Config, options: ServerOptions, cut: AbortSigna
     stderrLog(output => pino(output)),
   )
   const own = await openServerHub(config, options.topics, cut, logger)
-  // The plugin makes what counts rejections, and no request comes before it.
-  const app: FastifyInstance = createFastify(config, logger, () => app.hubContext.rejections)
+  // The plugin makes the context, and no request comes before it.
+  const app: FastifyInstance = createFastify(config, logger, () => app.hubContext)
   await app.register(hubline, own.plugin)
   const context = app.hubContext
   context.edge.guard(app.server)
@@ -132,7 +132,7 @@ async function createAdmin(
   tenants: readonly Tenant[],
   logger: FastifyBaseLogger,
 ): Promise<FastifyInstance> {
-  const admin = createFastify(config, logger, () => context.rejections)
+  const admin = createFastify(config, logger, () => context)
   context.edge.guard(admin.server)
   admin.addHook('onRequest', (request, reply, done) => {
     if (endsPipelined(request, reply)) return
@@ -145,13 +145,9 @@ async function createAdmin(
   return admin
 }
 
-function createFastify(
-  config: Config,
-  logger: FastifyBaseLogger,
-  rejections: () => HubContext['rejections'],
-): FastifyInstance {
+function createFastify(config: Config, logger: FastifyBaseLogger, context: () => HubContext): FastifyInstance {
   const { maxMessageBytes } = config
-  const onError = errorHandler(maxMessageBytes, (error, request) => rejections().request(error, request))
+  const onError = errorHandler(maxMessageBytes, (error, request) => context().rejections.request(error, request))
   const app: FastifyInstance = Fastify({
     loggerInstance: logger,
     ...withoutRequestLogs(),
@@ -161,7 +157,7 @@ function createFastify(
     keepAliveTimeout: config.timeouts.keepAliveMs,
     http: { connectionsCheckingInterval: CHECK_MS },
     ...(config.trustedProxies.length > 0 && { trustProxy: config.trustedProxies }),
-    clientErrorHandler: malformed,
+    clientErrorHandler: malformed(context),
     forceCloseConnections: 'idle',
     // While it drains, the routes say so themselves.
     return503OnClosing: false,
@@ -172,6 +168,7 @@ function createFastify(
     genReqId: requestIds(),
     childLoggerFactory: requestLog,
   })
+  refuseExpectations(app.server, context)
   app.server.headersTimeout = config.timeouts.headersMs
   app.setErrorHandler(onError)
   return app

@@ -18,7 +18,7 @@ import { read } from './client-reads.ts'
 import { ClientTopics } from './client-topics.ts'
 import { type WebSocketChannel, webSocketConnection } from './frame-socket.ts'
 import type { NodeSocket } from './node-socket.ts'
-import { heartbeatOf, type Opening, subscribeAll } from './transport.ts'
+import { flooded, heartbeatOf, type Opening, subscribeAll } from './transport.ts'
 
 /** What all sessions of one transport share. */
 export interface SessionContext extends TopicsContext {
@@ -96,6 +96,7 @@ export class ClientSession implements Client {
 
   close(reason: CloseReason): void {
     this.end()
+    if (reason === 'flooding') this.#context.rejected(flooded(), this.id)
     if (this.#client) this.#client.close(reason)
     else this.#connection.close(reason)
   }

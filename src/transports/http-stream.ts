@@ -33,12 +33,14 @@ export const STREAM_HEADERS = {
 } as const
 
 /**
- * The head goes first, also where a handler of `subscribe` publishes so much that it is flushed before the transport
- * gets to it.
+ * The head goes first, and nothing goes out before `begin`: where a subscription is refused, the peer gets the error
+ * instead. Frames that come before wait here and in the core.
  */
 export class ResponseSocket extends NodeSocket {
   /** Undefined once the head is written: it holds on to the request. */
   #begin: (() => void) | undefined
+  /** Frames that came before the head: what one flush writes, because the core is told `full`. */
+  #early: { readonly frame: Uint8Array; readonly more: boolean }[] | undefined
 
   /** @param begin writes the head */
   constructor(socket: Socket, options: NodeSocketOptions, begin: () => void) {
@@ -52,16 +54,24 @@ export class ResponseSocket extends NodeSocket {
     this.#begin = begin
   }
 
-  /** Once the client is registered. Idempotent. */
+  /** Once the client is registered and subscribed. Idempotent. */
   begin(): void {
     const begin = this.#begin
     this.#begin = undefined
     begin?.()
+    const early = this.#early
+    if (early === undefined) return
+    this.#early = undefined
+    const results = early.map(({ frame, more }) => super.write(frame, more))
+    if (results.includes('gone')) this.client?.close('lost')
+    else if (results.at(-1) === 'ok') this.client?.drained()
   }
 
   override write(frame: Uint8Array, more: boolean): WriteResult {
-    this.begin()
-    return super.write(frame, more)
+    if (this.#begin === undefined) return super.write(frame, more)
+    this.#early ??= []
+    this.#early.push({ frame, more })
+    return 'full'
   }
 }
 

@@ -47,6 +47,14 @@ export interface InboundLimit {
   take(bytes: number): boolean
 }
 
+/** Why a client that `take` said no to is closed. */
+export function flooded(): HubError {
+  return new HubError(
+    'RATE_LIMITED',
+    'client: it sends more than limits.messagesPerSecond* and bytesPerSecond* allow, or more commands than may wait; send less at once',
+  )
+}
+
 /**
  * Makes a registered, subscribed client of an accepted channel (a response not begun, a WebSocket just opened).
  * Throws the HubErrors of registerClient and subscribe, and then has written nothing and registered nobody.
@@ -121,16 +129,19 @@ export interface Beginning {
 }
 
 /** Registers and subscribes, or neither. */
-export function join(connection: Bound, opening: Opening, { first, begun }: Beginning = {}): Client {
+export function join(connection: Bound, opening: Opening, beginning: Beginning = {}): Client {
   const { hub, clientId, topics, session, address, ifExists, restore } = opening
   const client = hub.registerClient(clientId, connection, { session, address, ifExists, restore })
   connection.bind(client)
   try {
-    if (first && first.byteLength > 0) client.send(first)
+    const begun = beginningOf(client, beginning)
+    // Of a pattern nothing is said before its messages.
+    if (topics.length === 0 || isPattern(topics[0]!.name)) begun()
     for (const { name, options } of topics) {
       checkCurrent(hub, client)
-      subscribeTo(hub, clientId, name, begun ? { ...options, begun: sending(client, begun) } : options)
+      subscribeTo(hub, clientId, name, beginning.begun ? { ...options, begun } : options)
     }
+    begun()
   } catch (error) {
     connection.detach()
     client.close('denied')
@@ -139,11 +150,14 @@ export function join(connection: Bound, opening: Opening, { first, begun }: Begi
   return client
 }
 
-/** What `begun` answers goes to the client. */
-function sending(client: Client, begun: NonNullable<Beginning['begun']>): (subscription: Subscription) => void {
+/** What it answers sends the next words of the beginning: the first of them go with what is said of the first topic. */
+function beginningOf(client: Client, { first, begun }: Beginning): (subscription?: Subscription) => void {
+  let ahead = first
   return subscription => {
-    const frame = begun(subscription)
-    if (frame) client.send(frame)
+    const said = subscription && begun?.(subscription)
+    const frame = ahead && said ? Buffer.concat([ahead, said]) : (ahead ?? said)
+    ahead = undefined
+    if (frame && frame.byteLength > 0) client.send(frame)
   }
 }
 

@@ -128,7 +128,8 @@ export class Edge implements Disposable {
 
   /** Before any route: who asks? Throws HOST_DENIED, ORIGIN_DENIED, REQUEST_INVALID. */
   admit(request: FastifyRequest): void {
-    if (this.#behindProxy && normalizeForwarded(request.raw.headers)) this.#warnOfProxy(request)
+    // Fastify has `ips` where the app trusts a proxy.
+    if ('ips' in request && normalizeForwarded(request.raw.headers)) this.#warnOfProxy(request)
     let limit: Refusal = 'hosts'
     try {
       takeAuthority(request.raw)

@@ -73,10 +73,17 @@ function decode(
   body.on('data', (piece: Buffer) => {
     decoder.receivedEncodedLength! += piece.length
   })
-  body.once('error', error => decoder.destroy(error))
+  const fail = (error: Error): void => void decoder.destroy(error)
+  body.on('error', fail)
+  // Fastify stops listening once it has refused the body. An error that nobody hears would end the process.
+  decoder.on('error', ignore)
   decoder.once('close', () => {
-    body.unpipe(decoder)
+    body.off('error', fail).unpipe(decoder)
     body.resume()
+  })
+  // Nobody reads what is left of a body that is answered.
+  reply.raw.once('close', () => {
+    if (reply.raw.writableEnded) decoder.destroy()
   })
   body.pipe(decoder)
   delete request.raw.headers['content-encoding']
@@ -86,3 +93,5 @@ function decode(
 function hasBody({ raw: { headers } }: FastifyRequest): boolean {
   return (headers['content-length'] ?? '0') !== '0' || headers['transfer-encoding'] !== undefined
 }
+
+function ignore(): void {}

@@ -23,7 +23,7 @@ export function normalizeForwarded(headers: IncomingHttpHeaders): boolean {
   if (typeof proto === 'string') headers[PROTO] = proto.split(',').map(schemeOf).join(',')
   const said = headers[FOR]
   if (typeof said !== 'string') return false
-  const entries = said.split(',').map(entry => addressOf(entry.trim()))
+  const entries = said.split(',').map(entry => addressIn(entry.trim()))
   const known = entries.slice(entries.lastIndexOf(undefined) + 1)
   if (known.length > 0) headers[FOR] = known.join(', ')
   else delete headers[FOR]
@@ -35,7 +35,8 @@ function schemeOf(text: string): string {
   return SCHEMES[scheme] ?? scheme
 }
 
-function addressOf(text: string): string | undefined {
+/** Undefined: it is no address. */
+export function addressIn(text: string): string | undefined {
   if (isIP(text) !== 0) return text
   const [, v4, v6] = WITH_PORT.exec(text) ?? []
   const address = v4 ?? v6 ?? ''

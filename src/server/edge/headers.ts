@@ -1,5 +1,6 @@
 import type { FastifyCorsOptions } from '@fastify/cors'
 import type { FastifyHelmetOptions } from '@fastify/helmet'
+import type { onRequestHookHandler } from 'fastify'
 
 /**
  * Of every stream: one object, as most are alike. Other pages may not even show it. And whatever a publisher says that
@@ -42,11 +43,22 @@ export function corsOptions(origins: readonly string[]): FastifyCorsOptions {
   return {
     origin: [...origins],
     credentials: true,
-    methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
-    allowedHeaders: [...ALLOWED],
     exposedHeaders: [...EXPOSED],
-    maxAge: 600,
+    // It would answer every OPTIONS request itself, also for paths that do not exist.
+    preflight: false,
   }
+}
+
+const PREFLIGHT = {
+  'access-control-allow-methods': 'GET, HEAD, POST, PUT, PATCH, DELETE',
+  'access-control-allow-headers': ALLOWED.join(', '),
+  'access-control-max-age': '600',
+} as const
+
+/** A hook: what a preflight of a listed origin is told, beside the answer that OPTIONS has on its path. */
+export const answerPreflight: onRequestHookHandler = ({ raw }, reply, done) => {
+  if (raw.method === 'OPTIONS' && raw.headers['access-control-request-method'] !== undefined) reply.headers(PREFLIGHT)
+  done()
 }
 
 /** For @fastify/helmet: of pages and of what operators read. Whether there is TLS is for whoever ends it to say. */

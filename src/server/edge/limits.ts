@@ -52,13 +52,14 @@ export type RateOfAddress =
 export const BURST_SECONDS = { handshakes: 5, others: 2 } as const
 
 /** The setting that mends it, which is also what the metric calls it. */
-export type Refusal = keyof EdgeLimits | 'hosts' | 'origins' | 'pipelining' | 'bodyMs' | 'sourceIdleMs'
+export type Refusal = keyof EdgeLimits | 'hosts' | 'origins' | 'pipelining' | 'headersMs' | 'bodyMs' | 'sourceIdleMs'
 
 export const REFUSALS: readonly Refusal[] = [
   ...(Object.keys(DEFAULT_EDGE_LIMITS) as (keyof EdgeLimits)[]),
   'hosts',
   'origins',
   'pipelining',
+  'headersMs',
   'bodyMs',
   'sourceIdleMs',
 ]

@@ -1,15 +1,17 @@
 import type { FastifyRequest } from 'fastify'
 import { Networks, parseAddress } from '../../transports/networks.ts'
+import { addressIn } from './forwarded.ts'
 import { LOOPBACK } from './limits.ts'
 import { isLoopbackHost } from './origins.ts'
 
+const FOR = 'x-forwarded-for'
 const loopback = new Networks(LOOPBACK)
 
 /** Headers that only a proxy has a reason to send. */
 const OF_PROXIES = [
   'forwarded',
   'via',
-  'x-forwarded-for',
+  FOR,
   'x-forwarded-host',
   'x-forwarded-proto',
   'x-real-ip',
@@ -24,14 +26,17 @@ const OF_PROXIES = [
  * trusts it (`trustProxy`) and every address on the way is loopback.
  */
 export function isLocalPeer(request: FastifyRequest): boolean {
-  const { socket, headers } = request.raw
+  const { socket, headers, rawHeaders } = request.raw
   if (!isLoopbackAddress(socket.remoteAddress)) return false
   if (headers.host !== undefined && !isLoopbackHost(headers.host)) return false
-  if (OF_PROXIES.every(name => headers[name] === undefined)) return true
+  // As it came: an entry that is no address ends the list that Fastify reads, and may stand for anybody.
+  const forwarded = rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]!.toLowerCase() === FOR)
+  if (forwarded.length === 0 && OF_PROXIES.every(name => headers[name] === undefined)) return true
   // Fastify has them where it trusts a proxy. Not its `ip` alone: whoever trusts every proxy is told it by the client.
   const { ips = [] } = request
-  const claims = [...ips, ...forwardedFor(headers.forwarded), ...named(headers['x-real-ip'])]
-  return headers['x-forwarded-for'] !== undefined && ips.length > 1 && claims.every(isLoopbackAddress)
+  const written = forwarded.flatMap(value => value.split(',')).map(entry => addressIn(entry.trim()))
+  const claims = [...ips, ...written, ...forwardedFor(headers.forwarded), ...named(headers['x-real-ip'])]
+  return ips.length > 1 && claims.every(isLoopbackAddress)
 }
 
 function isLoopbackAddress(text: string | undefined): boolean {

@@ -9,7 +9,7 @@ import { isRefusedByHook } from '../../sending/before-publish.ts'
 import { contentTypeOf } from '../../sending/content-type.ts'
 import { CLOSE_CODES, closeReason } from '../../transports/frame-socket.ts'
 import { positionHeaders } from '../../transports/http-stream.ts'
-import { type InboundLimit, type Opening, PUBLISH_WINDOW } from '../../transports/transport.ts'
+import { flooded, type InboundLimit, type Opening, PUBLISH_WINDOW } from '../../transports/transport.ts'
 import {
   type EarlySocket,
   holdReading,
@@ -82,7 +82,7 @@ function takeFrames(webSocket: WebSocket, client: Client, publisher: SocketPubli
     // What ws has read already goes on coming after the close.
     if (client.closed) return
     if (inbound.take(data.byteLength)) publisher.take(data, binary)
-    else client.close('flooding')
+    else publisher.flood()
   })
 }
 
@@ -120,6 +120,13 @@ class SocketPublisher {
   take(frame: Buffer, binary: boolean): void {
     if (this.#waiting.length === 0 && this.#hasRoom) this.#publish(frame, binary)
     else this.#wait(frame, binary)
+  }
+
+  /** The peer sends more than it may. */
+  flood(): void {
+    const { client, log } = this.#socket
+    this.#context.rejections.client(flooded(), client.id, log)
+    client.close('flooding')
   }
 
   get #hasRoom(): boolean {

@@ -44,6 +44,7 @@ const MIB = 1024 * 1024
 const HEALTH = 'GET /health/live HTTP/1.1\r\nHost: localhost\r\n'
 const stream = (more = '') => `GET /topics/a HTTP/1.1\r\nHost: localhost\r\n${more}\r\n`
 const clients = () => server.hub.getConnectionStats().clients
+const rejected = () => [...server.app.hubContext.rejections.counts].map(({ code, count }) => `${code} ${count}`)
 const refused = (limit: keyof TestServer['app']['hubContext']['edge']['refused']) =>
   server.app.hubContext.edge.refused[limit]
 
@@ -145,6 +146,18 @@ describe('connections', () => {
   })
 })
 
+it('what no route sees is told in our form and counted: a strange Expect, too long a head', async () => {
+  server = await startTestServer()
+  const expecting = await open(
+    'POST /topics/a HTTP/1.1\r\nHost: localhost\r\nExpect: nope\r\nContent-Length: 1\r\n\r\nx',
+  )
+  await until(() => expecting.ended)
+  expect(expecting.text).toMatch(/^HTTP\/1.1 417 [\s\S]*"code":"EXPECTATION_FAILED"/)
+  const long = await open(`GET /health/live HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(17_000)}\r\n\r\n`)
+  await until(() => long.ended)
+  expect(rejected()).toEqual(['EXPECTATION_FAILED 1', 'HEADERS_TOO_MANY 1'])
+})
+
 describe('what a peer sends too slowly', () => {
   const timeouts = { headersMs: 200, bodyMs: 300, sourceIdleMs: 400 }
 
@@ -157,6 +170,8 @@ describe('what a peer sends too slowly', () => {
     const peer = await open(request)
     await until(() => peer.ended)
     expect(peer.text).toContain('HTTP/1.1 408 ')
+    expect(refused('headersMs')).toBe(1)
+    expect(rejected()).toEqual(request === '' ? [] : ['REQUEST_TIMEOUT 1'])
     // Node's own limit for a head is a minute.
     expect(performance.now() - begun).toBeLessThan(40_000)
   })
@@ -244,6 +259,7 @@ describe('E24: a flood of one client, as the server is shipped', () => {
     expect(published).toBeLessThanOrEqual(allowed)
     // What ws had read already is no second flood.
     expect(refused('messagesPerSecondPerClient') + refused('bytesPerSecondPerClient')).toBeLessThanOrEqual(1)
+    expect(rejected()).toEqual(['RATE_LIMITED 1'])
     quiet.send('still here')
     await until(() => heard.length === 1)
     quiet.terminate()

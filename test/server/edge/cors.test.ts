@@ -83,6 +83,36 @@ describe('F11: CORS', () => {
     })
   })
 
+  it.each([
+    '/topics/a',
+    '/events',
+    '/connection/websocket',
+    '/api/stats',
+    '/api/topics/a/policy',
+    '/api/tickets',
+    '/metrics',
+    '/health/live',
+    '/@connections/a',
+    '/no/such/path',
+    '/api/none',
+  ])('OPTIONS answers as without a list, and a preflight has that answer too: %s', async url => {
+    await start({})
+    const without = await app.inject({ method: 'OPTIONS', url })
+    expect([without.statusCode, without.headers.allow]).toEqual(
+      url.includes('no') ? [404, undefined] : [204, expect.stringContaining('OPTIONS')],
+    )
+    await app.close()
+    await start()
+    const preflight = { origin: LISTED, 'access-control-request-method': 'GET' }
+    for (const headers of [{}, { origin: LISTED }, { 'access-control-request-method': 'GET' }, preflight]) {
+      const answer = await app.inject({ method: 'OPTIONS', url, headers })
+      expect([answer.statusCode, answer.headers.allow, answer.body]).toEqual([
+        ...[without.statusCode, without.headers.allow, without.body],
+      ])
+      expect(answer.headers['access-control-allow-origin']).toBe('origin' in headers ? LISTED : undefined)
+    }
+  })
+
   it('is not there without a list: OPTIONS names the methods and lets no page in', async () => {
     await start({})
     expect(await ask('OPTIONS', '/api/stats', { 'access-control-request-method': 'GET' })).toMatchObject({

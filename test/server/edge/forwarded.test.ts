@@ -1,7 +1,9 @@
 import fc from 'fast-check'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import type { SessionManager } from '../../../src/core/sessions.ts'
 import { createHub } from '../../../src/hub.ts'
+import type { KeyRing } from '../../../src/server/api/guard.ts'
 import type { EdgeOptions } from '../../../src/server/edge/edge.ts'
 import { normalizeForwarded } from '../../../src/server/edge/forwarded.ts'
 import { hubline } from '../../../src/server/fastify.ts'
@@ -107,6 +109,60 @@ describe('limits by address, behind a trusted proxy', () => {
     for (let n = 0; n < 3; n++) await publish('unknown', '203.0.113.1')
     expect(warn.mock.calls.flat().filter(text => String(text).includes('x-forwarded-for'))).toEqual([])
   })
+})
+
+describe('in an app that trusts a proxy itself', () => {
+  it.each([
+    ['1.2.3.4:5678', '1.2.3.4'],
+    ['[2001:db8::1]:443', '2001:db8::1'],
+    ['[2001:db8::1]', '2001:db8::1'],
+    ['9.9.9.9, 1.2.3.4:5', '1.2.3.4'],
+    ['unknown', '127.0.0.1'],
+    ['1.2.3.4, unknown', '127.0.0.1'],
+    ['', '127.0.0.1'],
+  ])('the address of a session and of a login that failed has no port and no brackets: %j', async (said, address) => {
+    const told: unknown[] = []
+    const sessions: SessionManager = {
+      authenticate: ({ address }) => {
+        told.push(address)
+        return {}
+      },
+      authorize: () => true,
+    }
+    const keys: KeyRing = { size: 1, verify: () => undefined }
+    app = Fastify({ trustProxy: '127.0.0.1' })
+    await app.register(hubline, { hub: createHub(), sessions, apiKeys: keys })
+    const headers = { 'x-forwarded-for': said }
+    const post = { method: 'POST', url: '/topics/a', payload: 'x', headers } as const
+    expect((await app.inject(post)).statusCode).toBe(202)
+    const authorization = 'Bearer a.b.c'
+    expect((await app.inject({ url: '/api/stats', headers: { ...headers, authorization } })).statusCode).toBe(403)
+    expect(told).toEqual([address, address])
+  })
+
+  it.each(['1.2.3.4:1', 'unknown'])('logins that fail count for it, whatever the port: %s', async said => {
+    const keys: KeyRing = { size: 1, verify: () => undefined }
+    app = Fastify({ trustProxy: '127.0.0.1' })
+    const edge = { limits: { failedLoginsPerSecondPerAddress: 1 } }
+    await app.register(hubline, { hub: createHub(), apiKeys: keys, edge })
+    const statuses: number[] = []
+    for (let n = 0; n < 9; n++) {
+      const headers = { authorization: 'Bearer wrong', 'x-forwarded-for': said.replace(/1$/, `${n + 1}`) }
+      statuses.push((await app.inject({ url: '/api/stats', headers })).statusCode)
+    }
+    expect(statuses).toContain(429)
+  })
+
+  it.each(['unknown', 'unknown, 127.0.0.1', '1.2.3.4:5', '127.0.0.1, _hidden', ''])(
+    'a request is not local where the proxy does not say that: %j',
+    async said => {
+      app = Fastify({ trustProxy: '127.0.0.1' })
+      await app.register(hubline, { hub: createHub() })
+      const status = async (value: string) =>
+        (await app!.inject({ url: '/api/stats', headers: { 'x-forwarded-for': value } })).statusCode
+      expect([await status('127.0.0.1:5'), await status(said)]).toEqual([200, 403])
+    },
+  )
 })
 
 describe('the same origin', () => {
