@@ -39,7 +39,13 @@ export class GuardedCodec {
   }
 
   encode(message: Message): Uint8Array | null {
-    return this.#ask('encode', null, codec => bytesOrNull(codec.encode(message)))
+    // Hot: no closure.
+    try {
+      return bytesOrNull(this.#codec.encode(message))
+    } catch (error) {
+      this.#failed('encode', error)
+      return null
+    }
   }
 
   /** The frames joined into one, or the frames themselves. */
@@ -61,10 +67,14 @@ export class GuardedCodec {
     try {
       return question(this.#codec)
     } catch (error) {
-      if (!this.#told) this.#fault(`${member} of codec '${nameOf(this.#codec)}'`, error)
-      this.#told = true
+      this.#failed(member, error)
       return otherwise
     }
+  }
+
+  #failed(member: string, error: unknown): void {
+    if (!this.#told) this.#fault(`${member} of codec '${nameOf(this.#codec)}'`, error)
+    this.#told = true
   }
 }
 
