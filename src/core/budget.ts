@@ -12,7 +12,7 @@ const RELIEVED = 7 / 8
 export const RELIEF_WORK = 2048
 /** A tick does more while less was freed than came in since the last one: at most so much work, in so many ms. */
 const MOST_WORK = 16 * RELIEF_WORK
-const MOST_MS = 5
+const MOST_MS = 8
 /** To take the largest of many, and to free it. */
 const TAKE = 8
 /** To end a client, and each of its subscriptions. */
