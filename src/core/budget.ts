@@ -6,10 +6,13 @@ import type { Topic } from './topic.ts'
 const RELIEVED = 7 / 8
 
 /**
- * Most work of relief in one tick: a look at a topic or a client is 1, and what is freed counts more. The rest waits
- * for the next ticks, so that no client waits for a walk over all topics.
+ * Work of relief in one tick: a look at a topic or a client is 1, and what is freed counts more. The rest waits for the
+ * next ticks, so that no client waits for a walk over all topics.
  */
 export const RELIEF_WORK = 2048
+/** A tick does more while less was freed than came in since the last one: at most so much work, in so many ms. */
+const MOST_WORK = 16 * RELIEF_WORK
+const MOST_MS = 8
 /** To take the largest of many, and to free it. */
 const TAKE = 8
 /** To end a client, and each of its subscriptions. */
@@ -18,6 +21,7 @@ const END = 64
 interface Relievable {
   readonly topics: Iterable<Topic>
   readonly clients: Iterable<Registration>
+  now(): number
   /** Closes the client as slow. */
   end(client: Registration): void
 }
@@ -31,6 +35,8 @@ export class Budget {
   used = 0
   /** While it is under way. Each step answers its work. */
   #relief: Iterator<number> | undefined
+  /** `used` at the end of the last tick. */
+  #before = 0
 
   /** @param limit in bytes; it may change at any time */
   constructor(limit: () => number) {
@@ -39,16 +45,23 @@ export class Budget {
 
   /**
    * Frees what it can where the limit is passed: first what is kept only for those who may resume, the largest topic
-   * first; then what waits, the client with most of it first (then the one that waited longest, then by id). True:
-   * there is more to do in the next tick.
+   * first; then what waits, the client with most of it first (then the one that waited longest, then by id). True: there is more to do in the next tick.
    */
   relieve(from: Relievable): boolean {
-    if (this.used > this.#limit()) this.#relief ??= this.#steps(from)
-    for (let work = 0; this.#relief !== undefined && work < RELIEF_WORK; ) {
+    if (this.#relief === undefined) {
+      if (this.used <= this.#limit()) return false
+      this.#relief = this.#steps(from)
+      this.#before = this.used
+    }
+    const startedAt = from.now()
+    for (let work = 0; this.#relief !== undefined; ) {
+      if (work >= RELIEF_WORK && this.used <= this.#before) break
+      if (work >= MOST_WORK || (work >= RELIEF_WORK && from.now() - startedAt >= MOST_MS)) break
       const { done, value } = this.#relief.next()
       if (done) this.#relief = undefined
       else work += value
     }
+    this.#before = this.used
     return this.#relief !== undefined
   }
 

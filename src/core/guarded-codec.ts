@@ -26,69 +26,60 @@ export class GuardedCodec {
 
   /** A codec that has no `carries` carries every message. */
   carries(message: Message): boolean {
-    try {
-      const answer = this.#codec.carries === undefined || this.#codec.carries(message)
+    return this.#ask('carries', false, codec => {
+      const answer = codec.carries === undefined || codec.carries(message)
       checkValue(atOnce(answer, 'carries'), flag, 'carries')
       return answer
-    } catch (error) {
-      this.#failed('carries', error)
-      return false
-    }
+    })
   }
 
   /** Undefined: its frames are bytes. A value that is no amount of memory counts as absent. */
   get objectBytes(): number | undefined {
-    try {
-      return answered(this.#codec.objectBytes, objectBytes, 'objectBytes')
-    } catch (error) {
-      return this.#failed('objectBytes', error) ?? undefined
-    }
+    return this.#ask('objectBytes', undefined, codec => answered(codec.objectBytes, objectBytes, 'objectBytes'))
   }
 
   encode(message: Message): Uint8Array | null {
+    // Hot: no closure.
     try {
-      const frame = this.#codec.encode(message)
-      return frame === null ? null : bytes(frame)
+      return bytesOrNull(this.#codec.encode(message))
     } catch (error) {
-      return this.#failed('encode', error)
+      this.#failed('encode', error)
+      return null
     }
   }
 
   /** The frames joined into one, or the frames themselves. */
   concat(frames: readonly Uint8Array[], byteLength: number): readonly Uint8Array[] {
-    try {
-      return [bytes(this.#codec.concat(frames, byteLength))]
-    } catch (error) {
-      this.#failed('concat', error)
-      return frames
-    }
+    return this.#ask('concat', frames, codec => [bytes(codec.concat(frames, byteLength))])
   }
 
   /** Null: the protocol has nothing that is for one client alone, or cannot carry this. */
   direct(message: DirectMessage): Uint8Array | null {
-    try {
-      const frame = this.#codec.direct?.(message) ?? null
-      return frame === null ? null : bytes(frame)
-    } catch (error) {
-      return this.#failed('direct', error)
-    }
+    return this.#ask('direct', null, codec => bytesOrNull(codec.direct?.(message) ?? null))
   }
 
   /** Null: the protocol has no notice of a loss. */
   gap(gap: Gap): Uint8Array | null {
+    return this.#ask('gap', null, codec => bytesOrNull(codec.gap?.(gap) ?? null))
+  }
+
+  #ask<T>(member: string, otherwise: T, question: (codec: Codec) => T): T {
     try {
-      const frame = this.#codec.gap?.(gap) ?? null
-      return frame === null ? null : bytes(frame)
+      return question(this.#codec)
     } catch (error) {
-      return this.#failed('gap', error)
+      this.#failed(member, error)
+      return otherwise
     }
   }
 
-  #failed(member: string, error: unknown): null {
+  #failed(member: string, error: unknown): void {
     if (!this.#told) this.#fault(`${member} of codec '${nameOf(this.#codec)}'`, error)
     this.#told = true
-    return null
   }
+}
+
+function bytesOrNull(frame: unknown): Uint8Array | null {
+  return frame === null ? null : bytes(frame)
 }
 
 function bytes(frame: unknown): Uint8Array {

@@ -130,6 +130,7 @@ export class ConnectionManager {
         this.#budget.relieve({
           topics: this.#membership.topics.values(),
           clients: this.#lastToGo(),
+          now: () => options.scheduler.now(),
           end: client => this.#remove(client, 'slow'),
         }),
       handed: ms => options.onHanded?.(ms),

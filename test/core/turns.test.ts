@@ -122,6 +122,28 @@ describe(`relief with ${TOPICS} topics at the limit`, () => {
     expect(ended.length).toBeLessThan(399)
   })
 
+  it('clients go as fast as messages come in', () => {
+    const [clients, topics, limit] = [4000, 400, 16_000_000]
+    const scheduler = new ManualScheduler()
+    const limits = { maxRetainedBytes: limit }
+    const hub = createHub({ scheduler, limits, policy: buffered({ bytes: 1e6 }) })
+    let ended = 0
+    for (let i = 0; i < clients; i++) {
+      const connection = new FakeConnection({ window: 0 })
+      connection.client = hub.registerClient(`c${i}`, connection)
+      hub.subscribe(`c${i}`, `t/${i % topics}`)
+    }
+    hub.events.on('unregister', () => void ended++)
+    let most = 0
+    for (let turn = 0; turn < 1000 && ended < clients; turn++) {
+      for (let i = 0; i < 16; i++) hub.routeData(`t/${(turn * 16 + i) % topics}`, new Uint8Array(8000))
+      scheduler.turn()
+      most = Math.max(most, hub.getConnectionStats().keptBytes)
+    }
+    expect(ended).toBeGreaterThan(1000)
+    expect(most).toBeLessThan(1.5 * limit)
+  })
+
   it('nothing is looked at below the limit', () => {
     const scheduler = new ManualScheduler()
     const hub = full(scheduler)
