@@ -4,7 +4,7 @@ import { CLIENT_ID, MAX_CLIENT_ID_LENGTH, MAX_TOPIC_LENGTH, TOPIC_NAME } from '.
 import { shown } from '../../core/options.ts'
 import { TOPIC_PATTERN } from '../../core/patterns.ts'
 import { POSITION } from '../../transports/transport.ts'
-import { isBase64 } from '../../wire/base64.ts'
+import { BASE64_PATTERN, isBase64 } from '../../wire/base64.ts'
 
 /** What the API answers, and the fields that several operations take. Docs of a field are in its description. */
 
@@ -204,7 +204,12 @@ export const content = {
     .string()
     .refine(isBase64, 'it is not base64')
     .optional()
-    .meta({ format: 'base64', contentEncoding: 'base64', description: 'The message, as bytes.' }),
+    .meta({
+      pattern: BASE64_PATTERN,
+      contentEncoding: 'base64',
+      format: 'base64',
+      description: 'The message, as bytes.',
+    }),
   contentType: z
     .string()
     .min(1)
