@@ -8,7 +8,7 @@ import type { InboundLimit } from '../../transports/transport.ts'
 import { type AddressEntry, AddressTable } from './addresses.ts'
 import { Bodies } from './bodies.ts'
 import { DoorKeeper } from './door-keeper.ts'
-import { normalizeForwarded, takeAuthority } from './forwarded.ts'
+import { normalizeForwarded, takeAuthority, takeScheme } from './forwarded.ts'
 import { OWN_PAGES, sharedWith } from './headers.ts'
 import { ClientInbound, SourcePace } from './inbound.ts'
 import {
@@ -128,7 +128,10 @@ export class Edge implements Disposable {
   /** Before any route: who asks? Throws HOST_DENIED, ORIGIN_DENIED, REQUEST_INVALID. */
   admit(request: FastifyRequest): void {
     // Fastify has `ips` where the app trusts a proxy.
-    if ('ips' in request && normalizeForwarded(request.raw.headers)) this.#warnOfProxy(request)
+    if ('ips' in request) {
+      if (normalizeForwarded(request.raw.headers)) this.#warnOfProxy(request)
+      takeScheme(request)
+    }
     let limit: Refusal = 'hosts'
     try {
       takeAuthority(request.raw)
