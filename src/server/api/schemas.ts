@@ -200,16 +200,12 @@ export const broadcastResult = z.object({
 export const content = {
   data: z.unknown().optional().meta({ description: 'The message, as any JSON.' }),
   text: z.string().optional().meta({ description: 'The message, as a text.' }),
-  base64: z
-    .string()
-    .refine(isBase64, 'it is not base64')
-    .optional()
-    .meta({
-      pattern: BASE64_PATTERN,
-      contentEncoding: 'base64',
-      format: 'base64',
-      description: 'The message, as bytes.',
-    }),
+  base64: z.string().refine(isBase64, 'it is not base64').optional().meta({
+    pattern: BASE64_PATTERN,
+    contentEncoding: 'base64',
+    format: 'base64',
+    description: 'The message, as bytes.',
+  }),
   contentType: z
     .string()
     .min(1)
