@@ -149,10 +149,13 @@ export class Edge implements Disposable {
     this.#door.checkTurnedAway(request.raw.socket)
   }
 
-  /** Before any route: how much? Throws RATE_LIMITED, LIMIT_EXCEEDED, which pages of listed origins may read. */
+  /** Before any route: how much? Throws RATE_LIMITED and LIMIT_EXCEEDED, which pages of listed origins may read. */
   limit(request: FastifyRequest, reply: FastifyReply, { opensClient }: FastifyContextConfig): void {
     this.checkConnection(request)
-    if (!this.#pipelines.enter(request.raw.socket, reply.raw)) this.count('pipelining')
+    if (!this.#pipelines.enter(request.raw.socket, reply.raw)) {
+      this.count('pipelining')
+      throw new HubError('LIMIT_EXCEEDED', 'request: too many wait on its connection for the answer to an earlier one')
+    }
     if (opensClient && request.raw.method === 'GET') this.#handshake(request)
     else if (UNSAFE.has(request.raw.method!)) this.#change(request)
   }
