@@ -1,14 +1,31 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { HubError } from '../core/errors.ts'
 import { STREAM_HEADERS } from '../transports/http-stream.ts'
 import { sseClose } from '../transports/sse.ts'
 
+/** A weight of nothing. */
+const REFUSED = /;\s*q\s*=\s*0(?:\.0*)?\s*(?=[,;]|$)/
+
 /**
  * A reader that takes an event stream and nothing else: EventSource. One that can read an error lists
  * `application/json` as well.
  */
-function isEventSource({ headers: { accept = '' }, routeOptions, ws }: FastifyRequest): boolean {
-  return !ws && routeOptions.config.opensClient === true && /^\s*text\/event-stream\s*(;[^,]*)?$/i.test(accept)
+function isEventSource({ headers, routeOptions, ws }: FastifyRequest): boolean {
+  return (
+    !ws && routeOptions.config.opensClient === true && /^\s*text\/event-stream\s*(;[^,]*)?$/.test(accepted(headers))
+  )
+}
+
+/** The header Accept in lower case, without what it refuses (`q=0`; RFC 9110, section 12.4.2). */
+export function accepted({ accept = '' }: IncomingHttpHeaders): string {
+  const said = accept.toLowerCase()
+  if (!REFUSED.test(said)) return said
+  return said
+    .split(',')
+    .filter(type => !REFUSED.test(type))
+    .join(',')
+    .trim()
 }
 
 /** Browsers send it, and no page can set it. Node's fetch sends only Sec-Fetch-Mode. */

@@ -1,3 +1,6 @@
+/** What `isBase64` takes, for documents of the API. */
+export const BASE64_PATTERN = '^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$'
+
 /**
  * Is it base64 with padding (RFC 4648, section 4)? It decodes, which is faster than a regular expression: about 1 ms
  * for each MB.

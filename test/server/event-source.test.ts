@@ -140,3 +140,29 @@ describe('the time to come back', () => {
     expect((await second).retries.at(-1)).toBeLessThanOrEqual(3000)
   })
 })
+
+describe('what Accept refuses is not sent', () => {
+  it.each([
+    ['text/event-stream;q=0, */*', 'application/octet-stream'],
+    ['text/event-stream; q=0.000,*/*', 'application/octet-stream'],
+    ['text/event-stream;q=0', 'application/octet-stream'],
+    ['image/*;q=0, text/event-stream;q=0.1', 'text/event-stream; charset=utf-8'],
+    ['image/png;q=0, */*', 'application/octet-stream'],
+    ['*/*;q=0.01, text/event-stream;q=0.01', 'text/event-stream; charset=utf-8'],
+    ['Text/Event-Stream;q=1', 'text/event-stream; charset=utf-8'],
+  ])('%s gets %s', async (accept, type) => {
+    server = await startTestServer()
+    const cut = new AbortController()
+    const { headers } = await fetch(`${server.url}/topics/a`, { headers: { accept }, signal: cut.signal })
+    expect(headers.get('content-type')).toBe(type)
+    cut.abort()
+  })
+
+  it('nor is an error an event stream', async () => {
+    server = await startTestServer({ limits: { maxClients: 1 } })
+    const cut = await fill(1)
+    const accept = 'text/event-stream;q=0'
+    expect((await fetch(`${server.url}/topics/a`, { headers: { accept } })).status).toBe(503)
+    cut.abort()
+  })
+})

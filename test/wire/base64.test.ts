@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { isBase64 } from '../../src/wire/base64.ts'
+import { BASE64_PATTERN, isBase64 } from '../../src/wire/base64.ts'
 import { runs } from '../property-runs.ts'
 
 describe('base64', () => {
@@ -12,8 +12,9 @@ describe('base64', () => {
     text => expect(isBase64(text)).toBe(false),
   )
 
-  it('is what the schema of the library takes', () => {
+  it('is what the schema of the library and the pattern of the document take', () => {
     const schema = z.base64()
+    const pattern = new RegExp(BASE64_PATTERN)
     const piece = fc.constantFrom(...'AZaz09+/==-_ \nä')
     const text = fc.oneof(
       fc.array(piece, { maxLength: 12 }).map(pieces => pieces.join('')),
@@ -22,6 +23,7 @@ describe('base64', () => {
     fc.assert(
       fc.property(text, each => {
         expect(isBase64(each)).toBe(schema.safeParse(each).success)
+        expect(pattern.test(each)).toBe(isBase64(each))
       }),
       runs(1000),
     )

@@ -4,7 +4,7 @@ import { CLIENT_ID, MAX_CLIENT_ID_LENGTH, MAX_TOPIC_LENGTH, TOPIC_NAME, TOPIC_SE
 import { shown } from '../../core/options.ts'
 import { TOPIC_PATTERN } from '../../core/patterns.ts'
 import { POSITION } from '../../transports/transport.ts'
-import { isBase64 } from '../../wire/base64.ts'
+import { BASE64_PATTERN, isBase64 } from '../../wire/base64.ts'
 
 /** What the API answers, and the fields that several operations take. Docs of a field are in its description. */
 
@@ -205,11 +205,12 @@ export const broadcastResult = z.object({
 export const content = {
   data: z.unknown().optional().meta({ description: 'The message, as any JSON.' }),
   text: z.string().optional().meta({ description: 'The message, as a text.' }),
-  base64: z
-    .string()
-    .refine(isBase64, 'it is not base64')
-    .optional()
-    .meta({ format: 'base64', contentEncoding: 'base64', description: 'The message, as bytes.' }),
+  base64: z.string().refine(isBase64, 'it is not base64').optional().meta({
+    pattern: BASE64_PATTERN,
+    contentEncoding: 'base64',
+    format: 'base64',
+    description: 'The message, as bytes.',
+  }),
   contentType: z
     .string()
     .min(1)

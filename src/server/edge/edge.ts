@@ -8,7 +8,7 @@ import type { InboundLimit } from '../../transports/transport.ts'
 import { type AddressEntry, AddressTable } from './addresses.ts'
 import { Bodies } from './bodies.ts'
 import { DoorKeeper } from './door-keeper.ts'
-import { normalizeForwarded, takeAuthority } from './forwarded.ts'
+import { normalizeForwarded, takeAuthority, takeScheme } from './forwarded.ts'
 import { OWN_PAGES, sharedWith } from './headers.ts'
 import { ClientInbound, SourcePace } from './inbound.ts'
 import {
@@ -129,7 +129,10 @@ export class Edge implements Disposable {
   /** Before any route: who asks? Throws HOST_DENIED, ORIGIN_DENIED, REQUEST_INVALID. */
   admit(request: FastifyRequest): void {
     // Fastify has `ips` where the app trusts a proxy.
-    if ('ips' in request && normalizeForwarded(request.raw.headers)) this.#warnOfProxy(request)
+    if ('ips' in request) {
+      if (normalizeForwarded(request.raw.headers)) this.#warnOfProxy(request)
+      takeScheme(request)
+    }
     let limit: Refusal = 'hosts'
     try {
       takeAuthority(request.raw)
@@ -147,10 +150,13 @@ export class Edge implements Disposable {
     this.#door.checkTurnedAway(request.raw.socket)
   }
 
-  /** Before any route: how much? Throws RATE_LIMITED, LIMIT_EXCEEDED, which pages of listed origins may read. */
+  /** Before any route: how much? Throws RATE_LIMITED and LIMIT_EXCEEDED, which pages of listed origins may read. */
   limit(request: FastifyRequest, reply: FastifyReply, { opensClient }: FastifyContextConfig): void {
     this.checkConnection(request)
-    if (!this.#pipelines.enter(request.raw.socket, reply.raw)) this.count('pipelining')
+    if (!this.#pipelines.enter(request.raw.socket, reply.raw)) {
+      this.count('pipelining')
+      throw new HubError('LIMIT_EXCEEDED', 'request: too many wait on its connection for the answer to an earlier one')
+    }
     if (opensClient && request.raw.method === 'GET') this.#handshake(request)
     else if (UNSAFE.has(request.raw.method!)) this.#change(request)
   }

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
+import type { FastifyRequest } from 'fastify'
 import { HubError } from '../../core/errors.ts'
 
 /**
@@ -28,6 +29,17 @@ export function normalizeForwarded(headers: IncomingHttpHeaders): boolean {
   if (known.length > 0) headers[FOR] = known.join(', ')
   else delete headers[FOR]
   return known.length === 0
+}
+
+/**
+ * Of several schemes takes the one that the farthest trusted proxy wrote, as Fastify does with addresses: each proxy adds
+ * one of both. After `normalizeForwarded`.
+ */
+export function takeScheme({ raw: { headers }, ips = [] }: FastifyRequest): void {
+  const said = headers[PROTO]
+  if (typeof said !== 'string' || !said.includes(',')) return
+  const schemes = said.split(',')
+  headers[PROTO] = schemes.at(-Math.max(1, ips.length - 1)) ?? schemes[0]
 }
 
 function schemeOf(text: string): string {

@@ -10,6 +10,7 @@ import type { Opening } from '../../transports/transport.ts'
 import { isImage } from '../../wire/content-type.ts'
 import type { HubContext } from '../context.ts'
 import { addressOf } from '../credentials.ts'
+import { accepted } from '../event-source.ts'
 import { isWatched, releaseStream } from '../release.ts'
 import { answerHead } from '../stream-head.ts'
 import { readSubscriber, type SubscriberRequest, startOf } from '../subscriber.ts'
@@ -52,7 +53,7 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
         reply.send(historyOf(hub, subscriber, subscriber.history))
         return
       }
-      const accept = request.headers.accept?.toLowerCase() ?? ''
+      const accept = accepted(request.headers)
       if (accept.includes('text/event-stream')) return open(request, reply, sse('single', subscriber.encoding))
       const type = typeOf(subscriber.topics[0])
       const picture = type === undefined ? accept.startsWith('image/') : isImage(type)

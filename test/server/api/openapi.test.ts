@@ -105,6 +105,13 @@ describe('/api/openapi.json', () => {
     }
   })
 
+  it('says in a pattern what base64 is, wherever a body may have it', () => {
+    const written = JSON.stringify(operations().map(({ operation }) => operation.requestBody))
+    const encoded = written.match(/"contentEncoding":"base64"/g)
+    expect(encoded?.length).toBeGreaterThanOrEqual(3)
+    expect(written.match(/"pattern":"[^"]*==[^"]*"/g)).toHaveLength(encoded!.length)
+  })
+
   it('is asked of with a key where there are keys; the page that shows it is not', async () => {
     const guarded = await startTestServer({
       sessions: { apiKeys: { ops: { sha256: newApiKey().sha256, scopes: ['admin'] } } },

@@ -138,6 +138,7 @@ describe('connections', () => {
     const many = await open(slow + `${HEALTH}\r\n`.repeat(65))
     await until(() => many.ended)
     expect([few.ended, refused('pipelining')]).toEqual([false, 1])
+    expect(rejected()).toEqual(['LIMIT_EXCEEDED 1'])
     // Those that are answered in turn are not waiting.
     const inTurn = await open(`${HEALTH}\r\n`.repeat(60))
     await until(() => inTurn.text.split('200 OK').length === 61)

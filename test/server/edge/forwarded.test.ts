@@ -184,6 +184,27 @@ describe('the same origin', () => {
   })
 
   it.each([
+    ['https, http', '203.0.113.1, 10.0.0.2', 'https'],
+    ['http, https, http', '203.0.113.1, 10.0.0.2', 'https'],
+    ['https', '203.0.113.1, 10.0.0.2', 'https'],
+    ['https, http', '203.0.113.1', 'http'],
+    ['https, http', '203.0.113.1, 203.0.113.2', 'http'],
+    ['wss, ws', '203.0.113.1, 10.0.0.2, 10.0.0.3', 'https'],
+  ])('is what the farthest trusted proxy wrote, as the address is: %s for %s is %s', async (said, address, scheme) => {
+    await start({ trustedProxies: ['10.0.0.0/8'] })
+    for (const each of ['https', 'http']) {
+      const answer = await app!.inject({
+        ...{ url: '/topics/a?describe', remoteAddress: '10.0.0.1' },
+        headers: {
+          ...{ host: 'hub.example.org', origin: `${each}://hub.example.org` },
+          ...{ 'x-forwarded-proto': said, 'x-forwarded-for': address },
+        },
+      })
+      expect([each, answer.statusCode]).toEqual([each, each === scheme ? 200 : 403])
+    }
+  })
+
+  it.each([
     ['hub.example.org:443', 'https://hub.example.org'],
     ['hub.example.org', 'https://hub.example.org'],
     ['hub.example.org.', 'https://hub.example.org'],

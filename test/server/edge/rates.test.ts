@@ -237,6 +237,6 @@ describe('a limit that refused something', () => {
       'hubline_refused_total{limit="origins"} 1',
       'hubline_refused_total{limit="requestsPerSecondPerAddress"} 3',
     ])
-    expect(lines).toHaveLength(15)
+    expect(lines).toHaveLength(16)
   })
 })
