@@ -16,16 +16,28 @@ if (withoutNginx) {
 }
 
 /**
- * Connections to the hub are used again and again, for whoever asks: a request that is read in two ways would hit the next one. A client that
- * sends nothing more is closed soon. nginx reads what has arrived before it looks at that time.
+ * Both servers use one connection to the hub again and again: a request that is read in two ways would hit the next
+ * one. The first server soon closes a client that sends nothing more. The second one has patience: on a busy machine
+ * nginx may read a whole request late.
  */
-const shared = (port: number, hub: string) => `
+const shared = (port: number, hub: string, patientPort: number) => `
   upstream hub { server ${hub}; keepalive 1; }
+  keepalive_timeout 300ms;
+  client_header_timeout 300ms;
+  client_body_timeout 300ms;
+  server {
+    listen 127.0.0.1:${patientPort};
+    client_header_timeout 10s;
+    client_body_timeout 10s;
+    location / {
+      proxy_pass http://hub;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_set_header Host localhost;
+    }
+  }
   server {
     listen 127.0.0.1:${port};
-    keepalive_timeout 300ms;
-    client_header_timeout 300ms;
-    client_body_timeout 300ms;
     location / {
       proxy_pass http://hub;
       proxy_http_version 1.1;
@@ -62,13 +74,16 @@ http {
 
 export interface Nginx extends AsyncDisposable {
   readonly url: string
+  /** The server that has patience. */
+  readonly patientUrl: string
 }
 
 /** An nginx of the test's own before this hub. `inside`: what stands in its `http` section. */
 export async function startNginx(hubUrl: string, inside = shared): Promise<Nginx> {
   const folder = mkdtempSync(join(tmpdir(), 'hubline-nginx-'))
   const port = await freePort()
-  writeFileSync(join(folder, 'nginx.conf'), config(folder, inside(port, new URL(hubUrl).host)))
+  const patientPort = await freePort()
+  writeFileSync(join(folder, 'nginx.conf'), config(folder, inside(port, new URL(hubUrl).host, patientPort)))
   const child = spawn(program ?? 'nginx', ['-p', folder, '-c', join(folder, 'nginx.conf')], {
     stdio: ['ignore', 'ignore', 'inherit'],
   })
@@ -76,6 +91,7 @@ export async function startNginx(hubUrl: string, inside = shared): Promise<Nginx
   await listens(child, port)
   return {
     url: `http://127.0.0.1:${port}`,
+    patientUrl: `http://127.0.0.1:${patientPort}`,
     async [Symbol.asyncDispose]() {
       child.kill()
       await once(child, 'close')

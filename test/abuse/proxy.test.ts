@@ -18,7 +18,7 @@ describe.skipIf(withoutNginx)('behind nginx, whose connections to the hub serve 
 
   const victim = (n: number) =>
     converse(
-      nginx.url,
+      nginx.patientUrl,
       `POST /topics/victim-${n} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx`,
       5000,
     )
