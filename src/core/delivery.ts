@@ -8,6 +8,7 @@ import type { Gap, Message } from './message.ts'
 import type { Outbox } from './outbox.ts'
 import type { Parcel } from './parcel.ts'
 import type { Verdict } from './policy.ts'
+import { notBytes } from './refusals.ts'
 import type { Scheduler } from './scheduler.ts'
 import { Stalls } from './stalls.ts'
 import { Sweeper } from './sweeper.ts'
@@ -214,7 +215,9 @@ export class Delivery {
     else outbox.caughtUp()
   }
 
+  /** Throws INVALID_MESSAGE where the frame is not bytes. */
   send(outbox: Outbox, frame: Uint8Array): boolean {
+    if (!(frame instanceof Uint8Array)) throw notBytes(frame)
     if (outbox.condemned) return false
     outbox.pushControl(frame, this.#scheduler.now())
     const most = outbox.holdsLittle ? MAX_HELD_BACK_CONTROL_BYTES : MAX_CONTROL_BYTES

@@ -38,7 +38,8 @@ export class Largest<T> {
   take(): T | undefined {
     for (;;) {
       const first = this.#pop()
-      if (first === undefined || this.#sizeOf(first.of) >= first.size) return first?.of
+      // Not `>=`: with a size that is NaN this would never end.
+      if (first === undefined || !(this.#sizeOf(first.of) < first.size)) return first?.of
       this.add(first.of)
     }
   }

@@ -37,7 +37,7 @@ import { heldBytes, ownPayload } from './ledger.ts'
 import { DEFAULT_LIMITS, type HubLimits, readLimits } from './limits.ts'
 import { Membership } from './membership.ts'
 import type { Message, PublishedBy } from './message.ts'
-import { callable, checkValue, json, shown } from './options.ts'
+import { callable, checkValue, json, object, shown, text } from './options.ts'
 import { Outbox } from './outbox.ts'
 import { type Direct, Parcel } from './parcel.ts'
 import { parsePattern } from './patterns.ts'
@@ -763,6 +763,7 @@ export class ConnectionManager {
   }
 
   #route(publication: Publication): RouteResult {
+    checkPublication(publication)
     const { data, publisher } = publication
     const topic = this.#membership.topic(publication.topic)
     // Names of the topic, and copies: a string of the publication may keep a whole URL or line in memory.
@@ -874,6 +875,20 @@ export class ConnectionManager {
 
 function isRouteResult(result: RouteResult | undefined | PromiseLike<RouteResult | undefined>): result is RouteResult {
   return typeof result === 'object' && result !== null && 'position' in result
+}
+
+/**
+ * A broker may be any program's, and `routeData` checks no options: with another value than these the account of memory
+ * would be lost. Throws INVALID_MESSAGE and REQUEST_INVALID.
+ */
+function checkPublication({ data, contentType, key, correlationId, publisher }: Publication): void {
+  if (!(data instanceof Uint8Array)) throw notBytes(data)
+  if (typeof contentType !== 'string') checkValue(contentType, text, 'contentType')
+  if (key !== undefined) checkValue(key, text, 'key')
+  if (correlationId !== undefined) checkValue(correlationId, text, 'correlationId')
+  if (publisher === undefined) return
+  checkValue(publisher, object, 'publisher')
+  if (publisher.user !== undefined) checkValue(publisher.user, text, 'publisher.user')
 }
 
 /** Undefined: nothing is known of the publisher. */

@@ -47,6 +47,10 @@ const MAX_BYTES = 64 * 1024 * 1024
 const access = oneOf('anyone', 'users', 'nobody')
 const perSecond = positive(1_000_000_000)
 const PUBLISH_RATE: Rules<PublishRate> = { messages: perSecond, bytes: perSecond }
+const publishRate: Rule = (value, field) => {
+  const { messages, bytes } = readOptions(value as PublishRate, PUBLISH_RATE, `${field}.`)
+  return messages === undefined && bytes === undefined ? 'a rate of messages, bytes or both' : undefined
+}
 const HISTORY: Rules<LogBounds> = {
   messages: integer(0, 1_000_000),
   bytes: integer(0, 256 * 1024 * 1024),
@@ -65,7 +69,7 @@ const RULE: Rules<TopicRule> = {
   lingerMs: number(0, 1000),
   preamble: value => (value instanceof Uint8Array ? undefined : 'a Uint8Array or Buffer'),
   maxSubscribers: integer(0, 10_000_000),
-  publishRate: nested(PUBLISH_RATE),
+  publishRate,
   priority: oneOf('high', 'normal', 'bulk'),
   presence: flag,
   publisher: flag,

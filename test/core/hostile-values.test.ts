@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import type { Broker, Publication } from '../../src/core/broker.ts'
 import * as hubline from '../../src/index.ts'
 import { jwtSessions } from '../../src/sessions/index.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
@@ -270,5 +271,70 @@ describe('an opening', () => {
       expect(await refusalOf(() => transport.open({} as Wrong, opening as Wrong))).toMatch(message)
     }
     expect(hub.getConnectionStats().clients).toBe(0)
+  })
+})
+
+describe('a wrong value in a publication', () => {
+  const bytes = new Uint8Array(1)
+  const wrong: [string, Record<string, unknown>, string][] = [
+    ['a key', { key: 5 }, 'key must be a string, got 5'],
+    ['a key that is null', { key: null }, 'key must be a string, got null'],
+    ['a correlation id', { correlationId: {} }, 'correlationId must be a string, got an object'],
+    ['a content type', { contentType: 5 }, 'contentType must be'],
+    ['a user', { publisher: { session: { user: 42 } } }, 'publisher.user must be a string, got 42'],
+  ]
+
+  it.each(wrong)('%s: routeData refuses it, and the account of memory stays', (_, options, message) => {
+    const hub = createHub({ topics: topicRules({ defaults: { publisher: true } }) })
+    expect(() => hub.routeData('a', bytes, options)).toThrow(
+      expect.objectContaining({ code: 'REQUEST_INVALID', message: expect.stringContaining(message) }),
+    )
+    expect(hub.getConnectionStats().keptBytes).toBe(0)
+    expect(hub.getTopic('a')).toBeNull()
+  })
+
+  it.each<[string, Record<string, unknown>]>([
+    ['a key', { key: 5 }],
+    ['a key that is null', { key: null }],
+    ['a correlation id', { correlationId: {} }],
+    ['a content type', { contentType: 5 }],
+    ['data that is a text', { data: 'text' }],
+    ['a user', { publisher: { user: 5 } }],
+    ['a publisher that is null', { publisher: null }],
+    ['no content type', { contentType: undefined }],
+  ])('%s: a broker that hands it over gets the error', (_, fields) => {
+    let sink: (publication: Publication) => unknown = () => {}
+    const broker: Broker = {
+      name: 'own',
+      start: to => {
+        sink = to
+      },
+      publish: () => Promise.reject(new Error('unused')),
+      join: () => {},
+      leave: () => {},
+      close: async () => {},
+    }
+    const hub = createHub({ broker })
+    const publication = { topic: 'a', data: bytes, contentType: 'text/plain', ...fields } as unknown as Publication
+    expect(() => sink(publication)).toThrow(expect.objectContaining({ name: 'HubError' }))
+    expect(hub.getConnectionStats().keptBytes).toBe(0)
+  })
+
+  it.each([null, {}, 'text', 5])('client.send(%j) throws, and the client and the others go on', async frame => {
+    const scheduler = new ManualScheduler()
+    const hub = createHub({ scheduler })
+    const connections = ['good', 'bad'].map(id => {
+      const connection = new FakeConnection()
+      connection.client = hub.registerClient(id, connection)
+      hub.subscribe(id, 't')
+      return connection
+    })
+    expect(() => connections[1]!.client!.send(frame as never)).toThrow(
+      expect.objectContaining({ code: 'INVALID_MESSAGE' }),
+    )
+    hub.routeData('t', bytes)
+    scheduler.settle()
+    expect(connections.map(each => each.seqs('t'))).toEqual([[1], [1]])
+    expect(hub.getConnectionStats().keptBytes).toBeGreaterThan(0)
   })
 })

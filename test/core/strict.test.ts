@@ -362,6 +362,12 @@ describe('a mistake is an error at the call', () => {
       /history.messages must be an integer from 0 to 1000000, got 1000000000000$/,
     ],
     [
+      'topicRules: a rate of nothing',
+      rules({ publishRate: { messages: undefined } }),
+      'REQUEST_INVALID',
+      /publishRate must be a rate of messages, bytes or both, got an object$/,
+    ],
+    [
       'topicRules: a choice',
       rules({ priority: 'hgh' }),
       'REQUEST_INVALID',

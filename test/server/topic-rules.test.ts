@@ -67,6 +67,7 @@ describe('/api/topic-rules', () => {
     [{ polcy: 'latest' }, 'unknown key "polcy": did you mean "policy"?'],
     [{ history: { mesages: 1 } }, 'unknown key "history.mesages": did you mean "history.messages"?'],
     [{ publishRate: { byte: 1 } }, 'unknown key "publishRate.byte": did you mean "publishRate.bytes"?'],
+    [{ publishRate: {} }, 'publishRate: give messages, bytes or both'],
     [{ policy: 'newest' }, 'policy: unknown name "newest": did you mean "latest"?'],
     [{ policy: { name: 'drop-slow', timeout: 1 } }, 'policy: unknown option "timeout": did you mean "timeoutMs"?'],
     [{ schema: { type: 'objekt' } }, 'schema: /type must be equal to one of the allowed values'],

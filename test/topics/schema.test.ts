@@ -251,19 +251,20 @@ const chain = {
   ),
   $ref: '#/$defs/d0',
 }
+const TOO_LONG = 'payload: the check against the schema took longer than 50 ms'
 const ITEMS = Array.from({ length: 30_000 }, (_, i) => `{"a":{"b":${i}}}`)
 
 describe('a check that can explode', () => {
-  it.each<[string, JsonSchema, string]>([
-    ['a recursive oneOf', doubling, `${'['.repeat(30)}"x"${']'.repeat(30)}`],
-    ['a chain of anyOf', chain, '"x"'],
-    ['a pattern', { pattern: '^(a+)+$' }, JSON.stringify(`${'a'.repeat(60)}b`)],
-    ['a pattern of a name', { patternProperties: { '^(a+)+$': true } }, `{"${'a'.repeat(60)}b":1}`],
-    ['uniqueItems', { uniqueItems: true }, `[${ITEMS}]`],
-  ])('ends after 50 ms: %s', (_, schema, text) => {
-    expect(check(schema, text)).toBe('payload: the check against the schema took longer than 50 ms')
+  it.each<[string, JsonSchema, string, string | undefined]>([
+    ['a recursive oneOf', doubling, `${'['.repeat(30)}"x"${']'.repeat(30)}`, 'payload: must be number'],
+    ['a chain of anyOf', chain, '"x"', TOO_LONG],
+    ['a pattern', { pattern: '^(a+)+$' }, JSON.stringify(`${'a'.repeat(60)}b`), undefined],
+    ['a pattern of a name', { patternProperties: { '^(a+)+$': true } }, `{"${'a'.repeat(60)}b":1}`, undefined],
+    ['uniqueItems', { uniqueItems: true }, `[${ITEMS}]`, undefined],
+  ])('ends after 50 ms: %s', (_, schema, text, answer) => {
+    expect(check(schema, text)).toBe(TOO_LONG)
     // The limit leaves nothing behind.
-    expect(check(schema, '{"c":1}')).toBe(check({ ...(schema as object), $comment: 'fresh' }, '{"c":1}'))
+    expect(check(schema, '{"c":1}')).toBe(answer)
   })
 
   describe('where the time limit ends a check', () => {

@@ -69,7 +69,11 @@ export const topicRule = z
     schema: schema.optional(),
     maxMessageBytes: maxMessageBytes.optional(),
     maxSubscribers: z.int().min(0).max(10_000_000).optional(),
-    publishRate: z.strictObject({ messages: perSecond, bytes: perSecond }).optional(),
+    publishRate: z
+      .strictObject({ messages: perSecond, bytes: perSecond })
+      .refine(({ messages, bytes }) => messages !== undefined || bytes !== undefined, 'give messages, bytes or both')
+      .meta({ minProperties: 1 })
+      .optional(),
     priority: z.enum(['high', 'normal', 'bulk']).optional(),
     presence: z.boolean().optional(),
     publisher: z.boolean().optional(),
