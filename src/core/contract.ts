@@ -41,6 +41,12 @@ export interface RegisterOptions {
   readonly internal?: boolean | undefined
 }
 
+/** A topic or a pattern that a client is to be subscribed to. */
+export interface WantedTopic {
+  readonly name: string
+  readonly options?: SubscribeOptions | undefined
+}
+
 export interface SubscribeOptions {
   /** The subscriber's own wish; it wins over the client's policy and the topic's, if the topic allows it. */
   readonly policy?: DeliveryPolicy | undefined

@@ -28,6 +28,7 @@ import {
   type RouteOptions,
   type SubscribeOptions,
   type Subscription,
+  type WantedTopic,
 } from './contract.ts'
 import { Delivery } from './delivery.ts'
 import { HubError } from './errors.ts'
@@ -326,6 +327,15 @@ export class ConnectionManager {
   subscribe(id: string, topicName: string, options: SubscribeOptions = {}): Subscription {
     this.#checkOpen()
     return this.#membership.subscribe(this.#client(id), parseTopicName(topicName), readSubscribe(options, 'subscribe'))
+  }
+
+  /**
+   * Throws as `subscribe` would where a new client with this id may not have these subscriptions, and there is a client
+   * that it would replace. Else nothing.
+   */
+  checkSubscriptions(id: string, topics: readonly WantedTopic[]): void {
+    const older = this.#clients.get(id as ClientId)
+    if (older !== undefined) this.#membership.check(older, topics)
   }
 
   /** False: the client or the subscription is not there. What was published before is still delivered. */

@@ -1,11 +1,11 @@
 import type { Budget } from './budget.ts'
 import type { Registration } from './client.ts'
-import type { ManagerOptions, PatternSubscription, SubscribeOptions, Subscription } from './contract.ts'
+import type { ManagerOptions, PatternSubscription, SubscribeOptions, Subscription, WantedTopic } from './contract.ts'
 import type { Delivery } from './delivery.ts'
 import { HubError } from './errors.ts'
 import type { Events } from './events.ts'
 import { nameOf } from './guarded-codec.ts'
-import type { ClientId, Position, TopicName } from './ids.ts'
+import { type ClientId, type Position, parseTopicName, type TopicName } from './ids.ts'
 import type { HubLimits } from './limits.ts'
 import { Link } from './link.ts'
 import { matcherOf, PatternIndex, type PatternOrder } from './pattern-index.ts'
@@ -273,11 +273,7 @@ export class Membership {
       else this.#events.emit('wish', { id: client.id, topic: name })
       return { topic: name, position: topic.position, recovered: false }
     }
-    if (!existing && topic.full) {
-      const { maxSubscribers } = topic.spec
-      const error = tooMany(`subscribers of ${name}`, maxSubscribers!, 'maxSubscribers')
-      throw this.#owner.counters.refuse('maxSubscribers', error)
-    }
+    if (!existing && topic.full) throw this.#fullTopic(topic)
     if (existing) this.#delivery.finish(existing)
     else this.#delivery.seal(topic)
     // That write may have ended the client, or the subscription.
@@ -292,6 +288,33 @@ export class Membership {
     this.#begin(client, link, () => options.begun?.(subscription))
     this.#tellJoined(client, name)
     return subscription
+  }
+
+  #fullTopic({ name, spec }: Pick<Topic, 'name' | 'spec'>): HubError {
+    const error = tooMany(`subscribers of ${name}`, spec.maxSubscribers!, 'maxSubscribers')
+    return this.#owner.counters.refuse('maxSubscribers', error)
+  }
+
+  /**
+   * Throws as the subscriptions would, of a client that takes the id of this one. A newcomer that is refused must not
+   * end the client that it would replace.
+   */
+  check({ outbox }: Registration, topics: readonly WantedTopic[]): void {
+    const names = new Set(topics.filter(({ name }) => !isPattern(name)).map(({ name }) => parseTopicName(name)))
+    const { maxSubscriptionsPerClient, maxPatternsPerClient } = this.#owner.limits()
+    if (names.size > maxSubscriptionsPerClient) {
+      throw this.#tooMany('maxSubscriptionsPerClient', 'subscriptions of one client')
+    }
+    const patterns = new Set(topics.map(({ name }) => name).filter(isPattern))
+    if (patterns.size > maxPatternsPerClient) throw this.#tooMany('maxPatternsPerClient', 'patterns of one client')
+    for (const { name, options } of topics) {
+      if (isPattern(name)) continue
+      const parsed = parseTopicName(name)
+      const wanted = { name: parsed, spec: this.spec(parsed) }
+      checkAllowed(wanted, options?.policy)
+      const isFull = this.topics.get(parsed)?.full ?? wanted.spec.maxSubscribers === 0
+      if (isFull && !outbox.links.has(parsed)) throw this.#fullTopic(wanted)
+    }
   }
 
   /** Throws what the caller's `begun` throws: then there is no subscription. */
@@ -417,7 +440,9 @@ export class Membership {
     const { client, pattern } = order
     const current = client.patterns?.get(pattern) === order && this.topics.get(topic.name) === topic
     if (!current || client.closed || client.outbox.links.has(topic.name)) return
-    if (topic.full || !isMatchable(topic.spec, client) || !isOpen(topic.spec, client) || !this.#hasRoom(order)) return
+    if (!isMatchable(topic.spec, client) || !isOpen(topic.spec, client)) return
+    if (topic.full) return void this.#fullTopic(topic)
+    if (!this.#hasRoom(order)) return
     this.#delivery.seal(topic)
     const allowed = topic.spec.allowedPolicies === undefined || this.#isAllowed(topic, order.wish)
     const link = new Link(client.outbox, topic, topic.seq, allowed ? order.wish : undefined)

@@ -131,6 +131,7 @@ export interface Beginning {
 /** Registers and subscribes, or neither. */
 export function join(connection: Bound, opening: Opening, beginning: Beginning = {}): Client {
   const { hub, clientId, topics, session, address, ifExists, restore } = opening
+  hub.checkSubscriptions(clientId, topics)
   const client = hub.registerClient(clientId, connection, { session, address, ifExists, restore })
   connection.bind(client)
   try {

@@ -111,3 +111,37 @@ it('a stream begins in order: its own beginning, a topic, then messages of it, a
   expect(said.filter(what => what === 'position')).toHaveLength(2)
   expect(said.length).toBe(23)
 })
+
+describe('a newcomer with the id of another client', () => {
+  it.each([
+    ['a full topic', '/topics/full?client=k', 503],
+    ['too many topics', '/events?topic=a&topic=b&topic=c&client=k', 503],
+    ['too many patterns', '/events?topic=x/*&topic=y/*&client=k', 503],
+    ['a policy that the topic does not allow', '/topics/closed?policy=buffered&client=k', 403],
+  ])('that is refused does not replace it: %s', async (_, path, status) => {
+    const cut = new AbortController()
+    await fetch(`${url}/topics/a?client=k`, { signal: cut.signal })
+    const holder = hub.handleOf('k')
+    expect((await fetch(url + path)).status).toBe(status)
+    const socket = new WebSocket(`${url.replace('http', 'ws')}${path}`)
+    socket.on('error', () => {})
+    await once(socket, 'close')
+    expect([hub.handleOf('k') === holder, holder!.closed]).toEqual([true, false])
+    cut.abort()
+  })
+
+  it('may have a topic that is full because of the client that it replaces', async () => {
+    const topics = topicRules({ rules: { one: { maxSubscribers: 1 } } })
+    const other = createHub({ topics })
+    const server = Fastify()
+    await server.register(hubline, { hub: other, open: true })
+    const at = await server.listen({ port: 0, host: '127.0.0.1' })
+    const cut = new AbortController()
+    expect((await fetch(`${at}/topics/one?client=k`, { signal: cut.signal })).status).toBe(200)
+    expect((await fetch(`${at}/topics/one?client=k`, { signal: cut.signal })).status).toBe(200)
+    expect((await fetch(`${at}/topics/one?client=l`, { signal: cut.signal })).status).toBe(503)
+    expect([...other.getActiveClients()].map(({ id }) => id)).toEqual(['k'])
+    cut.abort()
+    await server.close()
+  })
+})
