@@ -123,9 +123,12 @@ describe('a newcomer with the id of another client', () => {
     await fetch(`${url}/topics/a?client=k`, { signal: cut.signal })
     const holder = hub.handleOf('k')
     expect((await fetch(url + path)).status).toBe(status)
-    const socket = new WebSocket(`${url.replace('http', 'ws')}${path}`)
-    socket.on('error', () => {})
-    await once(socket, 'close')
+    const closed = new Promise(resolve => {
+      const socket = new WebSocket(`${url.replace('http', 'ws')}${path}`)
+      socket.on('error', resolve).on('close', resolve)
+    })
+    // There is no WebSocket at /events.
+    await closed
     expect([hub.handleOf('k') === holder, holder!.closed]).toEqual([true, false])
     cut.abort()
   })

@@ -121,17 +121,17 @@ describe('a turn', () => {
   const standing = () => 0
 
   it('ends after so many items, and sooner after so many bytes', async () => {
-    const turn = new Turn(50, standing)
+    const turn = new Turn(50, 5, standing)
     const ends = (bytes: number, items: number) =>
       Array.from({ length: items }, () => turn.after(bytes)).flatMap((end, index) => (end === undefined ? [] : [index]))
     expect(ends(10, 120)).toEqual([49, 99])
-    expect(new Turn(50, standing).after(256 * 1024)).toBeInstanceOf(Promise)
-    expect(new Turn(50, standing).after(256 * 1024 - 1)).toBeUndefined()
+    expect(new Turn(50, 5, standing).after(256 * 1024)).toBeInstanceOf(Promise)
+    expect(new Turn(50, 5, standing).after(256 * 1024 - 1)).toBeUndefined()
   })
 
   it('ends sooner where its items take long', async () => {
     let now = 0
-    const turn = new Turn(50, () => now)
+    const turn = new Turn(50, 5, () => now)
     now = 4.9
     expect(turn.after(1)).toBeUndefined()
     now = 5
