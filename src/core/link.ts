@@ -140,6 +140,11 @@ export class Link implements PolicyLink {
     return this.heldBytes + (shared ? this.topic.log.bytesAfter(this.cursor) : 0)
   }
 
+  /** So much may wait beside what the bounds allow, in bytes: a replay, some of which the connection may have in hand. */
+  get allowedBytes(): number {
+    return this.#allowedBytes
+  }
+
   /**
    * Memory of what waits for this link, in bytes, without the payloads in the outbox. Another link may wait for the
    * same messages.

@@ -139,8 +139,8 @@ export class Sweeper {
   #shed(outbox: Outbox): void {
     const links = [...outbox.links.values()]
     const own = links.map(({ terms: { backlog } }) => (backlog.kind === 'log' ? backlog.bytes : 0))
-    const again = links.reduce((sum, { againBytes }) => sum + againBytes, 0)
-    let excess = outbox.backlogBytes - again - Math.max(this.#cap(), ...own)
+    const beside = links.reduce((sum, { againBytes, allowedBytes }) => sum + againBytes + allowedBytes, 0)
+    let excess = outbox.backlogBytes - beside - Math.max(this.#cap(), ...own)
     if (excess <= 0) return
     for (const link of links.sort((a, b) => b.backlogBytes - a.backlogBytes)) {
       if (excess <= 0) return

@@ -4,6 +4,7 @@ import type { Position } from '../../src/core/ids.ts'
 import { createHub, type Hub } from '../../src/hub.ts'
 import { openTopics } from '../../src/open-topics.ts'
 import { bestEffort } from '../../src/policies/best-effort.ts'
+import { buffered } from '../../src/policies/buffered.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
 import { runs } from '../property-runs.ts'
@@ -114,6 +115,26 @@ describe('history', () => {
     clock.settle()
     expect(connection.texts()).toEqual([])
     expect(connection.gaps()).toMatchObject([{ count: null, reason: 'epoch' }])
+  })
+
+  it.each([
+    ['another topic', () => hub.subscribe('c', 'z')],
+    ['a pattern', () => hub.subscribePattern('c', 'y/*')],
+  ])('beyond the bound of one client reaches a steady reader, also beside %s', (_, besides) => {
+    const topics = openTopics({ history: { messages: 100, bytes: 1_000_000, ageMs: 60_000 } })
+    const policy = buffered({ bytes: 10_000 })
+    hub = createHub({ scheduler: clock, topics, policy, limits: { maxQueuedBytesPerClient: 10_000 } })
+    for (let i = 0; i < 20; i++) publish('x'.repeat(4000))
+    clock.settle()
+    const connection = new FakeConnection({ window: 5000 })
+    connection.client = hub.registerClient('c', connection)
+    besides()
+    hub.subscribe('c', 'a', { after: 'oldest' })
+    for (let reads = 0; reads < 40; reads++) {
+      clock.advance(100)
+      connection.read()
+    }
+    expect([connection.closedFor, connection.seqs('a').length]).toEqual([undefined, 20])
   })
 
   it.each([-1, 1.5, Number.NaN, 2 ** 53, '1' as never])('refuses a position whose seq is %s', seq => {
