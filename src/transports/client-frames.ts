@@ -1,21 +1,25 @@
 import type { RawData, WebSocket } from 'ws'
 import { eventLoop } from '../event-loop.ts'
+import { type TurnTime, turnTime } from './turn-time.ts'
 import { holdReading } from './websocket.ts'
 
-/** A frame of more bytes takes milliseconds to read, so other connections have their turn before the next frame. */
-const LARGE_BYTES = 64 * 1024
-
-/** Hands over the frames of one WebSocket in their order, and at most one large frame in a turn of the event loop. */
+/** Hands over the frames of one WebSocket in their order, while there is time in the turn of the event loop. */
 export class ClientFrames {
   readonly #webSocket: WebSocket
   readonly #read: (data: Buffer, binary: boolean) => void
-  /** Frames that came in the turn of a large one. Undefined: the next frame is read as it comes. */
+  readonly #turn: Pick<TurnTime, 'over'>
+  /** Frames that wait for the next turn. Undefined: the next frame is read as it comes. */
   #waiting: { readonly data: RawData; readonly binary: boolean }[] | undefined
   #ended = false
 
-  constructor(webSocket: WebSocket, read: (data: Buffer, binary: boolean) => void) {
+  constructor(
+    webSocket: WebSocket,
+    read: (data: Buffer, binary: boolean) => void,
+    turn: Pick<TurnTime, 'over'> = turnTime,
+  ) {
     this.#webSocket = webSocket
     this.#read = read
+    this.#turn = turn
     webSocket.on('message', (data, binary) => this.#take(data, binary))
   }
 
@@ -28,18 +32,16 @@ export class ClientFrames {
   }
 
   #take(data: RawData, binary: boolean): void {
-    if (this.#waiting !== undefined) {
-      this.#waiting.push({ data, binary })
-      return
+    if (this.#waiting !== undefined) this.#waiting.push({ data, binary })
+    else if (this.#ended || !this.#turn.over) this.#read(data as Buffer, binary)
+    else {
+      this.#waiting = [{ data, binary }]
+      holdReading(this.#webSocket)
+      eventLoop.defer(() => this.#goOn())
     }
-    this.#read(data as Buffer, binary)
-    if (this.#ended || (data as Buffer).byteLength <= LARGE_BYTES) return
-    this.#waiting = []
-    holdReading(this.#webSocket)
-    eventLoop.defer(() => this.#goOn())
   }
 
-  /** Another large frame may be among those that wait: then the rest waits for the turn after it. */
+  /** The time of this turn may be over before the last frame that waits: then the rest waits for the next turn. */
   #goOn(): void {
     if (this.#ended) return
     const frames = this.#waiting ?? []

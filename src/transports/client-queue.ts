@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Command } from './client-commands.ts'
 import { type InboundLimit, PUBLISH_WINDOW } from './transport.ts'
+import { turnTime } from './turn-time.ts'
 
 /** Characters of commands that may wait for their turn; a longer one may wait alone. */
 const MAX_WAITING_LENGTH = 1024 * 1024
@@ -12,9 +13,6 @@ export const REPLY_BYTES_PER_TURN = 16 * 1024
 
 /** Bytes of the answer; or a promise of them, while publications that follow may begin. */
 export type Answer = number | { readonly later: Promise<number> }
-
-/** Commands that take longer than expected, such as a publication whose check is slow, end the turn after so many ms. */
-const MAX_TURN_MS = 5
 
 /**
  * The commands of one client, answered in their order, also where one has to wait for a session manager or a broker:
@@ -68,19 +66,18 @@ export class CommandQueue {
 
   async #run(): Promise<void> {
     this.#running = true
-    let began = performance.now()
     for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
       // What waits stays counted until it begins.
       while (this.#later.length > 0 && !this.#mayBegin(next.command)) await this.#later[0]
+      while (turnTime.over) await nextTurn()
       if (this.#waiting.shift() === undefined) break
       this.#waitingLength -= next.length
       const answer = await this.#answer(next.command)
       if (typeof answer === 'number') this.#answered += answer
       else void this.#await(answer.later, next.length)
-      if (this.#answered < REPLY_BYTES_PER_TURN && performance.now() - began < MAX_TURN_MS) continue
+      if (this.#answered < REPLY_BYTES_PER_TURN) continue
       this.#answered = 0
       await nextTurn()
-      began = performance.now()
     }
     // An array that was emptied keeps the room that it had.
     this.#waiting = []

@@ -5,11 +5,13 @@ import type { Client } from '../../core/connection.ts'
 import { HubError } from '../../core/errors.ts'
 import type { TopicName } from '../../core/ids.ts'
 import type { Session } from '../../core/sessions.ts'
+import { eventLoop } from '../../event-loop.ts'
 import { isRefusedByHook } from '../../sending/before-publish.ts'
 import { contentTypeOf } from '../../sending/content-type.ts'
 import { CLOSE_CODES, closeReason } from '../../transports/frame-socket.ts'
 import { positionHeaders } from '../../transports/http-stream.ts'
 import { flooded, type InboundLimit, type Opening, PUBLISH_WINDOW } from '../../transports/transport.ts'
+import { turnTime } from '../../transports/turn-time.ts'
 import {
   type EarlySocket,
   holdReading,
@@ -130,12 +132,19 @@ class SocketPublisher {
   }
 
   get #hasRoom(): boolean {
-    return this.#inFlight < PUBLISH_WINDOW.messages && this.#inFlightBytes < PUBLISH_WINDOW.bytes
+    return !turnTime.over && this.#inFlight < PUBLISH_WINDOW.messages && this.#inFlightBytes < PUBLISH_WINDOW.bytes
   }
 
   #wait(frame: Buffer, binary: boolean): void {
-    if (this.#waiting.length === 0) holdReading(this.#socket.webSocket)
+    if (this.#waiting.length === 0) {
+      holdReading(this.#socket.webSocket)
+      this.#nextTurn()
+    }
     this.#waiting.push({ frame, binary })
+  }
+
+  #nextTurn(): void {
+    eventLoop.defer(() => this.#next())
   }
 
   #publish(frame: Buffer, binary: boolean): void {
@@ -175,6 +184,7 @@ class SocketPublisher {
     }
     this.#waiting.splice(0, taken)
     if (this.#waiting.length === 0) this.#socket.webSocket.resume()
+    else if (turnTime.over) this.#nextTurn()
   }
 
   /**

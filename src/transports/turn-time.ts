@@ -1,0 +1,30 @@
+import type { Scheduler } from '../core/scheduler.ts'
+import { eventLoop } from '../event-loop.ts'
+
+/** Frames and commands of all clients together take so much of one turn of the event loop, in ms. The rest waits. */
+const MAX_MS = 5
+
+/** The time that frames and commands have taken of the present turn of the event loop. */
+export class TurnTime {
+  readonly #scheduler: Pick<Scheduler, 'now' | 'defer'>
+  #began: number | undefined
+
+  constructor(scheduler: Pick<Scheduler, 'now' | 'defer'> = eventLoop) {
+    this.#scheduler = scheduler
+  }
+
+  /** Is there no time left? To be asked before each piece of work: the first question of a turn begins to count. */
+  get over(): boolean {
+    const now = this.#scheduler.now()
+    if (this.#began === undefined) {
+      this.#began = now
+      this.#scheduler.defer(() => {
+        this.#began = undefined
+      })
+    }
+    return now - this.#began >= MAX_MS
+  }
+}
+
+/** Of all clients of the process. */
+export const turnTime = new TurnTime()
