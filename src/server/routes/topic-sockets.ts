@@ -124,9 +124,10 @@ class SocketPublisher {
     else this.#wait(frame, binary)
   }
 
-  /** The peer sends more than it may. */
+  /** The peer sends more than it may: nothing that waits is published, and its socket stays unread. */
   flood(): void {
     const { client, log } = this.#socket
+    this.#waiting = []
     this.#context.rejections.client(flooded(), client.id, log)
     client.close('flooding')
   }
