@@ -32,7 +32,7 @@ async function tail(flags: TailFlags): Promise<void> {
   // Checked here, where a mistake costs nothing.
   const path = `/api/clients/${encodeURIComponent(parseClientId(client))}/tail`
   const answer = await answerOf(hubUrl(flags.url, path, { payload: payload ? 'true' : undefined }), flags)
-  // Whoever reads the output has had enough.
+  // The reader of the output is gone.
   process.stdout.on('error', () => process.exit(0))
   try {
     await show(answer.body!)

@@ -40,7 +40,7 @@ Examples:
 In a terminal: b sorts by bytes that are queued, w by the longest wait, d by drops, i by id; q ends. Elsewhere each look is printed.`,
     )
     .action((flags: TopFlags) => {
-      // Whoever reads the output has had enough.
+      // The reader of the output is gone.
       process.stdout.on('error', () => process.exit(0))
       return top(flags, { input: process.stdin, output: process.stdout })
     })

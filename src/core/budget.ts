@@ -45,8 +45,8 @@ export class Budget {
 
   /**
    * Frees what it can where the limit is passed: first what is kept only for those who may resume, the largest topic
-   * first; then what waits, the client with most of it first (then the one that waited longest, then by id). True: there
-   * is more to do in the next tick.
+   * first; then what waits, the client with most of it first (then the one that waited longest, then by id). True:
+   * there is more to do in the next tick.
    */
   relieve(from: Relievable): boolean {
     if (this.#relief === undefined) {

@@ -12,8 +12,8 @@ export interface ByteCount {
  */
 export const MESSAGE_BYTES = 346
 /**
- * The memory that a list takes for each of its messages, in bytes: a reference, and the spare room of arrays. V8 takes 8
- * to 12: a list that has just grown has room for half as many again.
+ * The memory that a list takes for each of its messages, in bytes: a reference, and the spare room of arrays. V8 takes
+ * 8 to 12: a list that has just grown has room for half as many again.
  */
 export const PLACE_BYTES = 11
 /**

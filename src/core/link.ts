@@ -140,7 +140,7 @@ export class Link implements PolicyLink {
     return this.heldBytes + (shared ? this.topic.log.bytesAfter(this.cursor) : 0)
   }
 
-  /** So much may wait beside what the bounds allow, in bytes: a replay, some of which the connection may have in hand. */
+  /** So much may wait beside what the bounds allow, in bytes: a replay, some of which the connection may hold. */
   get allowedBytes(): number {
     return this.#allowedBytes
   }

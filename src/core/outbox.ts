@@ -119,8 +119,8 @@ export class Outbox {
   }
 
   /**
-   * Returns what the connection answers. Where it or the question throws, or its promise rejects, a fault is told; after
-   * a throw the answer is undefined.
+   * Returns what the connection answers. Where it or the question throws, or its promise rejects, a fault is told;
+   * after a throw the answer is undefined.
    */
   ask<T>(member: string, question: (connection: Connection, outbox: Outbox) => T): T | undefined {
     return attempt(

@@ -174,7 +174,7 @@ function createFastify(config: Config, logger: FastifyBaseLogger, context: () =>
   return app
 }
 
-/** Unique among all processes, as a message takes it for its correlation id; and cheap, because each request has one. */
+/** Unique among all processes, because a message may take it for its correlation id. Cheap: each request has one. */
 function requestIds(): () => string {
   const prefix = randomBytes(8).toString('hex')
   let count = 0

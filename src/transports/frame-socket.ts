@@ -3,7 +3,7 @@ import type { WebSocket } from 'ws'
 import type { CloseReason, WriteResult } from '../core/connection.ts'
 import type { Codec } from '../core/message.ts'
 import { WS_PING, wsFrame } from '../wire/ws-frame.ts'
-import { NodeSocket } from './node-socket.ts'
+import { type EarlyFrame, NodeSocket } from './node-socket.ts'
 
 /** A WebSocket that ws has opened, and the socket below it, which our own frames go to. */
 export interface WebSocketChannel {
@@ -78,7 +78,7 @@ export class FrameSocket extends NodeSocket {
   /** Undefined until the handshake is answered. */
   #webSocket: WebSocket | undefined
   /** Frames that came before that: what one flush writes, for it is told `full`. */
-  #early: { readonly frame: Uint8Array; readonly more: boolean }[] | undefined
+  #early: EarlyFrame[] | undefined
   /** The hub has closed it before that. */
   #closing: (() => void) | undefined
   #pings = 0
@@ -106,9 +106,7 @@ export class FrameSocket extends NodeSocket {
     const early = this.#early
     if (early === undefined) return
     this.#early = undefined
-    const results = early.map(({ frame, more }) => super.write(frame, more))
-    if (results.includes('gone')) this.client?.close('lost')
-    else if (results.at(-1) === 'ok') this.client?.drained()
+    this.writeEarly(early)
   }
 
   /** Until the peer answers, ws would go on reading what it sends: that is what a flooding peer is closed for. */

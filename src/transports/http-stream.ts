@@ -7,7 +7,7 @@ import type { Codec } from '../core/message.ts'
 import { httpChunk, LAST_CHUNK, multipartStart } from '../wire/http-framing.ts'
 import { BOUNDARY, httpCodecs } from './codecs.ts'
 import { watchHost } from './liveness.ts'
-import { NodeSocket, type NodeSocketOptions } from './node-socket.ts'
+import { type EarlyFrame, NodeSocket, type NodeSocketOptions } from './node-socket.ts'
 import { type Beginning, formatPosition, heartbeatOf, join, type Opening, type Transport } from './transport.ts'
 
 export interface StreamHead {
@@ -40,7 +40,7 @@ export class ResponseSocket extends NodeSocket {
   /** Undefined once the head is written: it holds on to the request. */
   #begin: (() => void) | undefined
   /** Frames that came before the head: what one flush writes, because the core is told `full`. */
-  #early: { readonly frame: Uint8Array; readonly more: boolean }[] | undefined
+  #early: EarlyFrame[] | undefined
 
   /** @param begin writes the head */
   constructor(socket: Socket, options: NodeSocketOptions, begin: () => void) {
@@ -62,9 +62,7 @@ export class ResponseSocket extends NodeSocket {
     const early = this.#early
     if (early === undefined) return
     this.#early = undefined
-    const results = early.map(({ frame, more }) => super.write(frame, more))
-    if (results.includes('gone')) this.client?.close('lost')
-    else if (results.at(-1) === 'ok') this.client?.drained()
+    this.writeEarly(early)
   }
 
   override write(frame: Uint8Array, more: boolean): WriteResult {

@@ -26,6 +26,12 @@ export interface NodeSocketOptions {
   farewell(reason: CloseReason, reconnectMs: number | undefined): void
 }
 
+/** The arguments of a write that waits for its channel to open. */
+export interface EarlyFrame {
+  readonly frame: Uint8Array
+  readonly more: boolean
+}
+
 /**
  * A TCP socket as the core's connection. Writes whole frames to it below whatever protocol object sits on top (an HTTP
  * response, a WebSocket), which must not write at the same time but in whole frames of its own.
@@ -117,6 +123,13 @@ export class NodeSocket implements Connection {
     const result = writeDirect(this.#handle, frame, this.#written)
     if (result === 'full') this.#wait()
     return result
+  }
+
+  /** Writes the frames that came before the channel was open. The core was told `full` for them. */
+  protected writeEarly(early: readonly EarlyFrame[]): void {
+    const results = early.map(({ frame, more }) => this.write(frame, more))
+    if (results.includes('gone')) this.#client?.close('lost')
+    else if (results.at(-1) === 'ok') this.#client?.drained()
   }
 
   #writeStream(frame: Uint8Array, more: boolean): WriteResult {

@@ -30,8 +30,8 @@ const ACCEPTED = 'gzip, deflate, br'
 /**
  * Decodes compressed bodies, so that messages are kept and sent without a coding. Fastify counts the decoded bytes
  * against the limit of the route. Other codings are refused with 415 and `Accept-Encoding` (RFC 9110, section 12.5.3).
- * So is every coding of a live source, because its pieces would no longer be the messages. The edge is told of each body
- * that has come.
+ * So is every coding of a live source, because its pieces would no longer be the messages. The edge is told of each
+ * body that has come.
  */
 export function readBodies(scope: FastifyInstance, edge: Edge): void {
   const bodyRead: preValidationHookHandler = (request, _reply, done) => {

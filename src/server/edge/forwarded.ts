@@ -32,8 +32,8 @@ export function normalizeForwarded(headers: IncomingHttpHeaders): boolean {
 }
 
 /**
- * Of several schemes takes the one that the farthest trusted proxy wrote, as Fastify does with addresses: each proxy adds
- * one of both. After `normalizeForwarded`.
+ * Of several schemes takes the one that the farthest trusted proxy wrote, as Fastify does with addresses: each proxy
+ * adds one of both. After `normalizeForwarded`.
  */
 export function takeScheme({ raw: { headers }, ips = [] }: FastifyRequest): void {
   const said = headers[PROTO]
