@@ -15,7 +15,7 @@ import * as webSockets from './websocket.ts'
 const heart = having('a heartbeat', 'add')
 
 const OPENING: Rules<Opening> = {
-  hub: having('a hub', 'registerClient', 'subscribe', 'subscribePattern'),
+  hub: having('a hub', 'registerClient', 'checkSubscriptions', 'subscribe', 'subscribePattern'),
   // registerClient checks these.
   clientId: anything,
   session: anything,
