@@ -75,7 +75,7 @@ export function publishSource(
 ): Promise<SourceResult> {
   const { split, maxBytes, signal, idleMs = Number.POSITIVE_INFINITY, idle, check, pace, ...route } = options
   const lines = new LineSplitter(maxBytes)
-  const turn = new Turn(MESSAGES_PER_TURN, Number.POSITIVE_INFINITY)
+  const turn = new Turn(MESSAGES_PER_TURN)
   const result: { -readonly [K in keyof SourceResult]: SourceResult[K] } = { messages: 0, bytes: 0 }
 
   /** A promise: until it is settled nothing more is to be read. */

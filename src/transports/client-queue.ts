@@ -69,7 +69,7 @@ export class CommandQueue {
     for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
       // What waits stays counted until it begins.
       while (this.#later.length > 0 && !this.#mayBegin(next.command)) await this.#later[0]
-      while (turnTime.over) await nextTurn()
+      if (turnTime.over) await turnTime.wait()
       if (this.#waiting.shift() === undefined) break
       this.#waitingLength -= next.length
       const answer = await this.#answer(next.command)

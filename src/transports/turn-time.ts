@@ -1,10 +1,11 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Scheduler } from '../core/scheduler.ts'
 import { eventLoop } from '../event-loop.ts'
 
-/** Frames and commands of all clients together take so much of one turn of the event loop, in ms. The rest waits. */
+/** Frames, commands and requests of all clients together take so much of one turn of the event loop, in ms. */
 const MAX_MS = 5
 
-/** The time that frames and commands have taken of the present turn of the event loop. */
+/** The time that frames, commands and requests have taken of the present turn of the event loop. */
 export class TurnTime {
   readonly #scheduler: Pick<Scheduler, 'now' | 'defer'>
   #began: number | undefined
@@ -23,6 +24,11 @@ export class TurnTime {
       })
     }
     return now - this.#began >= MAX_MS
+  }
+
+  /** Resolves in a turn that has time left. Those that wait go on in their order. */
+  async wait(): Promise<void> {
+    while (this.over) await nextTurn()
   }
 }
 

@@ -118,28 +118,27 @@ describe('a body of JSON', () => {
 })
 
 describe('a turn', () => {
-  const standing = () => 0
+  const standing = { over: false, wait: async () => {} }
 
   it('ends after so many items, and sooner after so many bytes', async () => {
-    const turn = new Turn(50, 5, standing)
+    const turn = new Turn(50, standing)
     const ends = (bytes: number, items: number) =>
       Array.from({ length: items }, () => turn.after(bytes)).flatMap((end, index) => (end === undefined ? [] : [index]))
     expect(ends(10, 120)).toEqual([49, 99])
-    expect(new Turn(50, 5, standing).after(256 * 1024)).toBeInstanceOf(Promise)
-    expect(new Turn(50, 5, standing).after(256 * 1024 - 1)).toBeUndefined()
+    expect(new Turn(50, standing).after(256 * 1024)).toBeInstanceOf(Promise)
+    expect(new Turn(50, standing).after(256 * 1024 - 1)).toBeUndefined()
   })
 
-  it('ends sooner where its items take long', async () => {
-    let now = 0
-    const turn = new Turn(50, 5, () => now)
-    now = 4.9
+  it('ends when the time of all is over, and goes on in one that has time left', async () => {
+    const time = { over: false, waited: 0, wait: async () => void time.waited++ }
+    const turn = new Turn(50, time)
     expect(turn.after(1)).toBeUndefined()
-    now = 5
+    time.over = true
     const next = turn.after(1)
     expect(next).toBeInstanceOf(Promise)
-    now = 1000
     await next
-    now = 1004
+    expect(time.waited).toBe(1)
+    time.over = false
     expect(turn.after(1)).toBeUndefined()
   })
 })

@@ -10,6 +10,8 @@ import { MESSAGES_PER_TURN, publishSource } from '../../src/server/publisher.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import type { TopicsOwner } from '../../src/transports/client-gate.ts'
 import { ENDS_PER_TURN, Grants } from '../../src/transports/client-grants.ts'
+import { turnTime } from '../../src/transports/turn-time.ts'
+import { startTestServer } from './test-server.ts'
 
 /** Calls of `run` in each turn of the event loop, until `done`. */
 async function callsPerTurn(run: { readonly mock: { readonly calls: readonly unknown[] } }, done: Promise<unknown>) {
@@ -78,6 +80,7 @@ describe('lines of a live source', () => {
     const note = (error: unknown): void => void rejections.push(error)
     process.on('unhandledRejection', note)
     try {
+      vi.spyOn(turnTime, 'over', 'get').mockReturnValue(false)
       let refuse!: (error: Error) => void
       const waiting = new Promise<never>((_, reject) => (refuse = reject))
       vi.spyOn(hub, 'publishBytes').mockReturnValue(waiting)
@@ -113,6 +116,24 @@ describe('lines of a live source', () => {
     const before = publish.mock.calls.length
     await failed
     expect(publish.mock.calls.length).toBe(before)
+  })
+})
+
+describe('messages of many requests', () => {
+  it('wait while the turn has no time left', async () => {
+    const server = await startTestServer()
+    try {
+      const over = vi.spyOn(turnTime, 'over', 'get').mockReturnValue(true)
+      const publish = vi.spyOn(server.hub, 'publishBytes')
+      const answers = ['1', '2'].map(body => fetch(`${server.url}/topics/busy`, { method: 'POST', body }))
+      await vi.waitUntil(() => over.mock.calls.length > 4)
+      expect(publish).not.toHaveBeenCalled()
+      over.mockReturnValue(false)
+      expect((await Promise.all(answers)).map(({ status }) => status)).toEqual([202, 202])
+      expect(publish).toHaveBeenCalledTimes(2)
+    } finally {
+      await server.close()
+    }
   })
 })
 

@@ -4,6 +4,7 @@ import { HubError } from '../../core/errors.ts'
 import { parseTopicName } from '../../core/ids.ts'
 import type { Action } from '../../core/sessions.ts'
 import { contentTypeOf } from '../../sending/content-type.ts'
+import { turnTime } from '../../transports/turn-time.ts'
 import { isText } from '../../wire/content-type.ts'
 import { callerOf } from '../api/idempotency.ts'
 import type { HubContext } from '../context.ts'
@@ -47,6 +48,8 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
       const contentType = contentTypeOf(saidType(request), known, body)
       const correlationId = correlate(request, reply)
       const parts = [topic, contentType, query.key, body]
+      // The check of one message may be slow, and requests of many clients come in one turn.
+      if (turnTime.over) await turnTime.wait()
       return context.idempotency.once(request, reply, callerOf(request), parts, async () => {
         const publisher = { session: request.hubSession }
         const result = await hub.publishBytes(topic, body, { contentType, key: query.key, correlationId, publisher })
