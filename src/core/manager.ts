@@ -22,7 +22,6 @@ import {
   type PatternSubscription,
   type PostedMessage,
   type PresenceInfo,
-  type Publisher,
   type PublishResult,
   type RegisterOptions,
   type RouteOptions,
@@ -37,13 +36,14 @@ import { type ClientId, type Position, parseClientId, parseTopicName, type Topic
 import { heldBytes, ownPayload } from './ledger.ts'
 import { DEFAULT_LIMITS, type HubLimits, readLimits } from './limits.ts'
 import { Membership } from './membership.ts'
-import type { Message, PublishedBy } from './message.ts'
-import { callable, checkValue, json, object, shown, text } from './options.ts'
+import type { Message } from './message.ts'
+import { callable, checkValue, object, shown, text } from './options.ts'
 import { Outbox } from './outbox.ts'
 import { type Direct, Parcel } from './parcel.ts'
 import { parsePattern } from './patterns.ts'
 import type { DeliveryPolicy } from './policy.ts'
 import { checkPolicy } from './policy-check.ts'
+import { Publishers } from './publishers.ts'
 import {
   circuitOpen,
   mismatch,
@@ -114,7 +114,7 @@ export class ConnectionManager {
   /** The content type that was checked last. A program uses few, so most calls skip the check. */
   #checkedType = OCTETS
   readonly #types = new SharedTexts()
-  #lastPublisher: PublishedBy | undefined
+  readonly #publishers: Publishers
   #draining = false
   #closed = false
 
@@ -122,6 +122,7 @@ export class ConnectionManager {
     this.#options = options
     this.#limits = { ...DEFAULT_LIMITS, ...readLimits(options.limits ?? {}, 'CONFIG_INVALID') }
     this.#budget = new Budget(() => this.#limits.maxRetainedBytes)
+    this.#publishers = new Publishers(this.#budget)
     this.#delivery = new Delivery(options.scheduler, this.events, () => this.#limits.maxQueuedBytesPerClient, {
       reap: (outbox, reason) => {
         const client = this.#clients.get(outbox.id)
@@ -754,7 +755,7 @@ export class ConnectionManager {
     }
     const { contentType = spec.contentType ?? OCTETS, key, correlationId } = options
     if (contentType !== this.#checkedType) this.#checkType(contentType)
-    const publisher = spec.publisher === true ? publishedBy(options.publisher) : undefined
+    const publisher = spec.publisher === true ? this.#publishers.of(options.publisher) : undefined
     // The checks that few topics need are in another function, so that this one stays small enough to be inlined.
     if (spec.check !== undefined || spec.publishRate !== undefined) this.#checkRule(spec, data, contentType)
     return { topic, data, contentType, key, correlationId, publisher }
@@ -774,7 +775,7 @@ export class ConnectionManager {
 
   #route(publication: Publication): RouteResult {
     checkPublication(publication)
-    const { data, publisher } = publication
+    const { data } = publication
     const topic = this.#membership.topic(publication.topic)
     // Names of the topic, and copies: a string of the publication may keep a whole URL or line in memory.
     const { name } = topic
@@ -791,8 +792,8 @@ export class ConnectionManager {
     const payload = ownPayload(data)
     const { byteLength: bytes } = payload
     const ownType = shared === undefined ? contentType : undefined
-    const shares = publisher !== undefined && this.#sharesPublisher(publisher)
-    const held = heldBytes({ bytes, key, correlationId, publisher }, ownType, shares)
+    const held = heldBytes({ bytes, key, correlationId }, ownType)
+    const publisher = publication.publisher && this.#publishers.held(publication.publisher)
     // biome-ignore format: one literal of one shape, on the hot path
     const message: Message = { topic: name, epoch, seq, payload, bytes, contentType, key, correlationId, publisher, at, held, keepers: 0 }
     const unsupported = topic.picky === undefined ? 0 : topic.picky.unsupported(message, this.#delivery.fault)
@@ -801,15 +802,6 @@ export class ConnectionManager {
     this.#counters.publishedBytes += bytes
     this.#delivery.route(topic, message)
     return result
-  }
-
-  /** Does its connection, or the message before, have this user and info in memory? */
-  #sharesPublisher(publisher: PublishedBy): boolean {
-    const { client, user, info } = publisher
-    if (client === undefined) return false
-    const known = [this.#lastPublisher, this.#clients.get(client as ClientId)?.session]
-    this.#lastPublisher = publisher
-    return known.some(other => other !== undefined && other.user === user && other.info === info)
   }
 
   #client(id: string): Registration {
@@ -899,12 +891,4 @@ function checkPublication({ data, contentType, key, correlationId, publisher }: 
   if (publisher === undefined) return
   checkValue(publisher, object, 'publisher')
   if (publisher.user !== undefined) checkValue(publisher.user, text, 'publisher.user')
-}
-
-/** Undefined: nothing is known of the publisher. */
-function publishedBy({ client, session }: Publisher = {}): PublishedBy | undefined {
-  const fields = Object.entries({ client, user: session?.user, info: session?.info })
-  const known = fields.filter(([, value]) => value !== undefined)
-  if (session?.info !== undefined) checkValue(session.info, json, 'publisher.session.info')
-  return known.length === 0 ? undefined : Object.fromEntries(known)
 }

@@ -30,7 +30,7 @@ export interface Message {
   keepers?: number
 }
 
-/** What subscribers are told of a publisher. Unknown fields are absent; there is at least one. */
+/** What subscribers are told of a publisher. Unknown fields are undefined; there is at least one. */
 export interface PublishedBy {
   /** The id of the client that published; absent for a request without a connection. */
   readonly client?: string | undefined

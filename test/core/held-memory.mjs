@@ -254,6 +254,7 @@ const fresh = value => Buffer.from(value, 'utf16le').toString('utf16le')
 /** The end of a string of 1000 characters, as a parser of URLs or lines makes it. @param {number} i */
 const part = i => fresh(`${'k'.repeat(1000)}${i}`).slice(-30)
 const ANN = { client: 'ann', session: { user: 'ann', info: { name: 'Ann' } } }
+const SHARED = { user: 'ann', info: 'x'.repeat(900) }
 const PUBLISHER = { ...FOREVER, publisher: true }
 
 /** @type {Join} */
@@ -263,6 +264,14 @@ const socket = (hub, id) => {
 }
 /** @type {Join} */
 const stream = hub => void hub.stream('t')
+/** A client that comes to publish one message, and leaves after it. @param {number} i @param {ReturnType<typeof createHub>} hub */
+function visit(i, hub) {
+  const client = fresh(`c${i}`)
+  const session = { user: 'ann', info: fresh('x'.repeat(900) + i) }
+  if (i > 0) hub.unregisterClient(`c${i - 1}`)
+  hub.registerClient(client, new Socket(wsCodec, Number.POSITIVE_INFINITY), { session })
+  return { publisher: { client, session } }
+}
 /** A client that is a URL and never answers. @type {Join} */
 const url = (hub, id, scheduler) => {
   const attempt = () => new Promise(() => {})
@@ -282,7 +291,7 @@ const url = (hub, id, scheduler) => {
 /**
  * @typedef {(hub: ReturnType<typeof createHub>, id: string, scheduler: ManualScheduler) => void} Join
  * @typedef {import('../../dist/core/contract.js').RouteOptions} RouteOptions
- * @typedef {{ name: string, count: number, bytes: number, make: (bytes: number) => Uint8Array, options?: (i: number) => RouteOptions, policy?: unknown, links?: number, topic?: {}, topicName?: () => string, join?: Join, perTick?: number, stalled?: boolean, control?: boolean, send?: boolean, timeoutMs?: number }} Scene
+ * @typedef {{ name: string, count: number, bytes: number, make: (bytes: number) => Uint8Array, options?: (i: number, hub: ReturnType<typeof createHub>) => RouteOptions, policy?: unknown, links?: number, topic?: {}, topicName?: () => string, join?: Join, perTick?: number, stalled?: boolean, control?: boolean, send?: boolean, timeoutMs?: number }} Scene
  */
 const MAKERS = [pooled, own, inHeap, text, slice(8), head]
 /** @type {((i: number) => RouteOptions)[]} */
@@ -347,6 +356,16 @@ const SCENES = [
       return { publisher: { ...client, session: { user: fresh(`user ${i}`), info } } }
     },
   })),
+  {
+    ...{ name: 'history, publishers with long infos that are gone', count: 2000, bytes: 1, make: pooled },
+    topic: PUBLISHER,
+    options: visit,
+  },
+  {
+    ...{ name: 'history, one session of a request without a client', count: 10_000, bytes: 1, make: pooled },
+    topic: PUBLISHER,
+    options: () => ({ publisher: { session: SHARED } }),
+  },
   {
     ...{ name: 'history, with all fields', count: 10_000, bytes: 1, make: pooled, topic: PUBLISHER },
     options: i => ({ key: part(i), correlationId: part(i), publisher: ANN }),
@@ -422,7 +441,7 @@ async function measureScene({
   for (let i = 0; i < count; i++) {
     if (control) hub.handleOf(`c${i % links}`)?.send(wsFrame(WS_PING, make(bytes)))
     else if (send) hub.send(`c${i % links}`, make(bytes), { timeoutMs }).catch(() => {})
-    else hub.routeData(topicName(), make(bytes), options(i))
+    else hub.routeData(topicName(), make(bytes), options(i, hub))
     scheduler.elapse(0.01)
     if (i % perTick === perTick - 1) scheduler.settle()
   }

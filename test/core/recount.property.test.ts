@@ -35,6 +35,9 @@ const POLICIES: readonly DeliveryPolicy[] = [
 const TOPICS = ['a', 'b', 'c']
 const CLIENTS = ['c0', 'c1', 'c2', 'witness']
 const WITNESS = 3
+/** It counts once, while a message of the topic with publishers is there: 160 bytes, its texts, and 8 for each quote and bracket of the info. */
+const ANN = { user: 'ann', info: { name: 'Ann' } }
+const ANN_BYTES = 160 + 'ann'.length + '{"name":"Ann"}'.length + 5 * 8
 /** What the hub counts for a position, beside its texts (docs/policies.md). */
 const POSITION_BYTES = 200
 
@@ -130,7 +133,9 @@ class World {
     }
     for (const link of this.links) lists.push(link.held, this.#unconfirmed(link))
     const places = lists.flatMap(list => [...list])
-    const messages = [...new Set(places)].reduce((sum, { held }) => sum + held, places.length * PLACE_BYTES)
+    const found = [...new Set(places)]
+    const publisher = found.some(message => message.publisher !== undefined) ? ANN_BYTES : 0
+    const messages = found.reduce((sum, { held }) => sum + held, places.length * PLACE_BYTES + publisher)
     const frames = new Set([...this.connections.values()].flatMap(connection => connection.frames))
     return [...frames].reduce((sum, { byteLength }) => sum + FRAME_BYTES + byteLength, messages + positions)
   }
@@ -183,7 +188,7 @@ function play(world: World, step: Action): void {
     case 'publish':
       for (let i = 0; i < step.count; i++) {
         const payload = new Uint8Array(step.size).fill(120)
-        hub.routeData(TOPICS[step.topic]!, payload, { key: step.key, publisher: { session: { user: 'ann' } } })
+        hub.routeData(TOPICS[step.topic]!, payload, { key: step.key, publisher: { session: ANN } })
         // Only what fills its buffer is not copied: then the hub's own payload has no bytes any more.
         if (step.transfer) structuredClone(payload.buffer, { transfer: [payload.buffer] })
       }
