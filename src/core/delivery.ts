@@ -23,6 +23,9 @@ export const MAX_CONTROL_BYTES = 64 * 1024
 /** The same for a client whose connection holds little: what the kernel would have taken waits here. */
 export const MAX_HELD_BACK_CONTROL_BYTES = 1024 * 1024
 
+/** Time of one tick in which clients are ended, in ms. */
+const REAP_MS = 5
+
 const LANE_ORDER = Object.values(LANES).sort()
 const ANY_LANE = [undefined]
 
@@ -132,7 +135,8 @@ export class Delivery {
     this.#reapCondemned()
     const relieving = this.#owner.relieve()
     this.#tell()
-    if (relieving || this.#topics.length + this.#outboxes.length + this.#ready.length > 0) this.#arm()
+    const waiting = this.#topics.length + this.#outboxes.length + this.#ready.length + this.#condemned.length
+    if (relieving || waiting > 0) this.#arm()
   }
 
   /** The list is emptied and kept: growing a new one each tick would cost every client of a tick its share. */
@@ -483,10 +487,19 @@ export class Delivery {
     this.#arm()
   }
 
-  /** What is condemned meanwhile is reaped as well: the loop sees what is pushed. */
+  /**
+   * What is condemned meanwhile is reaped as well. Thousands of clients may be slow at the same message: the rest waits
+   * for the next tick.
+   */
   #reapCondemned(): void {
-    for (const [outbox, reason] of this.#condemned) this.#owner.reap(outbox, reason)
-    if (this.#condemned.length > 0) this.#condemned = []
+    if (this.#condemned.length === 0) return
+    const startedAt = this.#scheduler.now()
+    let reaped = 0
+    while (reaped < this.#condemned.length && this.#scheduler.now() - startedAt < REAP_MS) {
+      const [outbox, reason] = this.#condemned[reaped++]!
+      this.#owner.reap(outbox, reason)
+    }
+    this.#condemned.splice(0, reaped)
   }
 
   /** What a handler causes to be told is told by the tick that it causes. */

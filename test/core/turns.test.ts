@@ -7,6 +7,7 @@ import { SUMMED_PER_STEP } from '../../src/core/snapshot.ts'
 import { Topic } from '../../src/core/topic.ts'
 import { createHub, type Hub } from '../../src/hub.ts'
 import { openTopics } from '../../src/open-topics.ts'
+import { bestEffort } from '../../src/policies/best-effort.ts'
 import { buffered } from '../../src/policies/buffered.ts'
 import { CLOSES_PER_TURN } from '../../src/sending/shutdown.ts'
 import { ENDS_PER_TURN, SessionWatch } from '../../src/sessions/session-watch.ts'
@@ -367,5 +368,35 @@ describe('a rule that changes', () => {
     expect(hub.getTopic('a/2')?.presence).toBe(false)
     hub.refreshTopics()
     expect(names()).toEqual(['a/1', 'a/2', 'a/1', 'a/2', 'b', 'b/1'])
+  })
+})
+
+describe('clients that are slow at the same message', () => {
+  it('end in several turns, each once, and get nothing more', () => {
+    const CLIENTS = 100
+    const scheduler = new ManualScheduler()
+    const policy = { ...bestEffort(), name: 'strict', admit: () => (strict ? ('close' as const) : ('send' as const)) }
+    let strict = false
+    const hub = createHub({ scheduler, policy })
+    const closed = vi.fn(() => scheduler.elapse(1))
+    const connections = Array.from({ length: CLIENTS }, (_, i) => {
+      const connection = new FakeConnection()
+      connection.client = hub.registerClient(`c${i}`, connection)
+      hub.subscribe(`c${i}`, 't')
+      vi.spyOn(connection, 'close').mockImplementation(closed)
+      return connection
+    })
+    strict = true
+    hub.routeData('t', new Uint8Array(1))
+    scheduler.turn()
+    strict = false
+    hub.routeData('t', new Uint8Array(1))
+    const turns = workOfTurns(scheduler, closed)
+    expect(Math.max(...turns)).toBeLessThanOrEqual(6)
+    expect(closed).toHaveBeenCalledTimes(CLIENTS)
+    expect(connections.flatMap(connection => connection.seqs('t'))).toEqual([])
+    // Each of the first message, and of the second those that were still there.
+    const dropped = CLIENTS + (CLIENTS - 5)
+    expect(hub.getConnectionStats()).toMatchObject({ clients: 0, dropped, closes: { slow: CLIENTS } })
   })
 })
