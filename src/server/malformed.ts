@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import { type ErrorCode, HubError } from '../core/errors.ts'
 import type { HubContext } from './context.ts'
 import { errorBody } from './errors.ts'
+import { linger, lingerAfterAnswer } from './linger.ts'
 
 /** Of Node: what has happened, and what we say of it. All else is no HTTP. */
 const REFUSALS: Readonly<Record<string, readonly [code: ErrorCode, message: string]>> = {
@@ -25,8 +26,12 @@ export function malformed(context: () => HubContext): (error: Error & { code?: s
     // Browsers open connections that they may not need.
     if (socket.bytesRead > 0) rejections.connection(refused, socket.remoteAddress)
     // In the middle of an answer ours would be a part of that.
-    if (socket.writable && !inAnswer(socket)) socket.write(answer(refused))
-    socket.destroy(error)
+    if (!socket.writable || inAnswer(socket)) {
+      socket.destroy(error)
+      return
+    }
+    socket.write(answer(refused))
+    linger(socket)
   }
 }
 
@@ -35,6 +40,7 @@ export function refuseExpectations(server: Server, context: () => HubContext): v
   server.on('checkExpectation', ({ socket }: IncomingMessage, response: ServerResponse) => {
     const refused = new HubError('EXPECTATION_FAILED', 'expect: this server knows 100-continue alone; leave it out')
     context().rejections.connection(refused, socket.remoteAddress)
+    lingerAfterAnswer(socket)
     const headers = { 'content-type': 'application/json; charset=utf-8', connection: 'close' }
     response.writeHead(refused.status, headers).end(JSON.stringify(errorBody(refused)))
   })
