@@ -9,7 +9,7 @@ import { callerOf } from '../api/idempotency.ts'
 import type { HubContext } from '../context.ts'
 import { correlate } from '../correlation.ts'
 import { checkPublisher } from '../long-publishing.ts'
-import { publishSource, resultBody, saidType, sourceContentType } from '../publisher.ts'
+import { publishSource, resultBody, sourceContentType } from '../publisher.ts'
 import { readInput } from '../read-input.ts'
 
 interface TopicPath {
@@ -44,7 +44,7 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
       const { topic, known, query } = read(request, publishQuery)
       await context.authorize(request, PUBLISH, [topic])
       const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
-      const contentType = contentTypeOf(saidType(request), known, body)
+      const contentType = contentTypeOf(request.headers['content-type'], known, body)
       const correlationId = correlate(request, reply)
       const parts = [topic, contentType, query.key, body]
       return context.idempotency.once(request, reply, callerOf(request), parts, async () => {
@@ -62,7 +62,7 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
     sources.put<TopicPath>('/topics/*', live, async (request, reply) => {
       const { topic, known, query } = read(request, sourceQuery)
       await context.authorize(request, PUBLISH, [topic])
-      const contentType = sourceContentType(saidType(request), known, query.split)
+      const contentType = sourceContentType(request.headers['content-type'], known, query.split)
       if (query.split === 'lines' && !isText(contentType)) {
         throw new HubError(
           'REQUEST_INVALID',
