@@ -171,6 +171,8 @@ function createFastify(config: Config, logger: FastifyBaseLogger, context: () =>
   refuseExpectations(app.server, context)
   app.server.headersTimeout = config.timeouts.headersMs
   app.setErrorHandler(onError)
+  // @fastify/cors has a route for all OPTIONS requests, which finds only later that there is nothing.
+  app.setNotFoundHandler(async request => refuseUnrouted(request))
   return app
 }
 
