@@ -73,7 +73,7 @@ interface Parts {
 async function createApp(config: Config, options: ServerOptions, cut: AbortSignal): Promise<Parts> {
   const logger: FastifyBaseLogger = pino(
     { level: config.logLevel },
-    stderrLog(output => pino(output)),
+    stderrLog(output => pino({}, output)),
   )
   const own = await openServerHub(config, options.topics, cut, logger)
   // The plugin makes the context, and no request comes before it.
