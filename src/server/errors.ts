@@ -80,7 +80,8 @@ function addHeaders(error: HubError, request: FastifyRequest, reply: FastifyRepl
   // What is left of a refused body must not be taken for the next request.
   const unread = isUnread(request)
   if (unread) lingerAfterAnswer(request.raw.socket)
-  if (status === 408 || status === 413 || status === 503 || request.ws || unread) reply.header('connection', 'close')
+  const ends = status === 408 || status === 413 || status === 503 || request.raw.headers.host === undefined
+  if (ends || unread || request.ws) reply.header('connection', 'close')
 }
 
 /** Does more of its body come than was read? */

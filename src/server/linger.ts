@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { eventLoop } from '../event-loop.ts'
 
 /** How long a connection goes on taking what its peer still sends, in ms, and how many bytes of it. */
 const LINGER_MS = 2000
@@ -10,8 +11,8 @@ const LINGER_BYTES = 64 * 1024 * 1024
  * reset takes the answer away from a peer that has not read it.
  */
 export function linger(socket: Socket): void {
-  const timer = setTimeout(() => socket.destroy(), LINGER_MS)
-  socket.once('close', () => clearTimeout(timer))
+  const timer = eventLoop.after(LINGER_MS, () => socket.destroy())
+  socket.once('close', () => timer[Symbol.dispose]())
   socket.end()
   // Node's parser may have stopped the reading, and starts it again at this event alone.
   socket.pause()

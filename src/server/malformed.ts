@@ -30,8 +30,7 @@ export function malformed(context: () => HubContext): (error: Error & { code?: s
       socket.destroy(error)
       return
     }
-    socket.write(answer(refused))
-    linger(socket)
+    refuseConnection(socket, refused)
   }
 }
 
@@ -49,6 +48,12 @@ export function refuseExpectations(server: Server, context: () => HubContext): v
 /** Node's own, of a connection: what is being answered on it. */
 function inAnswer(socket: Socket): boolean {
   return (socket as Socket & { _httpMessage?: ServerResponse | null })._httpMessage?.headersSent === true
+}
+
+/** The answer to what no request can be made of, and the end of the connection. */
+export function refuseConnection(socket: Socket, error: HubError): void {
+  socket.write(answer(error))
+  linger(socket)
 }
 
 function answer(error: HubError): string {

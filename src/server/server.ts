@@ -155,7 +155,8 @@ function createFastify(config: Config, logger: FastifyBaseLogger, context: () =>
     // No limit for the whole of a request: a live source is one request for days.
     requestTimeout: 0,
     keepAliveTimeout: config.timeouts.keepAliveMs,
-    http: { connectionsCheckingInterval: CHECK_MS },
+    // The edge refuses a request without a Host: Node would do so without a word.
+    http: { connectionsCheckingInterval: CHECK_MS, requireHostHeader: false },
     ...(config.trustedProxies.length > 0 && { trustProxy: config.trustedProxies }),
     clientErrorHandler: malformed(context),
     forceCloseConnections: 'idle',
