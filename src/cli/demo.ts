@@ -1,5 +1,5 @@
 import { Command } from '../bundled/commander.ts'
-import { readConfig, serverOptions, serverParts } from './serve.ts'
+import { readConfig, serverOptions, serverParts, showGuide } from './serve.ts'
 
 /** A line for each visitor would hide what the command says. */
 const LOG_LEVEL = 'warn'
@@ -18,7 +18,7 @@ Examples:
       const config = readConfig(flags, { logLevel: LOG_LEVEL })
       const { demoPlugin, demoTopics, serve } = await serverParts()
       const { url } = await serve(config, { plugins: [demoPlugin], topics: demoTopics })
-      console.log(demoText(url))
+      showGuide(demoText(url))
     })
 }
 

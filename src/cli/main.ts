@@ -2,8 +2,10 @@
 import { runCommand } from './program.ts'
 
 // A reader that has had enough (`| head -1`) changes nothing in what a command does, nor in its exit code.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error
+process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+  if (code === 'EPIPE') return
+  process.stderr.write(`hubline: stdout: ${message}\n`)
+  process.exit(1)
 })
 process.stderr.on('error', () => {})
 

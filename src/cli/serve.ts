@@ -43,8 +43,14 @@ reason. A second one ends at once.`,
       const config = readConfig(flags)
       const { guideText, serve } = await serverParts()
       const { url, adminUrl = url } = await serve(config)
-      console.log(guideText(config, url, adminUrl))
+      showGuide(guideText(config, url, adminUrl))
     })
+}
+
+/** Of a server that runs already: a full disk does not end it. */
+export function showGuide(text: string): void {
+  process.stdout.removeAllListeners('error').on('error', () => {})
+  console.log(text)
 }
 
 export function readConfig({ config: file, ...flags }: ServeFlags, defaults: Partial<Config> = {}): Config {

@@ -36,9 +36,10 @@ const time: Rule = value =>
 
 /** Other keys are allowed: a SessionManager may keep more in its sessions. */
 export const sessionRule: Rule = (value, field) => {
-  if (object(value, field) !== undefined) return 'a session: an object'
+  const wrong = object(value, field)
+  if (wrong !== undefined) return wrong
   const { user, info, expiresAt, issuedAt } = value as Session
-  if (user !== undefined && typeof user !== 'string') return 'a session whose user is a string or absent'
+  if (user !== undefined) checkValue(user, text, `${field}.user`)
   // A session with a time of another type would never end.
   checkValue(expiresAt, time, `${field}.expiresAt`)
   checkValue(issuedAt, time, `${field}.issuedAt`)

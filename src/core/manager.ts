@@ -729,7 +729,8 @@ export class ConnectionManager {
     let timer: Disposable | undefined
     try {
       const late = new Promise<never>((_, reject) => {
-        timer = scheduler.after(brokerMs, () => reject(new Error(`broker: close has not ended after ${brokerMs} ms`)))
+        const told = `broker: close has not ended after ${Math.round(brokerMs)} ms`
+        timer = scheduler.after(brokerMs, () => reject(new Error(told)))
       })
       await Promise.race([broker.close(), late])
     } catch (error) {

@@ -2,6 +2,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { type ErrorCode, HubError } from '../core/errors.ts'
 import type { RefusalReason } from '../core/sessions.ts'
 import { answerEventSource } from './event-source.ts'
+import { lingerAfterAnswer } from './linger.ts'
 
 /** The body of every error: one code to test for, one sentence to read. */
 export interface ErrorBody {
@@ -77,9 +78,10 @@ function addHeaders(error: HubError, request: FastifyRequest, reply: FastifyRepl
   if (status === 401) reply.header('www-authenticate', challenge(error))
   if (status === 426) reply.header('upgrade', 'websocket').header('connection', 'upgrade')
   // What is left of a refused body must not be taken for the next request.
-  if (status === 408 || status === 413 || status === 503 || request.ws || isUnread(request)) {
-    reply.header('connection', 'close')
-  }
+  const unread = isUnread(request)
+  if (unread) lingerAfterAnswer(request.raw.socket)
+  const ends = status === 408 || status === 413 || status === 503 || request.raw.headers.host === undefined
+  if (ends || unread || request.ws) reply.header('connection', 'close')
 }
 
 /** Does more of its body come than was read? */

@@ -10,6 +10,7 @@ import { openSessions, type SessionManager } from '../core/sessions.ts'
 import { DEFAULT_MAX_MESSAGE_BYTES } from '../core/topics.ts'
 import type { Hub } from '../hub.ts'
 import type { ShutdownOptions } from '../sending/shutdown.ts'
+import { checkedSessions } from '../sessions/checked.ts'
 import type { Revocations } from '../sessions/revocations.ts'
 import type { Tickets } from '../sessions/tickets.ts'
 import type { TopicRules } from '../topics/registry.ts'
@@ -153,7 +154,7 @@ async function plugin(app: FastifyInstance, given: HublinePluginOptions): Promis
     BURST_PER_SUBSCRIPTION * hub.limits.maxSubscriptionsPerClient,
   )
   const rejections = new Rejections(hub.scheduler, app.log)
-  const sessions = limitLogins(options.sessions ?? openSessions, edge)
+  const sessions = limitLogins(checkedSessions(options.sessions ?? openSessions), edge)
   const context = new HubContext({
     ...{ hub, sessions, pingMs, maxMessageBytes, ownSockets, ending },
     ...{ pongMs: options.pongMs, idleMs: options.idleMs },

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import { type ErrorCode, HubError } from '../core/errors.ts'
 import type { HubContext } from './context.ts'
 import { errorBody } from './errors.ts'
+import { linger, lingerAfterAnswer } from './linger.ts'
 
 /** Of Node: what has happened, and what we say of it. All else is no HTTP. */
 const REFUSALS: Readonly<Record<string, readonly [code: ErrorCode, message: string]>> = {
@@ -25,8 +26,11 @@ export function malformed(context: () => HubContext): (error: Error & { code?: s
     // Browsers open connections that they may not need.
     if (socket.bytesRead > 0) rejections.connection(refused, socket.remoteAddress)
     // In the middle of an answer ours would be a part of that.
-    if (socket.writable && !inAnswer(socket)) socket.write(answer(refused))
-    socket.destroy(error)
+    if (!socket.writable || inAnswer(socket)) {
+      socket.destroy(error)
+      return
+    }
+    refuseConnection(socket, refused)
   }
 }
 
@@ -35,6 +39,7 @@ export function refuseExpectations(server: Server, context: () => HubContext): v
   server.on('checkExpectation', ({ socket }: IncomingMessage, response: ServerResponse) => {
     const refused = new HubError('EXPECTATION_FAILED', 'expect: this server knows 100-continue alone; leave it out')
     context().rejections.connection(refused, socket.remoteAddress)
+    lingerAfterAnswer(socket)
     const headers = { 'content-type': 'application/json; charset=utf-8', connection: 'close' }
     response.writeHead(refused.status, headers).end(JSON.stringify(errorBody(refused)))
   })
@@ -43,6 +48,12 @@ export function refuseExpectations(server: Server, context: () => HubContext): v
 /** Node's own, of a connection: what is being answered on it. */
 function inAnswer(socket: Socket): boolean {
   return (socket as Socket & { _httpMessage?: ServerResponse | null })._httpMessage?.headersSent === true
+}
+
+/** The answer to what no request can be made of, and the end of the connection. */
+export function refuseConnection(socket: Socket, error: HubError): void {
+  socket.write(answer(error))
+  linger(socket)
 }
 
 function answer(error: HubError): string {

@@ -27,9 +27,13 @@ export function createMetrics(
     collectDefaultMetrics({ register: registry })
     // These are gauges with the name of a counter. The ones with a label `type` say the same.
     for (const name of ['handles', 'requests', 'resources']) registry.removeSingleMetric(`nodejs_active_${name}_total`)
-    counters(registry, 'hubline_log_lines_dropped_total', 'Log lines dropped because stderr was not read', [], () => [
-      { labels: {}, value: droppedLogLines() },
-    ])
+    counters(
+      registry,
+      'hubline_log_lines_dropped_total',
+      'Log lines dropped because stderr did not take them',
+      [],
+      () => [{ labels: {}, value: droppedLogLines() }],
+    )
   }
   const stats = statsOf(hub)
   clientMetrics(registry, stats)

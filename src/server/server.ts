@@ -73,7 +73,7 @@ interface Parts {
 async function createApp(config: Config, options: ServerOptions, cut: AbortSignal): Promise<Parts> {
   const logger: FastifyBaseLogger = pino(
     { level: config.logLevel },
-    stderrLog(output => pino(output)),
+    stderrLog(output => pino({}, output)),
   )
   const own = await openServerHub(config, options.topics, cut, logger)
   // The plugin makes the context, and no request comes before it.
@@ -155,7 +155,8 @@ function createFastify(config: Config, logger: FastifyBaseLogger, context: () =>
     // No limit for the whole of a request: a live source is one request for days.
     requestTimeout: 0,
     keepAliveTimeout: config.timeouts.keepAliveMs,
-    http: { connectionsCheckingInterval: CHECK_MS },
+    // The edge refuses a request without a Host: Node would do so without a word.
+    http: { connectionsCheckingInterval: CHECK_MS, requireHostHeader: false },
     ...(config.trustedProxies.length > 0 && { trustProxy: config.trustedProxies }),
     clientErrorHandler: malformed(context),
     forceCloseConnections: 'idle',
@@ -171,6 +172,8 @@ function createFastify(config: Config, logger: FastifyBaseLogger, context: () =>
   refuseExpectations(app.server, context)
   app.server.headersTimeout = config.timeouts.headersMs
   app.setErrorHandler(onError)
+  // @fastify/cors has a route for all OPTIONS requests, which finds only later that there is nothing.
+  app.setNotFoundHandler(async request => refuseUnrouted(request))
   return app
 }
 

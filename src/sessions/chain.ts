@@ -4,6 +4,7 @@ import { having, nested, type Rules, readOptions, text } from '../core/options.t
 import type { TopicPattern } from '../core/patterns.ts'
 import type { Action, Handshake, Session, SessionManager, SubscriptionGrant } from '../core/sessions.ts'
 import type { ApiKeys } from './api-keys.ts'
+import { checkedSessions } from './checked.ts'
 import { cookieOf } from './cookie.ts'
 import { allows, GRANTS, type GrantPatterns, namesUser, parseGrants } from './grants.ts'
 import { refused } from './refusals.ts'
@@ -49,7 +50,7 @@ class SessionChain implements SessionManager {
   constructor(given: SessionChainOptions) {
     const options = readOptions(given, OPTIONS, 'sessionChain: ', 'CONFIG_INVALID')
     const { anonymous, tokens } = options
-    this.#options = options
+    this.#options = { ...options, tokens: tokens && checkedSessions(tokens) }
     if (anonymous && namesUser(anonymous)) {
       throw new HubError('CONFIG_INVALID', 'anonymous: a pattern has {user}, and anonymous clients have no user')
     }

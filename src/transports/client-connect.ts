@@ -1,3 +1,4 @@
+import { checkSession } from '../core/arguments.ts'
 import type { Connection } from '../core/connection.ts'
 import type { ClientId, Position } from '../core/ids.ts'
 import { isPattern } from '../core/patterns.ts'
@@ -10,20 +11,22 @@ import { ServerSubscriptions } from './client-recovery.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import type { Opening } from './transport.ts'
 
-/** Throws or rejects as SessionManager.authenticate. */
-export function authenticate(
+/** Rejects as SessionManager.authenticate, and where its answer is no session. */
+export async function authenticate(
   { gate: { sessions } }: TopicsContext,
   token: string | undefined,
   { address, credentials }: Opening,
   connection: Connection,
-): Session | Promise<Session> {
+): Promise<Session> {
   // A system call, and nobody who wants to know.
   const from = sessions === openSessions ? undefined : (address ?? connection.address)
-  return sessions.authenticate({
+  const session = await sessions.authenticate({
     ...{ protocol: clientCodec.name, address: from },
     ...credentials,
     ...((token ?? '') !== '' && { token, ticket: undefined }),
   })
+  checkSession(session)
+  return session
 }
 
 /**

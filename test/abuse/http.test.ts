@@ -27,10 +27,20 @@ describe('requests that could be read in two ways', () => {
     expect(server.hub.getTopic('front')).toBeNull()
   })
 
-  it('E10: what is no request is told in our own form', async () => {
-    const { text } = await say('GET / HTTP/1.1\r\nno colon\r\n\r\n')
-    expect(text).toContain('\r\nconnection: close\r\n')
-    expect(JSON.parse(text.slice(text.indexOf('\r\n\r\n')))).toMatchObject({ error: { code: 'REQUEST_INVALID' } })
+  it.each([
+    ['no request', 'GET / HTTP/1.1\r\nno colon\r\n\r\n', 'REQUEST_INVALID'],
+    ['without a host', 'GET / HTTP/1.1\r\n\r\n', 'REQUEST_INVALID'],
+    ['without a host, at no path', 'GET /nowhere HTTP/1.1\r\n\r\n', 'REQUEST_INVALID'],
+    ['without a host, in absolute form', 'GET http://localhost/topics/a HTTP/1.1\r\n\r\n', 'REQUEST_INVALID'],
+    [
+      'an offer to upgrade with too many headers',
+      get(`${HOST}Connection: upgrade\r\nUpgrade: h2c\r\n${'a: 1\r\n'.repeat(1100)}`),
+      'HEADERS_TOO_MANY',
+    ],
+  ])('E10: what is %s is told in our own form', async (_what, request, code) => {
+    const { text, closed } = await say(request)
+    expect([closed, text.toLowerCase()]).toEqual([true, expect.stringContaining('\r\nconnection: close\r\n')])
+    expect(JSON.parse(text.slice(text.indexOf('\r\n\r\n')))).toMatchObject({ error: { code } })
   })
 
   it('E10: a tunnel is not opened', async () => {

@@ -786,6 +786,16 @@ describe('a broker that throws', () => {
     expect([isOver, world.faults, world.scheduler.timers]).toEqual([true, ['broker close'], 0])
   })
 
+  it('close (never ends): the fault has whole milliseconds', async () => {
+    const world = new World({ broker: { ...local(), close: () => new Promise<void>(() => {}) } })
+    const told: unknown[] = []
+    world.hub.events.on('fault', ({ error }) => told.push((error as Error).message))
+    const ended = world.hub.close(546.7412)
+    world.scheduler.advance(547)
+    await ended
+    expect(told).toEqual(['broker: close has not ended after 547 ms'])
+  })
+
   it('close (never ends): the signal of a shutdown ends the waiting', async () => {
     const world = new World({ broker: { ...local(), close: () => new Promise<void>(() => {}) } })
     const cut = new AbortController()

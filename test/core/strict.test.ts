@@ -461,10 +461,10 @@ describe('a mistake is an error at the call', () => {
       'registerClient: user',
       () => hub.registerClient('x', new FakeConnection(), { session: { user: 5 } } as Wrong),
       'REQUEST_INVALID',
-      /^session must be a session/,
+      /^session.user must be a string, got 5/,
     ],
     ['registerClient: id', () => hub.registerClient(5 as Wrong, new FakeConnection()), 'CLIENT_ID_INVALID', /./],
-    ['setSession', () => hub.setSession('c', undefined as Wrong), 'REQUEST_INVALID', /^session must be a session/],
+    ['setSession', () => hub.setSession('c', undefined as Wrong), 'REQUEST_INVALID', /^session must be an object/],
     [
       'unregisterClient',
       () => hub.unregisterClient('c', 'slwo' as Wrong),

@@ -8,7 +8,7 @@ class Stalled extends EventEmitter {
   readonly taken: string[] = []
   writableLength = 0
 
-  write(text: string): boolean {
+  write(text: string, _done: (error?: Error | null) => void): boolean {
     this.taken.push(text)
     this.writableLength += text.length
     return false
@@ -17,6 +17,21 @@ class Stalled extends EventEmitter {
   drain(): void {
     this.writableLength = 0
     this.emit('drain')
+  }
+}
+
+/** A file: it takes all at once, or nothing. */
+class FullDisk extends EventEmitter {
+  readonly taken: string[] = []
+  readonly writableLength = 0
+  full = true
+
+  write(text: string, done: (error?: Error | null) => void): boolean {
+    const error = this.full ? new Error('ENOSPC') : null
+    if (error) this.emit('error', error)
+    else this.taken.push(text)
+    done(error)
+    return true
   }
 }
 
@@ -54,14 +69,23 @@ describe('the output of the log', () => {
     expect(stream.taken.join('').length).toBe(taken + line.length)
   })
 
-  it('drops and counts everything after the stream has broken', async () => {
-    const stream = new Stalled()
-    const output = new LogOutput(stream, () => {})
-    output.write('waits\n')
-    stream.emit('error')
-    output.write('late\n')
+  it('drops and counts the lines that the stream does not take, and says how many when it takes one', async () => {
+    const stream = new FullDisk()
+    const told: number[] = []
+    const output = new LogOutput(stream, lines => told.push(lines))
+    output.write('one\n')
+    output.write('two\n')
     await turn()
-    expect([stream.taken, output.dropped]).toEqual([[], 1])
+    output.write('three\n')
+    await turn()
+    expect([output.dropped, told, stream.taken]).toEqual([3, [], []])
+    stream.full = false
+    output.write('four\n')
+    await turn()
+    expect([output.dropped, told, stream.taken]).toEqual([3, [3], ['four\n']])
+    output.write('five\n')
+    await turn()
+    expect(told).toEqual([3])
   })
 })
 
@@ -94,6 +118,19 @@ describe('a server whose stderr nobody reads', () => {
       child.kill('SIGTERM')
       const [code, signal] = await once(child, 'exit')
       expect([code, signal]).toEqual([0, null])
+    } finally {
+      child.kill('SIGKILL')
+    }
+  })
+
+  it('says on stderr how many lines it dropped, once somebody reads', async () => {
+    const child = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio: ['ignore', 'pipe', 'pipe'] })
+    try {
+      const [text] = await once(child.stdout, 'data')
+      const { dropped } = JSON.parse(String(text))
+      let log = ''
+      child.stderr.on('data', data => (log += data))
+      await expect.poll(() => log).toContain(`"lines":${dropped},"msg":"log lines were dropped`)
     } finally {
       child.kill('SIGKILL')
     }

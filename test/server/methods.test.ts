@@ -139,6 +139,23 @@ describe('OPTIONS and other methods', () => {
     expect(head.toLowerCase()).toContain('allow: get, head, post, put, options')
   })
 
+  it('are told in our form where there is nothing, also beside `origins`, which answers OPTIONS on every path', async () => {
+    const shared = await startTestServer({ origins: ['https://app.example.org'], tenants: { blue: {} } })
+    const methods = METHODS.filter(method => !['CONNECT', 'HEAD'].includes(method))
+    for (const [url, code] of [
+      ['/nothing/here', 'NOT_FOUND'],
+      ['/tenants/blue/nothing', 'NOT_FOUND'],
+      ['/tenants/red/topics/a', 'NOT_FOUND'],
+      ['/%zz', 'REQUEST_INVALID'],
+    ] as const) {
+      for (const method of methods) {
+        const answer = await shared.app.inject({ method: method as 'GET', url })
+        expect([method, answer.json()]).toEqual([method, { error: { code, message: expect.any(String) } }])
+      }
+    }
+    await shared.close()
+  })
+
   it('are 404 where no method has a route', async () => {
     for (const method of ['OPTIONS', 'PATCH', 'DELETE', 'GET', 'POST', 'PROPFIND', 'REPORT']) {
       expect((await ask(`${server.url}/nothing/here`, method)).status).toBe(404)

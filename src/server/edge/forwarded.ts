@@ -57,9 +57,12 @@ export function addressIn(text: string): string | undefined {
 
 /**
  * A target in absolute form names the host itself, and Host means nothing (RFC 9112, section 3.2.2): from here on that
- * is the request's Host. Throws REQUEST_INVALID.
+ * is the request's Host. Throws REQUEST_INVALID, also where HTTP/1.1 has no Host.
  */
-export function takeAuthority({ url = '/', headers }: IncomingMessage): void {
+export function takeAuthority({ url = '/', headers, httpVersion }: IncomingMessage): void {
+  if (headers.host === undefined && httpVersion === '1.1') {
+    throw new HubError('REQUEST_INVALID', 'host: a request has one (RFC 9112, section 3.2)')
+  }
   if (url.startsWith('/') || url === '*') return
   const target = URL.canParse(url) ? new URL(url) : undefined
   if (target === undefined || target.host === '' || target.username !== '' || target.password !== '') {

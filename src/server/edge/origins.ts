@@ -48,7 +48,7 @@ export class OriginRules {
     return origin !== undefined && this.#origins.has(origin)
   }
 
-  /** Throws HOST_DENIED. HTTP/1.0 has none, and no browser speaks it. */
+  /** Throws HOST_DENIED. HTTP/1.0 has no Host, and no browser speaks it. */
   checkHost(request: FastifyRequest): void {
     const { host } = request.raw.headers
     if (host === undefined || host === this.#lastHost) {

@@ -1,6 +1,8 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import * as http from 'node:http'
 import type { Socket } from 'node:net'
+import { HubError } from '../../core/errors.ts'
+import { refuseConnection } from '../malformed.ts'
 import { isLast } from '../upgrade.ts'
 
 /** Node keeps this many header lines of a request and drops the rest, which may say how long the body is. */
@@ -8,8 +10,6 @@ const MAX_HEADERS = 1000
 /** Node never lets these into a header; a head that has one must not be written again. */
 const UNWRITABLE = /[\r\n\0]/
 const CONNECTION = 'connection'
-const TOO_MANY_HEADERS =
-  'HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n'
 
 /** What Node does with each connection of a server. Its http2 and https modules use it in the same way. */
 const serveConnection = Reflect.get(http, '_connectionListener') as (this: Server, socket: Socket) => void
@@ -81,8 +81,8 @@ function whenAnswered(socket: AnsweringSocket, next: () => void): void {
 function serveAgain(server: Server, request: IncomingMessage, socket: Socket, rest: Buffer): void {
   const head = headOf(request)
   if (head === undefined) {
-    socket.on('error', ignore)
-    socket.end(TOO_MANY_HEADERS, () => socket.destroy())
+    const told = `headers: a request may have at most ${MAX_HEADERS - 1} of them`
+    refuseConnection(socket, new HubError('HEADERS_TOO_MANY', told))
     return
   }
   socket.unshift(Buffer.concat([head, rest]))
