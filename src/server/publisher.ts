@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { PublishResult, RouteOptions } from '../core/contract.ts'
 import { HubError } from '../core/errors.ts'
@@ -18,6 +18,19 @@ const UNSAID = /^(application\/x-www-form-urlencoded|application\/octet-stream)\
 
 /** A live source is looked at so often within its time limit. */
 const LOOKS = 4
+
+/**
+ * What a request says its body is. Throws UNSUPPORTED_PAYLOAD for multipart/form-data: its parts are not the message. A
+ * form in the other encoding is what `curl -d` says of everything, so its body is taken as it is.
+ */
+export function saidType({ headers }: { readonly headers: IncomingHttpHeaders }): string | undefined {
+  const said = headers['content-type']
+  if (said === undefined || !/^\s*multipart\/form-data\b/i.test(said)) return said
+  throw new HubError(
+    'UNSUPPORTED_PAYLOAD',
+    'content-type: multipart/form-data is not taken here; send the message itself as the body, with its own content-type (curl --data-binary @file, or -T)',
+  )
+}
 
 /** What the answer to a publisher says. A broker may not know the message's place. */
 export function resultBody({ position, matched, behind, unsupported }: PublishResult): object {

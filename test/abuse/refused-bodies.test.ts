@@ -49,7 +49,7 @@ async function writeThenRead(url: string, head: string, how: How): Promise<strin
 const REFUSED: readonly (readonly [status: number, code: string, head: string])[] = [
   [413, 'MESSAGE_TOO_LARGE', 'POST /topics/front HTTP/1.1'],
   [415, 'UNSUPPORTED_PAYLOAD', 'POST /api/broadcast HTTP/1.1\r\ncontent-type: text/csv'],
-  [415, 'UNSUPPORTED_PAYLOAD', 'PUT /topics/front HTTP/1.1\r\ncontent-encoding: gzip'],
+  [415, 'UNSUPPORTED_PAYLOAD', 'PUT /topics/front HTTP/1.1\r\ncontent-type: multipart/form-data; boundary=x'],
   [403, 'ORIGIN_DENIED', 'POST /topics/front HTTP/1.1\r\norigin: https://evil.example'],
   [404, 'NOT_FOUND', 'POST /nowhere HTTP/1.1'],
   [405, 'METHOD_NOT_ALLOWED', 'PATCH /api/stats HTTP/1.1'],

@@ -87,7 +87,7 @@ function topics(api: Api): void {
       'With a header idempotency-key the same request within five minutes is answered as the first was, and publishes nothing.',
     params: topicPathSchema,
     query: publishQuery,
-    rawBody: 'The message as it is, of any type.',
+    rawBody: 'The message as it is, of any type but multipart/form-data.',
     answers: { 202: { description: 'It is published. `epoch` and `seq` are its position.', schema: published } },
     errors: [...PUBLISHING, 'IDEMPOTENCY_CONFLICT'],
   })
@@ -101,7 +101,7 @@ function topics(api: Api): void {
     description: 'The body is published as it comes, each piece or, with `split=lines`, each line as a message.',
     params: topicPathSchema,
     query: sourceQuery,
-    rawBody: 'The source, of any length and type.',
+    rawBody: 'The source, of any length and of any type but multipart/form-data.',
     answers: {
       200: {
         description: 'It has ended.',

@@ -9,6 +9,7 @@ import type { HubContext } from '../context.ts'
 import { correlate } from '../correlation.ts'
 import { errorBody } from '../errors.ts'
 import { goneSignal } from '../gone.ts'
+import { saidType } from '../publisher.ts'
 import type { Api } from './route.ts'
 import {
   anyTopicName,
@@ -101,7 +102,7 @@ export async function sendingRoutes(app: FastifyInstance, api: Api, context: Hub
         summary: 'Sends to one client, and says how it ended',
         params: clientPath,
         query: sendQuery,
-        rawBody: 'The message as it is, of any type.',
+        rawBody: 'The message as it is, of any type but multipart/form-data.',
         bodyLimit: maxMessageBytes,
         answers: {
           200: {
@@ -123,7 +124,7 @@ export async function sendingRoutes(app: FastifyInstance, api: Api, context: Hub
           const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
           return hub.send(params.id, body, {
             id: messageId(id, request),
-            contentType: contentTypeOf(request.headers['content-type'], undefined, body),
+            contentType: contentTypeOf(saidType(request), undefined, body),
             correlationId: correlate(request, reply),
             confirm,
             timeoutMs,

@@ -10,7 +10,7 @@ import { callerOf } from '../api/idempotency.ts'
 import type { HubContext } from '../context.ts'
 import { correlate } from '../correlation.ts'
 import { checkPublisher } from '../long-publishing.ts'
-import { publishSource, resultBody, sourceContentType } from '../publisher.ts'
+import { publishSource, resultBody, saidType, sourceContentType } from '../publisher.ts'
 import { readInput } from '../read-input.ts'
 
 interface TopicPath {
@@ -45,7 +45,7 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
       const { topic, known, query } = read(request, publishQuery)
       await context.authorize(request, PUBLISH, [topic])
       const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
-      const contentType = contentTypeOf(request.headers['content-type'], known, body)
+      const contentType = contentTypeOf(saidType(request), known, body)
       const correlationId = correlate(request, reply)
       const parts = [topic, contentType, query.key, body]
       // The check of one message may be slow, and requests of many clients come in one turn.
@@ -65,7 +65,7 @@ export async function publishRoutes(app: FastifyInstance, context: HubContext): 
     sources.put<TopicPath>('/topics/*', live, async (request, reply) => {
       const { topic, known, query } = read(request, sourceQuery)
       await context.authorize(request, PUBLISH, [topic])
-      const contentType = sourceContentType(request.headers['content-type'], known, query.split)
+      const contentType = sourceContentType(saidType(request), known, query.split)
       if (query.split === 'lines' && !isText(contentType)) {
         throw new HubError(
           'REQUEST_INVALID',
