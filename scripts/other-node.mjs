@@ -8,6 +8,7 @@ const ROOT = join(import.meta.dirname, '..')
 
 /** What depends on Node itself: its internals, streams and sockets, HTTP parsing, modules, timers, crypto and the command line. */
 const QUICK = [
+  'test/abuse/refused-bodies.test.ts',
   'test/exports.test.ts',
   'test/server/embedding.test.ts',
   'test/server/shutdown.test.ts',
