@@ -1,6 +1,6 @@
 import { atOnce } from './attempt.ts'
 import { type Fault, nameOf } from './guarded-codec.ts'
-import { checkValue, object } from './options.ts'
+import { checkValue, json, object, text } from './options.ts'
 import type { Backlog, DeliveryPolicy, PolicyDescription } from './policy.ts'
 
 /** What a policy says of itself, read once: a getter that throws must not do so in the middle of a tick. */
@@ -33,12 +33,19 @@ export function termsOf(policy: DeliveryPolicy, fault: Fault): Terms {
   }
 }
 
+/** Throws what `describe` throws, and a HubError where it answers no object with a name, or one that is no JSON. */
+export function descriptionOf(policy: DeliveryPolicy): PolicyDescription {
+  const description = atOnce(policy.describe(), 'describe')
+  checkValue(description, object, 'describe')
+  checkValue(description.name, text, 'describe.name')
+  checkValue(description, json, 'describe')
+  return description
+}
+
 /** For people to read. Of a policy that throws: its name, and a fault is told. */
 export function described(policy: DeliveryPolicy, fault: Fault): PolicyDescription {
   try {
-    const description = atOnce(policy.describe(), 'describe')
-    checkValue(description, object, 'describe')
-    return description
+    return descriptionOf(policy)
   } catch (error) {
     const name = nameOf(policy)
     fault(`policy '${name}'`, error)

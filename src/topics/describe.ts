@@ -1,7 +1,11 @@
 import type { DeliveryPolicy } from '../core/policy.ts'
+import { described } from '../core/terms.ts'
 import { type TopicSpec, takesWildcards } from '../core/topics.ts'
 import type { TopicRule } from './rule.ts'
 import { isStandardSchema } from './schema.ts'
+
+/** The hub tells the fault of a policy where it describes its topics and clients. */
+const untold = (): void => {}
 
 /**
  * A rule as JSON has it, in the form in which it can be set again, but for what only code can say: `check` and Standard
@@ -11,7 +15,7 @@ export function describeRule({ policy, preamble, check, schema, ...rest }: Topic
   const inCode = check !== undefined || (schema !== undefined && isStandardSchema(schema))
   return {
     ...rest,
-    policy: policy?.describe(),
+    policy: policy && described(policy, untold),
     preamble: preamble && Buffer.from(preamble).toString('base64'),
     schema: inCode ? undefined : schema,
     /** Something is checked that JSON cannot say. */
@@ -24,7 +28,7 @@ export function describeSpec(spec: TopicSpec, policy: DeliveryPolicy): Record<st
   const { check, preamble, ...rest } = spec
   return {
     ...rest,
-    policy: (spec.policy ?? policy).describe(),
+    policy: described(spec.policy ?? policy, untold),
     checked: check !== undefined,
     preambleBytes: preamble?.byteLength ?? 0,
     ...accessOf(spec),

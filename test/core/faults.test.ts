@@ -421,11 +421,24 @@ describe('a policy that throws', () => {
     expect(() => world.hub.setDeliveryPolicy('t', policy)).toThrow(why)
   })
 
-  it('describe answers no object: its name stands for it, and a fault is told', () => {
+  const circular: { name: string; self?: unknown } = { name: 'own' }
+  circular.self = circular
+  const noDescriptions = [
+    ['no object', 5n],
+    ['a list', []],
+    ['an object without a name', {}],
+    ['a circle', circular],
+    ['a BigInt inside', { name: 'own', bytes: 5n }],
+  ] as [string, { name: string }][]
+
+  it.each(noDescriptions)('describe answers %s: its name stands for it, and a fault is told', (_, description) => {
     const world = new World()
-    const policy = { ...whole(), describe: () => 5n as unknown as { name: string } }
+    const policy = { ...whole(), describe: () => description }
     world.connect('bad', new FakeConnection(), policy)
     expect(world.hub.explainPolicy('bad', 't').policy).toEqual({ name: 'own' })
+    world.hub.setDeliveryPolicy('t', policy)
+    const told = [...world.hub.getActiveClients(), ...world.hub.getTopics(), world.hub.getConnectionStats()]
+    expect(JSON.stringify(told)).toContain('"policy":{"name":"own"}')
     world.publish(1)
     expect(new Set(world.faults)).toEqual(new Set(["policy 'own'"]))
   })
@@ -455,6 +468,16 @@ describe('a policy that throws', () => {
       const world = new World()
       await play(world, new FakeConnection(WINDOW), decorate(breaking(whole(), member, how)))
       expect(world.faults).toContain(`policy '${name}+own'`)
+    })
+  })
+
+  describe.each(decorators)('inside of %s', (name, decorate) => {
+    it.each(noDescriptions)('describe answers %s: a fault is told', (_, description) => {
+      const world = new World()
+      world.connect('bad', new FakeConnection(), decorate({ ...whole(), describe: () => description }))
+      expect(world.hub.explainPolicy('bad', 't').policy).toEqual({ name: `${name}+own` })
+      world.scheduler.settle()
+      expect(new Set(world.faults)).toEqual(new Set([`policy '${name}+own'`]))
     })
   })
 
@@ -512,6 +535,29 @@ describe('a policy that throws', () => {
     world.hub.refreshTopics()
     world.publish(1)
     expect(bad.seqs()).toEqual([1, 2, 3])
+  })
+})
+
+describe('a policy without a description, where a topic allows only some', () => {
+  const circle: Record<string, unknown> = { name: 'latest' }
+  circle.inner = circle
+  it.each<[string, () => unknown]>([
+    ['a circle', () => circle],
+    ['a BigInt', () => ({ name: 'latest', bytes: 5n })],
+    ['an error', broken],
+    ['a promise that rejects', rejected],
+  ])('%s: the call refuses it, and a standing order tells a fault', (_, describe) => {
+    const policy = { ...latest(), describe } as DeliveryPolicy
+    const world = new World({ topics: openTopics({ allowedPolicies: ['latest'] }) })
+    const bad = new FakeConnection()
+    bad.client = world.hub.registerClient('bad', bad)
+    const refusal = expect.objectContaining({ code: 'POLICY_INVALID', message: expect.stringContaining("'latest'") })
+    expect(() => world.hub.subscribe('bad', 'a', { policy })).toThrow(refusal)
+    world.hub.subscribe('bad', 'a')
+    expect(() => world.hub.setClientPolicy('bad', policy)).toThrow(refusal)
+    world.hub.subscribePattern('bad', '**', { policy })
+    world.publish(1)
+    expect([bad.seqs(), world.faults]).toEqual([[1], ["policy 'latest'"]])
   })
 })
 
