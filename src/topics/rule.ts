@@ -6,7 +6,6 @@ import {
   callable,
   flag,
   integer,
-  json,
   nested,
   number,
   object,
@@ -28,7 +27,7 @@ import {
   type TopicSpec,
 } from '../core/topics.ts'
 import { isJson } from '../wire/content-type.ts'
-import { excess, MAX_JSON_BYTES, MAX_JSON_DEPTH } from './json-bounds.ts'
+import { excess, MAX_JSON_BYTES, MAX_JSON_DEPTH, plainJson } from './json-bounds.ts'
 import { checkOf, isStandardSchema, type TopicSchema } from './schema.ts'
 
 /** What topics of a name or a pattern are like. What it does not say is as the defaults have it. */
@@ -47,6 +46,10 @@ const MAX_BYTES = 64 * 1024 * 1024
 const access = oneOf('anyone', 'users', 'nobody')
 const perSecond = positive(1_000_000_000)
 const PUBLISH_RATE: Rules<PublishRate> = { messages: perSecond, bytes: perSecond }
+/** An application may have made policies of any name. */
+const policyNames: Rule = (value, field) =>
+  texts(value, field) ??
+  ((value as string[]).every(name => name !== '' && name.trim() === name) ? undefined : 'an array of names of policies')
 const publishRate: Rule = (value, field) => {
   const { messages, bytes } = readOptions(value as PublishRate, PUBLISH_RATE, `${field}.`)
   return messages === undefined && bytes === undefined ? 'a rate of messages, bytes or both' : undefined
@@ -57,12 +60,13 @@ const HISTORY: Rules<LogBounds> = {
   ageMs: number(0, 86_400_000),
 }
 /** A circular value is not JSON, so `excess` is asked last: on a circular value it would run for long. */
-const metadata: Rule = (value, field) => object(value, field) ?? json(value, field) ?? (excess(value) && BOUNDED_JSON)
+const metadata: Rule = (value, field) =>
+  object(value, field) ?? plainJson(value, field) ?? (excess(value) && BOUNDED_JSON)
 const BOUNDED_JSON = `JSON of at most ${MAX_JSON_BYTES} bytes and ${MAX_JSON_DEPTH} levels`
 
 const RULE: Rules<TopicRule> = {
   policy: policyRule,
-  allowedPolicies: texts,
+  allowedPolicies: policyNames,
   contentType: contentTypeRule,
   history: nested(HISTORY),
   maxMessageBytes: integer(1, MAX_BYTES),

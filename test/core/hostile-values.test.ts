@@ -20,6 +20,10 @@ function hubOf(options?: Parameters<typeof createHub>[0]) {
   return hub
 }
 
+function broken(): never {
+  throw new Error('broken')
+}
+
 async function refusalOf(call: () => unknown): Promise<string> {
   try {
     await call()
@@ -252,6 +256,65 @@ describe('a rule of topics, as over HTTP', () => {
     [{ lingerMs: 1001 }, /lingerMs must be a number from 0 to 1000/],
   ])('refuses %j', async (rule, message) => {
     expect(await refusalOf(() => topicRules({ rules: { a: rule } }))).toMatch(message)
+  })
+})
+
+describe('a rule of topics with what JSON cannot say', () => {
+  const circle: Record<string, unknown> = {}
+  circle.self = circle
+  it.each([
+    ['a function', { a: () => 1 }],
+    ['NaN', { a: Number.NaN }],
+    ['Infinity in a list', { a: [Number.POSITIVE_INFINITY] }],
+    ['a Map', { a: { b: new Map([[1, 2]]) } }],
+    ['a Date', { a: new Date() }],
+    ['a symbol', { a: Symbol('x') }],
+    ['bytes', { a: new Uint8Array(3) }],
+    ['a toJSON', { toJSON: () => 5 }],
+    ['a BigInt', { a: 5n }],
+    ['a circle', circle],
+  ])('metadata: %s', async (_, metadata) => {
+    expect(await refusalOf(() => topicRules({ rules: { a: { metadata } } }))).toMatch(
+      /^REQUEST_INVALID rule a: metadata must be a value that JSON can express/,
+    )
+  })
+
+  it('metadata of plain values is kept', () => {
+    const metadata = { text: 'a', number: -0.5, flag: true, nothing: null, list: [1, { a: [] }], left: undefined }
+    expect(topicRules({ rules: { a: { metadata } } }).get('a')?.metadata).toEqual(metadata)
+  })
+
+  const throwing = Object.defineProperty({}, '~standard', { get: () => broken(), enumerable: true })
+  it.each<[string, unknown, RegExp]>([
+    ['a number', { '~standard': 5 }, /^REQUEST_INVALID schema: ~standard\.validate must be a function, got undefined$/],
+    ['null', { '~standard': null }, /~standard\.validate must be a function, got undefined$/],
+    ['a wrong validate', { '~standard': { validate: 5 } }, /~standard\.validate must be a function, got 5$/],
+    ['a getter that throws', throwing, /~standard\.validate cannot be read: its getter throws$/],
+  ])('a Standard Schema of %s', async (_, schema, message) => {
+    expect(await refusalOf(() => topicRules({ rules: { a: { schema: schema as Wrong } } }))).toMatch(message)
+  })
+
+  it.each<[string, unknown]>([
+    ['a Map', new Map([['type', 'string']])],
+    ['a Date', new Date()],
+    ['a promise', Promise.resolve({})],
+    ['a Map of properties', { properties: new Map([['a', { type: 'string' }]]) }],
+    ['a function inside', { examples: [() => 1] }],
+    ['NaN', { const: Number.NaN }],
+  ])('a JSON Schema: %s', async (_, schema) => {
+    expect(await refusalOf(() => topicRules({ rules: { a: { schema: schema as Wrong } } }))).toMatch(
+      /^REQUEST_INVALID schema: it must be a value that JSON can express, got an object$/,
+    )
+  })
+
+  it.each([[['']], [[' latest']], [['latest\n']]])('allowedPolicies: %j', async allowedPolicies => {
+    expect(await refusalOf(() => topicRules({ rules: { a: { allowedPolicies } } }))).toMatch(
+      /^REQUEST_INVALID rule a: allowedPolicies must be an array of names of policies, got an array$/,
+    )
+  })
+
+  it('allowedPolicies takes names of policies that an application has made', () => {
+    expect(() => topicRules({ rules: { a: { allowedPolicies: ['My policy', 'latest'] } } })).not.toThrow()
   })
 })
 
