@@ -34,7 +34,7 @@ import {
 import type { DeliveryPolicy } from './core/policy.ts'
 import { policyRule } from './core/policy-check.ts'
 import type { Scheduler } from './core/scheduler.ts'
-import { DEFAULT_MAX_MESSAGE_BYTES, type TopicRegistry } from './core/topics.ts'
+import { DEFAULT_MAX_MESSAGE_BYTES, MOST_MESSAGE_BYTES, type TopicRegistry } from './core/topics.ts'
 import { checkUser } from './core/users.ts'
 import { eventLoop } from './event-loop.ts'
 import { openTopics } from './open-topics.ts'
@@ -70,7 +70,7 @@ export interface HubOptions {
   /** For topics that have none of their own. Default: buffered, 1 MiB, then closed as slow. */
   readonly policy?: DeliveryPolicy
   readonly limits?: Partial<HubLimits>
-  /** Largest message to single clients, in bytes. Default 1 MiB; topics have limits of their own. */
+  /** Largest message to single clients, in bytes. At most 64 MiB, default 1 MiB; topics have limits of their own. */
   readonly maxMessageBytes?: number
   /**
    * Spans of OpenTelemetry (docs/metrics.md). Default: where a tracer provider is registered when the hub is made.
@@ -124,7 +124,7 @@ const HUB_OPTIONS: Rules<HubOptions> = {
   policy: policyRule,
   // The manager checks its fields.
   limits: object,
-  maxMessageBytes: integer(0),
+  maxMessageBytes: integer(1, MOST_MESSAGE_BYTES),
   // startTracing checks it.
   tracing: anything,
   beforePublish: callable,

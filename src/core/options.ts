@@ -19,6 +19,8 @@ export type Rules<T> = { readonly [Name in keyof Required<T>]: Rule }
 
 /** The longest timer, in ms: a longer one of Node's would fire at once. */
 export const MAX_TIMER_MS = 2 ** 31 - 1
+/** Of a limit of things that are kept: a Map of Node's cannot have twice as many. */
+export const MAX_ENTRIES = 10_000_000
 /** How much of a value an error repeats, in characters. */
 const MAX_SHOWN = 60
 

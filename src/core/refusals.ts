@@ -51,8 +51,7 @@ function partsOf(policy: DeliveryPolicy): PolicyDescription {
   try {
     return descriptionOf(policy)
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : shown(cause)
-    throw new HubError('POLICY_INVALID', `policy: '${nameOf(policy)}' cannot be described: ${why}`, { cause })
+    throw new HubError('POLICY_INVALID', `policy: describe of '${nameOf(policy)}' throws or answers no JSON`, { cause })
   }
 }
 

@@ -1,5 +1,5 @@
 import { HubError } from '../core/errors.ts'
-import { callable, integer, positive, type Rules, readOptions } from '../core/options.ts'
+import { callable, integer, MAX_ENTRIES, positive, type Rules, readOptions } from '../core/options.ts'
 import type { Session } from '../core/sessions.ts'
 import { DEFAULT_MAX_TOKEN_MS } from './jwt.ts'
 import { SKEW_MS } from './jwt-claims.ts'
@@ -15,7 +15,7 @@ export interface RevocationsOptions {
   readonly now?: (() => number) | undefined
 }
 
-const OPTIONS: Rules<RevocationsOptions> = { maxTokenMs: positive(), max: integer(0), now: callable }
+const OPTIONS: Rules<RevocationsOptions> = { maxTokenMs: positive(), max: integer(1, MAX_ENTRIES), now: callable }
 
 /**
  * Who was sent away before the time of their tokens. In this process alone, and gone with it: whoever needs more has

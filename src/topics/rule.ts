@@ -6,6 +6,7 @@ import {
   callable,
   flag,
   integer,
+  MAX_ENTRIES,
   nested,
   number,
   object,
@@ -22,6 +23,7 @@ import { policyRule } from '../core/policy-check.ts'
 import {
   DEFAULT_HISTORY,
   DEFAULT_MAX_MESSAGE_BYTES,
+  MOST_MESSAGE_BYTES,
   type PublishRate,
   type TopicDefaults,
   type TopicSpec,
@@ -42,7 +44,6 @@ export interface TopicRule extends Omit<TopicDefaults, 'rule' | 'history' | 'max
 }
 
 const JSON_TYPE = 'application/json'
-const MAX_BYTES = 64 * 1024 * 1024
 const access = oneOf('anyone', 'users', 'nobody')
 const perSecond = positive(1_000_000_000)
 const PUBLISH_RATE: Rules<PublishRate> = { messages: perSecond, bytes: perSecond }
@@ -69,10 +70,10 @@ const RULE: Rules<TopicRule> = {
   allowedPolicies: policyNames,
   contentType: contentTypeRule,
   history: nested(HISTORY),
-  maxMessageBytes: integer(1, MAX_BYTES),
+  maxMessageBytes: integer(1, MOST_MESSAGE_BYTES),
   lingerMs: number(0, 1000),
   preamble: value => (value instanceof Uint8Array ? undefined : 'a Uint8Array or Buffer'),
-  maxSubscribers: integer(0, 10_000_000),
+  maxSubscribers: integer(0, MAX_ENTRIES),
   publishRate,
   priority: oneOf('high', 'normal', 'bulk'),
   presence: flag,

@@ -11,7 +11,7 @@ import type { ClientInfo, DropCount } from '../core/stats.ts'
 import { eventLoop } from '../event-loop.ts'
 import { createHub, type Hub } from '../hub.ts'
 import { openTopics } from '../open-topics.ts'
-import { dropSlow } from '../policies/drop-slow.ts'
+import { DROP_SLOW_OPTIONS, dropSlow } from '../policies/drop-slow.ts'
 import { rawCodec } from '../transports/codecs.ts'
 import { join } from '../transports/transport.ts'
 import { type Listener, listenerOf, type TowerSocket } from './listener.ts'
@@ -59,15 +59,15 @@ export interface TowerOptions {
   readonly scheduler?: Scheduler
 }
 
+const MIB = 1024 * 1024
 const OPTIONS: Rules<TowerOptions> = {
-  // It has an error of its own, as the variable of the environment has.
-  timeoutMs: anything,
+  timeoutMs: DROP_SLOW_OPTIONS.timeoutMs,
   env: anything,
   floorRate: number(1, Number.POSITIVE_INFINITY),
   measure: oneOf('queue', 'wire'),
-  bytes: integer(1),
-  notSentLowatBytes: integer(0),
-  burstBytes: integer(0),
+  bytes: DROP_SLOW_OPTIONS.bytes,
+  notSentLowatBytes: integer(0, 64 * MIB),
+  burstBytes: integer(0, 256 * MIB),
   contentType: text,
   ifExists: oneOf('replace', 'refuse'),
   hub: having('a hub', 'registerClient', 'subscribe'),
@@ -99,7 +99,6 @@ export interface TowerStats {
   readonly removed: Readonly<Partial<Record<CloseReason, number>>>
 }
 
-const MIB = 1024 * 1024
 /** Largest broadcast of a tower with a hub of its own. */
 const MAX_BROADCAST_BYTES = 16 * MIB
 let towers = 0

@@ -1,6 +1,17 @@
 import type { Client, CloseReason } from '../core/connection.ts'
 import type { ConnectionManager } from '../core/manager.ts'
-import { anything, callable, integer, nested, number, period, type Rules, text, texts } from '../core/options.ts'
+import {
+  anything,
+  callable,
+  integer,
+  MAX_TIMER_MS,
+  nested,
+  number,
+  period,
+  type Rules,
+  text,
+  texts,
+} from '../core/options.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import { policyRule } from '../core/policy-check.ts'
 import type { Scheduler } from '../core/scheduler.ts'
@@ -29,7 +40,7 @@ export interface RequestRules {
   readonly random?: (() => number) | undefined
 }
 
-const ms = number(0)
+const ms = number(0, MAX_TIMER_MS)
 const RETRY: Rules<RetryRules> = { retries: integer(0), baseMs: ms, capMs: ms }
 const BREAKER: Rules<BreakerRules> = { failures: integer(1), coolDownMs: ms }
 
