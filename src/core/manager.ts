@@ -33,7 +33,7 @@ import {
 import { Delivery } from './delivery.ts'
 import { HubError } from './errors.ts'
 import { Events } from './events.ts'
-import { type ClientId, type Position, parseClientId, parseTopicName, type TopicName } from './ids.ts'
+import { type ClientId, type Position, parseClientId, parseTopicName, positionRule, type TopicName } from './ids.ts'
 import { heldBytes, ownPayload } from './ledger.ts'
 import { DEFAULT_LIMITS, type HubLimits, readLimits } from './limits.ts'
 import { Membership } from './membership.ts'
@@ -553,7 +553,8 @@ export class ConnectionManager {
 
   /**
    * The client has everything of the topic up to `position`, and need not be sent it again. Answers how many messages
-   * that settles: 0 where nothing was waited for. Throws CONNECTION_NOT_FOUND, NOT_SUBSCRIBED, POSITION_INVALID.
+   * that settles: 0 where nothing was waited for. Throws CONNECTION_NOT_FOUND, NOT_SUBSCRIBED, POSITION_INVALID,
+   * TOPIC_INVALID, REQUEST_INVALID.
    */
   acknowledge(id: string, topicName: string, position: Position): number {
     const client = this.#client(id)
@@ -561,7 +562,8 @@ export class ConnectionManager {
     const link = this.#link(client, name)
     const { epoch, sealed } = link.topic
     const seq = link.acks?.last ?? sealed
-    if (position?.epoch !== epoch || !(position.seq <= seq)) {
+    checkValue(position, positionRule, 'position')
+    if (position.epoch !== epoch || position.seq > seq) {
       const last = `${epoch}-${seq}`
       throw new HubError('POSITION_INVALID', `position: the last of ${name} that ${client.id} was sent is ${last}`)
     }

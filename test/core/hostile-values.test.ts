@@ -190,6 +190,60 @@ describe('a policy inside of rate-limit', () => {
   })
 })
 
+describe('a confirmation', () => {
+  function sentFive() {
+    const scheduler = new ManualScheduler()
+    const hub = hubOf({ scheduler })
+    const connection = new FakeConnection()
+    const client = hub.registerClient('a', connection)
+    connection.client = client
+    hub.subscribe('a', 't', { policy: hubline.reliable() })
+    for (let i = 0; i < 5; i++) hub.routeData('t', Buffer.from('x'))
+    scheduler.settle()
+    const { epoch } = hub.positionOf('t')!
+    const counts = () => {
+      const { delivered, pending, unconfirmed } = hub.getSubscription('a', 't')!
+      return [delivered, pending, unconfirmed]
+    }
+    return { hub, client, epoch, counts }
+  }
+  const wrong = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, -1, 1.5, '3', 3n, [3], null, undefined]
+
+  it.each(wrong)('of seq %o is refused, and counts nothing', async seq => {
+    const { hub, epoch, counts } = sentFive()
+    expect(await refusalOf(() => hub.acknowledge('a', 't', { epoch, seq: seq as Wrong }))).toMatch(
+      /^REQUEST_INVALID position must be a position { epoch, seq }, seq an integer of at least 0, got an object$/,
+    )
+    expect(counts()).toEqual([0, 5, 5])
+    expect(hub.acknowledge('a', 't', { epoch, seq: 5 })).toBe(5)
+  })
+
+  it.each([5, 'x', null, undefined, {}])('that is %o is refused', async position => {
+    const { hub, counts } = sentFive()
+    expect(await refusalOf(() => hub.acknowledge('a', 't', position as Wrong))).toMatch(
+      /^REQUEST_INVALID position must/,
+    )
+    expect(counts()).toEqual([0, 5, 5])
+  })
+
+  it('of what was never sent, of another client and of another topic is refused', async () => {
+    const { hub, epoch, counts } = sentFive()
+    expect(await refusalOf(() => hub.acknowledge('a', 't', { epoch, seq: 6 }))).toMatch(/^POSITION_INVALID/)
+    expect(await refusalOf(() => hub.acknowledge('a', 't', { epoch: 'x', seq: 5 }))).toMatch(/^POSITION_INVALID/)
+    expect(await refusalOf(() => hub.acknowledge('b', 't', { epoch, seq: 5 }))).toMatch(/^CONNECTION_NOT_FOUND/)
+    expect(await refusalOf(() => hub.acknowledge('a', 'u', { epoch, seq: 5 }))).toMatch(/^NOT_SUBSCRIBED/)
+    expect(counts()).toEqual([0, 5, 5])
+  })
+
+  it.each([...wrong, 6])('of seq %o by a connection counts nothing', seq => {
+    const { client, counts } = sentFive()
+    expect(client.confirmed('t', seq as Wrong)).toBe(0)
+    expect(counts()).toEqual([0, 5, 5])
+    expect(client.confirmed('t', 5)).toBe(5)
+    expect(counts()).toEqual([5, 0, 0])
+  })
+})
+
 /** Options whose fields are in the prototype. */
 class NoMessages {
   get messages() {
