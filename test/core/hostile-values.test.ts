@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Broker, Publication } from '../../src/core/broker.ts'
 import * as hubline from '../../src/index.ts'
-import { jwtSessions } from '../../src/sessions/index.ts'
+import { jwtSessions, Revocations, SessionWatch } from '../../src/sessions/index.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/index.ts'
 import { CallbackClients, httpStream, multipart, newClientId, sse, webSocketTopic } from '../../src/transports/index.ts'
@@ -163,6 +163,34 @@ describe('a session manager', () => {
     for (const wrong of [undefined, 5, { revoked: 5 }]) {
       expect(await refusalOf(() => sessionWatch.ask(wrong as Wrong))).toMatch(/^REQUEST_INVALID sessions must be/)
     }
+    expect(await refusalOf(() => sessionWatch.ask({ revokd: () => true } as Wrong))).toBe(
+      'REQUEST_INVALID sessions: unknown option "revokd": did you mean "revoked"?',
+    )
+    const manager = { ...hubline.openSessions, ofMine: 5 }
+    for (const right of [{}, manager, new Revocations(), { revoked: () => true, mine: 5 }]) {
+      expect(() => sessionWatch.ask(right)).not.toThrow()
+    }
+  })
+})
+
+describe('a SessionWatch', () => {
+  it.each<[unknown, RegExp]>([
+    [undefined, /options must be an object, got undefined$/],
+    [{}, /sessionWatch: hub must be a hub with the methods sessionOf, unregisterClient, got undefined$/],
+    [{ hub: {} }, /hub must be a hub/],
+    [{ hub: 'real' }, /sessionWatch: scheduler must be a scheduler with the methods every, defer, got undefined$/],
+    [
+      { hub: 'real', scheduler: new ManualScheduler(), sesions: {} },
+      /unknown option "sesions": did you mean "sessions"\?$/,
+    ],
+    [{ hub: 'real', scheduler: new ManualScheduler(), sessions: { revoked: 5 } }, /sessionWatch: sessions must be/],
+    [{ hub: 'real', scheduler: new ManualScheduler(), now: 5 }, /sessionWatch: now must be a function, got 5$/],
+  ])('of %j is refused', async (given, message) => {
+    const { hub } = (given ?? {}) as { hub?: unknown }
+    const options = hub === 'real' ? { ...(given as object), hub: hubOf() } : given
+    const refusal = await refusalOf(() => new SessionWatch(options as Wrong))
+    expect(refusal).toMatch(/^CONFIG_INVALID sessionWatch: /)
+    expect(refusal).toMatch(message)
   })
 })
 
