@@ -1,12 +1,12 @@
 import {
-  checkConnection,
-  checkReason,
-  checkSession,
+  connectionRule,
   contentTypeRule,
   readFilter,
   readHistory,
   readRegister,
   readSubscribe,
+  reasonRule,
+  sessionRule,
 } from './arguments.ts'
 import { attempt } from './attempt.ts'
 import type { Publication, RouteResult } from './broker.ts'
@@ -159,7 +159,7 @@ export class ConnectionManager {
   registerClient(id: string, connection: Connection, given: RegisterOptions = {}): Client {
     this.#checkOpen()
     const clientId = parseClientId(id)
-    checkConnection(connection)
+    checkValue(connection, connectionRule, 'connection')
     const options = readRegister(given)
     this.#checkRoom(clientId, options)
     const outbox = new Outbox(clientId, connection, this.#budget, this.#delivery.stalls, this.#delivery.fault)
@@ -217,7 +217,7 @@ export class ConnectionManager {
    * on return.
    */
   unregisterClient(id: string, reason: CloseReason = 'peer', reconnectMs?: number): boolean {
-    checkReason(reason)
+    checkValue(reason, reasonRule, 'reason')
     const client = this.#clients.get(id as ClientId)
     if (client === undefined) return false
     if (reason !== 'slow' && reason !== 'lost' && reason !== 'peer') {
@@ -251,7 +251,7 @@ export class ConnectionManager {
   /** Ends all clients that the user has now. Answers how many there were. Throws as `isOnline`. */
   disconnectUser(user: string, reason: CloseReason = 'ended'): number {
     checkUser(user)
-    checkReason(reason)
+    checkValue(reason, reasonRule, 'reason')
     const clients = this.#users.of(user)
     // A handler of the end of one client may have registered another with the id of the next.
     for (const client of clients) if (this.#clients.get(client.id) === client) this.unregisterClient(client.id, reason)
@@ -271,7 +271,7 @@ export class ConnectionManager {
   /** A newer session of the same user. Throws CONNECTION_NOT_FOUND, PERMISSION_DENIED. */
   setSession(id: string, session: Session): void {
     const client = this.#client(id)
-    checkSession(session)
+    checkValue(session, sessionRule, 'session')
     if (client.session.user !== session.user) {
       throw new HubError('PERMISSION_DENIED', `session: it is not of the user that ${client.id} is connected as`)
     }

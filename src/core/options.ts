@@ -28,13 +28,14 @@ const MAX_SHOWN = 60
  * Checks the options of one call. Returns a plain copy of the options that are given, so nothing is read twice. `where`
  * is what the sentence about an unknown key begins with; where it ends with a dot or a colon and a space, every field
  * begins with it as well. Throws a HubError of this code for an unknown key, with the nearest known one or all of them,
- * and for a value that breaks its rule.
+ * for a value that breaks its rule, and for one of `needed` that is not there.
  */
 export function readOptions<T extends object>(
   given: T,
   rules: Rules<T>,
   where: string,
   code: ErrorCode = 'REQUEST_INVALID',
+  needed: readonly (keyof T & string)[] = [],
 ): T {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     throw new HubError(code, `${placeOf(where)}: options must be an object, got ${shown(given)}`)
@@ -54,6 +55,7 @@ export function readOptions<T extends object>(
     checkValue(value, rules[key as keyof T], prefix + key, code)
     read[key] = value
   }
+  for (const key of needed) if (read[key] === undefined) checkValue(undefined, rules[key], prefix + key, code)
   return read as T
 }
 

@@ -2,6 +2,7 @@ import type { HubError } from './errors.ts'
 import { type Fault, GuardedCodec } from './guarded-codec.ts'
 import { type ByteCount, isView, ownPayload } from './ledger.ts'
 import type { Codec } from './message.ts'
+import { notBytes } from './refusals.ts'
 
 /** Something for one client alone, whatever its topics. */
 export interface DirectMessage {
@@ -28,7 +29,9 @@ export class Direct {
   #bytes: number
   #holders = 0
 
+  /** Throws INVALID_MESSAGE. */
   constructor(message: DirectMessage) {
+    if (!(message?.payload instanceof Uint8Array)) throw notBytes(message?.payload)
     this.message = { ...message, payload: ownPayload(message.payload) }
     this.#bytes = message.payload.byteLength
   }

@@ -60,7 +60,7 @@ const GUARDS = ['sessions', 'apiKeys'] as const
 
 /** Throws CONFIG_INVALID. */
 export function readPluginOptions(given: HublinePluginOptions): HublinePluginOptions {
-  if (Object.hasOwn(given, 'prefix')) {
+  if (typeof given === 'object' && given !== null && Object.hasOwn(given, 'prefix')) {
     throw invalid('prefix has no effect on this plugin; register it in a scope: app.register(scope, { prefix })')
   }
   const options = readOptions(given, OPTIONS, 'hubline: ', 'CONFIG_INVALID')

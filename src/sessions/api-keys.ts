@@ -1,6 +1,6 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { HubError } from '../core/errors.ts'
-import { type Rules, readOptions, shown, text, texts } from '../core/options.ts'
+import { callable, checkValue, type Rules, readOptions, shown, text, texts } from '../core/options.ts'
 import { isWeak } from './weak-keys.ts'
 
 /**
@@ -81,6 +81,7 @@ export interface NewKey {
 
 /** 256 random bits, with what they are for before them. */
 export function newApiKey(random: (bytes: number) => Buffer = randomBytes): NewKey {
+  checkValue(random, callable, 'random')
   const key = `hubline_${random(32).toString('base64url')}`
   return { key, sha256: hashOf(key) }
 }

@@ -75,10 +75,8 @@ export class SessionWatch implements Disposable {
 
   /** Throws CONFIG_INVALID. */
   constructor(given: SessionWatchOptions) {
-    const options = readOptions(given, OPTIONS, 'sessionWatch: ', 'CONFIG_INVALID')
-    const { hub, scheduler, now = Date.now } = options
-    checkValue(hub, OPTIONS.hub, 'sessionWatch: hub', 'CONFIG_INVALID')
-    checkValue(scheduler, OPTIONS.scheduler, 'sessionWatch: scheduler', 'CONFIG_INVALID')
+    const options = readOptions(given, OPTIONS, 'sessionWatch: ', 'CONFIG_INVALID', ['hub', 'scheduler'])
+    const { hub, now = Date.now } = options
     this.#options = options
     this.#sessionManager = options.sessions ?? {}
     this.#now = now

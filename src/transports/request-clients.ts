@@ -3,6 +3,7 @@ import type { ConnectionManager } from '../core/manager.ts'
 import {
   anything,
   callable,
+  having,
   integer,
   MAX_TIMER_MS,
   nested,
@@ -29,6 +30,9 @@ export interface RequestHub extends ConnectionManager {
   /** Undefined: nothing is traced. */
   readonly tracing?: { traced(clientId: string, url: URL, attempt: Attempt): Attempt } | undefined
 }
+
+/** Not each manager has what such clients need. */
+export const requestHub = having('a hub, as createHub() makes it,', 'registerClient', 'subscribe', 'send')
 
 /** How all clients of one kind are treated. */
 export interface RequestRules {
