@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { checkedBroker } from './brokers/checked.ts'
 import { memoryBroker } from './brokers/memory.ts'
 import { contentTypeRule, sessionRule } from './core/arguments.ts'
 import type { Broker } from './core/broker.ts'
@@ -178,7 +179,7 @@ export class Hub extends ConnectionManager implements HubApi {
     const route = new Operation()
     super({
       scheduler,
-      broker: options.broker ?? memoryBroker(),
+      broker: options.broker === undefined ? memoryBroker() : checkedBroker(options.broker),
       topics: options.topics === undefined ? openTopics() : checkedTopics(options.topics),
       policy: options.policy ?? buffered(),
       limits: options.limits ?? {},

@@ -38,7 +38,7 @@ import { heldBytes, ownPayload } from './ledger.ts'
 import { DEFAULT_LIMITS, type HubLimits, readLimits } from './limits.ts'
 import { Membership } from './membership.ts'
 import type { Message, PublishedBy } from './message.ts'
-import { callable, checkValue, json, object, shown, text } from './options.ts'
+import { callable, checkValue, json, object, text } from './options.ts'
 import { Outbox } from './outbox.ts'
 import { type Direct, Parcel } from './parcel.ts'
 import { parsePattern } from './patterns.ts'
@@ -145,7 +145,7 @@ export class ConnectionManager {
     })
     this.#started = options.scheduler.now()
     this.#housekeeping = options.scheduler.every(HOUSEKEEPING_MS, () => this.#membership.tidy())
-    const started = options.broker.start(publication => this.#route(publication))
+    const started = options.broker.start(publication => this.#route(publication), this.#delivery.fault)
     this.#call('broker start', () => started)
   }
 
@@ -461,19 +461,11 @@ export class ConnectionManager {
   }
 
   #settleResult(
-    result: RouteResult | undefined | PromiseLike<RouteResult | undefined>,
+    result: RouteResult | undefined | Promise<RouteResult | undefined>,
     publication: Publication,
   ): PublishResult | Promise<PublishResult> {
     if (result === undefined) return this.#placeless(publication)
-    if (isRouteResult(result)) return result
-    if (typeof (result as PromiseLike<unknown> | null)?.then === 'function') {
-      // A promise of another library becomes one of Node's.
-      return Promise.resolve(result).then(known => this.#settleResult(known, publication))
-    }
-    throw new HubError(
-      'INTERNAL',
-      `publish of broker ${shown(this.#options.broker.name)} must answer a RouteResult or undefined, got ${shown(result)}`,
-    )
+    return isRouteResult(result) ? result : result.then(known => this.#settleResult(known, publication))
   }
 
   /** Accepted by a broker that does not tell the message's place: only the subscribers of this node are known. */
@@ -885,8 +877,8 @@ export class ConnectionManager {
   }
 }
 
-function isRouteResult(result: RouteResult | undefined | PromiseLike<RouteResult | undefined>): result is RouteResult {
-  return typeof result === 'object' && result !== null && 'position' in result
+function isRouteResult(result: RouteResult | undefined | Promise<RouteResult | undefined>): result is RouteResult {
+  return result !== undefined && 'position' in result
 }
 
 /**

@@ -80,7 +80,15 @@ describe('a broker', () => {
   const brokerOf = (answer: unknown) => ({ ...memoryBroker(), name: 'mine', publish: () => answer as Wrong })
   const stub = { start() {}, join() {}, leave() {}, close() {} }
 
-  it.each([[5], [{}], [null], ['x']])('that answers %j makes publish reject with INTERNAL', async answer => {
+  const answer = { position: { epoch: 'e', seq: 1 }, matched: 0, behind: 0, unsupported: 0 }
+  it.each<unknown[]>([
+    ...[[5], [{}], [null], ['x'], [{ ...answer, position: 5 }], [{ ...answer, position: { epoch: 5, seq: 1 } }]],
+    ...[
+      [{ ...answer, position: { epoch: 'e', seq: '1' } }],
+      [{ ...answer, matched: '0' }],
+      [{ position: answer.position }],
+    ],
+  ])('that answers %j makes publish reject with INTERNAL', async answer => {
     const hub = hubOf({ broker: { ...brokerOf(answer), ...stub } })
     expect(await refusalOf(() => hub.publish('a', 'x'))).toMatch(
       /^INTERNAL publish of broker "mine" must answer a RouteResult/,
@@ -421,6 +429,8 @@ describe('an opening', () => {
 
 describe('a wrong value in a publication', () => {
   const bytes = new Uint8Array(1)
+  const circle: Record<string, unknown> = {}
+  circle.self = circle
   const wrong: [string, Record<string, unknown>, string][] = [
     ['a key', { key: 5 }, 'key must be a string, got 5'],
     ['a key that is null', { key: null }, 'key must be a string, got null'],
@@ -447,7 +457,15 @@ describe('a wrong value in a publication', () => {
     ['a user', { publisher: { user: 5 } }],
     ['a publisher that is null', { publisher: null }],
     ['no content type', { contentType: undefined }],
-  ])('%s: a broker that hands it over gets the error', (_, fields) => {
+    ['a client that is no string', { publisher: { client: 5 } }],
+    ['an info that is a circle', { publisher: { info: circle } }],
+    ['an info that is a BigInt', { publisher: { info: 5n } }],
+    ['a topic that is none', { topic: '..' }],
+    ['a topic that is a number', { topic: 5 }],
+    ['a topic with a slash before it', { topic: '/a' }],
+  ])('%s: a broker that hands it over gets the error, and a fault names the broker', (_, fields) => {
+    const scheduler = new ManualScheduler()
+    const faults: string[] = []
     let sink: (publication: Publication) => unknown = () => {}
     const broker: Broker = {
       name: 'own',
@@ -459,10 +477,39 @@ describe('a wrong value in a publication', () => {
       leave: () => {},
       close: async () => {},
     }
-    const hub = createHub({ broker })
-    const publication = { topic: 'a', data: bytes, contentType: 'text/plain', ...fields } as unknown as Publication
-    expect(() => sink(publication)).toThrow(expect.objectContaining({ name: 'HubError' }))
-    expect(hub.getConnectionStats().keptBytes).toBe(0)
+    const hub = createHub({ broker, scheduler })
+    hub.events.on('fault', ({ where }) => faults.push(where))
+    const right = { topic: 'a', data: bytes, contentType: 'text/plain' } as unknown as Publication
+    expect(() => sink({ ...right, ...fields } as Publication)).toThrow(expect.objectContaining({ name: 'HubError' }))
+    expect([hub.getConnectionStats().keptBytes, [...hub.getTopicNames()]]).toEqual([0, []])
+    scheduler.settle()
+    expect(faults).toEqual(["sink of broker 'own'"])
+    expect(sink(right)).toMatchObject({ position: { seq: 1 } })
+  })
+
+  it.each([undefined, null, 5, 'x'])('a broker that hands over %o gets the error', value => {
+    const scheduler = new ManualScheduler()
+    const faults: string[] = []
+    let sink: (publication: Publication) => unknown = () => {}
+    const start: Broker['start'] = to => {
+      sink = to
+    }
+    const hub = hubOf({ broker: { ...memoryBroker(), name: 'own', start }, scheduler })
+    hub.events.on('fault', ({ where }) => faults.push(where))
+    expect(() => sink(value as Wrong)).toThrow(expect.objectContaining({ code: 'REQUEST_INVALID' }))
+    scheduler.settle()
+    expect(faults).toEqual(["sink of broker 'own'"])
+  })
+
+  it('a publisher with a wrong value gets the error, and the broker is not blamed', async () => {
+    const scheduler = new ManualScheduler()
+    const faults: string[] = []
+    const hub = hubOf({ scheduler })
+    hub.events.on('fault', ({ where }) => faults.push(where))
+    const call = () => hub.publishBytes('a', bytes, { key: 5 as Wrong })
+    expect(await refusalOf(call)).toBe('REQUEST_INVALID key must be a string, got 5')
+    scheduler.settle()
+    expect(faults).toEqual([])
   })
 
   it.each([null, {}, 'text', 5])('client.send(%j) throws, and the client and the others go on', async frame => {
