@@ -8,7 +8,7 @@ import {
   reasonRule,
   sessionRule,
 } from './arguments.ts'
-import { attempt } from './attempt.ts'
+import { answered, attempt } from './attempt.ts'
 import type { Publication, RouteResult } from './broker.ts'
 import { Budget } from './budget.ts'
 import { type BackEdge, Registration } from './client.ts'
@@ -38,7 +38,7 @@ import { heldBytes, ownPayload } from './ledger.ts'
 import { DEFAULT_LIMITS, type HubLimits, readLimits } from './limits.ts'
 import { Membership } from './membership.ts'
 import type { Message, PublishedBy } from './message.ts'
-import { callable, checkValue, json, object, text } from './options.ts'
+import { callable, checkValue, flag, json, object, text } from './options.ts'
 import { Outbox } from './outbox.ts'
 import { type Direct, Parcel } from './parcel.ts'
 import { parsePattern } from './patterns.ts'
@@ -534,11 +534,13 @@ export class ConnectionManager {
    */
   ping(id: string, answer: (active: boolean) => void): boolean {
     const { outbox } = this.#client(id)
+    const hear = (active: boolean): void =>
+      answer(outbox.ask('ping', () => answered(active, flag, 'the answer to ping')) === true)
     const asks = outbox.ask('ping', connection => {
-      const asked: unknown = connection.ping?.(answer)
+      const asked: unknown = connection.ping?.(hear)
       return asked instanceof Promise ? asked.then(() => true) : connection.ping !== undefined
     })
-    // A connection that throws cannot say that its peer is there.
+    // A connection that throws, or answers nonsense, cannot say that its peer is there.
     if (asks === undefined) answer(false)
     return asks !== false
   }

@@ -346,6 +346,28 @@ describe('a connection that throws', () => {
   )
 })
 
+describe('a connection that answers a ping with nonsense', () => {
+  const nonsense: [string, () => unknown][] = [
+    ['NaN', () => Number.NaN],
+    ['1', () => 1],
+    ['yes', () => 'yes'],
+    ['a promise', () => Promise.resolve(true)],
+    ['a promise that rejects', rejected],
+    ['an object', () => ({})],
+  ]
+  it.each(nonsense)('%s: its peer is not there, and a fault names the protocol', async (_, answerOf) => {
+    const world = new World()
+    const bad = new FakeConnection()
+    const ping = (answer: (active: boolean) => void) => answer(answerOf() as boolean)
+    world.connect('bad', Object.assign(bad, { ping }) as FakeConnection)
+    expect(await world.hub.isActive('bad')).toBe(false)
+    const confirmed = world.hub.send('bad', 'x', { confirm: true })
+    world.scheduler.settle()
+    await expect(confirmed).rejects.toMatchObject({ code: 'CONNECTION_STALE' })
+    expect(world.faults).toEqual(['ping of fake'])
+  })
+})
+
 describe('a policy that throws', () => {
   /** All that a policy has, over one that defers. */
   const whole = (): DeliveryPolicy => ({
