@@ -1,5 +1,5 @@
 import type { ErrorCode } from './errors.ts'
-import { checkValue, integer, MAX_ENTRIES, type Rules, readOptions } from './options.ts'
+import { integer, MAX_ENTRIES, type Rules, readOptions } from './options.ts'
 
 export interface HubLimits {
   readonly maxClients: number
@@ -52,8 +52,6 @@ const RULES = {
  * limit".
  */
 export function readLimits(limits: Partial<HubLimits>, code: ErrorCode): Partial<HubLimits> {
-  const read = readOptions<Partial<HubLimits>>(limits, RULES, 'limits.', code)
-  const missing = Object.keys(limits).find(name => !Object.hasOwn(read, name))
-  if (missing !== undefined) checkValue(undefined, RULES[missing as keyof HubLimits], `limits.${missing}`, code)
-  return read
+  const named = Object.keys(limits ?? {}) as (keyof HubLimits)[]
+  return readOptions<Partial<HubLimits>>(limits, RULES, 'limits.', code, named)
 }
