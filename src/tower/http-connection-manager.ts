@@ -239,14 +239,15 @@ export class HTTPConnectionManager implements AsyncDisposable {
     const { hub } = this
     // Before anybody is told of it: a handler may ask for the same socket again.
     this.#ids.set(socket, clientId)
-    let client: Client | undefined
+    let client: Client
     try {
       client = join(listener.connection, { hub, clientId, topics: [topic], address: listener.address, ifExists })
-    } finally {
-      // Refused, or a handler of the hub's events has ended it already.
-      if (client === undefined || client.closed) this.#ids.delete(socket)
+    } catch (error) {
+      this.#ids.delete(socket)
+      // A handler of the hub's events has ended it already.
+      if ((error as HubError).code === 'CONNECTION_NOT_FOUND') return true
+      throw error
     }
-    if (client.closed) return true
     this.#sockets.set(client, socket)
     listener.begin(() => client.close('peer'))
     return true

@@ -21,7 +21,7 @@ import { DEFAULT_RETRY, type RetryRules } from './backoff.ts'
 import { type BreakerRules, DEFAULT_BREAKER } from './circuit-breaker.ts'
 import type { Attempt } from './envelope.ts'
 import { RequestConnection, type RequestConnectionOptions, type RequestMeter } from './request-connection.ts'
-import { checkCurrent, join, newClientId } from './transport.ts'
+import { join, newClientId } from './transport.ts'
 
 /** A hub with a clock and counters for requests, as `createHub` makes it. */
 export interface RequestHub extends ConnectionManager {
@@ -115,7 +115,7 @@ export function openReceiver(
     events: hub.events,
     meter: hub.operations.callback,
   })
-  const client = join(connection, {
+  return join(connection, {
     hub,
     clientId: id,
     topics: topics.map(({ name, policy }) => ({ name, options: { policy } })),
@@ -123,6 +123,4 @@ export function openReceiver(
     ifExists,
     restore: receiver.restore,
   })
-  checkCurrent(hub, client)
-  return client
 }

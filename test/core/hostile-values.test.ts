@@ -4,7 +4,15 @@ import * as hubline from '../../src/index.ts'
 import { jwtSessions, Revocations, SessionWatch } from '../../src/sessions/index.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/index.ts'
-import { CallbackClients, httpStream, multipart, newClientId, sse, webSocketTopic } from '../../src/transports/index.ts'
+import {
+  CallbackClients,
+  httpStream,
+  join,
+  multipart,
+  newClientId,
+  sse,
+  webSocketTopic,
+} from '../../src/transports/index.ts'
 
 const { buffered, createHub, HubError, latest, memoryBroker, rateLimit, topicRules } = hubline
 type Wrong = never
@@ -277,6 +285,34 @@ describe('a confirmation', () => {
     expect(counts()).toEqual([0, 5, 5])
     expect(client.confirmed('t', 5)).toBe(5)
     expect(counts()).toEqual([5, 0, 0])
+  })
+})
+
+describe('join, where a handler gives the id to another client', () => {
+  class Joining extends FakeConnection {
+    bind(client: hubline.Client) {
+      this.client = client
+    }
+    detach() {}
+  }
+
+  it.each<[string, 'register' | 'subscribe' | 'subscribePattern', number, string[]]>([
+    ['in the last subscription', 'subscribe', 2, ['a', 'b']],
+    ['in the only subscription', 'subscribe', 1, ['b']],
+    ['in the registration without topics', 'register', 1, []],
+    ['in the last pattern', 'subscribePattern', 1, ['a', 'b/*']],
+  ])('%s, throws as for any client that is replaced', async (_, event, which, names) => {
+    const hub = hubOf({ scheduler: new ManualScheduler() })
+    const other = new FakeConnection()
+    let left: number = which
+    hub.events.on(event, () => {
+      if (--left === 0) other.client = hub.registerClient('x', other)
+    })
+    const topics = names.map(name => ({ name }))
+    expect(await refusalOf(() => join(new Joining(), { hub, clientId: 'x', topics }))).toBe(
+      'CONNECTION_NOT_FOUND client: x was closed or replaced before it was subscribed',
+    )
+    expect([hub.handleOf('x'), other.closedFor]).toEqual([other.client, undefined])
   })
 })
 
