@@ -38,9 +38,9 @@ import { heldBytes, ownPayload } from './ledger.ts'
 import { DEFAULT_LIMITS, type HubLimits, readLimits } from './limits.ts'
 import { Membership } from './membership.ts'
 import type { Message, PublishedBy } from './message.ts'
-import { callable, checkValue, flag, json, object, text } from './options.ts'
+import { callable, checkValue, flag, json, list, object, text } from './options.ts'
 import { Outbox } from './outbox.ts'
-import { type Direct, Parcel } from './parcel.ts'
+import { type Direct, directRule, Parcel } from './parcel.ts'
 import { parsePattern } from './patterns.ts'
 import type { DeliveryPolicy } from './policy.ts'
 import { checkPolicy } from './policy-check.ts'
@@ -334,6 +334,7 @@ export class ConnectionManager {
    * that it would replace. Else nothing.
    */
   checkSubscriptions(id: string, topics: readonly WantedTopic[]): void {
+    checkValue(topics, list, 'topics')
     const older = this.#clients.get(id as ClientId)
     if (older !== undefined) this.#membership.check(older, topics)
   }
@@ -486,9 +487,11 @@ export class ConnectionManager {
   /**
    * Puts a message for one client into its outbox, after what was published to its topics before (see Hub.send).
    * `settled` is told once, never from inside: nothing when the connection took it, or why it did not. Throws
-   * CONNECTION_NOT_FOUND, UNSUPPORTED_PAYLOAD, LIMIT_EXCEEDED, CIRCUIT_OPEN.
+   * CONNECTION_NOT_FOUND, UNSUPPORTED_PAYLOAD, LIMIT_EXCEEDED, CIRCUIT_OPEN, REQUEST_INVALID.
    */
   post(id: string, direct: Direct, settled: (error: HubError | undefined) => void): PostedMessage {
+    checkValue(direct, directRule, 'direct')
+    checkValue(settled, callable, 'settled')
     const client = this.#client(id)
     const { outbox } = client
     const { connection } = outbox

@@ -147,6 +147,7 @@ export const json: Rule = value => {
 }
 const JSON_VALUE = 'a value that JSON can express'
 
+export const list: Rule = value => (Array.isArray(value) ? undefined : 'an array')
 export const texts: Rule = value =>
   Array.isArray(value) && value.every(each => typeof each === 'string') ? undefined : 'an array of strings'
 

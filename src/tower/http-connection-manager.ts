@@ -1,10 +1,23 @@
 import type { MessagePort } from 'node:worker_threads'
+import { codecRule } from '../core/arguments.ts'
 import type { RouteResult } from '../core/broker.ts'
 import type { Client, CloseReason } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
 import type { HubEvents } from '../core/events.ts'
 import type { Codec } from '../core/message.ts'
-import { anything, callable, having, integer, number, oneOf, type Rules, readOptions, text } from '../core/options.ts'
+import {
+  anything,
+  callable,
+  checkValue,
+  flag,
+  having,
+  integer,
+  number,
+  oneOf,
+  type Rules,
+  readOptions,
+  text,
+} from '../core/options.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import type { Scheduler } from '../core/scheduler.ts'
 import type { ClientInfo, DropCount } from '../core/stats.ts'
@@ -88,6 +101,9 @@ export interface AddOptions {
   readonly burst?: boolean
 }
 
+const ADD_OPTIONS: Rules<AddOptions> = { codec: codecRule, chunked: flag, burst: flag }
+const portRule = having('a MessagePort', 'on', 'postMessage', 'close')
+
 export interface TowerStats {
   readonly clients: number
   readonly broadcasts: number
@@ -154,9 +170,9 @@ export class HTTPConnectionManager implements AsyncDisposable {
       )
     }
     const { contentType = 'application/octet-stream', notSentLowatBytes = 16 * 1024 } = this.#options
-    const { codec = rawCodec, chunked = true } = options
+    const { codec = rawCodec, chunked = true, burst = true } = readOptions(options, ADD_OPTIONS, 'addClient')
     const listener = listenerOf(socket, { contentType, codec, chunked, notSentLowatBytes, retries: this.#retries })
-    return listener !== undefined && this.#add(listener, socket, clientId, options.burst ?? true)
+    return listener !== undefined && this.#add(listener, socket, clientId, burst)
   }
 
   /**
@@ -205,6 +221,7 @@ export class HTTPConnectionManager implements AsyncDisposable {
    */
   accept(port: MessagePort): void {
     this.#checkOpen()
+    checkValue(port, portRule, 'port')
     this.#ports.add(port)
     port.on('close', () => this.#ports.delete(port))
     servePort(port, {

@@ -12,6 +12,7 @@ import {
   type Rules,
   readOptions,
 } from '../core/options.ts'
+import { clientProtocol as uncheckedProtocol } from './client-protocol.ts'
 import type { SseEncoding, SseNaming } from './codecs.ts'
 import type { WebSocketChannel } from './frame-socket.ts'
 import * as frameSockets from './frame-socket.ts'
@@ -115,6 +116,9 @@ export function sse(naming: SseNaming, encoding: SseEncoding): Transport<ServerR
   checkValue(encoding, ENCODING, 'encoding')
   return checked(uncheckedSse(naming, encoding), checkResponse)
 }
+
+/** Many topics on one WebSocket, changed at run time: the Centrifuge client protocol. One of these per hub. */
+export const clientProtocol: typeof uncheckedProtocol = options => checked(uncheckedProtocol(options), checkChannel)
 
 // What a transport of a program's own is made of.
 

@@ -10,6 +10,7 @@ export {
 export type { RetryRules } from './backoff.ts'
 export { CallbackClients, type CallbackOpening, type CallbackOptions } from './callback.ts'
 export {
+  clientProtocol,
   httpStream,
   join,
   multipart,
@@ -24,7 +25,7 @@ export {
 } from './checked.ts'
 
 export type { BreakerRules } from './circuit-breaker.ts'
-export { type ClientProtocolOptions, clientProtocol, clientSubprotocol } from './client-protocol.ts'
+export { type ClientProtocolOptions, clientSubprotocol } from './client-protocol.ts'
 export type { Attempt, AttemptTrace, Envelope, Outcome } from './envelope.ts'
 export { CLOSE_CODES, type WebSocketChannel } from './frame-socket.ts'
 export { type Beat, Heartbeat, type HeartbeatOptions } from './heartbeat.ts'

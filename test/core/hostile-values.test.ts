@@ -189,6 +189,17 @@ describe('a session manager', () => {
   })
 })
 
+describe('a revocation', () => {
+  it.each([undefined, null, 5, {}])('of %o is refused: it would revoke nothing', async value => {
+    const revocations = new Revocations()
+    expect(await refusalOf(() => revocations.revokeUser(value as Wrong))).toMatch(
+      /^REQUEST_INVALID user must be a string/,
+    )
+    expect(await refusalOf(() => revocations.revokeToken(value as Wrong))).toMatch(/^REQUEST_INVALID tokenId must be/)
+    expect(revocations.size).toBe(0)
+  })
+})
+
 describe('a SessionWatch', () => {
   it.each<[unknown, RegExp]>([
     [undefined, /options must be an object, got undefined$/],
