@@ -48,13 +48,16 @@ export function descriptionOf(policy: DeliveryPolicy): PolicyDescription {
   }
 }
 
-/** For people to read. Of a policy that throws: its name, and a fault is told. */
+const told = new WeakSet<DeliveryPolicy>()
+
+/** For people to read. Of a policy that throws: its name, and a fault is told, once for each policy. */
 export function described(policy: DeliveryPolicy, fault: Fault): PolicyDescription {
   try {
     return descriptionOf(policy)
   } catch (error) {
     const name = nameOf(policy)
-    fault(`policy '${name}'`, error)
+    if (!told.has(policy)) fault(`policy '${name}'`, error)
+    told.add(policy)
     return { name }
   }
 }

@@ -462,7 +462,8 @@ describe('a policy that throws', () => {
     const told = [...world.hub.getActiveClients(), ...world.hub.getTopics(), world.hub.getConnectionStats()]
     expect(JSON.stringify(told)).toContain('"policy":{"name":"own"}')
     world.publish(1)
-    expect(new Set(world.faults)).toEqual(new Set(["policy 'own'"]))
+    // Once, however many clients have it and however often they are listed.
+    expect(world.faults).toEqual(["policy 'own'"])
   })
 
   it.each(members)('%s (%s), as the policy of the topic itself', (member, how) => {
