@@ -22,6 +22,7 @@ import {
   fakeCodec,
 } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
+import { describeRule, describeSpec } from '../../src/topics/describe.ts'
 
 /**
  * Reliability: code that is not the hub's may throw in every one of its members. Only its own client or link is affected, a fault names
@@ -478,6 +479,15 @@ describe('a policy that throws', () => {
     }
     world.look()
     expect(world.faults.length).toBeGreaterThan(0)
+  })
+
+  it('describe answers a circle: a rule and a topic are told with its name', () => {
+    const policy = { ...whole(), describe: () => circular }
+    const spec = openTopics({ policy }).resolve('t')
+    expect([describeRule({ policy }).policy, describeSpec(spec, policy).policy]).toEqual([
+      { name: 'own' },
+      { name: 'own' },
+    ])
   })
 
   const decorators: [string, (inner: DeliveryPolicy) => DeliveryPolicy][] = [
