@@ -92,6 +92,10 @@ export function readHistory(options: HistoryOptions): HistoryOptions {
   return readOptions(options, HISTORY, 'history')
 }
 
+export function checkSession(given: Session): void {
+  checkValue(given, sessionRule, 'session')
+}
+
 /**
  * Throws REQUEST_INVALID for a filter that names nothing, or a key that is undefined: a mistake must not select every
  * client.

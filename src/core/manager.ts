@@ -1,4 +1,5 @@
 import {
+  checkSession,
   connectionRule,
   contentTypeRule,
   readFilter,
@@ -6,7 +7,6 @@ import {
   readRegister,
   readSubscribe,
   reasonRule,
-  sessionRule,
 } from './arguments.ts'
 import { answered, attempt } from './attempt.ts'
 import type { Publication, RouteResult } from './broker.ts'
@@ -271,7 +271,7 @@ export class ConnectionManager {
   /** A newer session of the same user. Throws CONNECTION_NOT_FOUND, PERMISSION_DENIED. */
   setSession(id: string, session: Session): void {
     const client = this.#client(id)
-    checkValue(session, sessionRule, 'session')
+    checkSession(session)
     if (client.session.user !== session.user) {
       throw new HubError('PERMISSION_DENIED', `session: it is not of the user that ${client.id} is connected as`)
     }

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { sessionRule } from '../core/arguments.ts'
+import { checkSession } from '../core/arguments.ts'
 import { HubError } from '../core/errors.ts'
-import { callable, checkValue, integer, MAX_ENTRIES, number, type Rules, readOptions, texts } from '../core/options.ts'
+import { callable, integer, MAX_ENTRIES, number, type Rules, readOptions, texts } from '../core/options.ts'
 import { covers } from '../core/patterns.ts'
 import type { Session } from '../core/sessions.ts'
 import { parseGrants } from './grants.ts'
@@ -81,7 +81,7 @@ export class Tickets {
    * RATE_LIMITED.
    */
   issue(session: Session, options: TicketOptions = {}): Ticket {
-    checkValue(session, sessionRule, 'session')
+    checkSession(session)
     const { ttlMs = this.#ttlMs, topics } = readOptions(options, TICKET, 'issue')
     // One that is undefined by mistake must not be a ticket for all of them.
     if (topics === undefined && Object.hasOwn(options, 'topics')) {
