@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { checkedBroker } from './brokers/checked.ts'
 import { memoryBroker } from './brokers/memory.ts'
 import { contentTypeRule, sessionRule } from './core/arguments.ts'
 import type { Broker } from './core/broker.ts'
@@ -34,7 +35,7 @@ import {
 import type { DeliveryPolicy } from './core/policy.ts'
 import { policyRule } from './core/policy-check.ts'
 import type { Scheduler } from './core/scheduler.ts'
-import { DEFAULT_MAX_MESSAGE_BYTES, type TopicRegistry } from './core/topics.ts'
+import { DEFAULT_MAX_MESSAGE_BYTES, MOST_MESSAGE_BYTES, type TopicRegistry } from './core/topics.ts'
 import { checkUser } from './core/users.ts'
 import { eventLoop } from './event-loop.ts'
 import { openTopics } from './open-topics.ts'
@@ -70,7 +71,7 @@ export interface HubOptions {
   /** For topics that have none of their own. Default: buffered, 1 MiB, then closed as slow. */
   readonly policy?: DeliveryPolicy
   readonly limits?: Partial<HubLimits>
-  /** Largest message to single clients, in bytes. Default 1 MiB; topics have limits of their own. */
+  /** Largest message to single clients, in bytes. At most 64 MiB, default 1 MiB; topics have limits of their own. */
   readonly maxMessageBytes?: number
   /**
    * Spans of OpenTelemetry (docs/metrics.md). Default: where a tracer provider is registered when the hub is made.
@@ -124,7 +125,7 @@ const HUB_OPTIONS: Rules<HubOptions> = {
   policy: policyRule,
   // The manager checks its fields.
   limits: object,
-  maxMessageBytes: integer(0),
+  maxMessageBytes: integer(1, MOST_MESSAGE_BYTES),
   // startTracing checks it.
   tracing: anything,
   beforePublish: callable,
@@ -178,7 +179,7 @@ export class Hub extends ConnectionManager implements HubApi {
     const route = new Operation()
     super({
       scheduler,
-      broker: options.broker ?? memoryBroker(),
+      broker: options.broker === undefined ? memoryBroker() : checkedBroker(options.broker),
       topics: options.topics === undefined ? openTopics() : checkedTopics(options.topics),
       policy: options.policy ?? buffered(),
       limits: options.limits ?? {},

@@ -1,6 +1,6 @@
 /** `hubline`: the hub itself, its policies and its contracts. No server, no sockets. */
 export { memoryBroker } from './brokers/memory.ts'
-export { Batch, type Encoded } from './core/batch.ts'
+export type { Batch, Encoded } from './core/batch.ts'
 export type { Broker, Publication, RouteResult, Sink } from './core/broker.ts'
 export type { Circuit, Client, CloseReason, Connection, WriteResult } from './core/connection.ts'
 export type {
@@ -21,7 +21,7 @@ export { type ClientFailure, type ErrorCode, HubError } from './core/errors.ts'
 export type { Events, HubEvents, RequestFailure } from './core/events.ts'
 export { type ClientId, type Position, parseClientId, parseTopicName, type Seq, type TopicName } from './core/ids.ts'
 export { DEFAULT_LIMITS, type HubLimits } from './core/limits.ts'
-export { ConnectionManager } from './core/manager.ts'
+export type { ConnectionManager } from './core/manager.ts'
 export type { Codec, DropReason, Gap, GapReason, Message, PublishedBy } from './core/message.ts'
 export { Direct, type DirectMessage, type Parcel } from './core/parcel.ts'
 export { covers, isPattern, matches, parsePattern, type TopicPattern } from './core/patterns.ts'

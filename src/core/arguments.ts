@@ -1,4 +1,4 @@
-import { CLOSE_REASONS, type CloseReason, type Connection } from './connection.ts'
+import { CLOSE_REASONS, type Connection } from './connection.ts'
 import type { ClientFilter, HistoryOptions, RegisterOptions, SubscribeOptions } from './contract.ts'
 import { HubError } from './errors.ts'
 import { positionRule } from './ids.ts'
@@ -21,14 +21,14 @@ import {
 import { policyRule } from './policy-check.ts'
 import type { Session } from './sessions.ts'
 
-const codec = having('a codec', 'encode', 'concat')
+export const codecRule = having('a codec', 'encode', 'concat')
 const methods = having('a connection', 'write', 'close')
-const connection: Rule = (value, field) => {
+export const connectionRule: Rule = (value, field) => {
   const wrong = methods(value, field)
   if (wrong !== undefined) return wrong
   const { protocol, codec: own } = value as Connection
   if (typeof protocol !== 'string') return 'a connection whose protocol is a string'
-  return codec(own, field) && 'a connection whose codec has the methods encode, concat'
+  return codecRule(own, field) && 'a connection whose codec has the methods encode, concat'
 }
 
 const time: Rule = value =>
@@ -77,13 +77,9 @@ const FILTER: Rules<ClientFilter> = {
   except: texts,
 }
 
-const reason = oneOf(...CLOSE_REASONS)
+export const reasonRule = oneOf(...CLOSE_REASONS)
 
 /** Throws REQUEST_INVALID, as the functions below do. */
-export function checkConnection(given: Connection): void {
-  checkValue(given, connection, 'connection')
-}
-
 export function readRegister(options: RegisterOptions): RegisterOptions {
   return readOptions(options, REGISTER, 'registerClient')
 }
@@ -95,10 +91,6 @@ export function readSubscribe(options: SubscribeOptions, call: string): Subscrib
 
 export function readHistory(options: HistoryOptions): HistoryOptions {
   return readOptions(options, HISTORY, 'history')
-}
-
-export function checkReason(given: CloseReason): void {
-  checkValue(given, reason, 'reason')
 }
 
 export function checkSession(given: Session): void {

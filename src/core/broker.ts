@@ -1,3 +1,4 @@
+import type { Fault } from './guarded-codec.ts'
 import type { Position, TopicName } from './ids.ts'
 import type { PublishedBy } from './message.ts'
 
@@ -33,7 +34,8 @@ export type Sink = (publication: Publication) => RouteResult
  */
 export interface Broker {
   readonly name: string
-  start(sink: Sink): void | Promise<void>
+  /** `fault` tells an error that nobody else hears of. */
+  start(sink: Sink, fault?: Fault): void | Promise<void>
   publish(publication: Publication): RouteResult | undefined | Promise<RouteResult | undefined>
   /** The first local link of the topic came. */
   join(topic: TopicName): void | Promise<void>

@@ -2,7 +2,7 @@ import { answered } from './attempt.ts'
 import type { Circuit, Client, CloseReason } from './connection.ts'
 import type { ClientId, Seq } from './ids.ts'
 import type { Gap } from './message.ts'
-import { oneOf, text } from './options.ts'
+import { checkValue, object, oneOf, text } from './options.ts'
 import type { Outbox } from './outbox.ts'
 import type { PatternOrder } from './pattern-index.ts'
 import type { TopicPattern } from './patterns.ts'
@@ -100,6 +100,7 @@ export class Registration implements Client {
   }
 
   untold(gap: Gap): void {
+    checkValue(gap, object, 'gap')
     this.#back.untold(this, gap)
   }
 

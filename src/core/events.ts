@@ -108,6 +108,7 @@ export class Events extends EventEmitter<HubEvents> {
    * what it answers.
    */
   together<T>(change: () => T): T {
+    checkValue(change, callable, 'change')
     this.#holds++
     try {
       return change()

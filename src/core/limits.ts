@@ -1,5 +1,5 @@
-import { type ErrorCode, HubError } from './errors.ts'
-import { integer, type Rules, readOptions } from './options.ts'
+import type { ErrorCode } from './errors.ts'
+import { integer, MAX_ENTRIES, type Rules, readOptions } from './options.ts'
 
 export interface HubLimits {
   readonly maxClients: number
@@ -39,17 +39,19 @@ export const DEFAULT_LIMITS: HubLimits = Object.freeze({
   maxRetainedBytes: 256 * MIB,
 })
 
-const limit = integer(0)
-const RULES = Object.fromEntries(Object.keys(DEFAULT_LIMITS).map(name => [name, limit])) as Rules<HubLimits>
+/** 0: none. */
+const count = integer(0, MAX_ENTRIES)
+const RULES = {
+  ...Object.fromEntries(Object.keys(DEFAULT_LIMITS).map(name => [name, count])),
+  maxQueuedBytesPerClient: integer(1, 1024 * MIB),
+  maxRetainedBytes: integer(1, 1024 * 1024 * MIB),
+} as Rules<HubLimits>
 
 /**
- * Throws a HubError of this code for a limit that is unknown, not an integer of at least 0, or undefined, which would
- * look like "no limit".
+ * Throws a HubError of this code for a limit that is unknown, out of its range, or undefined, which would look like "no
+ * limit".
  */
 export function readLimits(limits: Partial<HubLimits>, code: ErrorCode): Partial<HubLimits> {
-  const read = readOptions<Partial<HubLimits>>(limits, RULES, 'limits.', code)
-  const missing = Object.keys(limits).find(name => !Object.hasOwn(read, name))
-  if (missing !== undefined)
-    throw new HubError(code, `limits.${missing} must be an integer of at least 0, got undefined`)
-  return read
+  const named = Object.keys(limits ?? {}) as (keyof HubLimits)[]
+  return readOptions<Partial<HubLimits>>(limits, RULES, 'limits.', code, named)
 }

@@ -223,7 +223,7 @@ export class Link implements PolicyLink {
   /** The receiver has everything up to `seq` that it was sent. Answers how many messages that settles. */
   confirm(seq: Seq, now: number): number {
     const { acks } = this
-    if (acks === undefined || !(seq <= acks.last)) return 0
+    if (acks === undefined || !Number.isSafeInteger(seq) || seq > acks.last) return 0
     let count = acks.confirm(seq, now)
     this.outbox.unconfirmed -= count
     // What waits to be sent once more need not be.

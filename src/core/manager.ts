@@ -1,14 +1,14 @@
 import {
-  checkConnection,
-  checkReason,
   checkSession,
+  connectionRule,
   contentTypeRule,
   readFilter,
   readHistory,
   readRegister,
   readSubscribe,
+  reasonRule,
 } from './arguments.ts'
-import { attempt } from './attempt.ts'
+import { answered, attempt } from './attempt.ts'
 import type { Publication, RouteResult } from './broker.ts'
 import { Budget } from './budget.ts'
 import { type BackEdge, Registration } from './client.ts'
@@ -32,14 +32,14 @@ import {
 import { Delivery } from './delivery.ts'
 import { HubError } from './errors.ts'
 import { Events } from './events.ts'
-import { type ClientId, type Position, parseClientId, parseTopicName, type TopicName } from './ids.ts'
+import { type ClientId, type Position, parseClientId, parseTopicName, positionRule, type TopicName } from './ids.ts'
 import { heldBytes, ownPayload } from './ledger.ts'
 import { DEFAULT_LIMITS, type HubLimits, readLimits } from './limits.ts'
 import { Membership } from './membership.ts'
 import type { Message } from './message.ts'
-import { callable, checkValue, object, shown, text } from './options.ts'
+import { callable, checkValue, flag, list, object, text } from './options.ts'
 import { Outbox } from './outbox.ts'
-import { type Direct, Parcel } from './parcel.ts'
+import { type Direct, directRule, Parcel } from './parcel.ts'
 import { parsePattern } from './patterns.ts'
 import type { DeliveryPolicy } from './policy.ts'
 import { checkPolicy } from './policy-check.ts'
@@ -146,7 +146,7 @@ export class ConnectionManager {
     })
     this.#started = options.scheduler.now()
     this.#housekeeping = options.scheduler.every(HOUSEKEEPING_MS, () => this.#membership.tidy())
-    const started = options.broker.start(publication => this.#route(publication))
+    const started = options.broker.start(publication => this.#route(publication), this.#delivery.fault)
     this.#call('broker start', () => started)
   }
 
@@ -160,7 +160,7 @@ export class ConnectionManager {
   registerClient(id: string, connection: Connection, given: RegisterOptions = {}): Client {
     this.#checkOpen()
     const clientId = parseClientId(id)
-    checkConnection(connection)
+    checkValue(connection, connectionRule, 'connection')
     const options = readRegister(given)
     this.#checkRoom(clientId, options)
     const outbox = new Outbox(clientId, connection, this.#budget, this.#delivery.stalls, this.#delivery.fault)
@@ -218,7 +218,7 @@ export class ConnectionManager {
    * on return.
    */
   unregisterClient(id: string, reason: CloseReason = 'peer', reconnectMs?: number): boolean {
-    checkReason(reason)
+    checkValue(reason, reasonRule, 'reason')
     const client = this.#clients.get(id as ClientId)
     if (client === undefined) return false
     if (reason !== 'slow' && reason !== 'lost' && reason !== 'peer') {
@@ -252,7 +252,7 @@ export class ConnectionManager {
   /** Ends all clients that the user has now. Answers how many there were. Throws as `isOnline`. */
   disconnectUser(user: string, reason: CloseReason = 'ended'): number {
     checkUser(user)
-    checkReason(reason)
+    checkValue(reason, reasonRule, 'reason')
     const clients = this.#users.of(user)
     // A handler of the end of one client may have registered another with the id of the next.
     for (const client of clients) if (this.#clients.get(client.id) === client) this.unregisterClient(client.id, reason)
@@ -335,6 +335,7 @@ export class ConnectionManager {
    * that it would replace. Else nothing.
    */
   checkSubscriptions(id: string, topics: readonly WantedTopic[]): void {
+    checkValue(topics, list, 'topics')
     const older = this.#clients.get(id as ClientId)
     if (older !== undefined) this.#membership.check(older, topics)
   }
@@ -462,19 +463,11 @@ export class ConnectionManager {
   }
 
   #settleResult(
-    result: RouteResult | undefined | PromiseLike<RouteResult | undefined>,
+    result: RouteResult | undefined | Promise<RouteResult | undefined>,
     publication: Publication,
   ): PublishResult | Promise<PublishResult> {
     if (result === undefined) return this.#placeless(publication)
-    if (isRouteResult(result)) return result
-    if (typeof (result as PromiseLike<unknown> | null)?.then === 'function') {
-      // A promise of another library becomes one of Node's.
-      return Promise.resolve(result).then(known => this.#settleResult(known, publication))
-    }
-    throw new HubError(
-      'INTERNAL',
-      `publish of broker ${shown(this.#options.broker.name)} must answer a RouteResult or undefined, got ${shown(result)}`,
-    )
+    return isRouteResult(result) ? result : result.then(known => this.#settleResult(known, publication))
   }
 
   /** Accepted by a broker that does not tell the message's place: only the subscribers of this node are known. */
@@ -495,9 +488,11 @@ export class ConnectionManager {
   /**
    * Puts a message for one client into its outbox, after what was published to its topics before (see Hub.send).
    * `settled` is told once, never from inside: nothing when the connection took it, or why it did not. Throws
-   * CONNECTION_NOT_FOUND, UNSUPPORTED_PAYLOAD, LIMIT_EXCEEDED, CIRCUIT_OPEN.
+   * CONNECTION_NOT_FOUND, UNSUPPORTED_PAYLOAD, LIMIT_EXCEEDED, CIRCUIT_OPEN, REQUEST_INVALID.
    */
   post(id: string, direct: Direct, settled: (error: HubError | undefined) => void): PostedMessage {
+    checkValue(direct, directRule, 'direct')
+    checkValue(settled, callable, 'settled')
     const client = this.#client(id)
     const { outbox } = client
     const { connection } = outbox
@@ -543,18 +538,21 @@ export class ConnectionManager {
    */
   ping(id: string, answer: (active: boolean) => void): boolean {
     const { outbox } = this.#client(id)
+    const hear = (active: boolean): void =>
+      answer(outbox.ask('ping', () => answered(active, flag, 'the answer to ping')) === true)
     const asks = outbox.ask('ping', connection => {
-      const asked: unknown = connection.ping?.(answer)
+      const asked: unknown = connection.ping?.(hear)
       return asked instanceof Promise ? asked.then(() => true) : connection.ping !== undefined
     })
-    // A connection that throws cannot say that its peer is there.
+    // A connection that throws, or answers nonsense, cannot say that its peer is there.
     if (asks === undefined) answer(false)
     return asks !== false
   }
 
   /**
    * The client has everything of the topic up to `position`, and need not be sent it again. Answers how many messages
-   * that settles: 0 where nothing was waited for. Throws CONNECTION_NOT_FOUND, NOT_SUBSCRIBED, POSITION_INVALID.
+   * that settles: 0 where nothing was waited for. Throws CONNECTION_NOT_FOUND, NOT_SUBSCRIBED, POSITION_INVALID,
+   * TOPIC_INVALID, REQUEST_INVALID.
    */
   acknowledge(id: string, topicName: string, position: Position): number {
     const client = this.#client(id)
@@ -562,7 +560,8 @@ export class ConnectionManager {
     const link = this.#link(client, name)
     const { epoch, sealed } = link.topic
     const seq = link.acks?.last ?? sealed
-    if (position?.epoch !== epoch || !(position.seq <= seq)) {
+    checkValue(position, positionRule, 'position')
+    if (position.epoch !== epoch || position.seq > seq) {
       const last = `${epoch}-${seq}`
       throw new HubError('POSITION_INVALID', `position: the last of ${name} that ${client.id} was sent is ${last}`)
     }
@@ -876,8 +875,8 @@ export class ConnectionManager {
   }
 }
 
-function isRouteResult(result: RouteResult | undefined | PromiseLike<RouteResult | undefined>): result is RouteResult {
-  return typeof result === 'object' && result !== null && 'position' in result
+function isRouteResult(result: RouteResult | undefined | Promise<RouteResult | undefined>): result is RouteResult {
+  return result !== undefined && 'position' in result
 }
 
 /**

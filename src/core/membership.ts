@@ -527,7 +527,7 @@ export class Membership {
       checkAllowed(topic, wish)
       return true
     } catch (error) {
-      if (!(error instanceof HubError) && wish) this.#delivery.fault(`policy '${nameOf(wish)}'`, error)
+      if (wish && (error as HubError).code !== 'POLICY_DENIED') this.#delivery.fault(`policy '${nameOf(wish)}'`, error)
       return false
     }
   }

@@ -19,6 +19,8 @@ export type Rules<T> = { readonly [Name in keyof Required<T>]: Rule }
 
 /** The longest timer, in ms: a longer one of Node's would fire at once. */
 export const MAX_TIMER_MS = 2 ** 31 - 1
+/** Of a limit of things that are kept: a Map of Node's cannot have twice as many. */
+export const MAX_ENTRIES = 10_000_000
 /** How much of a value an error repeats, in characters. */
 const MAX_SHOWN = 60
 
@@ -26,13 +28,14 @@ const MAX_SHOWN = 60
  * Checks the options of one call. Returns a plain copy of the options that are given, so nothing is read twice. `where`
  * is what the sentence about an unknown key begins with; where it ends with a dot or a colon and a space, every field
  * begins with it as well. Throws a HubError of this code for an unknown key, with the nearest known one or all of them,
- * and for a value that breaks its rule.
+ * for a value that breaks its rule, and for one of `needed` that is not there.
  */
 export function readOptions<T extends object>(
   given: T,
   rules: Rules<T>,
   where: string,
   code: ErrorCode = 'REQUEST_INVALID',
+  needed: readonly (keyof T & string)[] = [],
 ): T {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     throw new HubError(code, `${placeOf(where)}: options must be an object, got ${shown(given)}`)
@@ -52,6 +55,7 @@ export function readOptions<T extends object>(
     checkValue(value, rules[key as keyof T], prefix + key, code)
     read[key] = value
   }
+  for (const key of needed) if (read[key] === undefined) checkValue(undefined, rules[key], prefix + key, code)
   return read as T
 }
 
@@ -143,6 +147,7 @@ export const json: Rule = value => {
 }
 const JSON_VALUE = 'a value that JSON can express'
 
+export const list: Rule = value => (Array.isArray(value) ? undefined : 'an array')
 export const texts: Rule = value =>
   Array.isArray(value) && value.every(each => typeof each === 'string') ? undefined : 'an array of strings'
 

@@ -2,6 +2,8 @@ import type { HubError } from './errors.ts'
 import { type Fault, GuardedCodec } from './guarded-codec.ts'
 import { type ByteCount, isView, ownPayload } from './ledger.ts'
 import type { Codec } from './message.ts'
+import type { Rule } from './options.ts'
+import { notBytes } from './refusals.ts'
 
 /** Something for one client alone, whatever its topics. */
 export interface DirectMessage {
@@ -20,6 +22,8 @@ const PARCEL_BYTES = 256
 /** The memory that a send takes while it waits, beside its payload and frames, in bytes: measured. */
 export const SEND_BYTES = 2700
 
+export const directRule: Rule = value => (value instanceof Direct ? undefined : 'a Direct')
+
 /** A direct message for any number of clients: encoded once per codec, as a batch is. */
 export class Direct {
   readonly message: DirectMessage
@@ -28,7 +32,9 @@ export class Direct {
   #bytes: number
   #holders = 0
 
+  /** Throws INVALID_MESSAGE. */
   constructor(message: DirectMessage) {
+    if (!(message?.payload instanceof Uint8Array)) throw notBytes(message?.payload)
     this.message = { ...message, payload: ownPayload(message.payload) }
     this.#bytes = message.payload.byteLength
   }

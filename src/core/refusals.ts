@@ -3,6 +3,7 @@ import { HubError } from './errors.ts'
 import type { ClientId, TopicName } from './ids.ts'
 import { shown } from './options.ts'
 import type { DeliveryPolicy, PolicyDescription } from './policy.ts'
+import { descriptionOf } from './terms.ts'
 import type { Topic } from './topic.ts'
 import type { TopicSpec } from './topics.ts'
 
@@ -38,7 +39,7 @@ type Checked = Pick<Topic, 'name' | 'spec'>
 export function checkAllowed({ name, spec: { allowedPolicies: allowed } }: Checked, policy?: DeliveryPolicy): void {
   if (policy === undefined || allowed === undefined) return
   // A decorator is allowed if what it is made of is.
-  for (let part = atOnce(policy.describe(), 'describe'); part !== undefined; part = part.inner as PolicyDescription) {
+  for (let part = descriptionOf(policy); part != null; part = part.inner as PolicyDescription) {
     if (allowed.includes(part.name)) continue
     const names = allowed.join(', ') || 'no other policy'
     throw new HubError('POLICY_DENIED', `policy: ${name} allows ${names}, not ${part.name}`)

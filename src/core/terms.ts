@@ -1,6 +1,7 @@
 import { atOnce } from './attempt.ts'
+import { HubError } from './errors.ts'
 import { type Fault, nameOf } from './guarded-codec.ts'
-import { checkValue, object } from './options.ts'
+import { checkValue, json, object, shown, text } from './options.ts'
 import type { Backlog, DeliveryPolicy, PolicyDescription } from './policy.ts'
 
 /** What a policy says of itself, read once: a getter that throws must not do so in the middle of a tick. */
@@ -33,15 +34,30 @@ export function termsOf(policy: DeliveryPolicy, fault: Fault): Terms {
   }
 }
 
-/** For people to read. Of a policy that throws: its name, and a fault is told. */
-export function described(policy: DeliveryPolicy, fault: Fault): PolicyDescription {
+/** Throws POLICY_INVALID where `describe` throws, or answers no object with a name, or one that is no JSON. */
+export function descriptionOf(policy: DeliveryPolicy): PolicyDescription {
   try {
     const description = atOnce(policy.describe(), 'describe')
-    checkValue(description, object, 'describe')
+    checkValue(description, object, 'description')
+    checkValue(description.name, text, 'description.name')
+    checkValue(description, json, 'description')
     return description
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : shown(cause)
+    throw new HubError('POLICY_INVALID', `policy: '${nameOf(policy)}' cannot be described: ${why}`, { cause })
+  }
+}
+
+const told = new WeakSet<DeliveryPolicy>()
+
+/** For people to read. Of a policy that throws: its name, and a fault is told, once for each policy. */
+export function described(policy: DeliveryPolicy, fault: Fault): PolicyDescription {
+  try {
+    return descriptionOf(policy)
   } catch (error) {
     const name = nameOf(policy)
-    fault(`policy '${name}'`, error)
+    if (!told.has(policy)) fault(`policy '${name}'`, error)
+    told.add(policy)
     return { name }
   }
 }

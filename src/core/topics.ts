@@ -80,5 +80,7 @@ export function takesWildcards({ wildcards, subscribe = 'anyone' }: TopicSpec): 
 
 export const DEFAULT_HISTORY: LogBounds = { messages: 256, bytes: 256 * 1024, ageMs: 60_000 }
 export const DEFAULT_MAX_MESSAGE_BYTES = 1024 * 1024
+/** No setting may allow more. */
+export const MOST_MESSAGE_BYTES = 64 * 1024 * 1024
 
 export type TopicDefaults = Partial<Omit<TopicSpec, 'name'>>

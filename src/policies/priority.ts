@@ -1,7 +1,7 @@
-import { atOnce } from '../core/attempt.ts'
 import { integer, type Rules, readOptions } from '../core/options.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import { checkPolicy } from '../core/policy-check.ts'
+import { descriptionOf } from '../core/terms.ts'
 import { buffered, MAX_BUFFER_BYTES } from './buffered.ts'
 
 export interface PriorityOptions {
@@ -47,6 +47,6 @@ export function priority(given: PriorityOptions = {}, inner: DeliveryPolicy = bu
       if (link.writable) link.wakeAt = 0
       return verdict === undefined || (verdict === 'wait' && link.writable) ? 'pull' : verdict
     },
-    describe: () => ({ name: 'priority', socketBytes, inner: atOnce(inner.describe(), 'describe') }),
+    describe: () => ({ name: 'priority', socketBytes, inner: descriptionOf(inner) }),
   } satisfies DeliveryPolicy<unknown>)
 }

@@ -4,6 +4,7 @@ import { HubError } from '../core/errors.ts'
 import { positive, type Rules, readOptions } from '../core/options.ts'
 import type { DeliveryPolicy, Verdict, Waking } from '../core/policy.ts'
 import { checkPolicy } from '../core/policy-check.ts'
+import { descriptionOf } from '../core/terms.ts'
 
 export interface RateLimitOptions {
   /** Messages a second. One of messages and bytes, or both. */
@@ -98,6 +99,6 @@ export function rateLimit(given: RateLimitOptions, inner: DeliveryPolicy): Deliv
       if (link.writable) link.wakeAt = 0
       return verdict === undefined || (verdict === 'wait' && link.writable) ? 'pull' : verdict
     },
-    describe: () => ({ name: 'rate-limit', ...options, inner: atOnce(inner.describe(), 'describe') }),
+    describe: () => ({ name: 'rate-limit', ...options, inner: descriptionOf(inner) }),
   } satisfies DeliveryPolicy<State>)
 }

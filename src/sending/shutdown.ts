@@ -1,6 +1,6 @@
 import { HubError } from '../core/errors.ts'
 import type { ConnectionManager } from '../core/manager.ts'
-import { number, type Rules } from '../core/options.ts'
+import { MAX_TIMER_MS, number, type Rules } from '../core/options.ts'
 import type { Scheduler } from '../core/scheduler.ts'
 import type { OperationName } from './metrics.ts'
 import type { Operation } from './operation.ts'
@@ -29,7 +29,7 @@ export interface ShutdownOptions {
   readonly reconnectMs?: number | undefined
 }
 
-const ms = number(0)
+const ms = number(0, MAX_TIMER_MS)
 
 export const SHUTDOWN_OPTIONS: Rules<ShutdownOptions> = {
   signal: signalRule,

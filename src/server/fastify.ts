@@ -71,7 +71,7 @@ export interface HublinePluginOptions {
   readonly pongMs?: number
   /** How long a WebSocket that takes part in nothing may stay, in ms. Default: for ever. */
   readonly idleMs?: number
-  /** Largest body of a publication and largest WebSocket message, in bytes. Default 1 MiB. */
+  /** Largest body of a publication and largest WebSocket message, in bytes. At most 64 MiB, default 1 MiB. */
   readonly maxMessageBytes?: number
   /** Lets the API register clients that are URLs. Of the same hub; yours to close, after the app. */
   readonly callbacks?: CallbackClients | undefined

@@ -13,13 +13,15 @@ import {
   text,
   texts,
 } from '../core/options.ts'
+import { MOST_MESSAGE_BYTES } from '../core/topics.ts'
 import { HEARTBEAT_OPTIONS } from '../hub.ts'
 import { SHUTDOWN_OPTIONS } from '../sending/shutdown.ts'
 import type { EdgeOptions } from './edge/edge.ts'
 import { DEFAULT_EDGE_LIMITS, type EdgeLimits } from './edge/limits.ts'
 import type { HublinePluginOptions } from './fastify.ts'
 
-const count = number(0)
+/** Counts, and bytes a second. */
+const count = number(0, 1024 ** 4)
 const LIMITS = Object.fromEntries(Object.keys(DEFAULT_EDGE_LIMITS).map(name => [name, count])) as Rules<EdgeLimits>
 
 const EDGE: Rules<EdgeOptions> = {
@@ -44,10 +46,10 @@ const OPTIONS: Rules<HublinePluginOptions> = {
   tickets: having('tickets, as new Tickets()', 'issue', 'redeem'),
   revocations: having('revocations, as new Revocations()', 'revokeUser', 'revokeToken'),
   ...HEARTBEAT_OPTIONS,
-  maxMessageBytes: integer(0),
+  maxMessageBytes: integer(1, MOST_MESSAGE_BYTES),
   callbacks: having('a CallbackClients', 'register', 'restore'),
   gateways: having('an ApiGatewayClients', 'register', 'restore'),
-  requestsPerSecond: positive(),
+  requestsPerSecond: positive(1_000_000_000),
   edge: nested(EDGE, 'CONFIG_INVALID'),
   degraded: callable,
   processMetrics: flag,
@@ -58,7 +60,7 @@ const GUARDS = ['sessions', 'apiKeys'] as const
 
 /** Throws CONFIG_INVALID. */
 export function readPluginOptions(given: HublinePluginOptions): HublinePluginOptions {
-  if (Object.hasOwn(given, 'prefix')) {
+  if (typeof given === 'object' && given !== null && Object.hasOwn(given, 'prefix')) {
     throw invalid('prefix has no effect on this plugin; register it in a scope: app.register(scope, { prefix })')
   }
   const options = readOptions(given, OPTIONS, 'hubline: ', 'CONFIG_INVALID')

@@ -1,6 +1,6 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { HubError } from '../core/errors.ts'
-import { type Rules, readOptions, shown, text, texts } from '../core/options.ts'
+import { callable, checkValue, oneOf, type Rule, type Rules, readOptions, shown, text, texts } from '../core/options.ts'
 import { isWeak } from './weak-keys.ts'
 
 /**
@@ -26,22 +26,30 @@ export const MIN_KEY_LENGTH = 32
 const MAX_KEY_LENGTH = 1024
 export const KEY_SCOPES = ['publish', 'metrics', 'read', 'admin'] as const satisfies readonly KeyScope[]
 
-const ENTRY: Rules<ApiKeyEntry> = { name: text, sha256: text, scopes: texts }
+const named: Rule = value => (typeof value === 'string' && value.trim() !== '' ? undefined : 'a name')
+const scope = oneOf(...KEY_SCOPES)
+const scopeList: Rule = (value, field) => {
+  if (texts(value, field) !== undefined) return 'an array of scopes'
+  for (const [at, each] of (value as string[]).entries()) checkValue(each, scope, `${field}.${at}`, 'CONFIG_INVALID')
+  return undefined
+}
+const ENTRY: Rules<ApiKeyEntry> = { name: named, sha256: text, scopes: scopeList }
 
 /** Keys of backends and operators. Throws CONFIG_INVALID. */
 export class ApiKeys {
   readonly #entries: readonly { readonly hash: Buffer; readonly known: KnownKey }[]
 
   constructor(entries: readonly ApiKeyEntry[] = []) {
+    const names = new Set<string>()
     const hashes = new Set<string>()
     if (!Array.isArray(entries)) throw new HubError('CONFIG_INVALID', `apiKeys must be an array, got ${shown(entries)}`)
     this.#entries = entries.map((entry: ApiKeyEntry, at) => {
-      const read: Partial<ApiKeyEntry> = readOptions(entry, ENTRY, `apiKeys.${at}.`, 'CONFIG_INVALID')
-      const { name = String(at), sha256 = '', scopes = [] } = read
+      const { name, sha256 = '', scopes = [] } = readOptions(entry, ENTRY, `apiKeys.${at}.`, 'CONFIG_INVALID', ['name'])
+      if (names.has(name)) throw invalid(String(at), `name: another key has the name ${shown(name)}`)
+      names.add(name)
       if (!/^[0-9a-f]{64}$/i.test(sha256))
         throw invalid(name, 'sha256: it is 64 hexadecimal digits; make key and hash with: hubline token key')
-      if (scopes.length === 0 || !scopes.every(scope => KEY_SCOPES.includes(scope)))
-        throw invalid(name, `scopes: one or more of ${KEY_SCOPES.join(', ')}`)
+      if (scopes.length === 0) throw invalid(name, `scopes: one or more of ${KEY_SCOPES.join(', ')}`)
       const hex = sha256.toLowerCase()
       if (DEFAULTS.has(hex))
         throw invalid(name, 'sha256: it is the hash of a key that everybody knows; make one with: hubline token key')
@@ -66,7 +74,7 @@ export class ApiKeys {
    * though its hash may be configured.
    */
   verify(key: string): KnownKey | undefined {
-    if (key.length > MAX_KEY_LENGTH || this.#entries.length === 0) return undefined
+    if (typeof key !== 'string' || key.length > MAX_KEY_LENGTH || this.#entries.length === 0) return undefined
     const hash = createHash('sha256').update(key).digest()
     let found: KnownKey | undefined
     for (const entry of this.#entries) if (timingSafeEqual(entry.hash, hash)) found = entry.known
@@ -81,6 +89,7 @@ export interface NewKey {
 
 /** 256 random bits, with what they are for before them. */
 export function newApiKey(random: (bytes: number) => Buffer = randomBytes): NewKey {
+  checkValue(random, callable, 'random')
   const key = `hubline_${random(32).toString('base64url')}`
   return { key, sha256: hashOf(key) }
 }

@@ -1,5 +1,5 @@
 import { MAX_TOPIC_LENGTH, type TopicName } from '../core/ids.ts'
-import { type Rules, texts } from '../core/options.ts'
+import { checkValue, type Rules, text, texts } from '../core/options.ts'
 import { covers, isPattern, parsePattern, type TopicPattern } from '../core/patterns.ts'
 import type { Action, Grants } from '../core/sessions.ts'
 
@@ -42,9 +42,11 @@ export function namesUser({ subscribe = [], publish = [] }: GrantPatterns): bool
 /**
  * The topic segment of a user, as `{user}` in a granted pattern becomes. Letters, digits, "_" and "-" stay, and so do
  * dots unless the id is "." or "..". Any other character becomes its code point in hex between colons: `auth0|7` is
- * `auth0:7c:7`. Two users never share one.
+ * `auth0:7c:7`. Two users never share one. Throws
+ * REQUEST_INVALID where the user is no string.
  */
 export function userSegment(user: string): string {
+  checkValue(user, text, 'user')
   const other = /^\.{1,2}$/.test(user) ? /\./g : /[^A-Za-z0-9_.-]/gu
   return user.replace(other, character => `:${character.codePointAt(0)!.toString(16)}:`)
 }

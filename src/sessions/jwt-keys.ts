@@ -1,6 +1,6 @@
 import { createPublicKey, createSecretKey, type KeyObject } from 'node:crypto'
 import { HubError } from '../core/errors.ts'
-import { callable, number, period, type Rules } from '../core/options.ts'
+import { callable, checkValue, number, oneOf, period, type Rules } from '../core/options.ts'
 import { type JwksOptions, KeySetByUrl } from './jwks.ts'
 import { isWeak } from './weak-keys.ts'
 
@@ -32,6 +32,7 @@ export interface JwtKeyOptions {
   readonly jwks?: Omit<JwksOptions, 'url'> | undefined
 }
 
+const algorithm = oneOf(...JWT_ALGORITHMS)
 const ms = number(0)
 export const JWKS: Rules<Omit<JwksOptions, 'url'>> = {
   coolDownMs: ms,
@@ -62,10 +63,7 @@ function readAlgorithms(algorithms: readonly JwtAlgorithm[]): readonly JwtAlgori
   if (!Array.isArray(algorithms) || algorithms.length === 0) {
     throw new HubError('CONFIG_INVALID', 'jwt: algorithms: name those that tokens may be signed by, such as HS256')
   }
-  for (const each of algorithms) {
-    if (JWT_ALGORITHMS.includes(each)) continue
-    throw new HubError('CONFIG_INVALID', `jwt: algorithms: they are of ${JWT_ALGORITHMS.join(', ')}`)
-  }
+  for (const [at, each] of algorithms.entries()) checkValue(each, algorithm, `jwt: algorithms.${at}`, 'CONFIG_INVALID')
   return algorithms
 }
 

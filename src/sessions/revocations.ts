@@ -1,5 +1,15 @@
 import { HubError } from '../core/errors.ts'
-import { callable, integer, positive, type Rules, readOptions } from '../core/options.ts'
+import {
+  callable,
+  checkValue,
+  integer,
+  MAX_ENTRIES,
+  object,
+  positive,
+  type Rules,
+  readOptions,
+  text,
+} from '../core/options.ts'
 import type { Session } from '../core/sessions.ts'
 import { DEFAULT_MAX_TOKEN_MS } from './jwt.ts'
 import { SKEW_MS } from './jwt-claims.ts'
@@ -15,7 +25,7 @@ export interface RevocationsOptions {
   readonly now?: (() => number) | undefined
 }
 
-const OPTIONS: Rules<RevocationsOptions> = { maxTokenMs: positive(), max: integer(0), now: callable }
+const OPTIONS: Rules<RevocationsOptions> = { maxTokenMs: positive(), max: integer(1, MAX_ENTRIES), now: callable }
 
 /**
  * Who was sent away before the time of their tokens. In this process alone, and gone with it: whoever needs more has
@@ -47,22 +57,25 @@ export class Revocations {
 
   /** All that was issued to the user up to this second, for `iat` has whole seconds. Throws LIMIT_EXCEEDED. */
   revokeUser(user: string): void {
-    this.#add(this.#users, user)
+    this.#add(this.#users, user, 'user')
   }
 
   /** Throws LIMIT_EXCEEDED. */
   revokeToken(tokenId: string): void {
-    this.#add(this.#tokens, tokenId)
+    this.#add(this.#tokens, tokenId, 'tokenId')
   }
 
   /** A session that does not say when it was issued is older than any revocation. */
-  readonly revoked = ({ user, tokenId, issuedAt = 0 }: Session): boolean => {
+  readonly revoked = (session: Session): boolean => {
+    checkValue(session, object, 'session')
+    const { user, tokenId, issuedAt = 0 } = session
     if (tokenId !== undefined && this.#tokens.has(tokenId)) return true
     const at = user === undefined ? undefined : this.#users.get(user)
     return at !== undefined && issuedAt <= at
   }
 
-  #add(entries: Map<string, number>, key: string): void {
+  #add(entries: Map<string, number>, key: string, field: string): void {
+    checkValue(key, text, field)
     if (!entries.has(key) && this.size >= this.#max) {
       throw new HubError(
         'LIMIT_EXCEEDED',

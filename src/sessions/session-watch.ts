@@ -1,8 +1,9 @@
 import { atOnce } from '../core/attempt.ts'
 import { Deadlines } from '../core/deadlines.ts'
+import type { ErrorCode } from '../core/errors.ts'
 import type { ClientId } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
-import { checkValue, type Rule } from '../core/options.ts'
+import { callable, checkValue, having, nested, object, type Rule, type Rules, readOptions } from '../core/options.ts'
 import type { Scheduler } from '../core/scheduler.ts'
 import type { Session, SessionManager } from '../core/sessions.ts'
 
@@ -16,13 +17,29 @@ export interface SessionWatchOptions {
   readonly now?: (() => number) | undefined
 }
 
-/** Other keys are allowed, because programs usually pass the whole session manager. */
-const MANAGER: Rule = value => {
-  const { revoked } = (value ?? {}) as Pick<SessionManager, 'revoked'>
-  const isManager =
-    typeof value === 'object' && value !== null && (revoked === undefined || typeof revoked === 'function')
-  return isManager ? undefined : 'an object whose revoked is a function or absent'
+/**
+ * Other keys are allowed, because programs usually pass the whole session manager. What has neither of its members has
+ * a mistake in a name.
+ */
+const manager =
+  (code: ErrorCode): Rule =>
+  (value, field) => {
+    const { revoked, authenticate } = (value ?? {}) as Partial<SessionManager>
+    if (object(value, field) === undefined && revoked === undefined && authenticate === undefined) {
+      return nested({ revoked: callable }, code)(value, field)
+    }
+    const isManager =
+      typeof value === 'object' && value !== null && (revoked === undefined || typeof revoked === 'function')
+    return isManager ? undefined : 'an object whose revoked is a function or absent'
+  }
+
+const OPTIONS: Rules<SessionWatchOptions> = {
+  hub: having('a hub', 'sessionOf', 'unregisterClient'),
+  sessions: manager('CONFIG_INVALID'),
+  scheduler: having('a scheduler', 'every', 'defer'),
+  now: callable,
 }
+const MANAGER = manager('REQUEST_INVALID')
 
 const TICK_MS = 250
 /** Each open session is asked about within so many ticks: a second. */
@@ -56,7 +73,9 @@ export class SessionWatch implements Disposable {
   #timer: Disposable | undefined
   #cursor = 0
 
-  constructor(options: SessionWatchOptions) {
+  /** Throws CONFIG_INVALID. */
+  constructor(given: SessionWatchOptions) {
+    const options = readOptions(given, OPTIONS, 'sessionWatch: ', 'CONFIG_INVALID', ['hub', 'scheduler'])
     const { hub, now = Date.now } = options
     this.#options = options
     this.#sessionManager = options.sessions ?? {}
@@ -67,7 +86,7 @@ export class SessionWatch implements Disposable {
 
   /**
    * Says from now on whether a session was revoked. Clients that are registered later are asked about. Throws
-   * REQUEST_INVALID where `revoked` is neither absent nor a function.
+   * REQUEST_INVALID where `revoked` is neither absent nor a function, and for an unknown name.
    */
   ask(sessions: Pick<SessionManager, 'revoked'>): void {
     checkValue(sessions, MANAGER, 'sessions')

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { checkSession } from '../core/arguments.ts'
 import { HubError } from '../core/errors.ts'
-import { callable, integer, number, type Rules, readOptions, texts } from '../core/options.ts'
+import { callable, integer, MAX_ENTRIES, number, type Rules, readOptions, texts } from '../core/options.ts'
 import { covers } from '../core/patterns.ts'
 import type { Session } from '../core/sessions.ts'
 import { parseGrants } from './grants.ts'
@@ -38,7 +39,12 @@ interface Entry {
 
 export const MAX_TICKET_MS = 300_000
 const ttl = number(1, MAX_TICKET_MS)
-const TICKETS: Rules<TicketsOptions> = { ttlMs: ttl, max: integer(0), maxPerUser: integer(0), now: callable }
+const TICKETS: Rules<TicketsOptions> = {
+  ttlMs: ttl,
+  max: integer(1, MAX_ENTRIES),
+  maxPerUser: integer(1),
+  now: callable,
+}
 const TICKET: Rules<TicketOptions> = { ttlMs: ttl, topics: texts }
 const FORM = /^[\w-]{43}$/
 
@@ -75,6 +81,7 @@ export class Tickets {
    * RATE_LIMITED.
    */
   issue(session: Session, options: TicketOptions = {}): Ticket {
+    checkSession(session)
     const { ttlMs = this.#ttlMs, topics } = readOptions(options, TICKET, 'issue')
     // One that is undefined by mistake must not be a ticket for all of them.
     if (topics === undefined && Object.hasOwn(options, 'topics')) {

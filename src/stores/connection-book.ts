@@ -1,5 +1,6 @@
 import type { Client } from '../core/connection.ts'
 import type { ConnectionManager } from '../core/manager.ts'
+import { callable, checkValue, flag, having, type Rules, readOptions, text } from '../core/options.ts'
 import type { PolicyDescription } from '../core/policy.ts'
 import type { ClientInfo } from '../core/stats.ts'
 import type { ConnectionRecord, ConnectionStore, ConnectionTouch } from './connection-store.ts'
@@ -40,6 +41,10 @@ const WRITE_MS = 5000
  */
 const EXTEND_EVERY = 8
 
+const OPTIONS: Rules<BookOptions> = { node: text, sockets: flag, now: callable, onFault: callable }
+const hubRule = having('a hub', 'registerClient', 'getClient', 'sinceSend')
+const storeRule = having('a connection store', 'put', 'touch', 'delete', 'listByNode')
+
 /** A client whose record is kept. */
 interface Kept {
   readonly client: Client
@@ -65,12 +70,18 @@ export class ConnectionBook {
   #touching: Promise<void> | undefined
   #writes = 0
 
+  /** Throws CONFIG_INVALID. */
   constructor(
     hub: ConnectionManager,
     store: ConnectionStore,
     every: (ms: number, run: () => void) => Disposable,
-    options: BookOptions,
+    given: BookOptions,
   ) {
+    checkValue(hub, hubRule, 'connectionBook: hub', 'CONFIG_INVALID')
+    checkValue(store, storeRule, 'connectionBook: store', 'CONFIG_INVALID')
+    checkValue(every, callable, 'connectionBook: every', 'CONFIG_INVALID')
+    const needed = ['node', 'sockets', 'now', 'onFault'] as const
+    const options = readOptions(given, OPTIONS, 'connectionBook: ', 'CONFIG_INVALID', needed)
     this.#hub = hub
     this.#store = store
     this.#options = options

@@ -1,7 +1,7 @@
 import type { Cluster, Redis } from 'ioredis'
 import { z } from 'zod'
 import { HubError } from '../core/errors.ts'
-import { checkValue, period } from '../core/options.ts'
+import { callable, having, period, type Rules, readOptions, text } from '../core/options.ts'
 import type { ConnectionRecord, ConnectionStore, ConnectionTouch } from './connection-store.ts'
 import { answerWithin, lentClient, ownClient, type RedisAccess } from './redis-client.ts'
 import { type RunScript, scriptsOn } from './redis-scripts.ts'
@@ -27,16 +27,33 @@ export type RedisStoreOptions = {
     }
 )
 
+/** Both forms. */
+interface Options {
+  readonly prefix?: string
+  readonly timeoutMs?: number
+  readonly now?: () => number
+  readonly url?: string | undefined
+  readonly client?: Redis | Cluster | undefined
+}
+
+const OPTIONS: Rules<Options> = {
+  prefix: text,
+  timeoutMs: period,
+  now: callable,
+  url: text,
+  client: having('a client of ioredis', 'defineCommand'),
+}
+
 /**
  * Remembers connections in Redis, for all nodes that share it. A record and its places in the indexes change in one
  * script, so they cannot disagree. The scripts touch several keys: in a Redis Cluster the prefix needs a hash tag, as
  * in `{hubline}:`. A record is gone as soon as the clock of Redis or that of the reader says so.
  */
-export function redisStore(options: RedisStoreOptions): ConnectionStore {
+export function redisStore(given: RedisStoreOptions): ConnectionStore {
+  const options = readOptions<Options>(given, OPTIONS, 'redisStore: ', 'CONFIG_INVALID')
   const { prefix = 'hubline:', timeoutMs = 2000, now = Date.now, url, client } = options
   if ((url === undefined) === (client === undefined))
-    throw new HubError('CONFIG_INVALID', 'url, client: give one of them.')
-  checkValue(timeoutMs, period, 'timeoutMs', 'CONFIG_INVALID')
+    throw new HubError('CONFIG_INVALID', 'redisStore: give one of url and client')
   const access = client === undefined ? ownClient(url!, timeoutMs) : lentClient(client)
   return new RedisStore(access, scriptsOn(access.client, prefix), timeoutMs, now)
 }

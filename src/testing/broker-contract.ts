@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import type { Broker, Publication, RouteResult } from '../core/broker.ts'
 import { parseTopicName } from '../core/ids.ts'
+import { checkValue, having } from '../core/options.ts'
 import type { ContractCase } from './policy-contract.ts'
 
 export interface BrokerHarness {
@@ -22,8 +23,12 @@ function publication(number: number): Publication {
   }
 }
 
+const harnessRule = having('a harness', 'broker', 'settled')
+
 /** What every broker must keep: own messages come back once, in order, unchanged. */
-export function brokerContract({ broker: newBroker, settled }: BrokerHarness): ContractCase[] {
+export function brokerContract(harness: BrokerHarness): ContractCase[] {
+  checkValue(harness, harnessRule, 'harness')
+  const { broker: newBroker, settled } = harness
   async function start() {
     const broker = newBroker()
     const came: Publication[] = []

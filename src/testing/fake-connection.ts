@@ -1,6 +1,7 @@
 import type { Circuit, Client, CloseReason, Connection, WriteResult } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
 import type { Codec, Gap, Message } from '../core/message.ts'
+import { checkValue, object } from '../core/options.ts'
 import type { DirectMessage, Parcel } from '../core/parcel.ts'
 
 /**
@@ -94,6 +95,7 @@ export class FakeConnection implements Connection {
   #mayWrite = true
 
   constructor(options: FakeConnectionOptions = {}) {
+    checkValue(options, object, 'options')
     this.protocol = options.protocol ?? 'fake'
     this.codec = options.codec ?? fakeCodec
     this.#window = options.window ?? Number.POSITIVE_INFINITY

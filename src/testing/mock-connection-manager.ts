@@ -2,7 +2,7 @@ import { readFilter } from '../core/arguments.ts'
 import { type ErrorCode, HubError } from '../core/errors.ts'
 import { Events } from '../core/events.ts'
 import type { ClientId } from '../core/ids.ts'
-import { readOptions } from '../core/options.ts'
+import { checkValue, object, readOptions } from '../core/options.ts'
 import { checkUser } from '../core/users.ts'
 import {
   BROADCAST_OPTIONS,
@@ -52,6 +52,7 @@ export class MockConnectionManager implements HubApi {
   readonly #once = new Map<HubMethod, unknown[]>()
 
   constructor(answers: Answers = {}) {
+    checkValue(answers, object, 'answers')
     this.#given = answers
     this.reset()
   }

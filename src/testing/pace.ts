@@ -1,3 +1,4 @@
+import { checkValue, having, object } from '../core/options.ts'
 import type { Scheduler } from '../core/scheduler.ts'
 import type { FakeConnection } from './fake-connection.ts'
 
@@ -21,6 +22,7 @@ export const READ_EVERY_MS = 10
  * since.
  */
 export function mayRead(pace: Pace, elapsedMs: number, already: number): number {
+  checkValue(pace, object, 'pace')
   switch (pace.kind) {
     case 'eager':
       return Number.POSITIVE_INFINITY
@@ -43,6 +45,8 @@ export class PacedReader implements Disposable {
   #read = 0
 
   constructor(connection: FakeConnection, scheduler: Scheduler, pace: Pace) {
+    checkValue(connection, having('a FakeConnection', 'read'), 'connection')
+    checkValue(scheduler, having('a scheduler', 'now', 'every'), 'scheduler')
     this.#connection = connection
     this.#scheduler = scheduler
     this.#since = scheduler.now()
@@ -52,6 +56,7 @@ export class PacedReader implements Disposable {
 
   /** From now on it reads like this. */
   follow(pace: Pace): void {
+    checkValue(pace, object, 'pace')
     this.#pace = pace
     this.#since = this.#scheduler.now()
     this.#read = 0

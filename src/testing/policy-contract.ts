@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { MESSAGE_BYTES, PLACE_BYTES } from '../core/ledger.ts'
 import type { ConnectionManager } from '../core/manager.ts'
+import { checkValue, having } from '../core/options.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import { FakeConnection } from './fake-connection.ts'
 import type { ManualScheduler } from './manual-scheduler.ts'
@@ -21,8 +22,12 @@ export interface PolicyHarness {
 const TOPIC = 'contract'
 const bytes = (size: number): Uint8Array => new Uint8Array(size).fill(120)
 
+const harnessRule = having('a harness', 'policy', 'hub')
+
 /** What every delivery policy must keep, whatever else it decides. */
-export function policyContract({ policy, hub: newHub }: PolicyHarness): ContractCase[] {
+export function policyContract(harness: PolicyHarness): ContractCase[] {
+  checkValue(harness, harnessRule, 'harness')
+  const { policy, hub: newHub } = harness
   function setUp(window?: number) {
     const { hub, scheduler } = newHub()
     const faults: unknown[] = []

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { checkValue, integer, object } from '../core/options.ts'
 import { mayRead, type Pace, READ_EVERY_MS } from './pace.ts'
 import { RawSocket, rawSocketsMissing } from './raw-socket.ts'
 
@@ -50,6 +51,8 @@ export class SlowPeer implements Disposable {
 
   /** Connects. Rejects where nobody listens. */
   static async open(options: SlowPeerOptions): Promise<SlowPeer> {
+    checkValue(options, object, 'options')
+    checkValue(options.port, integer(0, 65_535), 'port')
     const { host = '127.0.0.1', port, request, pace = { kind: 'eager' }, receiveBufferBytes } = options
     const exact = rawSocketsMissing() === undefined
     const channel = exact ? RawSocket.connect(host, port, receiveBufferBytes) : await NodeChannel.connect(host, port)
@@ -59,6 +62,7 @@ export class SlowPeer implements Disposable {
 
   /** From now on it reads like this. A peer that has vanished stays so. */
   follow(pace: Pace): void {
+    checkValue(pace, object, 'pace')
     this.#pace = pace
     this.#since = performance.now()
     this.#already = 0

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { checkValue, having } from '../core/options.ts'
 import type { ConnectionRecord, ConnectionStore } from '../stores/connection-store.ts'
 import type { ContractCase } from './policy-contract.ts'
 
@@ -32,8 +33,12 @@ function record(id: string, more: Partial<ConnectionRecord> = {}): ConnectionRec
 
 const ids = (records: readonly ConnectionRecord[]): string[] => records.map(({ id }) => id).sort()
 
+const harnessRule = having('a harness', 'store', 'now', 'advance')
+
 /** What every connection store must keep. */
-export function storeContract({ store: newStore, now, advance }: StoreHarness): ContractCase[] {
+export function storeContract(harness: StoreHarness): ContractCase[] {
+  checkValue(harness, harnessRule, 'harness')
+  const { store: newStore, now, advance } = harness
   function contractCase(name: string, check: (store: ConnectionStore) => Promise<void>): ContractCase {
     return {
       name,

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import type { CloseReason } from '../core/connection.ts'
 import type { ConnectionManager } from '../core/manager.ts'
+import { callable, checkValue } from '../core/options.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import type { ContractCase } from './policy-contract.ts'
 
@@ -39,6 +40,7 @@ const MIB = 1024 * 1024
  * is called once a case, so that a server may be started in a hook.
  */
 export function transportContract(harness: () => TransportHarness): ContractCase[] {
+  checkValue(harness, callable, 'harness')
   let serial = 0
 
   async function setUp() {

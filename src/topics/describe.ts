@@ -1,7 +1,18 @@
-import type { DeliveryPolicy } from '../core/policy.ts'
+import { nameOf } from '../core/guarded-codec.ts'
+import type { DeliveryPolicy, PolicyDescription } from '../core/policy.ts'
+import { descriptionOf } from '../core/terms.ts'
 import { type TopicSpec, takesWildcards } from '../core/topics.ts'
 import type { TopicRule } from './rule.ts'
 import { isStandardSchema } from './schema.ts'
+
+/** Its name where it cannot be described. The hub tells the fault where it describes its topics and clients. */
+function described(policy: DeliveryPolicy): PolicyDescription {
+  try {
+    return descriptionOf(policy)
+  } catch {
+    return { name: nameOf(policy) }
+  }
+}
 
 /**
  * A rule as JSON has it, in the form in which it can be set again, but for what only code can say: `check` and Standard
@@ -11,7 +22,7 @@ export function describeRule({ policy, preamble, check, schema, ...rest }: Topic
   const inCode = check !== undefined || (schema !== undefined && isStandardSchema(schema))
   return {
     ...rest,
-    policy: policy?.describe(),
+    policy: policy && described(policy),
     preamble: preamble && Buffer.from(preamble).toString('base64'),
     schema: inCode ? undefined : schema,
     /** Something is checked that JSON cannot say. */
@@ -24,7 +35,7 @@ export function describeSpec(spec: TopicSpec, policy: DeliveryPolicy): Record<st
   const { check, preamble, ...rest } = spec
   return {
     ...rest,
-    policy: (spec.policy ?? policy).describe(),
+    policy: described(spec.policy ?? policy),
     checked: check !== undefined,
     preambleBytes: preamble?.byteLength ?? 0,
     ...accessOf(spec),

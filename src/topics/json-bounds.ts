@@ -1,7 +1,32 @@
+import type { Rule } from '../core/options.ts'
+
 /** Of JSON that a rule keeps and that the API tells, in bytes. */
 export const MAX_JSON_BYTES = 64 * 1024
 /** Deeper values cannot be read by people, nor by every program. */
 export const MAX_JSON_DEPTH = 32
+
+/**
+ * Is it what a program reads back? JSON.stringify leaves functions out, makes null of NaN and {} of a Map. What is
+ * undefined says nothing, and may be there.
+ */
+export const plainJson: Rule = value => {
+  try {
+    JSON.stringify(value, unaltered)
+    return undefined
+  } catch {
+    return 'a value that JSON can express'
+  }
+}
+
+const PLAIN = /^\[object (Object|Array|String|Boolean|Null|Undefined)\]$/
+
+/** `this` has the value as it is, and `written` is what its toJSON made of it. */
+function unaltered(this: Readonly<Record<string, unknown>>, key: string, written: unknown): unknown {
+  const value = this[key]
+  const isPlain = Number.isFinite(value) || PLAIN.test(Object.prototype.toString.call(value))
+  if (isPlain && value === written) return value
+  throw new TypeError('not plain')
+}
 
 /**
  * Says how a JSON value is too large. Not recursive: a deep value would end the stack here, and in `JSON.stringify`.

@@ -1,6 +1,8 @@
 import { createRequire } from 'node:module'
 import type { ErrorObject, Options, ValidateFunction } from 'ajv'
 import { HubError } from '../core/errors.ts'
+import { checkValue } from '../core/options.ts'
+import { plainJson } from './json-bounds.ts'
 import { placeOf, printable } from './place.ts'
 import type { ValueCheck } from './schema.ts'
 import { findCircle } from './schema-circle.ts'
@@ -65,6 +67,8 @@ export function compileJsonSchema(schema: JsonSchema): ValueCheck {
     // Or it would be there for as long as the process.
     if (typeof rooted === 'object') compiler.removeSchema(rooted)
   }
+  // ajv takes a Map, and a Date, for an object without properties: a schema that checks nothing.
+  checkValue(schema, plainJson, 'schema: it')
   const check: ValueCheck = value => (validate(value) ? undefined : describe(validate.errors![0]!))
   return mayExplode(schema) ? limitTime(check) : check
 }

@@ -6,7 +6,7 @@ import {
   callable,
   flag,
   integer,
-  json,
+  MAX_ENTRIES,
   nested,
   number,
   object,
@@ -23,12 +23,13 @@ import { policyRule } from '../core/policy-check.ts'
 import {
   DEFAULT_HISTORY,
   DEFAULT_MAX_MESSAGE_BYTES,
+  MOST_MESSAGE_BYTES,
   type PublishRate,
   type TopicDefaults,
   type TopicSpec,
 } from '../core/topics.ts'
 import { isJson } from '../wire/content-type.ts'
-import { excess, MAX_JSON_BYTES, MAX_JSON_DEPTH } from './json-bounds.ts'
+import { excess, MAX_JSON_BYTES, MAX_JSON_DEPTH, plainJson } from './json-bounds.ts'
 import { checkOf, isStandardSchema, type TopicSchema } from './schema.ts'
 
 /** What topics of a name or a pattern are like. What it does not say is as the defaults have it. */
@@ -43,10 +44,13 @@ export interface TopicRule extends Omit<TopicDefaults, 'rule' | 'history' | 'max
 }
 
 const JSON_TYPE = 'application/json'
-const MAX_BYTES = 64 * 1024 * 1024
 const access = oneOf('anyone', 'users', 'nobody')
 const perSecond = positive(1_000_000_000)
 const PUBLISH_RATE: Rules<PublishRate> = { messages: perSecond, bytes: perSecond }
+/** An application may have made policies of any name. */
+const policyNames: Rule = (value, field) =>
+  texts(value, field) ??
+  ((value as string[]).every(name => name !== '' && name.trim() === name) ? undefined : 'an array of names of policies')
 const publishRate: Rule = (value, field) => {
   const { messages, bytes } = readOptions(value as PublishRate, PUBLISH_RATE, `${field}.`)
   return messages === undefined && bytes === undefined ? 'a rate of messages, bytes or both' : undefined
@@ -57,18 +61,19 @@ const HISTORY: Rules<LogBounds> = {
   ageMs: number(0, 86_400_000),
 }
 /** A circular value is not JSON, so `excess` is asked last: on a circular value it would run for long. */
-const metadata: Rule = (value, field) => object(value, field) ?? json(value, field) ?? (excess(value) && BOUNDED_JSON)
+const metadata: Rule = (value, field) =>
+  object(value, field) ?? plainJson(value, field) ?? (excess(value) && BOUNDED_JSON)
 const BOUNDED_JSON = `JSON of at most ${MAX_JSON_BYTES} bytes and ${MAX_JSON_DEPTH} levels`
 
 const RULE: Rules<TopicRule> = {
   policy: policyRule,
-  allowedPolicies: texts,
+  allowedPolicies: policyNames,
   contentType: contentTypeRule,
   history: nested(HISTORY),
-  maxMessageBytes: integer(1, MAX_BYTES),
+  maxMessageBytes: integer(1, MOST_MESSAGE_BYTES),
   lingerMs: number(0, 1000),
   preamble: value => (value instanceof Uint8Array ? undefined : 'a Uint8Array or Buffer'),
-  maxSubscribers: integer(0, 10_000_000),
+  maxSubscribers: integer(0, MAX_ENTRIES),
   publishRate,
   priority: oneOf('high', 'normal', 'bulk'),
   presence: flag,

@@ -1,3 +1,4 @@
+import { callable, checkValue, fieldOf } from '../core/options.ts'
 import type { TopicSpec } from '../core/topics.ts'
 import { decodeUtf8, isJson } from '../wire/content-type.ts'
 import { MAX_JSON_DEPTH, parseJson } from '../wire/json.ts'
@@ -44,6 +45,9 @@ export function checkOf(schema: TopicSchema): NonNullable<TopicSpec['check']> {
 }
 
 function standardCheck(schema: StandardSchema): ValueCheck {
+  const field = 'schema: ~standard.validate'
+  const standard = fieldOf(schema, '~standard', field, 'REQUEST_INVALID')
+  checkValue((standard as StandardSchema['~standard'] | undefined | null)?.validate, callable, field)
   return value => {
     const result = schema['~standard'].validate(value)
     if (result instanceof Promise) {

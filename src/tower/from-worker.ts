@@ -3,6 +3,7 @@ import type { RouteResult } from '../core/broker.ts'
 import type { CloseReason } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
 import { parseClientId } from '../core/ids.ts'
+import { checkValue, having } from '../core/options.ts'
 import { type Answer, copyOf, type FromWorker, MAX_CALLS, type ToWorker } from './port-messages.ts'
 import { countSent, endSocket, isSendSocket, listenTo, type SendSocket } from './send-socket.ts'
 
@@ -29,8 +30,11 @@ interface Remote {
   readonly stop: () => void
 }
 
-/** The tower at the other end of the port, for which it was told to `accept` this one. */
+const portRule = having('a MessagePort', 'on', 'postMessage', 'close')
+
+/** The tower at the other end of the port, for which it was told to `accept` this one. Throws CONFIG_INVALID. */
 export function fromWorker(port: MessagePort): WorkerTower {
+  checkValue(port, portRule, 'fromWorker: port', 'CONFIG_INVALID')
   const calls = new Map<number, { resolve: (value: never) => void; reject: (error: HubError) => void }>()
   const remotes = new Map<number, Remote>()
   const remoteOf = new WeakMap<SendSocket, Remote>()

@@ -1,17 +1,30 @@
 import type { MessagePort } from 'node:worker_threads'
+import { codecRule } from '../core/arguments.ts'
 import type { RouteResult } from '../core/broker.ts'
 import type { Client, CloseReason } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
 import type { HubEvents } from '../core/events.ts'
 import type { Codec } from '../core/message.ts'
-import { anything, callable, having, integer, number, oneOf, type Rules, readOptions, text } from '../core/options.ts'
+import {
+  anything,
+  callable,
+  checkValue,
+  flag,
+  having,
+  integer,
+  number,
+  oneOf,
+  type Rules,
+  readOptions,
+  text,
+} from '../core/options.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import type { Scheduler } from '../core/scheduler.ts'
 import type { ClientInfo, DropCount } from '../core/stats.ts'
 import { eventLoop } from '../event-loop.ts'
 import { createHub, type Hub } from '../hub.ts'
 import { openTopics } from '../open-topics.ts'
-import { dropSlow } from '../policies/drop-slow.ts'
+import { DROP_SLOW_OPTIONS, dropSlow } from '../policies/drop-slow.ts'
 import { rawCodec } from '../transports/codecs.ts'
 import { join } from '../transports/transport.ts'
 import { type Listener, listenerOf, type TowerSocket } from './listener.ts'
@@ -59,15 +72,15 @@ export interface TowerOptions {
   readonly scheduler?: Scheduler
 }
 
+const MIB = 1024 * 1024
 const OPTIONS: Rules<TowerOptions> = {
-  // It has an error of its own, as the variable of the environment has.
-  timeoutMs: anything,
+  timeoutMs: DROP_SLOW_OPTIONS.timeoutMs,
   env: anything,
   floorRate: number(1, Number.POSITIVE_INFINITY),
   measure: oneOf('queue', 'wire'),
-  bytes: integer(1),
-  notSentLowatBytes: integer(0),
-  burstBytes: integer(0),
+  bytes: DROP_SLOW_OPTIONS.bytes,
+  notSentLowatBytes: integer(0, 64 * MIB),
+  burstBytes: integer(0, 256 * MIB),
   contentType: text,
   ifExists: oneOf('replace', 'refuse'),
   hub: having('a hub', 'registerClient', 'subscribe'),
@@ -88,6 +101,9 @@ export interface AddOptions {
   readonly burst?: boolean
 }
 
+const ADD_OPTIONS: Rules<AddOptions> = { codec: codecRule, chunked: flag, burst: flag }
+const portRule = having('a MessagePort', 'on', 'postMessage', 'close')
+
 export interface TowerStats {
   readonly clients: number
   readonly broadcasts: number
@@ -99,7 +115,6 @@ export interface TowerStats {
   readonly removed: Readonly<Partial<Record<CloseReason, number>>>
 }
 
-const MIB = 1024 * 1024
 /** Largest broadcast of a tower with a hub of its own. */
 const MAX_BROADCAST_BYTES = 16 * MIB
 let towers = 0
@@ -155,9 +170,9 @@ export class HTTPConnectionManager implements AsyncDisposable {
       )
     }
     const { contentType = 'application/octet-stream', notSentLowatBytes = 16 * 1024 } = this.#options
-    const { codec = rawCodec, chunked = true } = options
+    const { codec = rawCodec, chunked = true, burst = true } = readOptions(options, ADD_OPTIONS, 'addClient')
     const listener = listenerOf(socket, { contentType, codec, chunked, notSentLowatBytes, retries: this.#retries })
-    return listener !== undefined && this.#add(listener, socket, clientId, options.burst ?? true)
+    return listener !== undefined && this.#add(listener, socket, clientId, burst)
   }
 
   /**
@@ -206,6 +221,7 @@ export class HTTPConnectionManager implements AsyncDisposable {
    */
   accept(port: MessagePort): void {
     this.#checkOpen()
+    checkValue(port, portRule, 'port')
     this.#ports.add(port)
     port.on('close', () => this.#ports.delete(port))
     servePort(port, {
@@ -240,14 +256,15 @@ export class HTTPConnectionManager implements AsyncDisposable {
     const { hub } = this
     // Before anybody is told of it: a handler may ask for the same socket again.
     this.#ids.set(socket, clientId)
-    let client: Client | undefined
+    let client: Client
     try {
       client = join(listener.connection, { hub, clientId, topics: [topic], address: listener.address, ifExists })
-    } finally {
-      // Refused, or a handler of the hub's events has ended it already.
-      if (client === undefined || client.closed) this.#ids.delete(socket)
+    } catch (error) {
+      this.#ids.delete(socket)
+      // A handler of the hub's events has ended it already.
+      if ((error as HubError).code === 'CONNECTION_NOT_FOUND') return true
+      throw error
     }
-    if (client.closed) return true
     this.#sockets.set(client, socket)
     listener.begin(() => client.close('peer'))
     return true

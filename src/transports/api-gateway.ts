@@ -2,7 +2,7 @@ import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
 import type { Client, CloseReason } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
-import { anything, checkValue, type Rules, readOptions, text, texts } from '../core/options.ts'
+import { anything, checkValue, having, type Rules, readOptions, text, texts } from '../core/options.ts'
 import { within } from '../event-loop.ts'
 import { outcomeOfBody, outcomeOfError, outcomeOfStatus } from './callback-outcome.ts'
 import { Egress } from './egress.ts'
@@ -16,6 +16,7 @@ import {
   type RequestHub,
   type RequestOpening,
   type RequestRules,
+  requestHub,
 } from './request-clients.ts'
 import { TimeLimit } from './time-limit.ts'
 
@@ -66,6 +67,8 @@ const OPTIONS: Rules<ApiGatewayOptions> = {
   region: text,
   credentials: anything,
 }
+const COMMANDS = ['PostToConnectionCommand', 'GetConnectionCommand', 'DeleteConnectionCommand'] as const
+const SDK = having('the SDK, as loadGatewaySdk() gives it,', 'ApiGatewayManagementApiClient', ...COMMANDS)
 const OPENING: Rules<ApiGatewayOpening> = { ...OPENING_RULES, endpoint: text, connectionId: anything }
 
 interface StoredGatewayClient {
@@ -100,14 +103,14 @@ export class ApiGatewayClients {
 
   /** Throws CONFIG_INVALID, and CALLBACK_URL_INVALID where an endpoint is not to be posted to. */
   constructor(hub: RequestHub, sdk: GatewaySdk, given: ApiGatewayOptions) {
-    const options = readOptions(given, OPTIONS, 'apiGateway: ', 'CONFIG_INVALID')
-    // readOptions leaves out what is not given.
-    checkValue(options.endpoints, texts, 'apiGateway: endpoints', 'CONFIG_INVALID')
+    const options = readOptions(given, OPTIONS, 'apiGateway: ', 'CONFIG_INVALID', ['endpoints'])
+    checkValue(hub, requestHub, 'apiGateway: hub', 'CONFIG_INVALID')
     this.#hub = hub
     this.#sdk = sdk
     this.#options = options
     this.#timeoutMs = options.timeoutMs ?? TIMEOUT_MS
     const egress = new Egress(options.allow, { resolve: options.resolve, field: 'apiGateway: allow' })
+    checkValue(sdk, SDK, 'apiGateway: sdk', 'CONFIG_INVALID')
     for (const endpoint of options.endpoints) {
       this.#apis.set(endpointKey(egress.checkUrl(endpoint)), this.#api(endpoint, egress))
     }

@@ -1,6 +1,6 @@
 import type { Client } from '../core/connection.ts'
 import { HubError } from '../core/errors.ts'
-import { anything, type Rule, type Rules, readOptions, text } from '../core/options.ts'
+import { anything, checkValue, type Rule, type Rules, readOptions, text } from '../core/options.ts'
 import { CallbackRequests } from './callback-request.ts'
 import { Egress } from './egress.ts'
 import type { Resolver } from './name-resolver.ts'
@@ -12,6 +12,7 @@ import {
   type RequestHub,
   type RequestOpening,
   type RequestRules,
+  requestHub,
 } from './request-clients.ts'
 import { newClientId } from './transport.ts'
 import { parseSecret } from './webhook-signature.ts'
@@ -68,6 +69,7 @@ export class CallbackClients {
   /** Throws CONFIG_INVALID where an option is unknown or wrong. */
   constructor(hub: RequestHub, given: CallbackOptions = {}) {
     const options = readOptions(given, OPTIONS, 'callbacks: ', 'CONFIG_INVALID')
+    checkValue(hub, requestHub, 'callbacks: hub', 'CONFIG_INVALID')
     this.#hub = hub
     this.#options = options
     if (options.secret !== undefined) parseSecret(options.secret, 'callbacks: secret', 'CONFIG_INVALID')

@@ -1,7 +1,7 @@
 import { HubError } from '../core/errors.ts'
 import type { ClientId } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
-import { callable, checkValue, having, period, type Rules, readOptions } from '../core/options.ts'
+import { callable, checkValue, having, period, type Rule, type Rules, readOptions } from '../core/options.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import { openSessions, type SessionManager } from '../core/sessions.ts'
 import { PROTOBUF } from './client-codec.ts'
@@ -46,9 +46,7 @@ const OPTIONS: Rules<ClientProtocolOptions> = {
  * subscribed to the opening's topics then. One of these per hub: it listens to the hub's events for all its clients.
  */
 export function clientProtocol(given: ClientProtocolOptions): Transport<WebSocketChannel> {
-  const options = readOptions(given, OPTIONS, 'clientProtocol: ', 'CONFIG_INVALID')
-  checkValue(options.hub, OPTIONS.hub, 'clientProtocol: hub', 'CONFIG_INVALID')
-  checkValue(options.parsePolicy, OPTIONS.parsePolicy, 'clientProtocol: parsePolicy', 'CONFIG_INVALID')
+  const options = readOptions(given, OPTIONS, 'clientProtocol: ', 'CONFIG_INVALID', ['hub', 'parsePolicy'])
   const { hub, sessions = openSessions, parsePolicy, connectTimeoutMs = CONNECT_TIMEOUT_MS } = options
   const rejected = (error: unknown, id: string): void => {
     if (error instanceof HubError) options.rejected?.(error, id)
@@ -72,11 +70,14 @@ export function clientProtocol(given: ClientProtocolOptions): Transport<WebSocke
   return { name: 'centrifuge', open: (channel, opening) => new ClientSession(channel, opening, context) }
 }
 
+const subprotocols: Rule = value => (value instanceof Set ? undefined : 'a Set of subprotocols')
+
 /**
  * The subprotocol for the handshake: `false` is none, which is JSON. Undefined: the peer offers the Protobuf form only,
  * and is to be refused with 400. Without this, ws would accept whatever the peer offers first.
  */
 export function clientSubprotocol(offered: ReadonlySet<string>): string | false | undefined {
+  checkValue(offered, subprotocols, 'offered')
   if (offered.has('centrifuge-json')) return 'centrifuge-json'
   return offered.has(PROTOBUF) && offered.size === 1 ? undefined : false
 }

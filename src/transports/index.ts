@@ -9,23 +9,36 @@ export {
 } from './api-gateway.ts'
 export type { RetryRules } from './backoff.ts'
 export { CallbackClients, type CallbackOpening, type CallbackOptions } from './callback.ts'
-export { httpStream, multipart, multipartImage, sse, webSocketTopic, webSocketTopicWithGaps } from './checked.ts'
+export {
+  clientProtocol,
+  httpStream,
+  join,
+  multipart,
+  multipartImage,
+  openReceiver,
+  openStream,
+  sse,
+  subscribeTo,
+  webSocketConnection,
+  webSocketTopic,
+  webSocketTopicWithGaps,
+} from './checked.ts'
+
 export type { BreakerRules } from './circuit-breaker.ts'
-export { type ClientProtocolOptions, clientProtocol, clientSubprotocol } from './client-protocol.ts'
+export { type ClientProtocolOptions, clientSubprotocol } from './client-protocol.ts'
 export type { Attempt, AttemptTrace, Envelope, Outcome } from './envelope.ts'
-export { CLOSE_CODES, type WebSocketChannel, webSocketConnection } from './frame-socket.ts'
+export { CLOSE_CODES, type WebSocketChannel } from './frame-socket.ts'
 export { type Beat, Heartbeat, type HeartbeatOptions } from './heartbeat.ts'
-export { openStream, type StreamHead } from './http-stream.ts'
+export type { StreamHead } from './http-stream.ts'
 export type { Resolver } from './name-resolver.ts'
 export { NodeSocket, type NodeSocketOptions } from './node-socket.ts'
-export {
-  openReceiver,
-  type Receiver,
-  type RequestHub,
-  type RequestOpening,
-  type RequestRules,
+export type {
+  Receiver,
+  RequestHub,
+  RequestOpening,
+  RequestRules,
 } from './request-clients.ts'
 export { parseEventId } from './sse.ts'
 export { missingTcpProbe, type TcpBuffers, type TcpProbe, tcpProbe } from './tcp-probe.ts'
-export { type InboundLimit, join, newClientId, type Opening, subscribeTo, type Transport } from './transport.ts'
+export { type InboundLimit, newClientId, type Opening, type Transport } from './transport.ts'
 export { keepAlive } from './websocket.ts'

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Client, CloseReason, Connection, WriteResult } from '../core/connection.ts'
 import type { Codec } from '../core/message.ts'
+import { checkValue, having } from '../core/options.ts'
 import { eventLoop } from '../event-loop.ts'
 import { type Handle, handleOf, writeDirect } from './direct-write.ts'
 import { resetSocket } from './reset.ts'
@@ -25,6 +26,10 @@ export interface NodeSocketOptions {
    */
   farewell(reason: CloseReason, reconnectMs: number | undefined): void
 }
+
+const socketRule = having('a socket', 'write', 'on', 'setNoDelay')
+/** registerClient checks the protocol and the codec. */
+const optionsRule = having('an object', 'farewell')
 
 /** The arguments of a write that waits for its channel to open. */
 export interface EarlyFrame {
@@ -76,7 +81,10 @@ export class NodeSocket implements Connection {
     this.#client?.drained()
   }
 
+  /** Throws REQUEST_INVALID. */
   constructor(socket: Socket, options: NodeSocketOptions) {
+    checkValue(socket, socketRule, 'socket')
+    checkValue(options, optionsRule, 'options')
     this.protocol = options.protocol
     this.codec = options.codec
     this.#socket = socket

@@ -1,6 +1,18 @@
 import type { Client, CloseReason } from '../core/connection.ts'
 import type { ConnectionManager } from '../core/manager.ts'
-import { anything, callable, integer, nested, number, period, type Rules, text, texts } from '../core/options.ts'
+import {
+  anything,
+  callable,
+  having,
+  integer,
+  MAX_TIMER_MS,
+  nested,
+  number,
+  period,
+  type Rules,
+  text,
+  texts,
+} from '../core/options.ts'
 import type { DeliveryPolicy } from '../core/policy.ts'
 import { policyRule } from '../core/policy-check.ts'
 import type { Scheduler } from '../core/scheduler.ts'
@@ -9,7 +21,7 @@ import { DEFAULT_RETRY, type RetryRules } from './backoff.ts'
 import { type BreakerRules, DEFAULT_BREAKER } from './circuit-breaker.ts'
 import type { Attempt } from './envelope.ts'
 import { RequestConnection, type RequestConnectionOptions, type RequestMeter } from './request-connection.ts'
-import { checkCurrent, join, newClientId } from './transport.ts'
+import { join, newClientId } from './transport.ts'
 
 /** A hub with a clock and counters for requests, as `createHub` makes it. */
 export interface RequestHub extends ConnectionManager {
@@ -18,6 +30,9 @@ export interface RequestHub extends ConnectionManager {
   /** Undefined: nothing is traced. */
   readonly tracing?: { traced(clientId: string, url: URL, attempt: Attempt): Attempt } | undefined
 }
+
+/** Not each manager has what such clients need. */
+export const requestHub = having('a hub, as createHub() makes it,', 'registerClient', 'subscribe', 'send')
 
 /** How all clients of one kind are treated. */
 export interface RequestRules {
@@ -29,7 +44,7 @@ export interface RequestRules {
   readonly random?: (() => number) | undefined
 }
 
-const ms = number(0)
+const ms = number(0, MAX_TIMER_MS)
 const RETRY: Rules<RetryRules> = { retries: integer(0), baseMs: ms, capMs: ms }
 const BREAKER: Rules<BreakerRules> = { failures: integer(1), coolDownMs: ms }
 
@@ -100,7 +115,7 @@ export function openReceiver(
     events: hub.events,
     meter: hub.operations.callback,
   })
-  const client = join(connection, {
+  return join(connection, {
     hub,
     clientId: id,
     topics: topics.map(({ name, policy }) => ({ name, options: { policy } })),
@@ -108,6 +123,4 @@ export function openReceiver(
     ifExists,
     restore: receiver.restore,
   })
-  checkCurrent(hub, client)
-  return client
 }

@@ -128,7 +128,7 @@ export interface Beginning {
   readonly begun?: ((subscription: Subscription) => Uint8Array | undefined) | undefined
 }
 
-/** Registers and subscribes, or neither. */
+/** Registers and subscribes, or neither. Throws CONNECTION_NOT_FOUND where a handler ends or replaces the client. */
 export function join(connection: Bound, opening: Opening, beginning: Beginning = {}): Client {
   const { hub, clientId, topics, session, address, ifExists, restore } = opening
   hub.checkSubscriptions(clientId, topics)
@@ -142,6 +142,7 @@ export function join(connection: Bound, opening: Opening, beginning: Beginning =
       checkCurrent(hub, client)
       subscribeTo(hub, clientId, name, beginning.begun ? { ...options, begun } : options)
     }
+    checkCurrent(hub, client)
     begun()
   } catch (error) {
     connection.detach()

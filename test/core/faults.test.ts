@@ -22,6 +22,7 @@ import {
   fakeCodec,
 } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
+import { describeRule, describeSpec } from '../../src/topics/describe.ts'
 
 /**
  * Reliability: code that is not the hub's may throw in every one of its members. Only its own client or link is affected, a fault names
@@ -346,6 +347,28 @@ describe('a connection that throws', () => {
   )
 })
 
+describe('a connection that answers a ping with nonsense', () => {
+  const nonsense: [string, () => unknown][] = [
+    ['NaN', () => Number.NaN],
+    ['1', () => 1],
+    ['yes', () => 'yes'],
+    ['a promise', () => Promise.resolve(true)],
+    ['a promise that rejects', rejected],
+    ['an object', () => ({})],
+  ]
+  it.each(nonsense)('%s: its peer is not there, and a fault names the protocol', async (_, answerOf) => {
+    const world = new World()
+    const bad = new FakeConnection()
+    const ping = (answer: (active: boolean) => void) => answer(answerOf() as boolean)
+    world.connect('bad', Object.assign(bad, { ping }) as FakeConnection)
+    expect(await world.hub.isActive('bad')).toBe(false)
+    const confirmed = world.hub.send('bad', 'x', { confirm: true })
+    world.scheduler.settle()
+    await expect(confirmed).rejects.toMatchObject({ code: 'CONNECTION_STALE' })
+    expect(world.faults).toEqual(['ping of fake'])
+  })
+})
+
 describe('a policy that throws', () => {
   /** All that a policy has, over one that defers. */
   const whole = (): DeliveryPolicy => ({
@@ -421,13 +444,27 @@ describe('a policy that throws', () => {
     expect(() => world.hub.setDeliveryPolicy('t', policy)).toThrow(why)
   })
 
-  it('describe answers no object: its name stands for it, and a fault is told', () => {
+  const circular: { name: string; self?: unknown } = { name: 'own' }
+  circular.self = circular
+  const noDescriptions = [
+    ['no object', 5n],
+    ['a list', []],
+    ['an object without a name', {}],
+    ['a circle', circular],
+    ['a BigInt inside', { name: 'own', bytes: 5n }],
+  ] as [string, { name: string }][]
+
+  it.each(noDescriptions)('describe answers %s: its name stands for it, and a fault is told', (_, description) => {
     const world = new World()
-    const policy = { ...whole(), describe: () => 5n as unknown as { name: string } }
+    const policy = { ...whole(), describe: () => description }
     world.connect('bad', new FakeConnection(), policy)
     expect(world.hub.explainPolicy('bad', 't').policy).toEqual({ name: 'own' })
+    world.hub.setDeliveryPolicy('t', policy)
+    const told = [...world.hub.getActiveClients(), ...world.hub.getTopics(), world.hub.getConnectionStats()]
+    expect(JSON.stringify(told)).toContain('"policy":{"name":"own"}')
     world.publish(1)
-    expect(new Set(world.faults)).toEqual(new Set(["policy 'own'"]))
+    // Once, however many clients have it and however often they are listed.
+    expect(world.faults).toEqual(["policy 'own'"])
   })
 
   it.each(members)('%s (%s), as the policy of the topic itself', (member, how) => {
@@ -444,6 +481,15 @@ describe('a policy that throws', () => {
     expect(world.faults.length).toBeGreaterThan(0)
   })
 
+  it('describe answers a circle: a rule and a topic are told with its name', () => {
+    const policy = { ...whole(), describe: () => circular }
+    const spec = openTopics({ policy }).resolve('t')
+    expect([describeRule({ policy }).policy, describeSpec(spec, policy).policy]).toEqual([
+      { name: 'own' },
+      { name: 'own' },
+    ])
+  })
+
   const decorators: [string, (inner: DeliveryPolicy) => DeliveryPolicy][] = [
     ['rate-limit', inner => rateLimit({ messages: 1000 }, inner)],
     ['priority', inner => priority({}, inner)],
@@ -455,6 +501,16 @@ describe('a policy that throws', () => {
       const world = new World()
       await play(world, new FakeConnection(WINDOW), decorate(breaking(whole(), member, how)))
       expect(world.faults).toContain(`policy '${name}+own'`)
+    })
+  })
+
+  describe.each(decorators)('inside of %s', (name, decorate) => {
+    it.each(noDescriptions)('describe answers %s: a fault is told', (_, description) => {
+      const world = new World()
+      world.connect('bad', new FakeConnection(), decorate({ ...whole(), describe: () => description }))
+      expect(world.hub.explainPolicy('bad', 't').policy).toEqual({ name: `${name}+own` })
+      world.scheduler.settle()
+      expect(new Set(world.faults)).toEqual(new Set([`policy '${name}+own'`]))
     })
   })
 
@@ -512,6 +568,29 @@ describe('a policy that throws', () => {
     world.hub.refreshTopics()
     world.publish(1)
     expect(bad.seqs()).toEqual([1, 2, 3])
+  })
+})
+
+describe('a policy without a description, where a topic allows only some', () => {
+  const circle: Record<string, unknown> = { name: 'latest' }
+  circle.inner = circle
+  it.each<[string, () => unknown]>([
+    ['a circle', () => circle],
+    ['a BigInt', () => ({ name: 'latest', bytes: 5n })],
+    ['an error', broken],
+    ['a promise that rejects', rejected],
+  ])('%s: the call refuses it, and a standing order tells a fault', (_, describe) => {
+    const policy = { ...latest(), describe } as DeliveryPolicy
+    const world = new World({ topics: openTopics({ allowedPolicies: ['latest'] }) })
+    const bad = new FakeConnection()
+    bad.client = world.hub.registerClient('bad', bad)
+    const refusal = expect.objectContaining({ code: 'POLICY_INVALID', message: expect.stringContaining("'latest'") })
+    expect(() => world.hub.subscribe('bad', 'a', { policy })).toThrow(refusal)
+    world.hub.subscribe('bad', 'a')
+    expect(() => world.hub.setClientPolicy('bad', policy)).toThrow(refusal)
+    world.hub.subscribePattern('bad', '**', { policy })
+    world.publish(1)
+    expect([bad.seqs(), world.faults]).toEqual([[1], ["policy 'latest'"]])
   })
 })
 

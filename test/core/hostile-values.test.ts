@@ -1,10 +1,18 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Broker, Publication } from '../../src/core/broker.ts'
 import * as hubline from '../../src/index.ts'
-import { jwtSessions } from '../../src/sessions/index.ts'
+import { jwtSessions, Revocations, SessionWatch } from '../../src/sessions/index.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/index.ts'
-import { CallbackClients, httpStream, multipart, newClientId, sse, webSocketTopic } from '../../src/transports/index.ts'
+import {
+  CallbackClients,
+  httpStream,
+  join,
+  multipart,
+  newClientId,
+  sse,
+  webSocketTopic,
+} from '../../src/transports/index.ts'
 
 const { buffered, createHub, HubError, latest, memoryBroker, rateLimit, topicRules } = hubline
 type Wrong = never
@@ -18,6 +26,10 @@ function hubOf(options?: Parameters<typeof createHub>[0]) {
   const hub = createHub(options)
   hubs.push(hub)
   return hub
+}
+
+function broken(): never {
+  throw new Error('broken')
 }
 
 async function refusalOf(call: () => unknown): Promise<string> {
@@ -76,7 +88,15 @@ describe('a broker', () => {
   const brokerOf = (answer: unknown) => ({ ...memoryBroker(), name: 'mine', publish: () => answer as Wrong })
   const stub = { start() {}, join() {}, leave() {}, close() {} }
 
-  it.each([[5], [{}], [null], ['x']])('that answers %j makes publish reject with INTERNAL', async answer => {
+  const answer = { position: { epoch: 'e', seq: 1 }, matched: 0, behind: 0, unsupported: 0 }
+  it.each<unknown[]>([
+    ...[[5], [{}], [null], ['x'], [{ ...answer, position: 5 }], [{ ...answer, position: { epoch: 5, seq: 1 } }]],
+    ...[
+      [{ ...answer, position: { epoch: 'e', seq: '1' } }],
+      [{ ...answer, matched: '0' }],
+      [{ position: answer.position }],
+    ],
+  ])('that answers %j makes publish reject with INTERNAL', async answer => {
     const hub = hubOf({ broker: { ...brokerOf(answer), ...stub } })
     expect(await refusalOf(() => hub.publish('a', 'x'))).toMatch(
       /^INTERNAL publish of broker "mine" must answer a RouteResult/,
@@ -159,6 +179,45 @@ describe('a session manager', () => {
     for (const wrong of [undefined, 5, { revoked: 5 }]) {
       expect(await refusalOf(() => sessionWatch.ask(wrong as Wrong))).toMatch(/^REQUEST_INVALID sessions must be/)
     }
+    expect(await refusalOf(() => sessionWatch.ask({ revokd: () => true } as Wrong))).toBe(
+      'REQUEST_INVALID sessions: unknown option "revokd": did you mean "revoked"?',
+    )
+    const manager = { ...hubline.openSessions, ofMine: 5 }
+    for (const right of [{}, manager, new Revocations(), { revoked: () => true, mine: 5 }]) {
+      expect(() => sessionWatch.ask(right)).not.toThrow()
+    }
+  })
+})
+
+describe('a revocation', () => {
+  it.each([undefined, null, 5, {}])('of %o is refused: it would revoke nothing', async value => {
+    const revocations = new Revocations()
+    expect(await refusalOf(() => revocations.revokeUser(value as Wrong))).toMatch(
+      /^REQUEST_INVALID user must be a string/,
+    )
+    expect(await refusalOf(() => revocations.revokeToken(value as Wrong))).toMatch(/^REQUEST_INVALID tokenId must be/)
+    expect(revocations.size).toBe(0)
+  })
+})
+
+describe('a SessionWatch', () => {
+  it.each<[unknown, RegExp]>([
+    [undefined, /options must be an object, got undefined$/],
+    [{}, /sessionWatch: hub must be a hub with the methods sessionOf, unregisterClient, got undefined$/],
+    [{ hub: {} }, /hub must be a hub/],
+    [{ hub: 'real' }, /sessionWatch: scheduler must be a scheduler with the methods every, defer, got undefined$/],
+    [
+      { hub: 'real', scheduler: new ManualScheduler(), sesions: {} },
+      /unknown option "sesions": did you mean "sessions"\?$/,
+    ],
+    [{ hub: 'real', scheduler: new ManualScheduler(), sessions: { revoked: 5 } }, /sessionWatch: sessions must be/],
+    [{ hub: 'real', scheduler: new ManualScheduler(), now: 5 }, /sessionWatch: now must be a function, got 5$/],
+  ])('of %j is refused', async (given, message) => {
+    const { hub } = (given ?? {}) as { hub?: unknown }
+    const options = hub === 'real' ? { ...(given as object), hub: hubOf() } : given
+    const refusal = await refusalOf(() => new SessionWatch(options as Wrong))
+    expect(refusal).toMatch(/^CONFIG_INVALID sessionWatch: /)
+    expect(refusal).toMatch(message)
   })
 })
 
@@ -183,6 +242,88 @@ describe('a policy inside of rate-limit', () => {
     }
     expect(connection.seqs()).toEqual([1, 2, 3])
     expect(faults).toEqual(['once'])
+  })
+})
+
+describe('a confirmation', () => {
+  function sentFive() {
+    const scheduler = new ManualScheduler()
+    const hub = hubOf({ scheduler })
+    const connection = new FakeConnection()
+    const client = hub.registerClient('a', connection)
+    connection.client = client
+    hub.subscribe('a', 't', { policy: hubline.reliable() })
+    for (let i = 0; i < 5; i++) hub.routeData('t', Buffer.from('x'))
+    scheduler.settle()
+    const { epoch } = hub.positionOf('t')!
+    const counts = () => {
+      const { delivered, pending, unconfirmed } = hub.getSubscription('a', 't')!
+      return [delivered, pending, unconfirmed]
+    }
+    return { hub, client, epoch, counts }
+  }
+  const wrong = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, -1, 1.5, '3', 3n, [3], null, undefined]
+
+  it.each(wrong)('of seq %o is refused, and counts nothing', async seq => {
+    const { hub, epoch, counts } = sentFive()
+    expect(await refusalOf(() => hub.acknowledge('a', 't', { epoch, seq: seq as Wrong }))).toMatch(
+      /^REQUEST_INVALID position must be a position { epoch, seq }, seq an integer of at least 0, got an object$/,
+    )
+    expect(counts()).toEqual([0, 5, 5])
+    expect(hub.acknowledge('a', 't', { epoch, seq: 5 })).toBe(5)
+  })
+
+  it.each([5, 'x', null, undefined, {}])('that is %o is refused', async position => {
+    const { hub, counts } = sentFive()
+    expect(await refusalOf(() => hub.acknowledge('a', 't', position as Wrong))).toMatch(
+      /^REQUEST_INVALID position must/,
+    )
+    expect(counts()).toEqual([0, 5, 5])
+  })
+
+  it('of what was never sent, of another client and of another topic is refused', async () => {
+    const { hub, epoch, counts } = sentFive()
+    expect(await refusalOf(() => hub.acknowledge('a', 't', { epoch, seq: 6 }))).toMatch(/^POSITION_INVALID/)
+    expect(await refusalOf(() => hub.acknowledge('a', 't', { epoch: 'x', seq: 5 }))).toMatch(/^POSITION_INVALID/)
+    expect(await refusalOf(() => hub.acknowledge('b', 't', { epoch, seq: 5 }))).toMatch(/^CONNECTION_NOT_FOUND/)
+    expect(await refusalOf(() => hub.acknowledge('a', 'u', { epoch, seq: 5 }))).toMatch(/^NOT_SUBSCRIBED/)
+    expect(counts()).toEqual([0, 5, 5])
+  })
+
+  it.each([...wrong, 6])('of seq %o by a connection counts nothing', seq => {
+    const { client, counts } = sentFive()
+    expect(client.confirmed('t', seq as Wrong)).toBe(0)
+    expect(counts()).toEqual([0, 5, 5])
+    expect(client.confirmed('t', 5)).toBe(5)
+    expect(counts()).toEqual([5, 0, 0])
+  })
+})
+
+describe('join, where a handler gives the id to another client', () => {
+  class Joining extends FakeConnection {
+    bind(client: hubline.Client) {
+      this.client = client
+    }
+    detach() {}
+  }
+
+  it.each<[string, 'register' | 'subscribe' | 'subscribePattern', number, string[]]>([
+    ['in the last subscription', 'subscribe', 2, ['a', 'b']],
+    ['in the only subscription', 'subscribe', 1, ['b']],
+    ['in the registration without topics', 'register', 1, []],
+    ['in the last pattern', 'subscribePattern', 1, ['a', 'b/*']],
+  ])('%s, throws as for any client that is replaced', async (_, event, which, names) => {
+    const hub = hubOf({ scheduler: new ManualScheduler() })
+    const other = new FakeConnection()
+    let left: number = which
+    hub.events.on(event, () => {
+      if (--left === 0) other.client = hub.registerClient('x', other)
+    })
+    const topics = names.map(name => ({ name }))
+    expect(await refusalOf(() => join(new Joining(), { hub, clientId: 'x', topics }))).toBe(
+      'CONNECTION_NOT_FOUND client: x was closed or replaced before it was subscribed',
+    )
+    expect([hub.handleOf('x'), other.closedFor]).toEqual([other.client, undefined])
   })
 })
 
@@ -255,6 +396,65 @@ describe('a rule of topics, as over HTTP', () => {
   })
 })
 
+describe('a rule of topics with what JSON cannot say', () => {
+  const circle: Record<string, unknown> = {}
+  circle.self = circle
+  it.each([
+    ['a function', { a: () => 1 }],
+    ['NaN', { a: Number.NaN }],
+    ['Infinity in a list', { a: [Number.POSITIVE_INFINITY] }],
+    ['a Map', { a: { b: new Map([[1, 2]]) } }],
+    ['a Date', { a: new Date() }],
+    ['a symbol', { a: Symbol('x') }],
+    ['bytes', { a: new Uint8Array(3) }],
+    ['a toJSON', { toJSON: () => 5 }],
+    ['a BigInt', { a: 5n }],
+    ['a circle', circle],
+  ])('metadata: %s', async (_, metadata) => {
+    expect(await refusalOf(() => topicRules({ rules: { a: { metadata } } }))).toMatch(
+      /^REQUEST_INVALID rule a: metadata must be a value that JSON can express/,
+    )
+  })
+
+  it('metadata of plain values is kept', () => {
+    const metadata = { text: 'a', number: -0.5, flag: true, nothing: null, list: [1, { a: [] }], left: undefined }
+    expect(topicRules({ rules: { a: { metadata } } }).get('a')?.metadata).toEqual(metadata)
+  })
+
+  const throwing = Object.defineProperty({}, '~standard', { get: () => broken(), enumerable: true })
+  it.each<[string, unknown, RegExp]>([
+    ['a number', { '~standard': 5 }, /^REQUEST_INVALID schema: ~standard\.validate must be a function, got undefined$/],
+    ['null', { '~standard': null }, /~standard\.validate must be a function, got undefined$/],
+    ['a wrong validate', { '~standard': { validate: 5 } }, /~standard\.validate must be a function, got 5$/],
+    ['a getter that throws', throwing, /~standard\.validate cannot be read: its getter throws$/],
+  ])('a Standard Schema of %s', async (_, schema, message) => {
+    expect(await refusalOf(() => topicRules({ rules: { a: { schema: schema as Wrong } } }))).toMatch(message)
+  })
+
+  it.each<[string, unknown]>([
+    ['a Map', new Map([['type', 'string']])],
+    ['a Date', new Date()],
+    ['a promise', Promise.resolve({})],
+    ['a Map of properties', { properties: new Map([['a', { type: 'string' }]]) }],
+    ['a function inside', { examples: [() => 1] }],
+    ['NaN', { const: Number.NaN }],
+  ])('a JSON Schema: %s', async (_, schema) => {
+    expect(await refusalOf(() => topicRules({ rules: { a: { schema: schema as Wrong } } }))).toMatch(
+      /^REQUEST_INVALID schema: it must be a value that JSON can express, got an object$/,
+    )
+  })
+
+  it.each([[['']], [[' latest']], [['latest\n']]])('allowedPolicies: %j', async allowedPolicies => {
+    expect(await refusalOf(() => topicRules({ rules: { a: { allowedPolicies } } }))).toMatch(
+      /^REQUEST_INVALID rule a: allowedPolicies must be an array of names of policies, got an array$/,
+    )
+  })
+
+  it('allowedPolicies takes names of policies that an application has made', () => {
+    expect(() => topicRules({ rules: { a: { allowedPolicies: ['My policy', 'latest'] } } })).not.toThrow()
+  })
+})
+
 describe('an opening', () => {
   const openings: [object, RegExp][] = [
     [{ sesion: { user: 'ann' } }, /unknown option "sesion": did you mean "session"/],
@@ -276,6 +476,8 @@ describe('an opening', () => {
 
 describe('a wrong value in a publication', () => {
   const bytes = new Uint8Array(1)
+  const circle: Record<string, unknown> = {}
+  circle.self = circle
   const wrong: [string, Record<string, unknown>, string][] = [
     ['a key', { key: 5 }, 'key must be a string, got 5'],
     ['a key that is null', { key: null }, 'key must be a string, got null'],
@@ -302,7 +504,15 @@ describe('a wrong value in a publication', () => {
     ['a user', { publisher: { user: 5 } }],
     ['a publisher that is null', { publisher: null }],
     ['no content type', { contentType: undefined }],
-  ])('%s: a broker that hands it over gets the error', (_, fields) => {
+    ['a client that is no string', { publisher: { client: 5 } }],
+    ['an info that is a circle', { publisher: { info: circle } }],
+    ['an info that is a BigInt', { publisher: { info: 5n } }],
+    ['a topic that is none', { topic: '..' }],
+    ['a topic that is a number', { topic: 5 }],
+    ['a topic with a slash before it', { topic: '/a' }],
+  ])('%s: a broker that hands it over gets the error, and a fault names the broker', (_, fields) => {
+    const scheduler = new ManualScheduler()
+    const faults: string[] = []
     let sink: (publication: Publication) => unknown = () => {}
     const broker: Broker = {
       name: 'own',
@@ -314,10 +524,39 @@ describe('a wrong value in a publication', () => {
       leave: () => {},
       close: async () => {},
     }
-    const hub = createHub({ broker })
-    const publication = { topic: 'a', data: bytes, contentType: 'text/plain', ...fields } as unknown as Publication
-    expect(() => sink(publication)).toThrow(expect.objectContaining({ name: 'HubError' }))
-    expect(hub.getConnectionStats().keptBytes).toBe(0)
+    const hub = createHub({ broker, scheduler })
+    hub.events.on('fault', ({ where }) => faults.push(where))
+    const right = { topic: 'a', data: bytes, contentType: 'text/plain' } as unknown as Publication
+    expect(() => sink({ ...right, ...fields } as Publication)).toThrow(expect.objectContaining({ name: 'HubError' }))
+    expect([hub.getConnectionStats().keptBytes, [...hub.getTopicNames()]]).toEqual([0, []])
+    scheduler.settle()
+    expect(faults).toEqual(["sink of broker 'own'"])
+    expect(sink(right)).toMatchObject({ position: { seq: 1 } })
+  })
+
+  it.each([undefined, null, 5, 'x'])('a broker that hands over %o gets the error', value => {
+    const scheduler = new ManualScheduler()
+    const faults: string[] = []
+    let sink: (publication: Publication) => unknown = () => {}
+    const start: Broker['start'] = to => {
+      sink = to
+    }
+    const hub = hubOf({ broker: { ...memoryBroker(), name: 'own', start }, scheduler })
+    hub.events.on('fault', ({ where }) => faults.push(where))
+    expect(() => sink(value as Wrong)).toThrow(expect.objectContaining({ code: 'REQUEST_INVALID' }))
+    scheduler.settle()
+    expect(faults).toEqual(["sink of broker 'own'"])
+  })
+
+  it('a publisher with a wrong value gets the error, and the broker is not blamed', async () => {
+    const scheduler = new ManualScheduler()
+    const faults: string[] = []
+    const hub = hubOf({ scheduler })
+    hub.events.on('fault', ({ where }) => faults.push(where))
+    const call = () => hub.publishBytes('a', bytes, { key: 5 as Wrong })
+    expect(await refusalOf(call)).toBe('REQUEST_INVALID key must be a string, got 5')
+    scheduler.settle()
+    expect(faults).toEqual([])
   })
 
   it.each([null, {}, 'text', 5])('client.send(%j) throws, and the client and the others go on', async frame => {

@@ -63,11 +63,11 @@ describe('limits at run time', () => {
   })
 
   it.each([
-    [{ maxClients: -1 }, 'limits.maxClients must be an integer of at least 0, got -1'],
-    [{ maxTopics: 1.5 }, 'limits.maxTopics must be an integer of at least 0, got 1.5'],
-    [{ maxTopicsPerPattern: Number.NaN }, 'limits.maxTopicsPerPattern must be an integer of at least 0, got NaN'],
-    [{ maxClients: '5' }, 'limits.maxClients must be an integer of at least 0, got "5"'],
-    [{ maxClients: undefined }, 'limits.maxClients must be an integer of at least 0, got undefined'],
+    [{ maxClients: -1 }, 'limits.maxClients must be an integer from 0 to 10000000, got -1'],
+    [{ maxTopics: 1.5 }, 'limits.maxTopics must be an integer from 0 to 10000000, got 1.5'],
+    [{ maxTopicsPerPattern: Number.NaN }, 'limits.maxTopicsPerPattern must be an integer from 0 to 10000000, got NaN'],
+    [{ maxClients: '5' }, 'limits.maxClients must be an integer from 0 to 10000000, got "5"'],
+    [{ maxClients: undefined }, 'limits.maxClients must be an integer from 0 to 10000000, got undefined'],
     [{ maxClient: 5 }, 'limits: unknown option "maxClient": did you mean "maxClients"?'],
     [{ toString: 5 }, 'limits: unknown option "toString"'],
   ])('%j are none, and change nothing', (wrong, why) => {

@@ -178,7 +178,7 @@ describe('a mistake is an error at the call', () => {
       'createHub: size',
       () => createHub({ maxMessageBytes: -1 }),
       'CONFIG_INVALID',
-      /maxMessageBytes must be an integer of at least 0, got -1/,
+      /maxMessageBytes must be an integer from 1 to 67108864, got -1/,
     ],
     [
       'createHub: limit',
@@ -190,7 +190,7 @@ describe('a mistake is an error at the call', () => {
       'createHub: no limit',
       () => createHub({ limits: { maxClients: undefined as Wrong } }),
       'CONFIG_INVALID',
-      /limits.maxClients must be an integer of at least 0, got undefined/,
+      /limits.maxClients must be an integer from 0 to 10000000, got undefined/,
     ],
     [
       'createHub: tracing',
@@ -545,7 +545,7 @@ describe('a mistake is an error at the call', () => {
       'shutdown: range',
       () => hub.shutdown({ deadlineMs: -5 }),
       'REQUEST_INVALID',
-      /^deadlineMs must be a number of at least 0, got -5$/,
+      /^deadlineMs must be a number from 0 to 2147483647, got -5$/,
     ],
     // Events.
     [

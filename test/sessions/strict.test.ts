@@ -41,6 +41,8 @@ function refusalOf(call: () => unknown): [string, string] {
   throw new Error('it was accepted')
 }
 
+const KEY = { name: 'a', sha256: 'ab'.repeat(32), scopes: ['admin' as const] }
+
 describe('settings of what a hub is used with', () => {
   const mistakes: [string, () => unknown, RegExp][] = [
     [
@@ -74,6 +76,33 @@ describe('settings of what a hub is used with', () => {
       'keys: entry',
       () => new ApiKeys([{ name: 'a', sha: 'x', scopes: ['admin'] }] as Wrong),
       /^apiKeys.0: unknown option "sha": did you mean "sha256"\?$/,
+    ],
+    [
+      'keys: no name',
+      () => new ApiKeys([{ ...KEY, name: undefined }] as Wrong),
+      /^apiKeys.0.name must be a name, got undefined$/,
+    ],
+    ['keys: an empty name', () => new ApiKeys([{ ...KEY, name: '' }]), /^apiKeys.0.name must be a name, got ""$/],
+    ['keys: a name of spaces', () => new ApiKeys([{ ...KEY, name: ' ' }]), /^apiKeys.0.name must be a name, got " "$/],
+    [
+      'keys: a name twice',
+      () => new ApiKeys([KEY, { ...KEY, sha256: 'cd'.repeat(32) }]),
+      /^apiKeys.1.name: another key has the name "a"$/,
+    ],
+    [
+      'keys: a key twice',
+      () => new ApiKeys([KEY, { ...KEY, name: 'b', sha256: 'AB'.repeat(32) }]),
+      /^apiKeys.b.sha256: another name has the same key$/,
+    ],
+    [
+      'keys: an unknown scope',
+      () => new ApiKeys([{ ...KEY, scopes: ['read', 'amin'] }] as Wrong),
+      /^apiKeys.0.scopes.1 must be one of "publish", "metrics", "read", "admin", got "amin"; did you mean "admin"\?$/,
+    ],
+    [
+      'jwt: an unknown algorithm',
+      () => jwtSessions({ ...JWT, algorithms: ['HS265'] } as Wrong),
+      /^jwt: algorithms.0 must be one of "HS256", .*, got "HS265"; did you mean "HS256"\?$/,
     ],
     ['keys: scopes', () => new ApiKeys([{ name: 'a', sha256: 'ab'.repeat(32) }] as Wrong), /scopes: one or more of/],
     [
@@ -168,6 +197,10 @@ describe('settings of what a hub is used with', () => {
   it.each(mistakes)('%s', (_, call, why) => {
     expect(refusalOf(call)).toEqual(['CONFIG_INVALID', expect.stringMatching(why)])
   })
+})
+
+it.each([undefined, null, 5, {}, ['x']])("the key %o is nobody's", key => {
+  expect(new ApiKeys([KEY]).verify(key as Wrong)).toBeUndefined()
 })
 
 describe('calls of it', () => {

@@ -567,7 +567,8 @@ describe('a store that fails', () => {
     const broken = (): never => {
       throw new Error('broken')
     }
-    const store = { ...storeThen(), put: broken, delete: broken, touch: broken } as unknown as ConnectionStore
+    const members = { put: broken, delete: broken, touch: broken, listByNode: broken }
+    const store = members as unknown as ConnectionStore
     const { hub, scheduler, connect, faults } = start(store)
     connect('a')
     connect('b')
@@ -584,7 +585,8 @@ describe('a store that fails', () => {
   })
 
   it('at the start fails the start, and nothing else', async () => {
-    const store = { ...storeThen(), listByNode: () => Promise.reject(new Error('out of reach')) } as ConnectionStore
+    const store = storeThen()
+    store.listByNode = () => Promise.reject(new Error('out of reach'))
     const { book, end } = start(store)
     await expect(book.recover()).rejects.toThrow('out of reach')
     await end()

@@ -40,8 +40,10 @@ const works = (store: ConnectionStore) => () => store.put(record('again')).then(
 
 describe('redisStore', () => {
   it.each([
-    ['neither url nor client', {}, 'url, client: '],
-    ['both', { url: 'redis://127.0.0.1:1', client: {} }, 'url, client: '],
+    ['neither url nor client', {}, 'redisStore: give one of url and client'],
+    ['both', { url: 'redis://127.0.0.1:1', client: { defineCommand() {} } }, 'redisStore: give one of url and client'],
+    ['no client of ioredis', { client: {} }, 'redisStore: client must be a client of ioredis'],
+    ['a mistake in a name', { url: 'redis://127.0.0.1:1', prefx: 'a' }, 'did you mean "prefix"?'],
     ['another kind of url', { url: 'http://user:secret@localhost' }, 'url: '],
     [
       'no time',

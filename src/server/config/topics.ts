@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { HubError } from '../../core/errors.ts'
+import { MOST_MESSAGE_BYTES } from '../../core/topics.ts'
 import { POLICY_NAMES, parsePolicy, policySchema } from '../../policies/catalog.ts'
 import { excess, MAX_JSON_BYTES } from '../../topics/json-bounds.ts'
 import { compileJsonSchema, type JsonSchema } from '../../topics/json-schema.ts'
@@ -25,10 +26,7 @@ export const ruleHistory = z.strictObject({
   ageMs: history.shape.ageMs.unwrap().optional(),
 })
 
-export const maxMessageBytes = z
-  .int()
-  .min(1)
-  .max(64 * MIB)
+export const maxMessageBytes = z.int().min(1).max(MOST_MESSAGE_BYTES)
 /** How long a message may wait for others to share a write with, in ms. */
 export const lingerMs = z.int().min(0).max(1000)
 
