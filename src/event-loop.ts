@@ -1,6 +1,6 @@
 import { MAX_TIMER_MS } from './core/options.ts'
-import { RunningTime } from './core/running-time.ts'
 import type { Scheduler } from './core/scheduler.ts'
+import { RunningTime } from './running-time.ts'
 
 const timers = {
   now: () => performance.now(),

@@ -42,8 +42,7 @@ export function namesUser({ subscribe = [], publish = [] }: GrantPatterns): bool
 /**
  * The topic segment of a user, as `{user}` in a granted pattern becomes. Letters, digits, "_" and "-" stay, and so do
  * dots unless the id is "." or "..". Any other character becomes its code point in hex between colons: `auth0|7` is
- * `auth0:7c:7`. Two users never share one. Throws
- * REQUEST_INVALID where the user is no string.
+ * `auth0:7c:7`. Two users never share one. Throws REQUEST_INVALID where the user is no string.
  */
 export function userSegment(user: string): string {
   checkValue(user, text, 'user')

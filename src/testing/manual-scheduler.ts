@@ -1,5 +1,5 @@
-import { RunningTime } from '../core/running-time.ts'
 import type { Scheduler } from '../core/scheduler.ts'
+import { RunningTime } from '../running-time.ts'
 
 interface Timer {
   readonly ms: number

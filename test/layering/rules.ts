@@ -28,6 +28,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'wire',
     'receiving',
     'sending',
+    'running-time.ts',
     'stores/connection-store.ts',
     'transports/transport.ts',
     'node:',

@@ -1,7 +1,7 @@
 import { Server } from 'node:http'
 import { Socket } from 'node:net'
 import { expect, it } from 'vitest'
-import { RunningTime } from '../../../src/core/running-time.ts'
+import { RunningTime } from '../../../src/running-time.ts'
 import { AddressTable } from '../../../src/server/edge/addresses.ts'
 import { DoorKeeper } from '../../../src/server/edge/door-keeper.ts'
 import { DEFAULT_EDGE_LIMITS } from '../../../src/server/edge/limits.ts'

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { RunningTime } from '../../src/core/running-time.ts'
-import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
-import { runs } from '../property-runs.ts'
+import { RunningTime } from '../src/running-time.ts'
+import { ManualScheduler } from '../src/testing/manual-scheduler.ts'
+import { runs } from './property-runs.ts'
 
 describe('deadlines in running time', () => {
   it('come when the process has run for so long, whenever it is stopped', () => {

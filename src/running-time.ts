@@ -1,5 +1,5 @@
-import type { Scheduler } from './scheduler.ts'
-import { LATE_MS } from './stalls.ts'
+import type { Scheduler } from './core/scheduler.ts'
+import { LATE_MS } from './core/stalls.ts'
 
 /** How often the loop is looked at while a deadline is under way, in ms. */
 const LOOK_MS = 100
