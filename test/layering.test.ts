@@ -8,7 +8,7 @@ import { codeLines, importsOf, onlyCode } from './layering/source-text.ts'
 const ROOT = join(import.meta.dirname, '..')
 const PUBLIC_NAMES = Object.keys(manifest.exports).map(entry => entry.replace(/^\./, 'hubline'))
 
-const CORE_LINES = 5100
+const CORE_LINES = 5000
 const FILE_LINES = 300
 
 /** Files that may be longer, and why. */
