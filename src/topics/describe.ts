@@ -6,7 +6,7 @@ import type { TopicRule } from './rule.ts'
 import { isStandardSchema } from './schema.ts'
 
 /** Its name where it cannot be described. The hub tells the fault where it describes its topics and clients. */
-function described(policy: DeliveryPolicy): PolicyDescription {
+export function described(policy: DeliveryPolicy): PolicyDescription {
   try {
     return descriptionOf(policy)
   } catch {

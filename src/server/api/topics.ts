@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Hub } from '../../hub.ts'
 import { parsePolicy } from '../../policies/catalog.ts'
-import { describeSpec } from '../../topics/describe.ts'
+import { described, describeSpec } from '../../topics/describe.ts'
 import type { HubContext } from '../context.ts'
 import { Turn } from '../turn.ts'
 import { compare, First } from './first.ts'
@@ -110,7 +110,7 @@ export function topicRoutes(api: Api, { hub }: HubContext): void {
     params: topicPathSchema,
     answers: { 200: { description: 'With all its options.', schema: policyDescription } },
     errors: ['TOPIC_INVALID', 'TOPIC_UNKNOWN'],
-    handler: ({ params }) => hub.getDeliveryPolicy(params.topic).describe(),
+    handler: ({ params }) => described(hub.getDeliveryPolicy(params.topic)),
   })
 
   api.add({

@@ -1,6 +1,7 @@
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { buffered } from '../../../src/policies/buffered.ts'
 import { listen } from '../http.ts'
 import { startTestServer, type TestServer } from '../test-server.ts'
 
@@ -12,10 +13,10 @@ interface Document {
 }
 
 let server: TestServer
-beforeAll(async () => {
+beforeEach(async () => {
   server = await startTestServer({ topics: { 'news/*': { presence: true } }, limits: { maxClients: 2 } })
 })
-afterAll(() => server.close())
+afterEach(() => server.close())
 
 const VALUES: Readonly<Record<string, string>> = {
   id: 'ada',
@@ -27,7 +28,14 @@ const VALUES: Readonly<Record<string, string>> = {
 /** What has to be said in a query. */
 const QUERIES: Readonly<Record<string, string>> = { '/api/users': '?online=ann', '/topics/{topic}': '?history' }
 
-it('every GET of the API answers as its own schema says, with a client, losses, patterns and refusals there', async () => {
+const circle: { name: string; self?: unknown } = { name: 'circle' }
+circle.self = circle
+
+it.each([
+  ['with a client, losses, patterns and refusals there', buffered()],
+  ['with a policy that cannot be described', { ...buffered(), name: 'circle', describe: () => circle }],
+])('every GET of the API answers as its own schema says, %s', async (_, policy) => {
+  server.hub.setDeliveryPolicy('news/one', policy)
   const { webSocket } = await listen(server.url, 'ada', 'news/one')
   server.hub.subscribePattern('ada', 'news/**')
   for (let i = 0; i < 3; i++)
