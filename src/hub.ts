@@ -199,7 +199,8 @@ export class Hub extends ConnectionManager implements HubApi {
     const { beforePublish: hook, beforePublishTimeoutMs: timeoutMs = BEFORE_PUBLISH_MS } = options
     const fault = (error: unknown): void => void this.events.emit('fault', { error, where: 'beforePublish' })
     this.#hook = hook && new PublishHook({ hook, timeoutMs, scheduler, fault })
-    const tracing = startTracing(options.tracing)
+    const untraced = (error: unknown): void => void this.events.emit('fault', { error, where: 'tracing' })
+    const tracing = startTracing(options.tracing, undefined, untraced)
     this.tracing = tracing
     if (tracing) this.events.on('retry', failure => tracing.retried(failure))
   }

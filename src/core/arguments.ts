@@ -10,6 +10,7 @@ import {
   having,
   integer,
   json,
+  nearest,
   object,
   oneOf,
   type Rule,
@@ -17,9 +18,10 @@ import {
   readOptions,
   text,
   texts,
+  unknownOption,
 } from './options.ts'
 import { policyRule } from './policy-check.ts'
-import type { Session } from './sessions.ts'
+import type { Grants, Session } from './sessions.ts'
 
 export const codecRule = having('a codec', 'encode', 'concat')
 const methods = having('a connection', 'write', 'close')
@@ -31,19 +33,45 @@ export const connectionRule: Rule = (value, field) => {
   return codecRule(own, field) && 'a connection whose codec has the methods encode, concat'
 }
 
-const time: Rule = value =>
-  value === undefined || Number.isFinite(value) ? undefined : 'a time in ms since 1970, as a number'
+const time: Rule = value => (Number.isFinite(value) ? undefined : 'a time in ms since 1970, as a number')
 
-/** Other keys are allowed: a SessionManager may keep more in its sessions. */
+const grants: Rule = (value, field) =>
+  void readOptions(value as Grants, { subscribe: texts, publish: texts }, `${field}.`, 'REQUEST_INVALID', [
+    'subscribe',
+    'publish',
+  ])
+
+const SESSION: Rules<Session> = {
+  user: text,
+  tokenId: text,
+  expiresAt: time,
+  issuedAt: time,
+  info: json,
+  backend: flag,
+  key: text,
+  anonymous: flag,
+  grants,
+}
+const SESSION_RULES = Object.entries(SESSION)
+const SESSION_FIELDS = Object.keys(SESSION)
+
+/**
+ * Other keys are allowed, because a SessionManager may keep more in its sessions. A key that looks like a field that is
+ * absent is refused: with `expiresat` a session would never end.
+ */
 export const sessionRule: Rule = (value, field) => {
   const wrong = object(value, field)
   if (wrong !== undefined) return wrong
-  const { user, info, expiresAt, issuedAt } = value as Session
-  if (user !== undefined) checkValue(user, text, `${field}.user`)
-  // A session with a time of another type would never end.
-  checkValue(expiresAt, time, `${field}.expiresAt`)
-  checkValue(issuedAt, time, `${field}.issuedAt`)
-  if (info !== undefined) checkValue(info, json, `${field}.info`)
+  const session = value as Readonly<Record<string, unknown>>
+  for (const [key, rule] of SESSION_RULES) {
+    if (session[key] !== undefined) checkValue(session[key], rule, `${field}.${key}`)
+  }
+  for (const key of Object.keys(session)) {
+    if (Object.hasOwn(SESSION, key)) continue
+    const near = nearest(key, SESSION_FIELDS)
+    if (near === undefined || session[near] !== undefined) continue
+    throw new HubError('REQUEST_INVALID', `${field}: ${unknownOption(key, SESSION_FIELDS)}`)
+  }
   return undefined
 }
 

@@ -56,6 +56,7 @@ import {
   tooLarge,
   tooMany,
   tooManyOf,
+  unreadableBytes,
 } from './refusals.ts'
 import type { Session } from './sessions.ts'
 import {
@@ -783,17 +784,18 @@ export class ConnectionManager {
     const contentType = shared ?? ownText(publication.contentType)
     const key = publication.key && ownText(publication.key)
     const correlationId = publication.correlationId && ownText(publication.correlationId)
+    const payload = payloadOf(data)
+    const { byteLength: bytes } = payload
+    const ownType = shared === undefined ? contentType : undefined
+    const held = heldBytes({ bytes, key, correlationId }, ownType)
+    const publisher = publication.publisher && this.#publishers.held(publication.publisher)
     const at = this.#options.scheduler.now()
+    // Nothing below may throw: a number without a message would shift what later readers resume from.
     const seq = ++topic.seq
     const { epoch } = topic
     const { length: matched } = topic.links
     topic.contentType = contentType
     topic.routedAt = at
-    const payload = ownPayload(data)
-    const { byteLength: bytes } = payload
-    const ownType = shared === undefined ? contentType : undefined
-    const held = heldBytes({ bytes, key, correlationId }, ownType)
-    const publisher = publication.publisher && this.#publishers.held(publication.publisher)
     // biome-ignore format: one literal of one shape, on the hot path
     const message: Message = { topic: name, epoch, seq, payload, bytes, contentType, key, correlationId, publisher, at, held, keepers: 0 }
     const unsupported = topic.picky === undefined ? 0 : topic.picky.unsupported(message, this.#delivery.fault)
@@ -877,6 +879,15 @@ export class ConnectionManager {
 
 function isRouteResult(result: RouteResult | undefined | Promise<RouteResult | undefined>): result is RouteResult {
   return result !== undefined && 'position' in result
+}
+
+/** Throws INVALID_MESSAGE for bytes that cannot be read: their buffer was transferred, or has shrunk. */
+function payloadOf(data: Uint8Array): Uint8Array {
+  try {
+    return ownPayload(data)
+  } catch (error) {
+    throw unreadableBytes(error)
+  }
 }
 
 /**

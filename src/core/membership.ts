@@ -1,3 +1,4 @@
+import { atOnce } from './attempt.ts'
 import type { Budget } from './budget.ts'
 import type { Registration } from './client.ts'
 import type { ManagerOptions, PatternSubscription, SubscribeOptions, Subscription, WantedTopic } from './contract.ts'
@@ -318,9 +319,9 @@ export class Membership {
   }
 
   /** Throws what the caller's `begun` throws: then there is no subscription. */
-  #begin(client: Registration, link: Link, begun: () => void): void {
+  #begin(client: Registration, link: Link, begun: () => unknown): void {
     try {
-      begun()
+      atOnce(begun(), 'begun')
     } catch (error) {
       if (!link.closed) this.unlink(client, link)
       throw error

@@ -69,6 +69,7 @@ export function checkValue(value: unknown, rule: Rule, field: string, code: Erro
   try {
     wanted = rule(value, field)
   } catch (error) {
+    if (value instanceof Promise) value.catch(() => {})
     throw error instanceof HubError ? error : unreadable(field, code, error)
   }
   if (wanted === undefined) return
@@ -114,7 +115,10 @@ export function shown(value: unknown): string {
   if (typeof value === 'string') return quoted(value)
   if (typeof value === 'function' || typeof value === 'symbol') return `a ${typeof value}`
   if (typeof value !== 'object' || value === null) return String(value)
-  return Array.isArray(value) ? 'an array' : 'an object'
+  if (!(value instanceof Promise)) return Array.isArray(value) ? 'an array' : 'an object'
+  // Nothing else reads a promise that is refused: its rejection would end the process.
+  value.catch(() => {})
+  return 'a promise'
 }
 
 function quoted(text: string): string {
@@ -133,9 +137,9 @@ export const text: Rule = value => (typeof value === 'string' ? undefined : 'a s
 export const flag: Rule = value => (typeof value === 'boolean' ? undefined : 'true or false')
 export const callable: Rule = value => (typeof value === 'function' ? undefined : 'a function')
 
-/** An object of named values: no list, no Map. */
+/** An object of named values: no list, no Map, no promise. */
 export const object: Rule = value =>
-  typeof value === 'object' && value !== null && !(Symbol.iterator in value) ? undefined : 'an object'
+  typeof value !== 'object' || value === null || Symbol.iterator in value || 'then' in value ? 'an object' : undefined
 
 /** What `JSON.stringify` writes: readers of the HTTP API get it as JSON. */
 export const json: Rule = value => {

@@ -11,10 +11,9 @@ const REFUSED = /;\s*q\s*=\s*0(?:\.0*)?\s*(?=[,;]|$)/
  * A reader that takes an event stream and nothing else: EventSource. One that can read an error lists
  * `application/json` as well.
  */
-function isEventSource({ headers, routeOptions, ws }: FastifyRequest): boolean {
-  return (
-    !ws && routeOptions.config.opensClient === true && /^\s*text\/event-stream\s*(;[^,]*)?$/.test(accepted(headers))
-  )
+function isEventSource({ headers, routeOptions: { config }, ws }: FastifyRequest): boolean {
+  if (ws || !(config.opensClient || config.streamsEvents)) return false
+  return /^\s*text\/event-stream\s*(;[^,]*)?$/.test(accepted(headers))
 }
 
 /** The header Accept in lower case, without what it refuses (`q=0`; RFC 9110, section 12.4.2). */

@@ -69,6 +69,7 @@ let ofStderr: LogOutput | undefined
  */
 export function stderrLog(logTo: (output: LogOutput) => { warn(about: object, text: string): void }): LogOutput {
   if (ofStderr === undefined) {
+    unblock(process.stderr)
     const output = new LogOutput(process.stderr, lines => {
       logTo(output).warn({ lines }, 'log lines were dropped because stderr did not take them')
     })
@@ -76,6 +77,15 @@ export function stderrLog(logTo: (output: LogOutput) => { warn(about: object, te
     ofStderr = output
   }
   return ofStderr
+}
+
+/**
+ * Node writes to a terminal synchronously: one that is stopped (Ctrl-S) would stop the process. There is no public call
+ * for this.
+ */
+function unblock(stream: NodeJS.WriteStream): void {
+  const { _handle: handle } = stream as { _handle?: { setBlocking?(blocks: boolean): void } }
+  if (stream.isTTY) handle?.setBlocking?.(false)
 }
 
 /** Lines that the log of this process has dropped. */

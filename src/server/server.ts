@@ -154,7 +154,6 @@ function createFastify(config: Config, logger: FastifyBaseLogger, context: () =>
     bodyLimit: maxMessageBytes,
     // No limit for the whole of a request: a live source is one request for days.
     requestTimeout: 0,
-    keepAliveTimeout: config.timeouts.keepAliveMs,
     // The edge refuses a request without a Host: Node would do so without a word.
     http: { connectionsCheckingInterval: CHECK_MS, requireHostHeader: false },
     ...(config.trustedProxies.length > 0 && { trustProxy: config.trustedProxies }),
@@ -171,6 +170,8 @@ function createFastify(config: Config, logger: FastifyBaseLogger, context: () =>
   })
   refuseExpectations(app.server, context)
   app.server.headersTimeout = config.timeouts.headersMs
+  // Fastify takes 0 for its default.
+  app.server.keepAliveTimeout = config.timeouts.keepAliveMs
   app.setErrorHandler(onError)
   // @fastify/cors has a route for all OPTIONS requests, which finds only later that there is nothing.
   app.setNotFoundHandler(async request => refuseUnrouted(request))

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { attempt } from '../core/attempt.ts'
 import type { RouteResult } from '../core/broker.ts'
 import type { RouteOptions } from '../core/contract.ts'
 import { HubError } from '../core/errors.ts'
@@ -7,6 +8,7 @@ import { parseTopicName } from '../core/ids.ts'
 import { callable, checkValue, flag, having, oneOf, type Rules, readOptions } from '../core/options.ts'
 import type { DirectMessage } from '../core/parcel.ts'
 import { type Attempt, type Envelope, messageId } from '../transports/envelope.ts'
+import { guardedTracer } from './guarded-tracer.ts'
 import {
   type Attributes,
   type Context,
@@ -62,6 +64,7 @@ export class Tracing {
   readonly #api: OpenTelemetryApi
   readonly #tracer: Tracer
   readonly #options: TracingOptions
+  readonly #failed: (error: unknown) => void
   /** Sends that are under way, by client and message; broadcasts by message. */
   readonly #sends = new Map<string, Span>()
   readonly #publications = new Map<string, SpanContext>()
@@ -72,10 +75,12 @@ export class Tracing {
    */
   readonly #suppressed: Context
 
-  constructor(api: OpenTelemetryApi, options: TracingOptions = {}) {
+  /** @param failed hears what a tracer, a span or `topicTemplate` throws */
+  constructor(api: OpenTelemetryApi, options: TracingOptions = {}, failed: (error: unknown) => void = () => {}) {
     this.#api = api
     this.#options = options
-    this.#tracer = (options.tracerProvider ?? api.trace).getTracer('hubline', version())
+    this.#failed = failed
+    this.#tracer = guardedTracer((options.tracerProvider ?? api.trace).getTracer('hubline', version()), failed)
     this.#suppressed = api.ROOT_CONTEXT.setValue(api.createContextKey(SUPPRESS), true)
   }
 
@@ -104,7 +109,7 @@ export class Tracing {
     const active = this.#api.context.active()
     if (!this.#isWanted(active)) return publish()
     const topic = nameOf(topicName)
-    const template = topic === undefined ? undefined : this.#options.topicTemplate?.(topic)
+    const template = topic && attempt(() => this.#options.topicTemplate?.(topic), this.#failed)
     const span = this.#start(template === undefined ? 'publish' : `publish ${template}`, {
       'messaging.operation.name': 'publish',
       'messaging.destination.name': topic,
@@ -224,12 +229,13 @@ export class Tracing {
 export function startTracing(
   options: boolean | TracingOptions | undefined,
   load = loadOpenTelemetry,
+  failed?: (error: unknown) => void,
 ): Tracing | undefined {
   if (options === false || (options === undefined && !isProviderRegistered())) return undefined
   const read = typeof options === 'object' ? readOptions(options, OPTIONS, 'tracing.', 'CONFIG_INVALID') : {}
   if (options !== undefined && typeof options !== 'object') checkValue(options, flag, 'tracing', 'CONFIG_INVALID')
   const api = load()
-  if (api !== undefined) return new Tracing(api, read)
+  if (api !== undefined) return new Tracing(api, read, failed)
   if (options === undefined) return undefined
   throw new HubError('CONFIG_INVALID', 'tracing: it needs a package: npm install @opentelemetry/api')
 }

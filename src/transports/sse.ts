@@ -51,7 +51,7 @@ export function sseClose(why: object, retryMs = 0): Uint8Array {
 function farewell(reason: CloseReason, reconnectMs: number | undefined): Uint8Array {
   if (reconnectMs === undefined && !FINAL.has(reason)) return sseClose({ reason })
   const close = sseEvent({ event: 'close', data: JSON.stringify({ reason, reconnectMs }) })
-  return Buffer.concat([sseRetry(reconnectMs ?? NEVER_MS), close])
+  return Buffer.concat([sseRetry(reconnectMs ?? spread(NEVER_MS)), close])
 }
 
 function keepOpen(response: ServerResponse, { client, connection }: OpenStream, heartbeat: Heartbeat): void {

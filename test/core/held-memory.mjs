@@ -254,6 +254,7 @@ const fresh = value => Buffer.from(value, 'utf16le').toString('utf16le')
 /** The end of a string of 1000 characters, as a parser of URLs or lines makes it. @param {number} i */
 const part = i => fresh(`${'k'.repeat(1000)}${i}`).slice(-30)
 const ANN = { client: 'ann', session: { user: 'ann', info: { name: 'Ann' } } }
+const LONG_INFO = { name: 'x'.repeat(900) }
 const SHARED = { user: 'ann', info: 'x'.repeat(900) }
 const PUBLISHER = { ...FOREVER, publisher: true }
 
@@ -365,6 +366,10 @@ const SCENES = [
     ...{ name: 'history, one session of a request without a client', count: 10_000, bytes: 1, make: pooled },
     topic: PUBLISHER,
     options: () => ({ publisher: { session: SHARED } }),
+  },
+  {
+    ...{ name: 'history, sessions that share an info', count: 10_000, bytes: 1, make: pooled, topic: PUBLISHER },
+    options: () => ({ publisher: { session: { user: 'ann', info: LONG_INFO } } }),
   },
   {
     ...{ name: 'history, with all fields', count: 10_000, bytes: 1, make: pooled, topic: PUBLISHER },

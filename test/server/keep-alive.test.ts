@@ -29,4 +29,11 @@ describe('timeouts.keepAliveMs', () => {
     server = await startTestServer({ timeouts: { keepAliveMs: 5000 } })
     expect((await rawRequest(server.url, REQUEST)).head.toLowerCase()).toContain('keep-alive: timeout=5')
   })
+
+  it('is no limit where it is 0', async () => {
+    server = await startTestServer({ timeouts: { keepAliveMs: 0 }, admin: { port: 0 } })
+    for (const url of [server.url, server.adminUrl!]) {
+      expect((await rawRequest(url, REQUEST)).head.toLowerCase()).not.toContain('timeout=')
+    }
+  })
 })

@@ -1,5 +1,8 @@
 import { spawn } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { LogOutput } from '../../src/server/log-output.ts'
 
@@ -91,6 +94,7 @@ describe('the output of the log', () => {
 
 /** A server whose stderr nobody reads. */
 const program = `
+  import { writeFileSync } from 'node:fs'
   import { startServer } from ${JSON.stringify(new URL('../../dist/server/server.js', import.meta.url).href)}
   import { loadConfig } from ${JSON.stringify(new URL('../../dist/server/config.js', import.meta.url).href)}
   import { droppedLogLines } from ${JSON.stringify(new URL('../../dist/server/log-output.js', import.meta.url).href)}
@@ -104,7 +108,9 @@ const program = `
     await server.close()
     process.exit(0)
   })
-  console.log(JSON.stringify({ dropped: droppedLogLines(), waiting: process.stderr.writableLength }))
+  const result = JSON.stringify({ dropped: droppedLogLines(), waiting: process.stderr.writableLength, pid: process.pid })
+  if (process.env.RESULT === undefined) console.log(result)
+  else writeFileSync(process.env.RESULT, result)
 `
 
 describe('a server whose stderr nobody reads', () => {
@@ -133,6 +139,28 @@ describe('a server whose stderr nobody reads', () => {
       await expect.poll(() => log).toContain(`"lines":${dropped},"msg":"log lines were dropped`)
     } finally {
       child.kill('SIGKILL')
+    }
+  })
+
+  it.skipIf(process.platform !== 'linux')('does so on a terminal that is stopped', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'hubline-terminal-'))
+    const file = join(folder, 'program.mjs')
+    const result = join(folder, 'result')
+    writeFileSync(file, program)
+    // `script` (bsdutils) runs it on a terminal. What the terminal shows goes into a pipe that nobody reads.
+    const env = { ...process.env, RESULT: result }
+    const command = `exec '${process.execPath}' '${file}'`
+    const script = spawn('script', ['-qefc', command, '/dev/null'], { env, stdio: ['pipe', 'pipe', 'ignore'] })
+    try {
+      await expect.poll(() => existsSync(result) && readFileSync(result, 'utf8'), { timeout: 20_000 }).toBeTruthy()
+      const { dropped, waiting, pid } = JSON.parse(readFileSync(result, 'utf8'))
+      expect(waiting).toBeLessThanOrEqual(1024 * 1024)
+      expect(dropped).toBeGreaterThan(5000)
+      process.kill(pid, 'SIGTERM')
+      await expect.poll(() => existsSync(`/proc/${pid}/exe`), { timeout: 20_000 }).toBe(false)
+    } finally {
+      script.kill('SIGKILL')
+      rmSync(folder, { recursive: true })
     }
   })
 })

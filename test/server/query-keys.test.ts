@@ -36,6 +36,8 @@ describe('keys of a stream that the hub does not know', () => {
     expect(await status(`/topics/a?${query}`)).toMatchObject({ status: 200 })
     expect(await status(`/events?topic=a&${query}`)).toMatchObject({ status: 200 })
     expect(await status(`/topics/a?history&${query}`)).toMatchObject({ status: 200 })
+    expect(await status(`/api/topics/who/presence?follow=true&${query}`)).toMatchObject({ status: 200 })
+    expect(await status(`/api/clients/stranger/tail?${query}`)).toMatchObject({ status: 404 })
   })
 
   it.each([

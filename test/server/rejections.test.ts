@@ -101,6 +101,20 @@ describe('a server counts and logs what it rejects', () => {
   }
   const rejected = () => lines.filter(({ msg }) => msg === 'rejected')
 
+  it('on /@connections too', async () => {
+    await start()
+    const bodies = ['x', 'x'.repeat(200_000)]
+    const statuses = []
+    for (const body of bodies) {
+      const headers = { authorization: `Bearer ${await fresh({ topics: {} })}` }
+      statuses.push((await fetch(`${url}/@connections/ada`, { method: 'POST', body, headers })).status)
+    }
+    statuses.push((await fetch(`${url}/@connections/ada`, { headers: { origin: 'https://evil.example' } })).status)
+    expect(statuses.every(status => status > 400)).toBe(true)
+    expect(rejected()).toHaveLength(statuses.length)
+    expect(rejected()[0]).toMatchObject({ path: '/@connections/ada', msg: 'rejected' })
+  })
+
   it('over HTTP: login, grant, topic, schema, origin, host', async () => {
     await start()
     const good = { authorization: `Bearer ${await fresh({ topics: { publish: ['news', 'typed'] } })}` }

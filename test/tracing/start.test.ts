@@ -4,8 +4,9 @@ import * as realApi from '@opentelemetry/api'
 import { afterEach, describe, expect, expectTypeOf, it, vi } from 'vitest'
 import { HubError } from '../../src/core/errors.ts'
 import { createHub } from '../../src/hub.ts'
+import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { loadOpenTelemetry, type OpenTelemetryApi, type TracerProvider } from '../../src/tracing/open-telemetry.ts'
-import { startTracing, Tracing } from '../../src/tracing/tracing.ts'
+import { startTracing, Tracing, type TracingOptions } from '../../src/tracing/tracing.ts'
 import type { Attempt, Envelope } from '../../src/transports/envelope.ts'
 import { RecordedSpans } from './recorded-spans.ts'
 
@@ -146,5 +147,42 @@ describe('what is remembered', () => {
     other.carries(message)
     expect(await parentOf('send', 'm1')).toBeUndefined()
     other.end()
+  })
+})
+
+describe('tracing that throws', () => {
+  const fails = (): never => {
+    throw new Error('broken')
+  }
+  const span = {
+    spanContext: () => ({ traceId: 'a'.repeat(32), spanId: 'b'.repeat(16), traceFlags: 1 }),
+    setAttribute: () => {},
+    setAttributes: () => {},
+    addEvent: () => {},
+    setStatus: () => {},
+    end: () => {},
+  }
+  const tracerOf = (broken: object) => ({ getTracer: () => ({ startSpan: () => ({ ...span, ...broken }) }) })
+
+  it.each<[string, TracingOptions]>([
+    ['topicTemplate', { topicTemplate: fails }],
+    ['startSpan', { tracerProvider: { getTracer: () => ({ startSpan: fails }) } }],
+    ...Object.keys(span).map((method): [string, TracingOptions] => [
+      method,
+      { tracerProvider: tracerOf({ [method]: fails }) },
+    ]),
+  ])('%s: messages go out all the same, and a fault names it', async (name, options) => {
+    const hub = createHub({ tracing: { publish: 'always', ...options } })
+    const faults: string[] = []
+    hub.events.on('fault', ({ where, error }) => faults.push(`${where}: ${(error as Error).message}`))
+    const connection = new FakeConnection()
+    connection.client = hub.registerClient('c', connection)
+    hub.subscribe('c', 't')
+    expect(await hub.publish('t', 'x')).toMatchObject({ matched: 1 })
+    await hub.send('c', 'y')
+    await expect(hub.send('stranger', 'z')).rejects.toThrow(expect.objectContaining({ code: 'CONNECTION_NOT_FOUND' }))
+    // Retries alone have events.
+    if (name !== 'addEvent') expect(new Set(faults)).toEqual(new Set(['tracing: broken']))
+    expect(connection.received.map(({ kind }) => kind)).toEqual(['message', 'direct'])
   })
 })

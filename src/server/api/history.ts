@@ -84,6 +84,7 @@ export function historyRoutes(api: Api, { hub, heartbeat, closing }: HubContext)
       'With `follow=true` a stream of events (text/event-stream): `state` once, then `join` and `leave` for each client that comes or goes, `end` with a reason where this reader is too slow, presence is turned off, or the hub shuts down.',
     params: topicPathSchema,
     query: presenceQuery,
+    streamsEvents: true,
     answers: { 200: { description: 'One entry for each client.', schema: z.object({ clients: z.array(presence) }) } },
     errors: ['TOPIC_INVALID', 'TOPIC_UNKNOWN', 'PRESENCE_OFF', 'LIMIT_EXCEEDED'],
     handler: ({ params: { topic }, query: { follow }, request, reply }) => {

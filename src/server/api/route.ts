@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
 import { z } from 'zod'
 import { type ErrorCode, HubError } from '../../core/errors.ts'
-import { readInput } from '../read-input.ts'
+import { readInput, withoutStrange } from '../read-input.ts'
 import { methodNotAllowed } from '../route-methods.ts'
 import { audit } from './audit.ts'
 import type { Access } from './guard.ts'
@@ -64,6 +64,8 @@ export interface ApiRoute<P extends z.ZodType, Q extends z.ZodType, B extends z.
   /** What the audit line calls it: of what changes something, or listens to others. */
   readonly audit?: string
   readonly bodyLimit?: number
+  /** It is, or may be, a stream of events: unknown keys of the query are ignored, as those of all streams. */
+  readonly streamsEvents?: true
   readonly handler: (call: ApiCall<z.output<P>, z.output<Q>, z.output<B>>) => unknown
 }
 
@@ -88,7 +90,7 @@ export class Api {
   ): void {
     const any = route as unknown as AnyApiRoute
     this.describe(route)
-    const { method, path, bodyLimit } = route
+    const { method, path, bodyLimit, streamsEvents } = route
     const access = accessOf(route)
     const sub = subResourceOf(path)
     if (sub !== undefined) {
@@ -98,7 +100,7 @@ export class Api {
     scope.route({
       method,
       url: path.replace(/\{(topic|pattern)\}$/, '*').replaceAll(/\{(\w+)\}/g, ':$1'),
-      config: { access },
+      config: { access, ...(streamsEvents && { streamsEvents }) },
       ...(bodyLimit !== undefined && { bodyLimit }),
       handler: (request, reply) => {
         const { '*': rest, ...params } = request.params as Record<string, string>
@@ -127,7 +129,7 @@ export class Api {
     this.#app.route({
       method: method as HTTPMethods,
       url: '/api/topics/*',
-      config: { access: accessOf(route) },
+      config: { access: accessOf(route), ...(method === 'GET' && { streamsEvents: true }) },
       handler: (request, reply) => {
         const { topic, sub } = topicPath(request)
         const found = routes.get(sub)
@@ -179,13 +181,15 @@ async function answer(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<unknown> {
-  const { params = z.record(z.string(), z.string()), query = nothing, body, audit: action } = route
+  const { params = z.record(z.string(), z.string()), query = nothing, body, audit: action, streamsEvents } = route
   reply.code(Number(Object.keys(route.answers)[0]))
   const target: Record<string, unknown> = { ...raw }
+  const asked = request.query as Record<string, unknown>
+  const known = streamsEvents && query instanceof z.ZodObject ? withoutStrange(query, asked) : asked
   try {
     const call = {
       params: readInput(params, raw, 'path'),
-      query: readInput(query, request.query, 'query'),
+      query: readInput(query, known, 'query'),
       body: body && readInput(body, request.body, 'body'),
       ...{ request, reply },
       note: (about: Readonly<Record<string, unknown>>) => void Object.assign(target, about),

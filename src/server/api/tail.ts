@@ -24,6 +24,7 @@ export function tailRoute(api: Api, { hub, heartbeat }: HubContext): void {
     description:
       'Events: `state` once, `seen` for each frame and decision, `skipped` where this reader is slower than the client, `end` with the reason when the client goes.',
     audit: 'tail',
+    streamsEvents: true,
     params: clientPath,
     query: tailQuery,
     answers: { 200: { description: 'A stream of events.', type: 'text/event-stream' } },

@@ -28,6 +28,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** A GET or an upgrade here opens a client of the hub. */
     opensClient?: true
+    /** A GET here is, or may be, a stream of events for operators. */
+    streamsEvents?: true
   }
 }
 

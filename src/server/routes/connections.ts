@@ -5,6 +5,7 @@ import { contentTypeOf } from '../../sending/content-type.ts'
 import type { HubContext } from '../context.ts'
 import { correlate } from '../correlation.ts'
 import { toHubError } from '../errors.ts'
+import type { Rejections } from '../rejections.ts'
 import { goneSignal } from '../gone.ts'
 
 interface ConnectionPath {
@@ -64,7 +65,7 @@ export async function connectionRoutes(app: FastifyInstance, context: HubContext
   }
 
   const scope: FastifyPluginAsync = async routes => {
-    routes.setErrorHandler(fail)
+    routes.setErrorHandler((error, request, reply) => fail(error, request, reply, context.rejections))
     routes.addHook('onRequest', (_request, _reply, done) => {
       if (rate.take(hub.scheduler.now())) done()
       else
@@ -89,8 +90,9 @@ export async function connectionRoutes(app: FastifyInstance, context: HubContext
 }
 
 /** As the SDKs read it: the name of the exception in a header, its sentence in the body. */
-function fail(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+function fail(error: unknown, request: FastifyRequest, reply: FastifyReply, rejections: Rejections): void {
   const known = toHubError(error)
+  rejections.request(known, request)
   const [status, name] = EXCEPTIONS[known.code] ?? [known.status, nameOf(known.status)]
   if (known.code === 'INTERNAL') request.log.error({ err: error }, 'request failed')
   if (status === 429 || status === 503) reply.header('retry-after', '1')
