@@ -1,11 +1,11 @@
 import { atOnce } from '../core/attempt.ts'
-import { Deadlines } from '../core/deadlines.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import type { ClientId } from '../core/ids.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import { callable, checkValue, having, nested, object, type Rule, type Rules, readOptions } from '../core/options.ts'
 import type { Scheduler } from '../core/scheduler.ts'
 import type { Session, SessionManager } from '../core/sessions.ts'
+import { Deadlines } from '../deadlines.ts'
 
 export interface SessionWatchOptions {
   readonly hub: Pick<ConnectionManager, 'events' | 'sessionOf' | 'unregisterClient'>

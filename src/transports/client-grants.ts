@@ -1,6 +1,6 @@
-import { Deadlines } from '../core/deadlines.ts'
 import type { TopicName } from '../core/ids.ts'
 import type { Scheduler } from '../core/scheduler.ts'
+import { Deadlines } from '../deadlines.ts'
 import { eventLoop } from '../event-loop.ts'
 import type { TopicsOwner } from './client-gate.ts'
 

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { Deadlines } from '../../src/core/deadlines.ts'
 import type { Session } from '../../src/core/sessions.ts'
+import { Deadlines } from '../../src/deadlines.ts'
 import { createHub, type Hub } from '../../src/hub.ts'
 import { SessionWatch } from '../../src/sessions/session-watch.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'

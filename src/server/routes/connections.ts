@@ -5,8 +5,8 @@ import { contentTypeOf } from '../../sending/content-type.ts'
 import type { HubContext } from '../context.ts'
 import { correlate } from '../correlation.ts'
 import { toHubError } from '../errors.ts'
-import type { Rejections } from '../rejections.ts'
 import { goneSignal } from '../gone.ts'
+import type { Rejections } from '../rejections.ts'
 
 interface ConnectionPath {
   Params: { id: string }
