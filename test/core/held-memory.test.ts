@@ -24,7 +24,9 @@ interface Result {
 }
 
 const env = { ...process.env, NODE_OPTIONS: '' }
-const { stdout } = await execute(process.execPath, ['--expose-gc', PROGRAM], { env, maxBuffer: MIB })
+/** The engine's own memory must not change meanwhile: it compiles before the first measurement, and not beside it. */
+const FLAGS = ['--expose-gc', '--single-threaded', '--no-flush-bytecode', '--no-lazy-feedback-allocation']
+const { stdout } = await execute(process.execPath, [...FLAGS, PROGRAM], { env, maxBuffer: MIB })
 const { results, small, scenes } = JSON.parse(stdout) as {
   results: Result[]
   small: (Point & { readonly policy: unknown })[]
