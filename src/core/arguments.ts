@@ -52,7 +52,6 @@ const SESSION: Rules<Session> = {
   anonymous: flag,
   grants,
 }
-const SESSION_RULES = Object.entries(SESSION)
 const SESSION_FIELDS = Object.keys(SESSION)
 
 /**
@@ -63,16 +62,21 @@ export const sessionRule: Rule = (value, field) => {
   const wrong = object(value, field)
   if (wrong !== undefined) return wrong
   const session = value as Readonly<Record<string, unknown>>
-  for (const [key, rule] of SESSION_RULES) {
-    if (session[key] !== undefined) checkValue(session[key], rule, `${field}.${key}`)
+  const keys = Object.keys(session)
+  // A session of a class may have fields in its prototype.
+  const isPlain = Object.getPrototypeOf(session) === Object.prototype
+  for (const key of isPlain ? keys : SESSION_FIELDS) {
+    const rule = SESSION[key as keyof Session]
+    if (rule !== undefined && session[key] !== undefined) checkValue(session[key], rule, `${field}.${key}`)
   }
-  for (const key of Object.keys(session)) {
-    if (Object.hasOwn(SESSION, key)) continue
-    const near = nearest(key, SESSION_FIELDS)
-    if (near === undefined || session[near] !== undefined) continue
-    throw new HubError('REQUEST_INVALID', `${field}: ${unknownOption(key, SESSION_FIELDS)}`)
-  }
+  for (const key of keys) if (!Object.hasOwn(SESSION, key)) checkStrange(session, key, field)
   return undefined
+}
+
+function checkStrange(session: Readonly<Record<string, unknown>>, key: string, field: string): void {
+  const near = nearest(key, SESSION_FIELDS)
+  if (near === undefined || session[near] !== undefined) return
+  throw new HubError('REQUEST_INVALID', `${field}: ${unknownOption(key, SESSION_FIELDS)}`)
 }
 
 /** A content type becomes a header of a response without a change. */
