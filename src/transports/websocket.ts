@@ -130,10 +130,7 @@ export const webSocketTopicWithGaps: Transport<WebSocketChannel> = transportOf('
 /** A client of one topic whose handshake is still to be answered. */
 export interface EarlySocket {
   readonly client: Client
-  /**
-   * Where it begins, if it asked for a place, and whether that is everything: the answer to the handshake may promise
-   * it.
-   */
+  /** Where it begins, and whether that is everything it asked for: the answer to the handshake may promise it. */
   readonly subscription: Subscription | undefined
   /** The handshake is answered, and the client's frames go out. */
   answered(webSocket: WebSocket): Client
@@ -147,12 +144,11 @@ export interface EarlySocket {
 export function openEarly(socket: Socket, opening: Opening, gaps: boolean): EarlySocket {
   if (socket.destroyed) throw new HubError('CONNECTION_STALE', 'the peer has closed the connection')
   const { codec, begun } = gaps ? WITH_GAPS : PLAIN
-  const asked = opening.topics[0]?.options?.after !== undefined
   let subscription: Subscription | undefined
   const connection = new FrameSocket(socket, codec)
   const client = join(connection, opening, {
     begun(begins) {
-      if (asked) subscription = begins
+      subscription = begins
       return begun?.(begins, opening)
     },
   })

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { listen } from '../server/http.ts'
-import { rawRequest, upgradeRequest } from '../server/raw-request.ts'
+import { upgradeRequest } from '../server/raw-request.ts'
 import { startTestServer, type TestServer } from '../server/test-server.ts'
 import { HS_OPTIONS, SECRET, token } from '../sessions/tokens.ts'
 import { Peer } from '../transports/client-peer.ts'
@@ -132,9 +132,8 @@ describe('two tenants with the same names', () => {
   )
 
   it('F13: the other’s client cannot be thrown out by its name', async () => {
-    const headers = { authorization: `Bearer ${theirs}` }
-    const { status } = await rawRequest(server.url, upgradeRequest('/topics/globex/orders?client=phone', headers))
-    expect(status).toBe(403)
+    const { closed } = await listen(server.url, 'phone', 'globex/orders', { authorization: `Bearer ${theirs}` })
+    expect((await closed).code).toBe(4403)
     expect(server.hub.getClient('phone').user).toBe('ada@acme')
   })
 

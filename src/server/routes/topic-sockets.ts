@@ -2,16 +2,23 @@ import type { IncomingMessage } from 'node:http'
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { WebSocket } from 'ws'
 import type { Client } from '../../core/connection.ts'
+import { HubError } from '../../core/errors.ts'
 import type { TopicName } from '../../core/ids.ts'
 import type { Session } from '../../core/sessions.ts'
 import { eventLoop } from '../../event-loop.ts'
 import { isRefusedByHook } from '../../sending/before-publish.ts'
 import { contentTypeOf } from '../../sending/content-type.ts'
-import { closeReason } from '../../transports/frame-socket.ts'
+import { CLOSE_CODES, closeReason } from '../../transports/frame-socket.ts'
 import { positionHeaders } from '../../transports/http-stream.ts'
 import { flooded, type InboundLimit, type Opening, PUBLISH_WINDOW } from '../../transports/transport.ts'
 import { turnTime } from '../../transports/turn-time.ts'
-import { type EarlySocket, holdReading, openEarly } from '../../transports/websocket.ts'
+import {
+  type EarlySocket,
+  holdReading,
+  openEarly,
+  webSocketTopic,
+  webSocketTopicWithGaps,
+} from '../../transports/websocket.ts'
 import type { HubContext } from '../context.ts'
 import { toHubError } from '../errors.ts'
 import { checkPublisher, owned, reasonOf } from '../long-publishing.ts'
@@ -23,9 +30,9 @@ const TOO_BIG = 1009
 const earlySockets = new WeakMap<IncomingMessage, EarlySocket>()
 
 /**
- * Subscribes a WebSocket before its handshake is answered: what the hub refuses is a status, and no close code. The
- * answer states where one that asks for a place begins, and nothing can be trimmed between the statement and the
- * subscription. Throws HubErrors.
+ * Subscribes a WebSocket that wants to begin somewhere, before its handshake is answered: the answer states where it
+ * begins, and nothing can be trimmed between the statement and the subscription. Throws HubErrors, which become a
+ * status.
  */
 export function beginSocket(context: HubContext, request: FastifyRequest, opening: Opening): void {
   const early = context.opening(request, opening.clientId, () =>
@@ -41,12 +48,25 @@ export function addStart(lines: string[], request: IncomingMessage): void {
   for (const [name, value] of Object.entries(positionHeaders(subscription, true))) lines.push(`${name}: ${value}`)
 }
 
-/** The handshake is answered. */
-export function openSocket(context: HubContext, webSocket: WebSocket, request: FastifyRequest): void {
-  const { role, topics } = request.subscriber!
+/** Makes a client of a WebSocket whose handshake was answered, or closes it. */
+export function openSocket(context: HubContext, webSocket: WebSocket, request: FastifyRequest, opening: Opening): void {
+  const { role, topics, gaps } = request.subscriber!
+  let client: Client
   context.release(webSocket, request)
-  const client = earlySockets.get(request.raw)!.answered(webSocket)
-  earlySockets.delete(request.raw)
+  try {
+    client =
+      earlySockets.get(request.raw)?.answered(webSocket) ??
+      context.opening(request, opening.clientId, () =>
+        (gaps ? webSocketTopicWithGaps : webSocketTopic).open({ webSocket, socket: request.raw.socket }, opening),
+      )
+  } catch (error) {
+    const refused = toHubError(error)
+    const { code, message } = refused
+    if (error instanceof HubError) context.rejections.request(refused, request)
+    const [closeCode] = code === 'LIMIT_EXCEEDED' ? CLOSE_CODES.overloaded : CLOSE_CODES.denied
+    webSocket.close(closeCode, closeReason(message))
+    return
+  }
   if (role === 'subscriber') {
     refuseFrames(webSocket, client)
     return

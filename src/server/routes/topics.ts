@@ -37,8 +37,10 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
       if (request.ws && subscriber.history !== undefined) {
         throw new HubError('REQUEST_INVALID', 'history: a WebSocket has no answer that ends; ask with a plain GET')
       }
+      const resumes = subscriber.since.size > 0 || subscriber.lastEvent !== undefined
+      const begin = request.ws && resumes && subscriber.role !== 'publisher'
       admit(request, subscriber, actionsOf(subscriber), error => {
-        done(error ?? (request.ws ? beginning(request, subscriber) : undefined))
+        done(error ?? (begin ? beginning(request, subscriber) : undefined))
       })
     },
     handler(request, reply) {
@@ -58,7 +60,7 @@ export function topicRoutes(app: FastifyInstance, context: HubContext): void {
       const shown = request.headers['sec-fetch-dest'] === 'image'
       return open(request, reply, picture ? (shown ? multipartImage : multipart) : httpStream)
     },
-    wsHandler: (webSocket, request) => openSocket(context, webSocket, request),
+    wsHandler: (webSocket, request) => openSocket(context, webSocket, request, opening(request, request.subscriber!)),
   })
 
   app.get('/events', { config: { opensClient: true }, preHandler: readEvents }, (request, reply) => {

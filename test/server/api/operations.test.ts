@@ -272,7 +272,8 @@ describe('/api/limits', () => {
     const patch = (body: unknown) => askJson(`${server.url}/api/limits`, body, 'PATCH')
     expect((await patch({ maxClients: 1 })).body).toEqual({ ...before, maxClients: 1 })
     await connect('one')
-    await expect(connect('two')).rejects.toThrow('503')
+    const { closed } = await connect('two')
+    expect(await closed).toMatchObject({ code: 1013 })
     expect((await patch({ maxClients: before.maxClients })).body).toEqual(before)
     for (const [body, sentence] of [
       [{ maxClient: 5 }, 'unknown key "maxClient": did you mean "maxClients"?'],
