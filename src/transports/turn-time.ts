@@ -2,8 +2,11 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Scheduler } from '../core/scheduler.ts'
 import { eventLoop } from '../event-loop.ts'
 
-/** Frames, commands and requests of all clients together take so much of one turn of the event loop, in ms. */
-const MAX_MS = 5
+/**
+ * Frames, commands and requests of all clients together take so much of one turn of the event loop, in ms. A shorter time
+ * divides a burst of messages into more batches, and each batch is one write more for every subscriber.
+ */
+const MAX_MS = 8
 
 /** The time that frames, commands and requests have taken of the present turn of the event loop. */
 export class TurnTime {

@@ -70,7 +70,7 @@ it('what waits is forgotten at the end', async () => {
 })
 
 describe('the time of a turn', () => {
-  it('is over after 5 ms of all questions together, and begins anew in the next turn', () => {
+  it('is over after 8 ms of all questions together, and begins anew in the next turn', () => {
     let now = 0
     const deferred: (() => void)[] = []
     const turn = new TurnTime({ now: () => now, defer: run => void deferred.push(run) })
@@ -78,9 +78,9 @@ describe('the time of a turn', () => {
       now = ms
       return turn.over
     }
-    expect([overAt(10), overAt(14.9), overAt(15)]).toEqual([false, false, true])
+    expect([overAt(10), overAt(17.9), overAt(18)]).toEqual([false, false, true])
     for (const run of deferred.splice(0)) run()
-    expect([overAt(16), overAt(20), overAt(21)]).toEqual([false, false, true])
+    expect([overAt(20), overAt(27.9), overAt(28)]).toEqual([false, false, true])
     expect(deferred).toHaveLength(1)
   })
 })
