@@ -1,4 +1,4 @@
-import { attempt } from '../core/attempt.ts'
+import { atOnce, attempt } from '../core/attempt.ts'
 import type { Span, SpanContext, Tracer } from './open-telemetry.ts'
 
 type Failed = (error: unknown) => void
@@ -21,7 +21,7 @@ const NO_SPAN: Span = {
 export function guardedTracer(tracer: Tracer, failed: Failed): Tracer {
   return {
     startSpan(name, options, context) {
-      const span = attempt(() => tracer.startSpan(name, options, context), failed)
+      const span = attempt(() => atOnce(tracer.startSpan(name, options, context), 'startSpan'), failed)
       return span === undefined ? NO_SPAN : guardedSpan(span, failed)
     },
   }

@@ -162,11 +162,13 @@ describe('tracing that throws', () => {
     setStatus: () => {},
     end: () => {},
   }
+  const rejects = (): never => Promise.reject(new Error('broken')) as never
   const tracerOf = (broken: object) => ({ getTracer: () => ({ startSpan: () => ({ ...span, ...broken }) }) })
 
   it.each<[string, TracingOptions]>([
     ['topicTemplate', { topicTemplate: fails }],
     ['startSpan', { tracerProvider: { getTracer: () => ({ startSpan: fails }) } }],
+    ['an async startSpan', { tracerProvider: { getTracer: () => ({ startSpan: rejects }) } }],
     ...Object.keys(span).map((method): [string, TracingOptions] => [
       method,
       { tracerProvider: tracerOf({ [method]: fails }) },
@@ -182,7 +184,9 @@ describe('tracing that throws', () => {
     await hub.send('c', 'y')
     await expect(hub.send('stranger', 'z')).rejects.toThrow(expect.objectContaining({ code: 'CONNECTION_NOT_FOUND' }))
     // Retries alone have events.
-    if (name !== 'addEvent') expect(new Set(faults)).toEqual(new Set(['tracing: broken']))
+    const fault =
+      name === 'an async startSpan' ? 'tracing: startSpan must answer at once, got a promise' : 'tracing: broken'
+    if (name !== 'addEvent') expect(new Set(faults)).toEqual(new Set([fault]))
     expect(connection.received.map(({ kind }) => kind)).toEqual(['message', 'direct'])
   })
 })
