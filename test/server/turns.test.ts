@@ -153,7 +153,8 @@ describe('the list of clients', () => {
     const ids = Array.from({ length: 1001 }, (_, i) => `c${String(i).padStart(5, '0')}`)
     expect(clients.map(({ id }) => id)).toEqual(ids.filter(id => id !== 'c00900'))
     expect(next).toBe('c01000')
-    expect(Math.max(...turns)).toBeLessThanOrEqual(300)
+    // 256 looks at all clients; the last of these and the first 50 of the page may share a turn.
+    expect(Math.max(...turns)).toBeLessThanOrEqual(256 + 50)
     expect(turns.length).toBeGreaterThan(CLIENTS / 300)
   })
 })
