@@ -6,9 +6,9 @@ import { createHub } from '../../src/hub.ts'
 import { hubline } from '../../src/server/fastify.ts'
 import { collectGarbage, listen } from '../core/sending.ts'
 
-const COUNT = 200
+const COUNT = 500
 const PADDING = 8000
-const WARM_UP = 50
+const WARM_UP = 200
 const SSE = ['Accept: text/event-stream']
 const UPGRADE = [
   ...['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13'],
