@@ -1,19 +1,19 @@
+import { checkPublication } from '../core/arguments.ts'
 import type { Broker, Publication, RouteResult } from '../core/broker.ts'
 import { HubError } from '../core/errors.ts'
 import { nameOf } from '../core/guarded-codec.ts'
 import { parseTopicName, positionRule } from '../core/ids.ts'
 import { checkValue, integer, json, object, type Rule, shown, text } from '../core/options.ts'
-import { notBytes } from '../core/refusals.ts'
 
 type Answer = RouteResult | undefined
 
 const topicName: Rule = value =>
-  parseTopicName(value as string) === value ? undefined : 'a topic name without a slash'
+  parseTopicName(value as string) === value ? undefined : 'a topic name without leading slashes'
 const count = integer(0)
 
 /**
- * Checks what an application's own broker hands over, and what it answers. It gets an error for a wrong publication,
- * and a fault is told. A wrong answer is INTERNAL for the publisher.
+ * Checks what a custom broker gives to the sink and what it answers. A wrong publication is an error for the broker and
+ * a fault. A wrong answer is INTERNAL for the publisher.
  */
 export function checkedBroker(broker: Broker): Broker {
   return {
@@ -21,7 +21,7 @@ export function checkedBroker(broker: Broker): Broker {
     start: (sink, fault) =>
       broker.start(publication => {
         try {
-          checkPublication(publication)
+          checkGiven(publication)
         } catch (error) {
           fault?.(`sink of broker '${nameOf(broker)}'`, error)
           throw error
@@ -43,22 +43,13 @@ export function checkedBroker(broker: Broker): Broker {
 }
 
 /** Throws TOPIC_INVALID, INVALID_MESSAGE, REQUEST_INVALID. */
-function checkPublication(publication: Publication): void {
+function checkGiven(publication: Publication): void {
   checkValue(publication, object, 'publication')
-  const { topic, data, contentType, key, correlationId, publisher } = publication
-  checkValue(topic, topicName, 'topic')
-  if (!(data instanceof Uint8Array)) throw notBytes(data)
-  checkValue(contentType, text, 'contentType')
-  checkOptional({ key, correlationId }, text)
-  if (publisher === undefined) return
-  checkValue(publisher, object, 'publisher')
-  const { client, user, info } = publisher
-  checkOptional({ 'publisher.client': client, 'publisher.user': user }, text)
-  checkOptional({ 'publisher.info': info }, json)
-}
-
-function checkOptional(values: Readonly<Record<string, unknown>>, rule: Rule): void {
-  for (const [field, value] of Object.entries(values)) if (value !== undefined) checkValue(value, rule, field)
+  checkValue(publication.topic, topicName, 'topic')
+  checkPublication(publication)
+  const { client, info } = publication.publisher ?? {}
+  if (client !== undefined) checkValue(client, text, 'publisher.client')
+  if (info !== undefined) checkValue(info, json, 'publisher.info')
 }
 
 /** Throws INTERNAL. */

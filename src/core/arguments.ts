@@ -1,3 +1,4 @@
+import type { Publication } from './broker.ts'
 import { CLOSE_REASONS, type Connection } from './connection.ts'
 import type { ClientFilter, HistoryOptions, RegisterOptions, SubscribeOptions } from './contract.ts'
 import { HubError } from './errors.ts'
@@ -21,6 +22,7 @@ import {
   unknownOption,
 } from './options.ts'
 import { policyRule } from './policy-check.ts'
+import { notBytes } from './refusals.ts'
 import type { Grants, Session } from './sessions.ts'
 
 export const codecRule = having('a codec', 'encode', 'concat')
@@ -62,18 +64,16 @@ export const sessionRule: Rule = (value, field) => {
   const wrong = object(value, field)
   if (wrong !== undefined) return wrong
   const session = value as Readonly<Record<string, unknown>>
-  const keys = Object.keys(session)
   // A session of a class may have fields in its prototype.
   const isPlain = Object.getPrototypeOf(session) === Object.prototype
-  for (const key of isPlain ? keys : SESSION_FIELDS) {
-    const rule = SESSION[key as keyof Session]
-    if (rule !== undefined && session[key] !== undefined) checkValue(session[key], rule, `${field}.${key}`)
+  for (const key of isPlain ? Object.keys(session) : SESSION_FIELDS) {
+    if (!Object.hasOwn(SESSION, key)) checkUnknown(session, key, field)
+    else if (session[key] !== undefined) checkValue(session[key], SESSION[key as keyof Session], `${field}.${key}`)
   }
-  for (const key of keys) if (!Object.hasOwn(SESSION, key)) checkStrange(session, key, field)
   return undefined
 }
 
-function checkStrange(session: Readonly<Record<string, unknown>>, key: string, field: string): void {
+function checkUnknown(session: Readonly<Record<string, unknown>>, key: string, field: string): void {
   const near = nearest(key, SESSION_FIELDS)
   if (near === undefined || session[near] !== undefined) return
   throw new HubError('REQUEST_INVALID', `${field}: ${unknownOption(key, SESSION_FIELDS)}`)
@@ -149,4 +149,18 @@ export function readFilter(filter: ClientFilter): ClientFilter {
   }
   if (all === undefined || names.length === 0) return read
   throw new HubError('REQUEST_INVALID', `filter.all cannot be combined with ${names.join(', ')}; give one or the other`)
+}
+
+/**
+ * Checks the fields that the account of memory needs. `routeData` checks no options, and a custom broker can give
+ * anything to its sink. Throws INVALID_MESSAGE and REQUEST_INVALID.
+ */
+export function checkPublication({ data, contentType, key, correlationId, publisher }: Publication): void {
+  if (!(data instanceof Uint8Array)) throw notBytes(data)
+  if (typeof contentType !== 'string') checkValue(contentType, text, 'contentType')
+  if (key !== undefined) checkValue(key, text, 'key')
+  if (correlationId !== undefined) checkValue(correlationId, text, 'correlationId')
+  if (publisher === undefined) return
+  checkValue(publisher, object, 'publisher')
+  if (publisher.user !== undefined) checkValue(publisher.user, text, 'publisher.user')
 }

@@ -34,7 +34,7 @@ export type Sink = (publication: Publication) => RouteResult
  */
 export interface Broker {
   readonly name: string
-  /** `fault` tells an error that nobody else hears of. */
+  /** `fault` reports an error that no caller of the broker gets. */
   start(sink: Sink, fault?: Fault): void | Promise<void>
   publish(publication: Publication): RouteResult | undefined | Promise<RouteResult | undefined>
   /** The first local link of the topic came. */

@@ -1,4 +1,5 @@
 import type { Encoded } from './batch.ts'
+import { HubError } from './errors.ts'
 import type { Message, PublishedBy } from './message.ts'
 import { textBytes } from './texts.ts'
 
@@ -43,12 +44,17 @@ const IN_HEAP_BYTES = 64
 
 /**
  * The payload in a buffer of its own. A slice keeps its whole buffer in memory: 64 KiB of a socket, or one of Node's
- * pools.
+ * pools. Throws INVALID_MESSAGE for bytes that cannot be read.
  */
 export function ownPayload(data: Uint8Array): Uint8Array {
-  const { byteLength } = data
-  if (byteLength > IN_HEAP_BYTES && byteLength >= OWN_SHARE * data.buffer.byteLength) return data
-  return new Uint8Array(data)
+  try {
+    const { byteLength } = data
+    if (byteLength > IN_HEAP_BYTES && byteLength >= OWN_SHARE * data.buffer.byteLength) return data
+    return new Uint8Array(data)
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    throw new HubError('INVALID_MESSAGE', `data cannot be read; was its buffer transferred? (${why})`)
+  }
 }
 
 type Weighed = Pick<Message, 'bytes' | 'key' | 'correlationId'>
@@ -126,8 +132,8 @@ export class HeldPublisher implements PublishedBy {
 }
 
 /**
- * About what the objects of an info take: measured. 0 where there is none, or where it is not JSON: a broker may give
- * such an info.
+ * The memory of the objects of an info, in bytes: an estimate from measurements. 0 if there is no info, or if a broker
+ * gives one that is not JSON.
  */
 function infoBytes(info: unknown): number {
   try {

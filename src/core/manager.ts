@@ -1,4 +1,5 @@
 import {
+  checkPublication,
   checkSession,
   connectionRule,
   contentTypeRule,
@@ -37,7 +38,7 @@ import { heldBytes, ownPayload } from './ledger.ts'
 import { DEFAULT_LIMITS, type HubLimits, readLimits } from './limits.ts'
 import { Membership } from './membership.ts'
 import type { Message } from './message.ts'
-import { callable, checkValue, flag, list, object, text } from './options.ts'
+import { callable, checkValue, flag, list } from './options.ts'
 import { Outbox } from './outbox.ts'
 import { type Direct, directRule, Parcel } from './parcel.ts'
 import { parsePattern } from './patterns.ts'
@@ -56,7 +57,6 @@ import {
   tooLarge,
   tooMany,
   tooManyOf,
-  unreadableBytes,
 } from './refusals.ts'
 import type { Session } from './sessions.ts'
 import {
@@ -784,7 +784,7 @@ export class ConnectionManager {
     const contentType = shared ?? ownText(publication.contentType)
     const key = publication.key && ownText(publication.key)
     const correlationId = publication.correlationId && ownText(publication.correlationId)
-    const payload = payloadOf(data)
+    const payload = ownPayload(data)
     const { byteLength: bytes } = payload
     const ownType = shared === undefined ? contentType : undefined
     const held = heldBytes({ bytes, key, correlationId }, ownType)
@@ -879,27 +879,4 @@ export class ConnectionManager {
 
 function isRouteResult(result: RouteResult | undefined | Promise<RouteResult | undefined>): result is RouteResult {
   return result !== undefined && 'position' in result
-}
-
-/** Throws INVALID_MESSAGE for bytes that cannot be read: their buffer was transferred, or has shrunk. */
-function payloadOf(data: Uint8Array): Uint8Array {
-  try {
-    return ownPayload(data)
-  } catch (error) {
-    throw unreadableBytes(error)
-  }
-}
-
-/**
- * A broker may be any program's, and `routeData` checks no options: with another value than these the account of memory
- * would be lost. Throws INVALID_MESSAGE and REQUEST_INVALID.
- */
-function checkPublication({ data, contentType, key, correlationId, publisher }: Publication): void {
-  if (!(data instanceof Uint8Array)) throw notBytes(data)
-  if (typeof contentType !== 'string') checkValue(contentType, text, 'contentType')
-  if (key !== undefined) checkValue(key, text, 'key')
-  if (correlationId !== undefined) checkValue(correlationId, text, 'correlationId')
-  if (publisher === undefined) return
-  checkValue(publisher, object, 'publisher')
-  if (publisher.user !== undefined) checkValue(publisher.user, text, 'publisher.user')
 }

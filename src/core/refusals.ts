@@ -71,14 +71,6 @@ export function notBytes(data: unknown): HubError {
   return new HubError('INVALID_MESSAGE', `data: a message is a Uint8Array or Buffer, not ${typeof data}`)
 }
 
-export function unreadableBytes(error: unknown): HubError {
-  const why = error instanceof Error ? error.message : String(error)
-  return new HubError(
-    'INVALID_MESSAGE',
-    `data: its bytes cannot be read, such as after a transfer of the buffer (${why})`,
-  )
-}
-
 export function tooLarge({ name, maxMessageBytes }: TopicSpec, bytes: number): HubError {
   return new HubError(
     'MESSAGE_TOO_LARGE',

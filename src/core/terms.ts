@@ -48,16 +48,18 @@ export function descriptionOf(policy: DeliveryPolicy): PolicyDescription {
   }
 }
 
-const told = new WeakSet<DeliveryPolicy>()
+/** The policies that each hub has reported, by its `fault`. */
+const reported = new WeakMap<Fault, WeakSet<DeliveryPolicy>>()
 
-/** For people to read. Of a policy that throws: its name, and a fault is told, once for each policy. */
+/** For people to read. A policy that throws has only its name, and each hub reports it once as a fault. */
 export function described(policy: DeliveryPolicy, fault: Fault): PolicyDescription {
   try {
     return descriptionOf(policy)
   } catch (error) {
     const name = nameOf(policy)
-    if (!told.has(policy)) fault(`policy '${name}'`, error)
-    told.add(policy)
+    const known = reported.get(fault) ?? new WeakSet()
+    if (!known.has(policy)) fault(`policy '${name}'`, error)
+    reported.set(fault, known.add(policy))
     return { name }
   }
 }

@@ -19,6 +19,6 @@ export function clientTimeoutMs(said: number | undefined, env: Environment): num
   if (/^[1-9]\d*$/.test(text) && value <= MAX_TIMEOUT_MS) return value
   throw new HubError(
     'CONFIG_INVALID',
-    `${TIMEOUT_VARIABLE}: ${JSON.stringify(text)} is not a number of milliseconds from 1 to ${MAX_TIMEOUT_MS}, in digits only`,
+    `${TIMEOUT_VARIABLE} must be an integer from 1 to ${MAX_TIMEOUT_MS} (ms), got ${JSON.stringify(text)}`,
   )
 }

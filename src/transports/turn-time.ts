@@ -3,8 +3,8 @@ import type { Scheduler } from '../core/scheduler.ts'
 import { eventLoop } from '../event-loop.ts'
 
 /**
- * Frames, commands and requests of all clients together take so much of one turn of the event loop, in ms. A shorter time
- * divides a burst of messages into more batches, and each batch is one write more for every subscriber.
+ * Time that frames, commands and requests of all clients together can take in one turn of the event loop, in ms. A
+ * shorter time divides a burst of messages into more batches, and each batch is one more write for every subscriber.
  */
 const MAX_MS = 8
 

@@ -94,7 +94,7 @@ describe('every method of', () => {
         const object = make() as Record<string, (...args: unknown[]) => unknown>
         try {
           const answer = object[name]!(...args)
-          // What waits for a clock that nobody moves is no complaint.
+          // A call that waits for a manual clock does not end here.
           if (answer instanceof Promise) await Promise.race([answer, new Promise(setImmediate)])
         } catch (error) {
           if (!(error instanceof HubError)) found.push(`${name}: ${error}`)

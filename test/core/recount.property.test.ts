@@ -35,7 +35,10 @@ const POLICIES: readonly DeliveryPolicy[] = [
 const TOPICS = ['a', 'b', 'c']
 const CLIENTS = ['c0', 'c1', 'c2', 'witness']
 const WITNESS = 3
-/** It counts once, while a message of the topic with publishers is there: 160 bytes, its texts, and 8 for each quote and bracket of the info. */
+/**
+ * The publisher counts once, while a message of the topic with publishers is kept: 160 bytes, its texts, and 8 for each
+ * quote and bracket of the info.
+ */
 const ANN = { user: 'ann', info: { name: 'Ann' } }
 const ANN_BYTES = 160 + 'ann'.length + '{"name":"Ann"}'.length + 5 * 8
 /** What the hub counts for a position, beside its texts (docs/policies.md). */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Sink } from '../../src/core/broker.ts'
 import type { TopicName } from '../../src/core/ids.ts'
-import { createHub, memoryBroker, openTopics } from '../../src/index.ts'
+import { buffered, createHub, memoryBroker, openTopics } from '../../src/index.ts'
 import { FakeConnection } from '../../src/testing/fake-connection.ts'
 import { ManualScheduler } from '../../src/testing/manual-scheduler.ts'
 
@@ -41,6 +41,12 @@ describe('bytes that cannot be read', () => {
     expect(hub.subscribe('late', 't', { after: before }).recovered).toBe(true)
     scheduler.settle()
     expect([late.seqs('t'), late.gaps()]).toEqual([[2, 3], []])
+  })
+
+  it('are refused by send', async () => {
+    const hub = createHub()
+    hub.registerClient('c', new FakeConnection())
+    await expect(hub.send('c', detached())).rejects.toThrow(expect.objectContaining({ code: 'INVALID_MESSAGE' }))
   })
 
   it('of a broker are refused, and take no number', () => {
@@ -112,8 +118,24 @@ describe('a session', () => {
 
   it('may have other keys, which a session manager keeps for itself', () => {
     const hub = createHub()
-    const session = { user: 'ann', userId: 5, roles: ['admin'], tenant: 'a' }
+    const session = { user: 'ann', userId: 5, roles: ['admin'], tenant: 'a', constructor: 5, toString: 'a' }
     hub.registerClient('c', new FakeConnection(), { session })
     expect(hub.sessionOf('c')).toEqual(session)
+  })
+})
+
+describe('a policy that cannot be described', () => {
+  it('is a fault once for each hub', () => {
+    const policy = { ...buffered(), describe: () => 5 as Wrong }
+    const scheduler = new ManualScheduler()
+    for (const hub of [createHub({ policy, scheduler }), createHub({ policy, scheduler })]) {
+      const faults: string[] = []
+      hub.events.on('fault', ({ where }) => faults.push(where))
+      hub.registerClient('c', new FakeConnection())
+      hub.subscribe('c', 't')
+      for (let i = 0; i < 2; i++) hub.getClient('c')
+      scheduler.settle()
+      expect(faults).toEqual(["policy 'buffered'"])
+    }
   })
 })

@@ -147,7 +147,7 @@ describe('a server whose stderr nobody reads', () => {
     const file = join(folder, 'program.mjs')
     const result = join(folder, 'result')
     writeFileSync(file, program)
-    // `script` (bsdutils) runs it on a terminal. What the terminal shows goes into a pipe that nobody reads.
+    // `script` (bsdutils) runs the program on a terminal. The test does not read what the terminal shows.
     const env = { ...process.env, RESULT: result }
     const command = `exec '${process.execPath}' '${file}'`
     const script = spawn('script', ['-qefc', command, '/dev/null'], { env, stdio: ['pipe', 'pipe', 'ignore'] })
